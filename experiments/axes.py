@@ -1,0 +1,102 @@
+"""Axes that tell the truth: λ with its 0, percentages that span decades or are 0, labels that do not collide."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import Bbox
+
+
+def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
+    """λ on a logarithmic axis; λ = 0, if it is there, in its own place on the left and labelled 0."""
+    distinct = sorted(set(values))
+    positive = [value for value in distinct if value > 0]
+    axes.set_xlabel("λ (weight of the penalty)")
+    if not positive:
+        axes.set_xlim(-1, 1)
+        axes.xaxis.set_major_locator(FixedLocator([0]))
+        return
+    if distinct[0] == 0:
+        axes.set_xscale("symlog", linthresh=positive[0], linscale=0.6)
+        axes.set_xlim(-0.25 * positive[0], positive[-1] * 1.6)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(positive[0] / 1.6, positive[-1] * 1.6)
+    decades = 10.0 ** np.arange(np.floor(np.log10(positive[0])), np.ceil(np.log10(positive[-1])) + 1)
+    ticks = distinct if len(distinct) <= 7 else [0.0] * (distinct[0] == 0) + list(decades)
+    _ticks(axes.xaxis, ticks)
+
+
+def percent_axis(axes: Axes, which: str, values: np.ndarray, label: str) -> str:
+    """A percentage that spans decades and may be 0: logarithmic, but linear near zero, with 0 marked.
+
+    Returns:
+        The sentence a caption needs about it; empty if the axis is linear throughout.
+    """
+    values = np.asarray(values, dtype=float)
+    positive = values[np.isfinite(values) & (values > 0)]
+    set_scale, set_limits, axis, zero_line = (
+        (axes.set_xscale, axes.set_xlim, axes.xaxis, axes.axvline)
+        if which == "x"
+        else (axes.set_yscale, axes.set_ylim, axes.yaxis, axes.axhline)
+    )
+    axis.set_label_text(label)
+    zero_line(0, color="0.8", linewidth=0.8, zorder=0)
+    if not len(positive):
+        set_limits(-0.05, 1.0)
+        _ticks(axis, [0.0, 0.5, 1.0])
+        return ""
+    threshold = 10.0 ** np.clip(np.floor(np.log10(positive.min())), -4, 0)
+    top = max(float(positive.max()) * 1.5, 2 * threshold)
+    set_scale("symlog", linthresh=threshold, linscale=0.7)
+    set_limits(-0.35 * threshold, top)
+    decades = 10.0 ** np.arange(np.log10(threshold), np.log10(top))
+    _ticks(axis, [0.0, *decades])
+    return f"Folding axes are logarithmic above and linear below their first tick after 0 ({threshold:g} %)."
+
+
+def _ticks(axis: Any, ticks: Sequence[float]) -> None:
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def annotate_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write a word beside each point (x, y, word, colour), where it overlaps nothing; none where there is no room."""
+    cast(Figure, axes.figure).draw_without_rendering()
+    taken = [box for x, y, _, _ in points if (box := _around(axes, x, y)) is not None]
+    places: list[tuple[int, int, Literal["left", "right"]]] = [
+        (7, 4, "left"),
+        (-7, 4, "right"),
+        (7, -10, "left"),
+        (-7, -10, "right"),
+        (7, 14, "left"),
+        (-7, 14, "right"),
+    ]
+    for x, y, word, colour in points:
+        label = axes.annotate(word, (x, y), (0, 0), textcoords="offset points", fontsize=7, color=colour)
+        label.set_in_layout(False)
+        for dx, dy, side in places:
+            label.set_position((dx, dy))
+            label.set_horizontalalignment(side)
+            box = label.get_window_extent().padded(1)
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 + 12
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+        else:
+            label.remove()
+
+
+def _around(axes: Axes, x: float, y: float) -> Bbox | None:
+    centre = axes.transData.transform((x, y))
+    return Bbox([centre - 5, centre + 5]) if np.isfinite(centre).all() else None
+
+
+def say_no_folding(axes: Axes, means: Sequence[float], colour: str) -> None:
+    """Write in the panel that nothing folded, where that is so."""
+    if len(means) and not np.any(np.asarray(means, dtype=float) > 0):
+        axes.text(0.5, 0.5, "no folding in any test pair", transform=axes.transAxes, ha="center", color=colour)

@@ -1,0 +1,73 @@
+"""Executors run trials and tell what happens to them. `LocalExecutor`: this process, or N spawned ones.
+
+Another executor (a cluster) implements the same small interface and sends `jobs.attempt` to its workers.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..pipeline.config import TrialSettings
+from ..transforms.errors import InputError
+from .jobs import Event, Job, Listen, Task, attempt
+from .processes import Pool
+
+__all__ = ["Event", "Executor", "Job", "Listen", "LocalExecutor", "Task", "attempt", "available_cores"]
+
+
+class Executor(Protocol):
+    """Runs every job, one event of an end (finished, failed, interrupted) for each; the order is its own."""
+
+    workers: int
+
+    def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None: ...
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    with contextlib.suppress(AttributeError):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def with_threads(settings: TrialSettings, threads: int) -> TrialSettings:
+    """Give a trial its share of the cores, unless its settings name one."""
+    if settings.compute.threads is not None:
+        return settings
+    compute = settings.compute.model_copy(update={"threads": threads})
+    return settings.model_copy(update={"compute": compute})
+
+
+class LocalExecutor:
+    """Trials on this machine. One worker: in this process, one after another. More: that many processes.
+
+    The cores are divided among the workers. A worker that dies costs its trial's last epoch at most (run the study
+    again to resume it) and is replaced.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        if workers < 1:
+            raise InputError(f"--workers {workers}: at least one worker is needed.")
+        self.workers = workers
+
+    def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None:
+        """Run every job. KeyboardInterrupt stops the workers, reports their trials as interrupted and goes on up."""
+        threads = max(1, available_cores() // self.workers)
+        jobs = [Job(j.trial, with_threads(j.settings, threads), j.folder, j.root) for j in jobs]
+        if self.workers == 1:
+            _run_here(jobs, task, listen)
+        elif jobs:
+            with Pool(task, threads, listen) as pool:
+                pool.run(jobs, min(self.workers, len(jobs)))
+
+
+def _run_here(jobs: Sequence[Job], task: Task, listen: Listen) -> None:
+    for job in jobs:
+        listen(Event(job.trial, "started"))
+        try:
+            event = attempt(task, job, lambda progress, job=job: listen(Event(job.trial, "progress", "", progress)))
+        except KeyboardInterrupt:
+            listen(Event(job.trial, "interrupted", "stopped by the user"))
+            raise
+        listen(event)

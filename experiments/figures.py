@@ -1,0 +1,182 @@
+"""Figures of a study, drawn from its rows, histories and example pairs: never from models or images of a cohort."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..transforms.errors import InputError
+from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
+from .figures_fields import field_figures
+from .figures_loss import loss_by_epoch
+from .folders import Run, open_run
+from .style import (
+    GREY,
+    Curve,
+    caption,
+    curve_handles,
+    curve_keys,
+    curve_look,
+    curves,
+    legend,
+    legend_width,
+    new_figure,
+    save,
+    styled,
+)
+from .summaries import counts, pick, setting_columns, summary
+from .tables import collect, collect_history
+
+LABELS = {
+    "mse": "MSE after registration (a.u.²)",
+    "ncc": "NCC after registration (1 is best)",
+    "dice": "Dice after registration (mean over labels)",
+    "displacement_nonpositive_percent": "non-positive Jacobian, displacement (%)",
+    "velocity_nonpositive_percent": "non-positive Jacobian, velocity (%)",
+}
+MANY_POINTS = 18
+"""More points than this are not named one by one."""
+FIELDS = {"displacement": "Displacement (what warps the image)", "velocity": "Velocity (as in the published study)"}
+
+
+def make_figures(out: Path) -> list[Path]:
+    """Draw every figure of a run into ``out/figures``, as PNG and SVG.
+
+    Raises:
+        InputError: no run there, no complete trial, or a damaged file.
+    """
+    run = open_run(out)
+    rows = collect(run)
+    if rows.empty:
+        raise InputError(f"{out} has no complete trial yet, there is nothing to draw.")
+    return draw_figures(run, rows, collect_history(run))
+
+
+def draw_figures(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> list[Path]:
+    """`make_figures` from tables that are in memory already."""
+    whole, title = summary(rows), run.study.title
+    similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
+    with styled():
+        drawn = {
+            "loss_by_epoch": loss_by_epoch(history, title),
+            "similarity_vs_folding": similarity_vs_folding(whole, similarity, title),
+            "similarity_vs_lambda": metric_vs_lambda(rows, whole, similarity, title),
+            "folding_vs_lambda": folding_vs_lambda(rows, whole, title),
+            "dice_vs_lambda": metric_vs_lambda(rows, whole, "dice", title),
+            **field_figures(run, rows),
+        }
+        folder = run.path / "figures"
+        return [path for name, figure in drawn.items() if figure is not None for path in save(figure, folder, name)]
+
+
+def similarity_vs_folding(whole: pd.DataFrame, similarity: str, title: str) -> Figure | None:
+    """Similarity against folding: a point per λ, a line per penalty; the displacement and the velocity apart."""
+    found = curves(whole, similarity)
+    figure = new_figure(7.6 + legend_width(found), 4.2, "Similarity against folding")
+    note = ""
+    for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
+        metric = f"{field}_nonpositive_percent"
+        note = percent_axis(axes, "x", _reach(whole, [metric]), LABELS[metric]) or note
+        words = []
+        for x, y in zip(curves(whole, metric), found, strict=True):
+            _trade(axes, x, y)
+            points = zip(x.points["mean"], y.points["mean"], x.points["lambda"], strict=True)
+            words += [(a, b, f"{weight:g}", x.colour) for a, b, weight in points]
+        axes.set_title(heading)
+        axes.set_ylabel(LABELS[similarity] if field == "displacement" else "")
+        say_no_folding(axes, [x for x, *_ in words], GREY)
+        annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
+    legend(figure, curve_handles(found))
+    bars = f"Mean over {counts(whole)}; bars: ± 1 standard deviation over pairs (folding cut at 0)."
+    numbers = " Numbers: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
+    caption(figure, f"{title}. {bars}{numbers}", note)
+    return figure
+
+
+def _reach(whole: pd.DataFrame, metrics: list[str]) -> np.ndarray:
+    """The values that an axis has to hold: means, and the upper ends of their bars."""
+    lines = pick(whole, whole["metric"].isin(metrics))
+    return np.concatenate([lines["mean"], lines["mean"] + lines["std_pairs"].fillna(0)])
+
+
+def _trade(axes: Axes, x: Curve, y: Curve) -> None:
+    spread_x, spread_y = x.points["std_pairs"].fillna(0), y.points["std_pairs"].fillna(0)
+    axes.errorbar(
+        x.points["mean"], y.points["mean"],
+        xerr=[np.minimum(spread_x, x.points["mean"]), spread_x], yerr=spread_y, elinewidth=0.6, **curve_look(x),
+    )  # fmt: skip
+
+
+def metric_vs_lambda(rows: pd.DataFrame, whole: pd.DataFrame, metric: str, title: str) -> Figure | None:
+    """One metric against λ, a line per penalty, beside its value before registration; None if nobody measured it."""
+    found = curves(whole, metric)
+    if not found:
+        return None
+    name = {"mse": "Similarity", "ncc": "Similarity"}.get(metric, metric.capitalize())
+    figure = new_figure(4.9 + legend_width(found), 4.0, f"{name} against λ")
+    axes = figure.subplots()
+    _against_lambda(axes, rows, whole, metric)
+    axes.set_ylabel(LABELS[metric])
+    before = whole.loc[whole["metric"] == metric, "before"].mean()
+    if np.isfinite(before):
+        axes.axhline(before, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=0)
+        axes.annotate(
+            "before registration", (1, before), (-2, 3), xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points", ha="right", fontsize=7.5, color=GREY,
+        )  # fmt: skip
+    legend(figure, curve_handles(found))
+    caption(figure, f"{title}.", _means(whole))
+    return figure
+
+
+def folding_vs_lambda(rows: pd.DataFrame, whole: pd.DataFrame, title: str) -> Figure | None:
+    """Non-positive Jacobians against λ, of the displacement and of the velocity; 0 stands on the axis as 0."""
+    metrics = [f"{field}_nonpositive_percent" for field in FIELDS]
+    found = curves(whole, metrics[0])
+    figure = new_figure(7.6 + legend_width(found), 4.0, "Folding against λ")
+    panels = figure.subplots(1, 2, sharey=True)
+    note = ""
+    for axes, metric, heading in zip(panels, metrics, FIELDS.values(), strict=True):
+        _against_lambda(axes, rows, whole, metric, floor=0.0)
+        note = percent_axis(axes, "y", _reach(whole, metrics), "non-positive Jacobian determinants (%)")
+        say_no_folding(axes, list(whole.loc[whole["metric"] == metric, "mean"]), GREY)
+        axes.set_title(heading)
+    panels[1].set_ylabel("")
+    panels[1].tick_params(labelleft=True)
+    legend(figure, curve_handles(found))
+    caption(figure, f"{title}. {_means(whole)} Bars are cut at 0.", note)
+    return figure
+
+
+def _against_lambda(
+    axes: Axes, rows: pd.DataFrame, whole: pd.DataFrame, metric: str, floor: float | None = None
+) -> None:
+    found = curves(whole, metric)
+    lambda_axis(axes, list(whole["lambda"]))
+    for place, curve in enumerate(found):
+        shift = 1 + 0.035 * (place - (len(found) - 1) / 2)  # so that bars at one λ do not hide each other
+        points = curve.points
+        spread = points["std_pairs"].fillna(0)
+        below = spread if floor is None else np.minimum(spread, points["mean"] - floor)
+        axes.errorbar(
+            points["lambda"] * shift, points["mean"], yerr=[below, spread],
+            elinewidth=0.7, clip_on=False, **curve_look(curve),
+        )  # fmt: skip
+        seeds = _seed_means(rows, points, curve_keys(whole), metric)
+        axes.scatter(
+            seeds["lambda"] * shift, seeds[metric], s=80, marker="_", color=curve.colour, zorder=1.5, linewidths=0.8
+        )
+
+
+def _seed_means(rows: pd.DataFrame, points: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
+    """The mean of each seed, where a point stands on more than one."""
+    own = rows.merge(points[keys].drop_duplicates(), on=keys)
+    seeds = own.groupby(["lambda", "seed"], as_index=False).agg({metric: "mean"})
+    return pick(seeds, seeds.duplicated("lambda", keep=False))
+
+
+def _means(whole: pd.DataFrame) -> str:
+    seeds = " Dashes: single seeds." if whole["n_seeds"].max() > 1 else ""
+    return f"Mean over {counts(whole)}; bars: ± 1 standard deviation over pairs.{seeds}"

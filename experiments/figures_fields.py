@@ -1,0 +1,166 @@
+"""Figures of example pairs: displacement components, and the moving image's grid carried along with it."""
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..pipeline.config import PENALTIES, TrialSettings
+from ..transforms.errors import InputError
+from .folders import Run
+from .style import NAMES, caption, new_figure, variant
+from .summaries import configuration, pick
+
+GRID_COLOUR, FOLD_COLOUR = "#56B4E9", "#FF2A2A"
+Images = dict[str, np.ndarray]
+
+
+class Example(NamedTuple):
+    """The example pairs of one trial: arrays as in ``examples.npz``."""
+
+    penalty: str
+    weight: float
+    arrays: Images
+
+
+def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
+    """Flow fields and warped grids; one of each per model kind or further setting, named after it."""
+    others = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
+    drawn: dict[str, Figure] = {}
+    for _, part in rows.groupby(others, dropna=False):
+        examples = _choose(run, part)
+        if not examples:
+            continue
+        words = variant(part.iloc[0], rows)
+        suffix = "".join(f"_{word.replace(' ', '_')}" for word in words)
+        title = ", ".join([run.study.title, *words])
+        settings = run.trials[part["trial"].iloc[0]]
+        drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
+        drawn[f"warped_grids{suffix}"] = warped_grids(examples, settings, title)
+    return drawn
+
+
+def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
+    """One trial per penalty: at the middle λ that all penalties have, else at the middle one of each."""
+    rows = pick(rows, [(run.path / trial / "examples.npz").exists() for trial in rows["trial"]])
+    weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
+    shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
+    chosen = []
+    for penalty in PENALTIES:
+        if penalty in weights:
+            among = shared or weights[penalty]
+            weight = among[len(among) // 2]
+            trials = pick(rows, (rows["penalty"] == penalty) & (rows["lambda"] == weight)).sort_values(by="seed")
+            chosen.append(Example(penalty, weight, _read(run.path / str(trials["trial"].iloc[0]) / "examples.npz")))
+    return chosen
+
+
+def _read(path: Path) -> Images:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); delete the folder {path.parent} and run the study again."
+        ) from None
+
+
+def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
+    """Displacement of the example pairs in voxels: a row per penalty, both components of each pair side by side."""
+    pairs = len(examples[0].arrays["fixed"])
+    height, width = _panel(examples[0].arrays["fixed"][0])
+    figure = new_figure(2 * pairs * width + 1.3, len(examples) * height + 1.1, "Flow fields")
+    grid = figure.subplots(len(examples), 2 * pairs, squeeze=False)
+    largest = max(float(np.abs(example.arrays["displacement"]).max()) for example in examples)
+    limit = max(0.1, round(largest, 1))
+    picture: Any = None
+    for row, (line, example) in enumerate(zip(grid, examples, strict=True)):
+        for column, axes in enumerate(line):
+            pair, component = divmod(column, 2)
+            shown = example.arrays["displacement"][pair, component]
+            picture = _show(axes, shown, settings, cmap="coolwarm", vmin=-limit, vmax=limit)
+            if row == 0:
+                axes.set_title(f"pair {pair + 1}\n{_component(component, settings)}", fontsize=8)
+        line[0].set_ylabel(f"{NAMES[example.penalty]}\nλ = {example.weight:g}")
+    figure.colorbar(picture, ax=grid.ravel().tolist(), label="displacement (voxels)", shrink=0.8, aspect=30)
+    caption(figure, f"{title}. {_pair_names(examples[0])}")
+    return figure
+
+
+def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
+    """A row per example pair: moving, fixed, and for each penalty the warped moving image with its warped grid."""
+    first = examples[0].arrays
+    pairs, (height, width) = len(first["fixed"]), _panel(first["fixed"][0], 2.1)
+    figure = new_figure((2 + len(examples)) * width + 0.3, pairs * (height + 0.2) + 1.4, "Warped grids")
+    grid = figure.subplots(pairs, 2 + len(examples), squeeze=False)
+    for pair, line in enumerate(grid):
+        top = max(float(np.percentile(first[name][pair], 99.8)) for name in ("moving", "fixed")) or 1.0
+        for axes, name in zip(line, ("moving", "fixed"), strict=False):
+            _show(axes, first[name][pair], settings, vmin=0, vmax=top)
+            axes.set_title(name if pair == 0 else "")
+        line[0].set_ylabel(f"pair {pair + 1}")
+        for axes, example in zip(line[2:], examples, strict=True):
+            _show(axes, example.arrays["warped"][pair], settings, vmin=0, vmax=top)
+            folded = _draw_grid(axes, example.arrays["displacement"][pair])
+            axes.set_xlabel(f"folded: {folded:.3g} %", fontsize=7.5)
+            axes.set_title(f"{NAMES[example.penalty]}\nλ = {example.weight:g}" if pair == 0 else "")
+    handles = [
+        Line2D([], [], color=GRID_COLOUR, linewidth=1, label="grid of the moving image, warped with it"),
+        Line2D([], [], color=FOLD_COLOUR, linestyle="", marker="s", markersize=4, label="Jacobian determinant ≤ 0"),
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    plane = "Determinants within the slice shown. " if settings.cohort.spatial_dims == 3 else ""
+    caption(figure, f"{title}. {plane}{_pair_names(examples[0])}")
+    return figure
+
+
+def _draw_grid(axes: Axes, displacement: np.ndarray) -> float:
+    """Draw where the moving image's grid lines come to lie in the fixed grid, mark folds, return their percentage.
+
+    ``displacement`` (2, H, W) in voxels: the point x of the warped image shows moving(x + u(x)), so the moving
+    image's line "axis i = c" appears where x_i + u_i(x) = c: a contour line.
+    """
+    import torch
+
+    from ..transforms import jacobian_determinant
+
+    shape = displacement.shape[1:]
+    spacing = max(2, round(min(shape) / 20))
+    for axis, positions in enumerate(np.meshgrid(*map(np.arange, shape), indexing="ij")):
+        levels = np.arange(spacing / 2, shape[axis], spacing)
+        values = (positions + displacement[axis]).T
+        axes.contour(values, levels=levels, colors=GRID_COLOUR, linewidths=0.45, linestyles="solid")
+    determinant = jacobian_determinant(torch.from_numpy(np.ascontiguousarray(displacement, np.float64))[None])[0]
+    folded = np.argwhere(determinant.numpy() <= 0)
+    axes.scatter(folded[:, 0], folded[:, 1], s=2.5, marker="s", color=FOLD_COLOUR, linewidths=0, zorder=3)
+    return 100.0 * len(folded) / determinant.numel()
+
+
+def _show(axes: Axes, image: np.ndarray, settings: TrialSettings, **how: Any) -> Any:
+    """The first axis to the right. The second one points down in 2-D images and the phantom, up in other volumes."""
+    down = settings.cohort.spatial_dims == 2 or settings.cohort.reader == "phantom"
+    picture = axes.imshow(image.T, origin="upper" if down else "lower", interpolation="nearest", **how)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return picture
+
+
+def _panel(image: np.ndarray, width: float = 1.45) -> tuple[float, float]:
+    return width * image.shape[1] / image.shape[0], width
+
+
+def _component(component: int, settings: TrialSettings) -> str:
+    axis = (0, 2)[component] if settings.cohort.spatial_dims == 3 else component
+    return f"{'xy'[component]} (axis {axis})"
+
+
+def _pair_names(example: Example) -> str:
+    ids = zip(example.arrays["moving_id"], example.arrays["fixed_id"], strict=True)
+    return "Pairs, moving onto fixed:\n" + "\n".join(f"{place}: {a} onto {b}" for place, (a, b) in enumerate(ids, 1))

@@ -1,0 +1,72 @@
+"""Training and validation loss against epoch."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ..pipeline.config import PENALTIES
+from .style import COLOURS, GREY, NAMES, caption, legend, new_figure, variant
+from .summaries import configuration, number, pick
+
+FEW_EPOCHS = 12
+"""Up to so many epochs each one gets a dot; a single epoch would otherwise not be seen."""
+Shades = dict[float, tuple[float, float, float]]
+
+
+def loss_by_epoch(history: pd.DataFrame, title: str) -> Figure | None:
+    """One panel per penalty (and a row per further setting), a colour per λ; None without history."""
+    if history.empty:
+        return None
+    penalties = [name for name in PENALTIES if name in set(history["penalty"])]
+    others = [key for key in configuration(history) if key not in ("penalty", "lambda")]
+    variants = [part for _, part in history.groupby(others, dropna=False)]
+    weights = sorted(history["lambda"].unique())
+    shades: Shades = dict(zip(weights, sns.color_palette("viridis_r", len(weights) + 1)[1:], strict=True))
+    figure = new_figure(2.9 * len(penalties) + 1.6, 2.7 * len(variants) + 0.9, "Loss against epoch")
+    grid = figure.subplots(len(variants), len(penalties), sharex=True, sharey=True, squeeze=False)
+    for line, part in zip(grid, variants, strict=True):
+        for axes, penalty in zip(line, penalties, strict=True):
+            _draw(axes, pick(part, part["penalty"] == penalty), shades)
+            words = ", ".join(variant(part.iloc[0], history))
+            axes.set_title(f"{NAMES[penalty]}\n{words}".strip(), color=COLOURS[penalty])
+        line[0].set_ylabel(_formula(part))
+    if np.nanmin(history[["train_loss", "validation_loss"]].to_numpy(dtype=float)) > 0:
+        grid[0][0].set_yscale("log")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+        if (last := int(history["epoch"].max())) <= FEW_EPOCHS:
+            axes.set_xlim(0.5, last + 0.5)
+            axes.set_xticks(range(1, last + 1))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    handles = [Line2D([], [], color=shade, label=f"λ = {weight:g}") for weight, shade in shades.items()]
+    handles += [Line2D([], [], color=GREY, label="training"), Line2D([], [], color=GREY, ls="--", label="validation")]
+    legend(figure, handles)
+    seeds = history.groupby(["penalty", "lambda", *others], dropna=False)["seed"].nunique()
+    lines = "one seed" if seeds.max() == 1 else f"one line per seed ({number(seeds, 'seed')})"
+    caption(figure, f"{title}.", f"Mean over an epoch's training pairs, and over the validation pairs; {lines}.")
+    return figure
+
+
+def _draw(axes: Axes, history: pd.DataFrame, shades: Shades) -> None:
+    marker = "o" if len(history) and history["epoch"].max() <= FEW_EPOCHS else None
+    for _, one in history.groupby("trial", sort=False):
+        shade = shades[float(one["lambda"].iloc[0])]
+        for column, line, face in (("train_loss", "-", shade), ("validation_loss", "--", "white")):
+            sns.lineplot(
+                x=one["epoch"], y=one[column], ax=axes, color=shade, linestyle=line, linewidth=1.2,
+                marker=marker, markersize=3.5, markerfacecolor=face, markeredgecolor=shade, estimator=None,
+            )  # fmt: skip
+    axes.set(xlabel="", ylabel="")
+
+
+def _formula(history: pd.DataFrame) -> str:
+    similarities, multipliers = set(history["similarity"]), set(history["multiplier"])
+    if len(similarities) > 1 or len(multipliers) > 1:
+        return "loss"
+    factor = "" if multipliers == {1.0} else f"{multipliers.pop():g}·"
+    return f"MSE + λ·{factor}penalty (a.u.²)" if similarities == {"mse"} else f"NCC loss + λ·{factor}penalty"

@@ -1,0 +1,175 @@
+"""The folder of a study, ``runs/<study>/``: what it holds, who is writing in it, and how far each trial is.
+
+study.yaml  <trial id>/...  tables/...  figures/...  .lock
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ..pipeline.config import TrialSettings, read_trial, read_yaml
+from ..pipeline.files import write_text
+from ..transforms.errors import InputError
+from .keys import leaves_of
+from .locks import running_trials
+from .study import Study, load_study
+
+State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study and the folder its trials are in; ``trials`` maps identifier to settings."""
+
+    path: Path
+    study: Study
+    trials: Mapping[str, TrialSettings]
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """How far one trial is: ``epochs`` done, and the ``reason`` of a failure or a damage."""
+
+    state: State
+    epochs: int = 0
+    reason: str = ""
+
+
+def open_run(path: Path) -> Run:
+    """Read which study is in a run folder.
+
+    Raises:
+        InputError: no run there, or a damaged ``study.yaml``.
+    """
+    file = path / "study.yaml"
+    if not file.is_file():
+        raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
+    study = load_study(str(file))
+    ids = trial_ids(file)
+    if len(ids) != len(study.trials):
+        raise InputError(f"{file} names {len(ids)} trials, expected {len(study.trials)}; run the study again.")
+    return Run(path, study, dict(zip(ids, study.trials, strict=True)))
+
+
+def trial_ids(file: Path) -> list[str]:
+    """The identifiers of the trials that a run noted in its ``study.yaml``."""
+    return [str(name) for name in read_yaml(file).get("trials", [])]
+
+
+def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
+    """Make ``path`` the folder of this study: create it, or check that it already is (it may have fewer trials).
+
+    Raises:
+        InputError: it cannot be written, or it holds another configuration, other data, or something else.
+    """
+    check_writable(path)
+    if (path / "study.yaml").exists():
+        _check_same(open_run(path), study, ids)
+    elif any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
+    write_text(path / "study.yaml", study.to_yaml(ids))
+    return Run(path, study, dict(zip(ids, study.trials, strict=True)))
+
+
+def check_writable(path: Path) -> None:
+    """Raise `InputError` unless files can be created in ``path``, which is created first."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"smoothmorph")
+            file.flush()
+    except OSError as error:
+        raise InputError(f"cannot write in {path}: {error.strerror}; choose another folder with --out.") from None
+
+
+def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
+    """Raise unless every trial of the run is wanted. A study may have grown, its trials are independent."""
+    if set(run.trials) <= set(ids):
+        return
+    wanted = [leaves_of(trial) for trial in study.trials]
+    for trial in run.trials.values():
+        held = leaves_of(trial)
+        differences = [[key for key in held if held[key] != other[key]] for other in wanted]
+        nearest = min(range(len(wanted)), key=lambda place: len(differences[place]))
+        if differences[nearest]:
+            key = differences[nearest][0]
+            raise InputError(
+                f"{run.path} holds a run with {key} = {held[key]!r}, asked for {wanted[nearest][key]!r}; "
+                "use the same settings, or another folder with --out."
+            )
+    raise InputError(
+        f"{run.path} holds results of the same settings on other data; "
+        "use the same data root, or another folder with --out."
+    )
+
+
+def trial_state(folder: Path, settings: TrialSettings, running: bool = False) -> TrialState:
+    """Look at a trial's folder, without changing it; never raises."""
+    epochs, fault = _epochs_done(folder / "history.parquet")
+    if (folder / "pairs.parquet").exists():
+        fault = damage(folder, settings) or fault
+        return TrialState("damaged", epochs, fault) if fault else TrialState("complete", epochs)
+    if running:
+        return TrialState("running", epochs)
+    if (folder / "failure.json").exists():
+        return TrialState("failed", epochs, _failure(folder / "failure.json"))
+    if fault:
+        return TrialState("damaged", epochs, fault)
+    return TrialState("partial", epochs) if folder.is_dir() and any(folder.iterdir()) else TrialState("missing")
+
+
+def damage(folder: Path, settings: TrialSettings) -> str:
+    """What is wrong with a complete trial, in one sentence; empty if nothing is."""
+    try:
+        if read_trial(folder / "trial.yaml").identity() != settings.identity():
+            return f"{folder / 'trial.yaml'} is of another trial; delete the folder {folder} and run again."
+        read_parquet(folder / "pairs.parquet")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a parquet file of a trial.
+
+    Raises:
+        InputError: missing, truncated or otherwise unreadable; names the folder to delete.
+    """
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many kinds, some of them OSError without a message
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason}); delete the folder {path.parent} and run again.") from None
+
+
+def _epochs_done(path: Path) -> tuple[int, str]:
+    if not path.exists():
+        return 0, ""
+    try:
+        return len(read_parquet(path)), ""
+    except InputError as error:
+        return 0, str(error)
+
+
+def _failure(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "the reason was not recorded"
+
+
+def states(run: Run) -> dict[str, TrialState]:
+    """How far each trial is; also while a run is going on."""
+    running = running_trials(run.path) or set()
+    return {trial: trial_state(run.path / trial, settings, trial in running) for trial, settings in run.trials.items()}
+
+
+def short_names(run: Run) -> dict[str, str]:
+    """Trial identifiers without their hash, where that still tells them apart."""
+    names = {trial: trial.rpartition("_")[0] for trial in run.trials}
+    return names if len(set(names.values())) == len(names) else {trial: trial for trial in run.trials}

@@ -1,0 +1,142 @@
+"""How every figure looks: one colour and marker per penalty, captions, and saving as PNG and SVG."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..pipeline.config import PENALTIES
+from ..pipeline.files import write_atomically
+from .summaries import configuration, pick, setting_columns
+
+NAMES = {
+    "l1": "L1",
+    "l2": "L2",
+    "bending-hessian": "Bending (Hessian)",
+    "bending-laplacian": "Bending (Laplacian)",
+    "bending-pure": "Bending (pure)",
+}
+COLOURS = {  # Okabe and Ito's palette for all kinds of colour vision
+    "l1": "#D55E00",
+    "l2": "#0072B2",
+    "bending-hessian": "#009E73",
+    "bending-laplacian": "#E69F00",
+    "bending-pure": "#CC79A7",
+}
+MARKERS = {"l1": "s", "l2": "o", "bending-hessian": "^", "bending-laplacian": "D", "bending-pure": "v"}
+LINES = ("-", "--", ":", "-.")
+GREY = "#666666"
+RC: Any = {
+    **sns.axes_style("ticks"),
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "figure.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "image.cmap": "gray",
+    "svg.hashsalt": "smoothmorph",  # the same figure is the same file
+}
+
+
+class Curve(NamedTuple):
+    """One line in a figure against λ: a penalty, and a line style where something else varies too."""
+
+    label: str
+    colour: str
+    marker: str
+    line: str
+    hollow: bool
+    points: pd.DataFrame  # the summary's lines of this curve, one metric, ordered by λ
+
+
+def curves(summary: pd.DataFrame, metric: str) -> list[Curve]:
+    """The summary of one metric as curves over λ, in a fixed order."""
+    keys = curve_keys(summary)
+    chosen = pick(summary, (summary["metric"] == metric) & summary["mean"].notna())
+    found: list[Curve] = []
+    for penalty in PENALTIES:
+        own = pick(chosen, chosen["penalty"] == penalty)
+        for place, (_, points) in enumerate(own.groupby(keys, dropna=False, sort=True)):
+            label = ", ".join([NAMES[penalty], *variant(points.iloc[0], summary)])
+            points = points.sort_values(by="lambda")
+            line = LINES[place % len(LINES)]
+            found.append(Curve(label, COLOURS[penalty], MARKERS[penalty], line, place > 0, points))
+    return found
+
+
+def curve_keys(summary: pd.DataFrame) -> list[str]:
+    """The columns that tell curves over λ apart."""
+    return [key for key in setting_columns(summary) if key != "lambda"]
+
+
+def variant(line: pd.Series, frame: pd.DataFrame) -> list[str]:
+    """What sets a configuration apart besides penalty and λ, in words."""
+    words = [f"{line['model']} model"] if frame["model"].nunique() > 1 else []
+    columns = setting_columns(frame) if "metric" in frame else configuration(frame)
+    for key in columns:
+        if key not in ("penalty", "lambda", "model"):
+            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {line[key]}")
+    return words
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """A figure of its own, outside pyplot: nothing of a notebook's state is touched. Sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def legend(figure: Figure, handles: list[Line2D]) -> None:
+    """A legend to the right of the panels, below the height of the title."""
+    figure.legend(handles=handles, loc="outside right center", handlelength=3)
+
+
+def curve_look(curve: Curve) -> dict[str, Any]:
+    """How matplotlib draws a curve."""
+    look = {"color": curve.colour, "marker": curve.marker, "linestyle": curve.line, "linewidth": 1.3, "markersize": 5}
+    return look | ({"markerfacecolor": "white"} if curve.hollow else {})
+
+
+def curve_handles(found: list[Curve]) -> list[Line2D]:
+    """The curves for a legend."""
+    return [Line2D([], [], label=curve.label, **curve_look(curve)) for curve in found]
+
+
+def legend_width(found: list[Curve]) -> float:
+    """The inches that a legend of these curves takes, about."""
+    return 0.7 + 0.065 * max(len(curve.label) for curve in found)
+
+
+def caption(figure: Figure, *lines: str) -> None:
+    """Small grey lines under the figure: what was measured on how much."""
+    figure.supxlabel("\n".join(line for line in lines if line), x=0.01, ha="left", fontsize=7.5, color=GREY)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``name.png`` (180 dpi) and ``name.svg``, each whole or not at all."""
+    written = []
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        written.append(
+            write_atomically(
+                folder / f"{name}.{kind}",
+                lambda path, kind=kind, metadata=metadata: figure.savefig(
+                    path, format=kind, dpi=180, metadata=metadata, facecolor="white"
+                ),
+            )
+        )
+    return written
+
+
+def styled() -> Any:
+    """A context in which matplotlib draws in this style."""
+    return matplotlib.rc_context(RC)

@@ -1,0 +1,100 @@
+"""Rows summarized over pairs and seeds. Percent means percent (0..100)."""
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from ..pipeline.config import PENALTIES
+from .keys import known_keys
+
+SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
+MEASURES = ("nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_min", "magnitude")
+METRICS: dict[str, str] = {  # metric -> unit
+    "mse": "a.u.²",
+    "ncc": "",
+    "dice": "",
+    "hd95": "mm",
+    "tre": "mm",
+    "loss": "",
+    **{
+        f"{field}_{measure}": "%" if measure.endswith("percent") else "voxels" if measure == "magnitude" else ""
+        for field in ("displacement", "velocity")
+        for measure in MEASURES
+    },
+    "seconds": "s",
+}
+
+
+def configuration(rows: pd.DataFrame) -> list[str]:
+    """The columns that tell configurations apart: penalty, lambda, model and whatever else differs except the seed."""
+    others = [*SETTINGS[3:], *(key for key in known_keys() if key != "seed" and key in rows)]
+    return [*SETTINGS[:3], *(name for name in others if rows[name].nunique(dropna=False) > 1)]
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per configuration and metric: mean and standard deviations over pairs and over seeds.
+
+    ``mean``: of the seeds' means over pairs. ``std_pairs``: the spread between pairs (root mean square over seeds of
+    the sample standard deviation). ``std_seeds``: the sample standard deviation of the seeds' means, empty for one
+    seed. ``before``: the mean before registration, where that exists. ``n_pairs``: measured pairs per seed.
+    """
+    keys = configuration(rows)
+    parts = [summarize(rows, keys, metric, f"{metric}_before") for metric in METRICS if metric in rows]
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(len(keys) + 1, "unit", table["metric"].map(METRICS))
+    return table
+
+
+def per_label(rows: pd.DataFrame) -> pd.DataFrame:
+    """Dice of each structure, in the form of `summary`; empty without labels."""
+    keys, start = configuration(rows), "dice/"
+    labels = [name.removeprefix(start) for name in rows if name.startswith(start)]
+    parts = [summarize(rows, keys, f"dice/{label}", f"dice_before/{label}") for label in labels]
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True).rename(columns={"metric": "label"})
+    table["label"] = table["label"].str.removeprefix(start)
+    return table
+
+
+def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> pd.DataFrame:
+    """`summary` of one column."""
+    seeds = rows.groupby([*keys, "seed"], dropna=False)[metric].agg(["mean", "var", "count"]).reset_index()
+    groups: Any = seeds.groupby(keys, dropna=False)
+    table = pd.DataFrame(
+        {
+            "metric": metric,
+            "mean": groups["mean"].mean(),
+            "std_pairs": groups["var"].mean().pow(0.5),
+            "std_seeds": groups["mean"].std(),
+            "before": rows.groupby(keys, dropna=False)[before].mean() if before in rows else np.nan,
+            "n_pairs": groups["count"].max(),
+            "n_seeds": groups["seed"].nunique(),
+        }
+    ).reset_index()
+    order = {name: place for place, name in enumerate(PENALTIES)}
+    return table.sort_values(keys, key=lambda column: column.map(order) if column.name == "penalty" else column)
+
+
+def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
+    """The lines where ``mask`` holds (as a type checker can follow)."""
+    return cast(pd.DataFrame, frame.loc[mask])
+
+
+def setting_columns(whole: pd.DataFrame) -> list[str]:
+    """The columns of a summary that name a configuration: those before ``metric``."""
+    columns = list(whole.columns)
+    return columns[: columns.index("metric")]
+
+
+def counts(whole: pd.DataFrame) -> str:
+    """How many pairs and seeds the numbers of a summary stand on, in words."""
+    measured = whole[whole["metric"] == "mse"]
+    return f"{number(measured['n_pairs'], 'test pair')}, {number(measured['n_seeds'], 'seed')} per point"
+
+
+def number(values: Any, noun: str) -> str:
+    """``3 seeds``, or ``1 to 3 seeds`` where they differ."""
+    low, high = int(values.min()), int(values.max())
+    return f"{high} {noun}{'' if high == 1 else 's'}" if low == high else f"{low} to {high} {noun}s"

@@ -1,0 +1,144 @@
+"""Tables of a run: rows (one trial, one test pair) gathered, summarized, and set beside published numbers.
+
+Percent means percent (0..100) in every table.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..pipeline.config import TrialSettings
+from ..pipeline.files import write_atomically
+from .folders import Run, open_run, read_parquet, trial_state
+from .keys import leaves_of
+from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
+from .summaries import SETTINGS, per_label, pick, summary
+
+__all__ = ["collect", "collect_history", "per_label", "published", "summary", "write_tables"]
+
+
+def collect(run: Run | Path, trials: Iterable[str] | None = None) -> pd.DataFrame:
+    """All rows of the complete trials (or of ``trials``), with a column for every further setting that varies.
+
+    Raises:
+        InputError: no run there, or a file of a trial cannot be read.
+    """
+    run = open_run(run) if isinstance(run, Path) else run
+    if trials is None:
+        trials = [trial for trial in run.trials if (run.path / trial / "pairs.parquet").exists()]
+    wanted = [trial for trial in run.trials if trial in set(trials)]  # in the order of the study
+    return _stack(run, wanted, "pairs.parquet")
+
+
+def collect_history(run: Run) -> pd.DataFrame:
+    """The history of every trial that has one, complete or not: one row per trial and epoch.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    wanted = []
+    for trial, settings in run.trials.items():
+        folder = run.path / trial
+        if (folder / "history.parquet").exists() and trial_state(folder, settings).state != "damaged":
+            wanted.append(trial)
+    return _stack(run, wanted, "history.parquet")
+
+
+def _stack(run: Run, trials: list[str], file: str) -> pd.DataFrame:
+    extra = further_settings(run)
+    frames = []
+    for trial in trials:
+        frame = read_parquet(run.path / trial / file)
+        columns = {"trial": trial, **settings_columns(run.trials[trial], extra)}
+        kept = frame.drop(columns=[name for name in columns if name in frame])
+        frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def further_settings(run: Run) -> list[str]:
+    """The dotted keys that vary in a study beyond those that rows always have."""
+    trials = list(run.trials.values())
+    has_column = {f"objective.{name}" for name in SETTINGS} | {"seed"}
+    if len({t.model.integration_steps for t in trials}) == len({t.model.kind for t in trials}):
+        has_column.add("model.integration_steps")
+    return [key for key in run.study.varying() if key not in has_column]
+
+
+def settings_columns(settings: TrialSettings, extra: Iterable[str] = ()) -> dict[str, object]:
+    """The settings of a trial as they appear in its rows."""
+    objective, leaves = settings.objective, leaves_of(settings)
+    return {
+        "penalty": objective.penalty,
+        "lambda": objective.weight,
+        "model": settings.model.kind,
+        "similarity": objective.similarity,
+        "acts_on": objective.acts_on,
+        "multiplier": objective.multiplier,
+        "seed": settings.seed,
+        **{key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra},
+    }
+
+
+def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The published numbers, ours by the study's own definitions, and the corrected measures, side by side.
+
+    The study's loss is the lowest validation loss (similarity + λ · 2 · penalty) in epochs 1, 21, 41, ... and the
+    last one; its folding is measured on the half-resolution velocity. It printed a fraction and called it percent:
+    here both columns of it are percent. Rows of trials that are not complete have only the published part.
+    """
+    identifiers = {settings: trial for trial, settings in run.trials.items()}
+    lines = []
+    for number in PUBLISHED:
+        line: dict[str, object] = {
+            "table": number.group,
+            "penalty": number.penalty,
+            "lambda": number.weight,
+            "published_loss": number.val_loss,
+            "published_fraction": number.fraction,
+            "published_velocity_nonpositive_percent": round(100 * number.fraction, 6),
+        }
+        trial = _trial_of(run, number, identifiers)
+        if trial is not None and trial in set(rows["trial"]):
+            line |= _ours(pick(rows, rows["trial"] == trial), pick(history, history["trial"] == trial))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _trial_of(run: Run, number: PublishedNumber, identifiers: Mapping[TrialSettings, str]) -> str | None:
+    for settings in run.study.group_trials(number.group):
+        if settings.objective.penalty == number.penalty and np.isclose(settings.objective.weight, number.weight):
+            return identifiers.get(settings)
+    return None
+
+
+def _ours(rows: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
+    last = history["epoch"].max()
+    looked_at = history[((history["epoch"] - 1) % VALIDATION_EVERY == 0) | (history["epoch"] == last)]
+    corrected = ("mse", "mse_before", "dice", "dice_before", "displacement_nonpositive_percent", "displacement_sdlogj")
+    return {
+        "seed": rows["seed"].iloc[0],
+        "epochs": last,
+        "our_loss": looked_at["validation_loss"].min(),
+        "our_velocity_nonpositive_percent": rows["velocity_nonpositive_percent"].mean(),
+        **{name: rows[name].mean() for name in corrected if name in rows},
+    }
+
+
+def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """Write every table of a run under ``tables/`` and return the summary.
+
+    Raises:
+        InputError: the folder cannot be written; earlier tables stay whole.
+    """
+    folder, whole = run.path / "tables", summary(rows)
+    write_atomically(folder / "rows.parquet", rows.to_parquet)
+    write_atomically(folder / "summary.parquet", whole.to_parquet)
+    frames = {"summary": whole, "history": history, "per_label": per_label(rows)}
+    if run.study.name == "published":
+        frames["published"] = published(run, rows, history)
+    for name, frame in frames.items():
+        if not frame.empty:
+            write_atomically(folder / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+    return whole

@@ -1,0 +1,90 @@
+"""Views for a terminal: a study, a summary, the states of a run."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group as Stack
+from rich.table import Table
+from rich.text import Text
+
+from .folders import Run, TrialState
+from .keys import leaves_of
+from .study import Study
+from .summaries import counts, setting_columns
+
+
+def study_view(study: Study) -> Stack:
+    """What all trials share, and a line per trial with what varies."""
+    varying = study.varying()
+    shared = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
+    sections: dict[str, list[str]] = {}
+    for key, value in leaves_of(study.trials[0]).items():
+        if key not in varying:
+            section, _, leaf = key.rpartition(".")
+            sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
+    for section, words in sections.items():
+        shared.add_row(f"[bold]{section}", ", ".join(words))
+    heading = Text(f"{study.title} · {len(study.trials)} trials", "bold")
+    trials = Table()
+    for column in ("#", "group", *(key.removeprefix("objective.") for key in varying)):
+        trials.add_column(column, overflow="fold")
+    groups = {group.name: set(study.group_trials(group.name)) for group in study.groups}
+    for place, trial in enumerate(study.trials, 1):
+        leaves = leaves_of(trial)
+        names = ", ".join(name for name, members in groups.items() if trial in members)
+        trials.add_row(str(place), names, *(str(leaves[key]) for key in varying))
+    return Stack(heading, Text(study.question), shared, trials)
+
+
+SHOWN = {
+    "mse": ("MSE", ".5f"),
+    "ncc": ("NCC", ".3f"),
+    "dice": ("Dice", ".3f"),
+    "tre": ("TRE\nmm", ".2f"),
+    "displacement_nonpositive_percent": ("folding\n%", ".3f"),
+    "velocity_nonpositive_percent": ("velocity\nfolding %", ".3f"),
+    "displacement_sdlogj": ("SDlogJ", ".3f"),
+}
+
+
+def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> Table:
+    """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns."""
+    keys = setting_columns(whole)
+    metrics = [name for name in SHOWN if name in set(whole["metric"]) and (name != "ncc" or similarity == "ncc")]
+    note = f"mean ± standard deviation over pairs; {counts(whole)}"
+    table = Table(title=Text(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]
+    for key in shown_keys:
+        table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
+    for metric in metrics:
+        table.add_column(SHOWN[metric][0], justify="right", no_wrap=True)
+    before = {metric: float(whole.loc[whole["metric"] == metric, "before"].mean()) for metric in metrics}
+    cells = [f"{value:{SHOWN[metric][1]}}" if np.isfinite(value) else "" for metric, value in before.items()]
+    table.add_row("before", *[""] * (len(shown_keys) - 1), *cells, style="dim", end_section=True)
+    for _, line in whole.groupby(keys, dropna=False, sort=False):
+        values = line[shown_keys].to_numpy(dtype=object)[0]
+        names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+        table.add_row(*names, *(_cell(line, metric) for metric in metrics))
+    return table
+
+
+def _cell(line: pd.DataFrame, metric: str) -> Text:
+    own = line.loc[line["metric"] == metric]
+    if own.empty or not np.isfinite(mean := float(own["mean"].iloc[0])):
+        return Text("")
+    spread, form = float(own["std_pairs"].iloc[0]), SHOWN[metric][1]
+    return Text.assemble(f"{mean:{form}}", (f"\n±{spread:{form}}", "dim") if np.isfinite(spread) else "")
+
+
+def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:
+    """A line per trial: its state, the epochs done, and what went wrong."""
+    table = Table(title=f"{run.study.title} · {run.path}" + (" · running now" if going_on else ""))
+    for heading in ("trial", "state", "epoch", "note"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")
+    styles = {"complete": "green", "running": "cyan", "partial": "yellow", "failed": "red", "damaged": "red"}
+    for trial, state in found.items():
+        epochs = f"{state.epochs} of {run.trials[trial].training.epochs}"
+        table.add_row(trial, Text(state.state, styles.get(state.state, "dim")), epochs, Text(state.reason))
+    return table

@@ -1,0 +1,138 @@
+"""VoxelMorph from MONAI's parts, with the widths, the integration and the initialization of the official network.
+
+Balakrishnan et al., IEEE TMI 2019 (displacement model); Dalca et al., Medical Image Analysis 2019 (diffeomorphic).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from monai.networks.nets.voxelmorph import VoxelMorphUNet
+from torch import Tensor, nn
+
+from ..transforms.fields import Padding, integrate, invert, resize_displacement, warp
+
+
+class Registration(NamedTuple):
+    """What the network returns, always under the same names.
+
+    ``warped`` (B, C, *spatial): moving(x + u(x)).
+    ``displacement`` u (B, D, *spatial): voxels of the fixed grid, what actually warps the image.
+    ``velocity`` (B, D, *grid): what the regularizer sees, in voxels of its own grid: half the resolution when the
+    integration is downsized, otherwise full; for the displacement model it is the displacement itself.
+    ``inverse_displacement`` (B, D, *spatial): of the map fixed -> moving, when asked for, else None.
+    """
+
+    warped: Tensor
+    displacement: Tensor
+    velocity: Tensor
+    inverse_displacement: Tensor | None = None
+
+
+class VoxelMorph(nn.Module):
+    """Registers a moving to a fixed image in one pass.
+
+    The default is official ``VxmDense``: 109,170 parameters in 2-D, 327,331 in 3-D.
+
+    Args:
+        spatial_dims: D, 2 or 3.
+        integration_steps: squarings of the diffeomorphic model; 0 is the displacement model, which can fold.
+        integration_downsize: 2 integrates at half resolution, as VoxelMorph does by default; 1 at full.
+            Without integration the field stays at full resolution.
+        padding_mode: of warp and integration: ``zeros`` is VoxelMorph's.
+        channels: U-Net widths, (down, up) per level from the top.
+        final_channels: widths of the convolutions after the U-Net.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        integration_steps: int = 7,
+        integration_downsize: int = 2,
+        padding_mode: Padding = "zeros",
+        channels: Sequence[int] = (16, 32, 32, 32, 32, 32, 32, 32),
+        final_channels: Sequence[int] = (16, 16),
+    ) -> None:
+        super().__init__()
+        if integration_steps < 0 or integration_downsize not in (1, 2):
+            raise ValueError(
+                f"integration_steps must be 0 or more and integration_downsize 1 or 2, "
+                f"got {integration_steps} and {integration_downsize}"
+            )
+        self.spatial_dims = spatial_dims
+        self.integration_steps = integration_steps
+        self.integration_downsize = integration_downsize
+        self.padding_mode: Padding = padding_mode
+        self.channels = tuple(channels)
+        self.final_channels = tuple(final_channels)
+        self.unet = VoxelMorphUNet(spatial_dims, 2, 32, self.channels, self.final_channels)
+        self.multiple = 2 ** (len(self.channels) // 2)  # what the poolings divide
+        flow: Any = self.unet.net[1].get_submodule("final_conv_out.conv")
+        nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
+        nn.init.zeros_(flow.bias)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain values."""
+        return {
+            "spatial_dims": self.spatial_dims,
+            "integration_steps": self.integration_steps,
+            "integration_downsize": self.integration_downsize,
+            "padding_mode": self.padding_mode,
+            "channels": list(self.channels),
+            "final_channels": list(self.final_channels),
+        }
+
+    def extra_repr(self) -> str:
+        return f"integration_steps={self.integration_steps}, integration_downsize={self.integration_downsize}"
+
+    def forward(self, moving: Tensor, fixed: Tensor, inverse: bool = False) -> Registration:
+        """Register ``moving`` to ``fixed``, both (B, 1, *spatial) of any size.
+
+        Args:
+            inverse: also return the inverse displacement: exp(-v), or by fixed point for the displacement model.
+
+        Raises:
+            ValueError: the images differ in shape or do not fit the network's number of axes.
+        """
+        if moving.shape != fixed.shape or moving.ndim != self.spatial_dims + 2 or moving.shape[1] != 1:
+            raise ValueError(
+                f"a {self.spatial_dims}-D VoxelMorph takes moving and fixed images of one shape "
+                f"(B, 1, {'H, W' if self.spatial_dims == 2 else 'H, W, L'}); "
+                f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
+            )
+        flow = self._flow(torch.cat([moving, fixed], dim=1)).float()
+        size = moving.shape[2:]
+        if not self.integration_steps:
+            displacement, velocity = flow, flow
+        else:
+            velocity = flow
+            if self.integration_downsize > 1:
+                half = [max(length // self.integration_downsize, 1) for length in size]
+                velocity = resize_displacement(flow, half, 1 / self.integration_downsize)
+            displacement = self._integrate(velocity, size)
+        backward = None
+        if inverse:
+            backward = self._integrate(-velocity, size) if self.integration_steps else invert(displacement)
+        warped = warp(moving, displacement, padding_mode=self.padding_mode)
+        return Registration(warped, displacement, velocity, backward)
+
+    def _flow(self, pair: Tensor) -> Tensor:
+        """The U-Net on a size its poolings divide, cropped back."""
+        missing = [-length % self.multiple for length in pair.shape[2:]]
+        if not any(missing):
+            return self.unet(pair)
+        before = [total // 2 for total in missing]
+        margins = [(first, total - first) for first, total in zip(before, missing, strict=True)]
+        padded = F.pad(pair, [side for margin in reversed(margins) for side in margin])
+        flow = self.unet(padded)
+        for axis, first in enumerate(before):
+            flow = flow.narrow(axis + 2, first, pair.shape[axis + 2])
+        return flow
+
+    def _integrate(self, velocity: Tensor, size: Sequence[int]) -> Tensor:
+        displacement = integrate(velocity, self.integration_steps, self.padding_mode)
+        if self.integration_downsize == 1:
+            return displacement
+        return resize_displacement(displacement, size, float(self.integration_downsize))

@@ -1,0 +1,1 @@
+"""One run: subjects -> pairs -> loaders -> training -> evaluation -> rows."""

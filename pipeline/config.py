@@ -1,0 +1,176 @@
+"""One trial as a typed, immutable configuration. Everything that decides its result is in here, and in its id."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..transforms.errors import InputError, one_line
+
+Penalty = Literal["l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure"]
+Similarity = Literal["mse", "ncc"]
+PENALTIES: tuple[str, ...] = ("l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure")
+
+
+class Settings(BaseModel):
+    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class CohortSettings(Settings):
+    """Which subjects, and how an image becomes a tensor."""
+
+    reader: Literal["phantom", "neurite-oasis", "decathlon", "table"] = "phantom"
+    spatial_dims: Literal[2, 3] = 2
+    labels: str | None = Field(None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
+    file: str | None = Field(None, description="table: the CSV file, relative to the data root")
+    subjects: int | None = Field(None, ge=2, description="phantom: how many to make; others: the first so many")
+    seed: int = Field(0, ge=0, description="phantom: seed of the anatomies")
+    intensity: Literal["none", "minmax", "percentile"] = "none"
+    size: tuple[int, ...] | None = Field(None, description="centre-pad or crop every image to these voxels")
+    exclude: tuple[str, ...] = Field((), description="subject ids to leave out")
+
+
+class SplitSettings(Settings):
+    """Which subjects train, validate and test. Groups (repeat scans of one person) are never divided."""
+
+    source: Literal["fractions", "files", "declared", "published"] = "fractions"
+    train: float | str = Field(0.6, description="a fraction, or for `files` a text file of subject ids")
+    validation: float | str = 0.2
+    test: float | str | None = Field(0.2, description="null: test pairs are drawn from the validation subjects")
+    seed: int = Field(0, ge=0)
+
+
+class PairSettings(Settings):
+    """The frozen pairs of validation and test: ordered, distinct subjects, drawn once from a seed."""
+
+    validation: int = Field(32, ge=1)
+    test: int = Field(100, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class ModelSettings(Settings):
+    """The VoxelMorph network. ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one."""
+
+    integration_steps: int = Field(7, ge=0, le=16)
+    integration_downsize: Literal[1, 2] = 2
+    padding_mode: Literal["zeros", "border"] = "zeros"
+
+    @property
+    def kind(self) -> str:
+        return "diffeomorphic" if self.integration_steps else "displacement"
+
+
+class ObjectiveSettings(Settings):
+    """similarity + λ · multiplier · penalty(field)."""
+
+    similarity: Similarity = "mse"
+    penalty: Penalty = "l2"
+    weight: float = Field(0.01, ge=0, alias="lambda", description="λ")
+    acts_on: Literal["velocity", "displacement"] = "velocity"
+    multiplier: float = Field(1.0, gt=0, description="2.0 is the hidden factor of the published study")
+
+
+class TrainingSettings(Settings):
+    """The optimization: Adam on random ordered pairs of training subjects."""
+
+    epochs: int = Field(100, ge=1)
+    steps_per_epoch: int = Field(100, ge=1)
+    batch_size: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    selection: Literal["best", "last"] = "best"
+
+
+class ComputeSettings(Settings):
+    """Where to compute. Not part of a trial's identity."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(None, ge=1)
+
+
+class TrialSettings(Settings):
+    """One trial, whole."""
+
+    cohort: CohortSettings = CohortSettings()
+    split: SplitSettings = SplitSettings()
+    pairs: PairSettings = PairSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    training: TrainingSettings = TrainingSettings()
+    compute: ComputeSettings = ComputeSettings()
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _size_matches_axes(self) -> "TrialSettings":
+        size, axes = self.cohort.size, self.cohort.spatial_dims
+        if size is not None and (len(size) != axes or min(size) < 1):
+            raise ValueError(f"cohort.size {list(size)} needs {axes} positive numbers for spatial_dims {axes}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, as plain JSON types."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"compute"})
+
+    def trial_id(self, fingerprint: str) -> str:
+        """A readable name and a hash of the configuration and of the data it is trained on."""
+        canonical = json.dumps({"trial": self.identity(), "data": fingerprint}, sort_keys=True)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+        objective = self.objective
+        return f"{objective.penalty}_{objective.weight:g}_{self.model.kind}_s{self.seed}_{digest}"
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+
+def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> Any:
+    """Validate ``values``; every fault becomes part of one sentence that names the field.
+
+    Raises:
+        InputError: unknown key, wrong type, value out of range.
+    """
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(_sentence(fault) for fault in error.errors())
+        raise InputError(f"{where}: {faults}.") from None
+
+
+def _sentence(fault: Any) -> str:
+    field = ".".join(str(part) for part in fault["loc"]) or "the configuration"
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {field!r}"
+    return f"{field} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def read_trial(path: Path) -> TrialSettings:
+    """Read ``trial.yaml``.
+
+    Raises:
+        InputError: no such file, not YAML, or not a trial.
+    """
+    return parse(TrialSettings, read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader.
+
+    Raises:
+        InputError: missing file, invalid YAML, or something other than a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {one_line(error)}.") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds {type(values).__name__}, expected a mapping of keys to values.")
+    return values

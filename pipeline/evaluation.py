@@ -1,0 +1,141 @@
+"""One row per (trial, test pair), and a few pairs kept as pictures. Figures and reports read these, never a model."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..networks import Registration, VoxelMorph
+from ..transforms import warp
+from .config import TrialSettings
+from .metrics import field_metrics, overlap_metrics, similarity_metrics, target_registration_error
+from .preparation import Prepared
+from .subjects import Sample
+from .training import autocast, build_objective
+
+EXAMPLES = 3  # test pairs whose images and fields are kept
+
+
+def evaluate(
+    model: VoxelMorph,
+    settings: TrialSettings,
+    prepared: Prepared,
+    device: torch.device,
+    report: Callable[[int, int, str], None] | None = None,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Measure every test pair, before and after registration.
+
+    Args:
+        model: the trained network.
+        settings: the trial.
+        prepared: its data.
+        device: where to compute.
+        report: called with (pairs done, pairs, message).
+
+    Returns:
+        rows, one per test pair (see the README for the columns), and the examples: ``moving``, ``fixed``, ``warped``
+        (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
+        ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
+    """
+    model = model.to(device).eval()
+    trial = _trial_columns(settings, prepared.fingerprint)
+    rows, examples = [], []
+    for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
+        moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
+        registration, seconds = _register(model, settings, moving, fixed, device)
+        pair = {"moving": moving_id, "fixed": fixed_id}
+        measured = _measure(settings, prepared.cohort.label_names, moving, fixed, registration)
+        rows.append({**trial, **pair, **measured, "seconds": seconds})
+        if index < EXAMPLES:
+            examples.append({**_example(moving, fixed, registration), "moving_id": moving_id, "fixed_id": fixed_id})
+        if report is not None:
+            report(index + 1, len(prepared.test_pairs), "evaluating")
+    return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def _register(
+    model: VoxelMorph, settings: TrialSettings, moving: Sample, fixed: Sample, device: torch.device
+) -> tuple[Registration, float]:
+    """Register one pair; the parts come back on the CPU, and the seconds are the network's alone."""
+    images = moving["image"][None].to(device), fixed["image"][None].to(device)
+    _synchronize(device)
+    started = time.perf_counter()
+    with torch.no_grad(), autocast(settings, device):
+        registration = model(*images)
+    _synchronize(device)
+    seconds = time.perf_counter() - started
+    return Registration(*(part if part is None else part.float().cpu() for part in registration)), seconds
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _measure(
+    settings: TrialSettings,
+    label_names: Mapping[int, str],
+    moving: Sample,
+    fixed: Sample,
+    registration: Registration,
+) -> dict[str, float]:
+    images = moving["image"][None], fixed["image"][None]
+    spacing = fixed["spacing"]
+    row = {
+        **_before(similarity_metrics(*images)),
+        **similarity_metrics(registration.warped, images[1]),
+        "loss": float(build_objective(settings)(registration, images[1]).loss),
+    }
+    if moving["label"] is not None and fixed["label"] is not None:
+        labels = moving["label"][None], fixed["label"][None]
+        warped = warp(labels[0], registration.displacement, mode="nearest", padding_mode="zeros")
+        row |= _before(overlap_metrics(*labels, label_names, spacing))
+        row |= overlap_metrics(warped, labels[1], label_names, spacing)
+    if moving["landmarks"] is not None and fixed["landmarks"] is not None:
+        points = moving["landmarks"], fixed["landmarks"]
+        row["tre_before"] = target_registration_error(*points, None, spacing)
+        row["tre"] = target_registration_error(*points, registration.displacement, spacing)
+    for name in ("displacement", "velocity"):
+        row |= {f"{name}_{key}": value for key, value in field_metrics(getattr(registration, name)).items()}
+    return row
+
+
+def _before(metrics: dict[str, float]) -> dict[str, float]:
+    """``dice`` -> ``dice_before``, ``dice/Left-Thalamus`` -> ``dice_before/Left-Thalamus``."""
+    return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": v for name, v in metrics.items()}
+
+
+def _trial_columns(settings: TrialSettings, fingerprint: str) -> dict[str, Any]:
+    objective = settings.objective
+    return {
+        "trial": settings.trial_id(fingerprint),
+        "penalty": objective.penalty,
+        "lambda": objective.weight,
+        "model": settings.model.kind,
+        "similarity": objective.similarity,
+        "acts_on": objective.acts_on,
+        "multiplier": objective.multiplier,
+        "seed": settings.seed,
+    }
+
+
+def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[str, np.ndarray]:
+    images = {"moving": moving["image"][None], "fixed": fixed["image"][None], "warped": registration.warped}
+    fields = {"displacement": registration.displacement, "velocity": registration.velocity}
+    return {
+        **{name: _coronal(image)[0].numpy() for name, image in images.items()},
+        **{name: _in_plane(_coronal(field)).numpy() for name, field in fields.items()},
+    }
+
+
+def _coronal(volume: Tensor) -> Tensor:
+    """(1, C, *spatial) -> (C, H, W): the slice itself, or the middle one along the second axis."""
+    return volume[0] if volume.ndim == 4 else volume[0, :, :, volume.shape[3] // 2]
+
+
+def _in_plane(field: Tensor) -> Tensor:
+    return field if field.shape[0] == 2 else field[[0, 2]]

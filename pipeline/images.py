@@ -1,0 +1,133 @@
+"""One image file -> a tensor that has been checked. Every fault is one sentence with the file's path."""
+
+import gzip
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data.image_reader import ITKReader, NibabelReader
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms.io.array import LoadImage
+from torch import Tensor
+
+from ..transforms.errors import InputError
+
+READERS = {".nii": NibabelReader, ".nii.gz": NibabelReader, ".mha": ITKReader, ".mhd": ITKReader, ".nrrd": ITKReader}
+LARGEST_LABEL = int(np.iinfo(np.int16).max)
+SAME_PLACE = 0.1
+"""Two grids are the same if no corner is farther apart than so many voxels."""
+
+
+def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
+    """Read a file with MONAI.
+
+    The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
+
+    Returns:
+        (1, *spatial) float64, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
+
+    Raises:
+        InputError: missing, unknown format, truncated or damaged, or not of ``spatial_dims`` axes.
+    """
+    suffix = next((suffix for suffix in READERS if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise InputError(f"{path} is not one of the image formats that can be read: {', '.join(READERS)}.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.")
+    try:
+        if suffix == ".nii.gz":
+            _check_gzip(path)
+        loaded = _loader()(path, reader=READERS[suffix]())
+        assert isinstance(loaded, MetaTensor)
+        image, affine = loaded.as_tensor(), np.asarray(loaded.affine, dtype=float)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} is truncated or damaged ({_reason(error)}); copy or download it again.") from None
+    except Exception as error:  # each format's library raises what it likes
+        raise InputError(f"cannot read {path} as an image: {_reason(error)}.") from None
+    return _drop_singletons(image, spatial_dims, path)[None], affine
+
+
+@lru_cache(maxsize=1)
+def _loader() -> LoadImage:
+    return LoadImage(image_only=True, dtype=np.float64)  # float64 holds every integer label exactly
+
+
+def _check_gzip(path: Path) -> None:
+    # image readers stop at the last voxel; only reading on to the end compares the checksum
+    with gzip.open(path) as file:
+        while file.read(1 << 22):
+            pass
+
+
+def _drop_singletons(image: Tensor, spatial_dims: int, path: Path) -> Tensor:
+    shape = tuple(image.shape)
+    while image.ndim > spatial_dims and image.shape[-1] == 1:
+        image = image[..., 0]
+    if image.ndim != spatial_dims or 0 in shape:
+        raise InputError(f"{path} has {times(shape)} voxels, expected {spatial_dims} axes (cohort.spatial_dims).")
+    return image
+
+
+def check_image(image: Tensor, source: str) -> None:
+    """Raise InputError if the image holds NaN or infinity, or one value only."""
+    low, high = float(image.min()), float(image.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # NaN passes through min and max
+        raise InputError(f"{source} holds NaN or infinite voxels; every voxel must be a finite number.")
+    if low == high:
+        raise InputError(f"{source} is constant (every voxel is {low:g}); there is nothing to register.")
+
+
+def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = None) -> None:
+    """Raise InputError unless the label map holds integers from 0 to 32767 that ``names`` knows (None: any)."""
+    faulty = label[~(torch.isfinite(label) & (label == label.round()))]
+    if len(faulty):
+        raise InputError(f"{source} holds {float(faulty[0]):g}; a label map holds integers only.")
+    low, high = int(label.min()), int(label.max())
+    if low < 0 or high > LARGEST_LABEL:
+        raise InputError(f"{source} holds label {low if low < 0 else high}; labels lie from 0 to {LARGEST_LABEL}.")
+    values = torch.bincount(label.flatten().long()).nonzero().flatten().tolist()
+    unknown = sorted(set(values) - {0} - set(names)) if names is not None else []
+    if unknown:
+        raise InputError(f"{source} holds label {unknown[0]}, which the cohort's list of label names does not have.")
+
+
+def check_same_grid(
+    shape: Iterable[int], affine: np.ndarray, label_shape: Iterable[int], label_affine: np.ndarray, source: str
+) -> None:
+    """Raise InputError unless two grids have one shape and place every corner within 0.1 voxel."""
+    shape, label_shape = tuple(shape), tuple(label_shape)
+    if shape != label_shape:
+        raise InputError(f"{source} has {times(label_shape)} voxels, but its image has {times(shape)}.")
+    last = np.array([*shape, 1, 1][:3]) - 1
+    corners = np.stack([*np.ndindex(2, 2, 2)]) * last
+    apart = np.linalg.norm(corners @ (affine - label_affine)[:3, :3].T + (affine - label_affine)[:3, 3], axis=1)
+    if not apart.max() <= SAME_PLACE * min(spacing_of(affine, len(shape), source)):
+        raise InputError(
+            f"{source} lies up to {apart.max():.3g} mm away from its image: their affines differ; resample it."
+        )
+
+
+def spacing_of(affine: np.ndarray, spatial_dims: int, source: str) -> tuple[float, ...]:
+    """mm per voxel along the first axes of an affine.
+
+    Raises:
+        InputError: a spacing is zero or not finite.
+    """
+    spacing = np.asarray(affine_to_spacing(affine, suppress_zeros=False))[:spatial_dims]
+    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
+        raise InputError(f"{source} has voxel spacing {times(spacing)} mm; every spacing must be positive.")
+    return tuple(float(f"{number:.6g}") for number in spacing)  # headers hold float32
+
+
+def times(numbers: Iterable[float]) -> str:
+    """``160x192`` from (160, 192)."""
+    return "x".join(f"{number:g}" for number in numbers)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,106 @@
+"""From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from .cohorts import Cohort, Sample, read_cohort
+from .config import CohortSettings, PairSettings, SplitSettings, TrialSettings
+from .loading import load_samples
+from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that trials on the same data share.
+
+    ``samples`` holds every subject of the split, by id; ``fingerprint`` names the content of the cohort.
+    """
+
+    cohort: Cohort
+    split: Split
+    validation_pairs: tuple[Pair, ...]
+    test_pairs: tuple[Pair, ...]
+    samples: dict[str, Sample]
+    fingerprint: str
+
+
+def prepare(settings: TrialSettings, root: Path | None, progress: Callable[[int, int], None] | None = None) -> Prepared:
+    """Read and check the data of a trial; the latest few are kept, so that the next trial finds them in memory.
+
+    Args:
+        settings: its ``cohort``, ``split`` and ``pairs`` count.
+        root: folder of the data; None for the phantom.
+        progress: called with (subjects done, subjects) while loading.
+
+    Raises:
+        InputError: any fault in the data, naming the file.
+    """
+    key = (settings.cohort, settings.split, settings.pairs, root)
+    if key not in _PREPARED:
+        while len(_PREPARED) >= 2:
+            _PREPARED.pop(next(iter(_PREPARED)))
+        _PREPARED[key] = _prepare(*key, progress)
+    return _PREPARED[key]
+
+
+_PREPARED: dict[tuple[CohortSettings, SplitSettings, PairSettings, Path | None], Prepared] = {}
+
+
+def _prepare(
+    cohort_settings: CohortSettings,
+    split_settings: SplitSettings,
+    pairs: PairSettings,
+    root: Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> Prepared:
+    cohort = read_cohort(cohort_settings, root)
+    split = split_cohort(cohort, split_settings, root)
+    return Prepared(
+        cohort=cohort,
+        split=split,
+        validation_pairs=frozen_pairs(split.validation, pairs.validation, pairs.seed),
+        test_pairs=frozen_pairs(split.test, pairs.test, pairs.seed + 1),
+        samples=load_samples(cohort, {*split.train, *split.validation, *split.test}, progress),
+        fingerprint=cohort.fingerprint(),
+    )
+
+
+class PairDataset(Dataset):
+    """Pairs of images in memory: ``{"moving": (1, *spatial), "fixed": (1, *spatial)}``."""
+
+    def __init__(self, samples: dict[str, Sample], pairs: Callable[[int], Pair], length: int) -> None:
+        self.samples, self.pairs, self.length = samples, pairs, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        moving, fixed = self.pairs(index)
+        return {"moving": self.samples[moving]["image"], "fixed": self.samples[fixed]["image"]}
+
+
+def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: int, pin_memory: bool) -> DataLoader:
+    """The batches from epoch ``first_epoch`` (counted from 1) to the last: the same for a resumed trial."""
+    training = settings.training
+    per_epoch = training.steps_per_epoch * training.batch_size
+
+    @lru_cache(maxsize=2)
+    def pairs_of(epoch: int) -> list[Pair]:
+        return training_pairs(prepared.split.train, per_epoch, settings.seed, epoch)
+
+    def pair(index: int) -> Pair:
+        return pairs_of(index // per_epoch + 1)[index % per_epoch]
+
+    dataset = PairDataset(prepared.samples, pair, training.epochs * per_epoch)
+    remaining = Subset(dataset, range((first_epoch - 1) * per_epoch, len(dataset)))
+    return DataLoader(remaining, training.batch_size, pin_memory=pin_memory)
+
+
+def validation_loader(prepared: Prepared, batch_size: int, pin_memory: bool) -> DataLoader:
+    """The frozen validation pairs in their order."""
+    pairs = prepared.validation_pairs
+    return DataLoader(PairDataset(prepared.samples, pairs.__getitem__, len(pairs)), batch_size, pin_memory=pin_memory)

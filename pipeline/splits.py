@@ -1,0 +1,194 @@
+"""Which subjects train, validate and test, and which pairs are registered. Nothing here opens an image."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ..transforms.errors import InputError
+from .config import SplitSettings
+from .subjects import Cohort
+
+Pair = tuple[str, str]
+"""(moving id, fixed id)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Subject ids of each side, sorted. ``test`` equals ``validation`` where there is no test side of its own."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = None) -> Split:
+    """Divide a cohort by its groups.
+
+    Args:
+        cohort: subjects and groups.
+        settings: ``fractions`` (seeded), ``files`` (text files of ids, relative to ``root``), ``declared`` (by the
+            data) or ``published`` (of the VoxelMorph Smoothness Study on Neurite-OASIS).
+        root: folder of the data.
+
+    Raises:
+        InputError: a side with fewer than two subjects, a subject or a group on two sides, an unknown id, fractions
+            that are not positive or exceed 1 together.
+    """
+    if settings.source == "fractions":
+        sides = _by_fractions(cohort, settings)
+    elif settings.source == "files":
+        sides = _from_files(settings, root)
+    elif settings.source == "published":
+        sides = _published()
+    else:
+        sides = cohort.declared_split
+        if not sides:
+            raise InputError(f"split.source is declared, but the cohort {cohort.name} declares no split.")
+    if settings.test is None:
+        sides = {side: ids for side, ids in sides.items() if side != "test"}
+    sides = {side: _known(ids, cohort, side) for side, ids in sides.items()}
+    _check_disjoint(sides, cohort)
+    for side in ("train", "validation", *(["test"] if "test" in sides else [])):
+        count = len(sides.get(side, ()))
+        if count < 2:
+            raise InputError(f"split.{side} has {count} subject(s); at least two are needed to make pairs.")
+    return Split(sides["train"], sides["validation"], sides.get("test", sides["validation"]))
+
+
+def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Sequence[str]]:
+    fractions: dict[str, float] = {}
+    for side in ("train", "validation", "test"):
+        fraction = getattr(settings, side)
+        if fraction is None:
+            continue
+        if isinstance(fraction, str) or not 0 < fraction < 1:
+            raise InputError(f"split.{side} is {fraction!r}; split.source fractions needs a number between 0 and 1.")
+        fractions[side] = fraction
+    if sum(fractions.values()) > 1 + 1e-9:
+        raise InputError(f"the fractions of split add up to {sum(fractions.values()):g}, which exceeds 1.")
+    members: dict[str, list[str]] = {}
+    for subject in cohort.subjects:
+        members.setdefault(subject.group, []).append(subject.id)
+    groups = [sorted(members)[index] for index in _permutation(len(members), settings.seed)]
+    sides, start, total = {}, 0, 0.0
+    for side, fraction in fractions.items():
+        total += fraction
+        stop = int(total * len(groups) + 0.5 + 1e-9)  # half up, whatever the platform's rounding
+        sides[side] = [subject_id for group in groups[start:stop] for subject_id in members[group]]
+        start = stop
+    return sides
+
+
+def _permutation(count: int, seed: int) -> np.ndarray:
+    # numpy promises a bit generator's raw numbers for ever, but not Generator.permutation's result
+    return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
+
+
+def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequence[str]]:
+    sides = {}
+    for side in ("train", "validation", "test"):
+        name = getattr(settings, side)
+        if name is None:
+            continue
+        if not isinstance(name, str):
+            raise InputError(f"split.{side} is {name!r}; split.source files needs the name of a text file of ids.")
+        path = (root or Path()) / name
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read the list of subjects {path}: {error}.") from None
+        sides[side] = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return sides
+
+
+def _published() -> Mapping[str, Sequence[str]]:
+    package = __name__.rpartition(".")[0]
+    text = (files(package) / "splits" / "published.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def _known(ids: Iterable[str], cohort: Cohort, side: str) -> tuple[str, ...]:
+    """Sorted, without those that the cohort's settings leave out."""
+    ids = sorted(ids)
+    for one, next_one in pairwise(ids):
+        if one == next_one:
+            raise InputError(f"split.{side} lists subject {one} twice.")
+    unknown = sorted(set(ids) - set(cohort.ids) - cohort.left_out)
+    if unknown:
+        raise InputError(
+            f"split.{side} lists {unknown[0]!r}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}, "
+            f"unknown to the cohort {cohort.name} of {len(cohort.subjects)} subjects."
+        )
+    return tuple(subject_id for subject_id in ids if subject_id not in cohort.left_out)
+
+
+def _check_disjoint(sides: Mapping[str, Sequence[str]], cohort: Cohort) -> None:
+    side_of_subject: dict[str, str] = {}
+    side_of_group: dict[str, tuple[str, str]] = {}
+    for side, ids in sides.items():
+        for subject_id in ids:
+            other = side_of_subject.setdefault(subject_id, side)
+            if other != side:
+                raise InputError(f"subject {subject_id} is on two sides of the split, {other} and {side}.")
+            group = cohort[subject_id].group
+            first, first_side = side_of_group.setdefault(group, (subject_id, side))
+            if first_side != side:
+                raise InputError(
+                    f"group {group} is on two sides of the split: {first} in {first_side} and {subject_id} in {side}."
+                )
+
+
+def frozen_pairs(ids: Iterable[str], count: int, seed: int) -> tuple[Pair, ...]:
+    """Ordered pairs of distinct subjects, none twice: the same for ever, whatever the order of ``ids``.
+
+    Args:
+        ids: subject ids.
+        count: how many pairs; all n (n - 1) if there are fewer.
+        seed: of the draw.
+
+    Raises:
+        InputError: fewer than two subjects.
+    """
+    ids = sorted(set(ids))
+    total = len(ids) * (len(ids) - 1)
+    if total == 0:
+        raise InputError(f"{len(ids)} subject(s) make no pairs; at least two are needed.")
+    pairs, moved = [], {}
+    raw = np.random.PCG64(seed).random_raw(min(count, total))
+    for index, number in enumerate(raw):  # the first steps of a Fisher-Yates shuffle of all pairs
+        chosen = index + int(number) % (total - index)
+        code = moved.get(chosen, chosen)
+        moved[chosen] = moved.get(index, index)
+        moving, fixed = divmod(code, len(ids) - 1)
+        pairs.append((ids[moving], ids[fixed + (fixed >= moving)]))
+    return tuple(pairs)
+
+
+def pairs_hash(pairs: Iterable[Pair]) -> str:
+    """sha256 of the pairs in their order, one line of ``moving<tab>fixed`` each."""
+    return hashlib.sha256("".join(f"{moving}\t{fixed}\n" for moving, fixed in pairs).encode()).hexdigest()
+
+
+def training_pairs(ids: Sequence[str], count: int, seed: int, epoch: int) -> list[Pair]:
+    """Random ordered pairs of distinct subjects, with repeats: a pure function of its arguments.
+
+    Args:
+        ids: at least two subject ids.
+        count: steps per epoch times batch size.
+        seed, epoch: so that a resumed trial draws what an uninterrupted one would have drawn.
+
+    Raises:
+        InputError: fewer than two subjects.
+    """
+    if len(ids) < 2:
+        raise InputError(f"{len(ids)} subject(s) make no pairs; at least two are needed.")
+    generator = np.random.default_rng([seed, epoch])
+    moving = generator.integers(len(ids), size=count)
+    fixed = (moving + generator.integers(1, len(ids), size=count)) % len(ids)
+    return [(str(ids[m]), str(ids[f])) for m, f in zip(moving.tolist(), fixed.tolist(), strict=True)]

@@ -1,0 +1,150 @@
+"""One trial from settings to rows, in a folder that can be checked, resumed and trusted."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..networks import save_model
+from ..transforms.errors import InputError
+from .config import TrialSettings, read_trial
+from .evaluation import evaluate
+from .files import write_atomically, write_text
+from .preparation import Prepared, prepare
+from .splits import pairs_hash
+from .training import TrialFailed, train
+
+__all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
+
+_PACKAGES = ("smoothmorph", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "nibabel", "itk", "nilearn")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done."""
+
+    stage: str
+    done: int
+    total: int
+    message: str = ""
+
+
+def run_trial(
+    settings: TrialSettings, folder: Path, root: Path | None, report: Callable[[Progress], None] | None = None
+) -> None:
+    """Train (or resume), evaluate and write one trial; does nothing if it is complete.
+
+    ``pairs.parquet`` is written last: it exists only when the trial is complete. Running a trial that was killed or
+    failed goes on from its last checkpoint.
+
+    Args:
+        settings: the trial.
+        folder: its own folder.
+        root: folder of the data; None for the phantom.
+        report: called as work goes on.
+
+    Raises:
+        InputError: a fault in the data, a folder of another configuration, a damaged checkpoint, a full disk.
+        TrialFailed: training diverged.
+    """
+    tell = report or (lambda _: None)
+    check_folder(settings, folder)
+    if (folder / "pairs.parquet").exists():
+        return
+    write_text(folder / "trial.yaml", settings.to_yaml())
+    for leftover in folder.glob(".*.partial"):  # of a run that was killed while it wrote
+        leftover.unlink(missing_ok=True)
+    device = choose_device(settings.compute.device)
+    if settings.compute.threads is not None:
+        torch.set_num_threads(settings.compute.threads)
+    prepared = prepare(settings, root, lambda done, total: tell(Progress("loading", done, total)))
+    _describe(settings, prepared, folder, device)
+    _train_and_evaluate(settings, prepared, folder, device, tell)
+
+
+def _train_and_evaluate(
+    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Callable[[Progress], None]
+) -> None:
+    log = _Log(folder / "log.txt")
+    log(f"training on {device} with {torch.get_num_threads()} threads")
+    model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
+    about = {"trial": settings.trial_id(prepared.fingerprint), "settings": settings.identity()}
+    write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, about))
+    rows, examples = evaluate(model, settings, prepared, device, lambda *state: tell(Progress("evaluating", *state)))
+    write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
+    write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
+    log(f"complete: {len(rows)} test pairs")
+    tell(Progress("done", len(rows), len(rows)))
+
+
+def check_folder(settings: TrialSettings, folder: Path) -> None:
+    """Refuse a folder that holds a trial of another configuration.
+
+    Raises:
+        InputError: its ``trial.yaml`` differs in anything but ``compute``, or cannot be read.
+    """
+    path = folder / "trial.yaml"
+    if path.exists() and read_trial(path).identity() != settings.identity():
+        raise InputError(f"{folder} holds a trial of another configuration; choose another folder or remove it.")
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is the first GPU, or else the CPU.
+
+    Raises:
+        InputError: a GPU is asked for and there is none of that number.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"compute.device is {name}, but torch sees {torch.cuda.device_count()} GPUs; use cpu or auto.")
+    return device
+
+
+def _describe(settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device) -> None:
+    environment = {
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "data": prepared.fingerprint,
+        "subjects": {side: len(ids) for side, ids in vars(prepared.split).items()},
+        "validation_pairs": pairs_hash(prepared.validation_pairs),
+        "test_pairs": pairs_hash(prepared.test_pairs),
+    }
+    write_text(folder / "environment.json", json.dumps(environment, indent=2))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:  # a path without .npz would get that ending
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+class _Log:
+    """Appends lines with the time of day to ``log.txt``; a line that cannot be written is not worth a trial."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, line: str) -> None:
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {os.getpid()} {line}\n")
+        except OSError:
+            pass

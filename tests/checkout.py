@@ -1,0 +1,50 @@
+"""The project's own files, for the tests that look at the project as a whole."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("transforms", "networks", "pipeline", "experiments")
+_MADE = {"__pycache__", "build", "dist", "runs"}
+
+
+def project_files() -> list[Path]:
+    """Every file that is or would be in a commit, relative to the root; in an unpacked sdist every file there is."""
+    if (ROOT / ".git").exists():
+        command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, capture_output=True, text=True)
+        if listed.returncode == 0:
+            return sorted(Path(name) for name in set(listed.stdout.split("\0")) - {""} if (ROOT / name).is_file())
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not _is_made(name)]
+        found += [Path(folder, name).relative_to(ROOT) for name in files if not _is_made(name)]
+    return sorted(found)
+
+
+def copy_project(target: Path) -> Path:
+    """Copies the project, so that a build leaves nothing behind in it."""
+    for file in project_files():
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, target / file)
+    return target
+
+
+def copy_as_installed(target: Path) -> Path:
+    """Copies the four folders to where a regular installation has them, ``target/smoothmorph/``, and the tests beside.
+
+    Tools that read source code cannot follow the mapping of an editable installation.
+    """
+    for file in project_files():
+        if file.suffix in {".py", ".typed", ".toml"}:
+            place = target / ("smoothmorph" if file.parts[0] in PACKAGES else "") / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, place)
+    return target
+
+
+def _is_made(name: str) -> bool:
+    hidden = name.startswith(".") and name not in {".ci", ".gitignore"}
+    return hidden or name in _MADE or name.endswith(".egg-info")

@@ -1,0 +1,45 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data: ``neurite-oasis-2d/`` and ``Task04_Hippocampus/`` in their public layout."""
+    folder = os.environ.get("SMOOTHMORPH_DATA")
+    if not folder:
+        pytest.skip("set SMOOTHMORPH_DATA to the folder of real data")
+    return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_cohort(tmp_path_factory):
+    """A function dims -> folder of a table cohort: twelve images of a disc (a ball in 3-D), with its label."""
+    folders: dict[int, Path] = {}
+
+    def make(dims: int) -> Path:
+        if dims not in folders:
+            folders[dims] = tmp_path_factory.mktemp(f"tiny{dims}")
+            _write_discs(folders[dims], size=32 if dims == 2 else 16, dims=dims)
+        return folders[dims]
+
+    return make
+
+
+def _write_discs(folder: Path, size: int, dims: int, subjects: int = 12) -> None:
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(size)] * dims, indexing="ij"))
+    lines = ["id,image,label"]
+    for subject in range(subjects):
+        centre = size / 2 + rng.uniform(-size / 12, size / 12, dims)
+        distance = np.linalg.norm(grid - centre.reshape(-1, *[1] * dims), axis=0)
+        image = 1 / (1 + np.exp(distance - size / 4))  # a soft edge
+        for name, values in (("image", image.astype(np.float32)), ("label", (image > 0.5).astype(np.uint8))):
+            nib.save(nib.Nifti1Image(values, np.eye(4)), folder / f"{name}{subject}.nii.gz")
+        lines.append(f"s{subject},image{subject}.nii.gz,label{subject}.nii.gz")
+    (folder / "subjects.csv").write_text("\n".join(lines))

@@ -1,0 +1,142 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import synthetic_run
+from smoothmorph.experiments.cli import app
+from smoothmorph.experiments.study import load_study
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Call the command line in an empty folder, with the stand-in for training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("smoothmorph.experiments.runner._pipeline_fingerprint", synthetic_run.fingerprint)
+    monkeypatch.setattr("smoothmorph.pipeline.trial.run_trial", synthetic_run.trial)
+    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda run, rows, history: [Path("a.png")])
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+SHORT = ("--set", "training.epochs=2", "--set", "pairs.test=4", "--workers", "1")
+
+
+def test_run_status_figures(call, tmp_path):
+    done = call("run", "demo", *SHORT)
+    assert done.exit_code == 0, done.output
+    assert "trials complete" in done.output
+    assert (tmp_path / "runs" / "demo" / "tables" / "summary.csv").exists()
+    for name in ("demo", "runs/demo", tmp_path / "runs" / "demo"):
+        told = call("status", name)
+        assert told.exit_code == 0
+        assert told.output.count("complete") == len(load_study("demo").trials)
+    drawn = call("figures", "demo")
+    assert (drawn.exit_code, drawn.output.splitlines()[-1]) == (0, "a.png")
+
+
+def test_a_failed_trial_is_exit_code_1(call, tmp_path):
+    (tmp_path / "root").mkdir()
+    penalty, weight = (lambda objective: (objective.penalty, objective.weight))(load_study("demo").trials[0].objective)
+    (tmp_path / "root" / f"fail-{penalty}-{weight:g}").touch()
+    done = call("run", "demo", *SHORT, "--data-root", "root", "--out", "out")
+    assert done.exit_code == 1
+    assert "training diverged: the loss is nan in epoch 1." in done.stdout
+    assert call("status", "out").output.count("failed") == 1
+
+
+def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(call, tmp_path):
+    (tmp_path / "root").mkdir()
+    objective = load_study("demo").trials[1].objective
+    marker = tmp_path / "root" / f"stop-{objective.penalty}-{objective.weight:g}"
+    marker.touch()
+    done = call("run", "demo", *SHORT, "--data-root", "root")
+    assert done.exit_code == 130
+    assert "give the same command again to go on" in done.stderr
+    marker.unlink()
+    assert "1 of" in call("run", "demo", *SHORT, "--data-root", "root").output
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "dmo"], "unknown study 'dmo'; did you mean demo?"),
+        (["run", "none.yaml"], "cannot read none.yaml"),
+        (["run", "demo", "--set", "training.epoch=3"], "did you mean training.epochs"),
+        (["run", "demo", "--set", "objective.lambda=-1"], "greater than or equal to 0"),
+        (["run", "demo", "--out", "file/run"], "cannot write in file/run"),
+        (["show", "demo", "--set", "objective.penalty=l9"], "objective.penalty = 'l9'"),
+        (["status", "nothing"], "there is no run 'nothing'"),
+        (["status", "."], "holds no run"),
+        (["figures", "nothing"], "there is no run 'nothing'"),
+        (["data", "check", "nothing"], "reader = 'nothing'"),
+        (["data", "check", "neurite-oasis", "--root", "missing"], "missing"),
+        (["data", "fetch", "nothing"], "unknown data set 'nothing'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, sentence, call, tmp_path):
+    (tmp_path / "file").touch()
+    done = call(*words)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_fault_of_ours_keeps_its_traceback(call, monkeypatch):
+    def fail(*_):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("smoothmorph.experiments.study.load_study", fail)
+    done = call("show", "demo")
+    assert type(done.exception) is ValueError
+
+
+def test_show_lists_the_trials(call):
+    told = call("show", "published")
+    assert told.exit_code == 0
+    assert "9 trials" in told.output
+    assert "bending-pure" in told.output
+    assert "regularizers" in told.output
+
+
+def test_show_as_yaml_is_a_study_file(call, tmp_path):
+    told = call("show", "published", "--yaml", "--set", "training.epochs=3")
+    (tmp_path / "mine.yaml").write_text(told.output)
+    assert yaml.safe_load(told.output)["base"]["training"]["epochs"] == 3
+    assert load_study(str(tmp_path / "mine.yaml")).trials == load_study("published", ["training.epochs=3"]).trials
+
+
+def test_data_check_of_the_phantom(call):
+    told = call("data", "check", "phantom", "--set", "cohort.subjects=2")
+    assert told.exit_code == 0
+    assert "2 subjects" in told.output
+
+
+def test_data_check_of_a_faulty_cohort_is_exit_code_1(call, tmp_path, tiny_cohort):
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    for path in tiny_cohort(2).iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    words = ("data", "check", "table", "--root", folder, "--set", "cohort.file=subjects.csv")
+    assert call(*words).exit_code == 0
+    (folder / "image3.nii.gz").write_bytes((folder / "image3.nii.gz").read_bytes()[:60])
+    told = call(*words)
+    assert told.exit_code == 1
+    assert "image3.nii.gz" in told.output
+
+
+def test_help_and_version_need_no_heavy_import():
+    code = (
+        "import sys; from smoothmorph.experiments.cli import app\n"
+        "try: app([{word!r}])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({{'torch', 'monai', 'matplotlib', 'pandas', 'pydantic'}} & set(sys.modules)))"
+    )
+    for word, answer in (("--help", "Usage"), ("--version", "smoothmorph 0.")):
+        done = subprocess.run([sys.executable, "-c", code.format(word=word)], capture_output=True, text=True)
+        assert answer in done.stdout
+        assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,164 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from matplotlib.figure import Figure
+
+import synthetic_run
+from smoothmorph.experiments.axes import lambda_axis, percent_axis
+from smoothmorph.experiments.figures import draw_figures, make_figures
+from smoothmorph.experiments.figures_fields import _choose, _draw_grid, _read
+from smoothmorph.experiments.folders import claim
+from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.style import COLOURS, MARKERS, NAMES, curves
+from smoothmorph.experiments.summaries import summary
+from smoothmorph.experiments.tables import collect, collect_history
+from smoothmorph.pipeline.config import PENALTIES
+from smoothmorph.transforms.errors import InputError
+
+KINDS = ["dice_vs_lambda", "flow_fields", "folding_vs_lambda", "loss_by_epoch", "similarity_vs_folding"]
+KINDS += ["similarity_vs_lambda", "warped_grids"]
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(axes, *overrides, name="run"):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump({"name": "figures", "axes": axes}))
+        study = load_study(str(tmp_path / "study.yaml"), ["training.epochs=2", "pairs.test=6", *overrides])
+        run = claim(tmp_path / name, study, [trial.trial_id("data") for trial in study.trials])
+        for trial, settings in run.trials.items():
+            synthetic_run.trial(settings, run.path / trial, None, lambda progress: None)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def unsaved(monkeypatch):
+    """Figures are drawn, but only once and small: for the many cases in which drawing must not fail."""
+    drawn: list[Figure] = []
+
+    def save(figure, folder, name):
+        figure.savefig(Path(folder).parent / "figure.png", dpi=20)
+        drawn.append(figure)
+        return [Path(name)]
+
+    monkeypatch.setattr("smoothmorph.experiments.figures.save", save)
+    return drawn
+
+
+def test_all_kinds_as_png_and_svg(make_run):
+    run = make_run({"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]})
+    paths = make_figures(run.path)
+    assert sorted(path.name for path in paths) == sorted(f"{kind}.{end}" for kind in KINDS for end in ("png", "svg"))
+    for path in paths:
+        assert path.parent == run.path / "figures"
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+        else:
+            assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    before = {path: path.read_bytes() for path in paths}
+    assert {path: path.read_bytes() for path in make_figures(run.path)} == before  # the same rows, the same files
+
+
+@pytest.mark.parametrize(
+    ("axes", "overrides"),
+    [
+        ({"objective.penalty": ["l2"]}, ()),
+        ({"objective.penalty": ["l2"], "objective.lambda": [0]}, ("training.epochs=1", "pairs.test=1")),
+        ({"objective.penalty": ["l1", "bending-pure"], "objective.lambda": [0, 0.01, 0.1], "seed": [0, 1]}, ()),
+        ({"model.integration_steps": [0, 7], "training.learning_rate": [0.001, 0.01]}, ()),
+        ({"objective.lambda": [10.0**-power for power in range(9)]}, ("objective.similarity=ncc",)),
+        ({"objective.penalty": ["l2"]}, ("cohort.spatial_dims=3",)),
+    ],
+)
+def test_any_part_of_a_study_can_be_drawn(axes, overrides, make_run, unsaved):
+    run = make_run(axes, *overrides)
+    names = {str(path) for path in make_figures(run.path)}
+    assert {name.split("_")[0] for name in names} == {kind.split("_")[0] for kind in KINDS}
+    assert len(unsaved) == len(names)
+
+
+def test_without_labels_examples_or_history(make_run, unsaved):
+    run = make_run({"objective.penalty": ["l2", "l1"]})
+    for file in [*run.path.glob("*/examples.npz"), *run.path.glob("*/history.parquet")]:
+        file.unlink()
+    rows = collect(run)
+    rows = rows[[name for name in rows if not name.startswith("dice")]]
+    names = {str(path) for path in draw_figures(run, rows, collect_history(run))}
+    assert names == {"similarity_vs_folding", "similarity_vs_lambda", "folding_vs_lambda"}
+
+
+def test_a_run_without_a_complete_trial(make_run):
+    run = make_run({"seed": [0]})
+    next(run.path.glob("*/pairs.parquet")).unlink()
+    with pytest.raises(InputError, match="no complete trial"):
+        make_figures(run.path)
+
+
+def test_damaged_examples_are_named(tmp_path):
+    (tmp_path / "examples.npz").write_bytes(b"PK\x03\x04 no more")
+    with pytest.raises(InputError, match=r"examples\.npz cannot be read"):
+        _read(tmp_path / "examples.npz")
+
+
+def test_every_penalty_has_a_look_of_its_own():
+    assert set(NAMES) == set(COLOURS) == set(MARKERS) == set(PENALTIES)
+    assert len(set(COLOURS.values())) == len(set(MARKERS.values())) == len(PENALTIES)
+
+
+def test_a_curve_per_penalty_and_model_in_order_of_lambda(make_run):
+    run = make_run(
+        {"objective.penalty": ["l2", "l1"], "objective.lambda": [0.1, 0.01], "model.integration_steps": [0, 7]}
+    )
+    found = curves(summary(collect(run)), "mse")
+    assert [curve.label for curve in found] == [
+        "L1, diffeomorphic model", "L1, displacement model", "L2, diffeomorphic model", "L2, displacement model",
+    ]  # fmt: skip
+    assert [list(curve.points["lambda"]) for curve in found] == [[0.01, 0.1]] * 4
+    assert [curve.hollow for curve in found] == [False, True] * 2
+
+
+def test_zero_has_a_place_on_the_axes():
+    axes = Figure().subplots()
+    lambda_axis(axes, [0.1, 0.0, 0.01])
+    note = percent_axis(axes, "y", np.array([0.0, 0.003, 12.0]), "%")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.01", "0.1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "0.001", "0.01", "0.1", "1", "10"]
+    assert "0.001 %" in note
+    for low, high in (axes.get_xlim(), axes.get_ylim()):
+        assert low < 0 < high
+
+
+def test_nothing_folded_is_a_linear_axis_with_its_zero():
+    axes = Figure().subplots()
+    assert percent_axis(axes, "x", np.zeros(3), "%") == ""
+    assert axes.get_xscale() == "linear"
+    assert "0" in [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_the_examples_are_at_a_lambda_that_all_penalties_have(make_run):
+    run = make_run({"objective.penalty": ["l2", "l1"], "objective.lambda": [0.001, 0.01, 0.1]})
+    rows = collect(run)
+    assert [(e.penalty, e.weight) for e in _choose(run, rows)] == [("l1", 0.01), ("l2", 0.01)]
+    part = rows[(rows["penalty"] == "l2") | (rows["lambda"] == 0.1)]
+    assert [(e.penalty, e.weight) for e in _choose(run, part)] == [("l1", 0.1), ("l2", 0.1)]
+    part = rows[(rows["penalty"] == "l2") != (rows["lambda"] == 0.1)]
+    assert [(e.penalty, e.weight) for e in _choose(run, part)] == [("l1", 0.1), ("l2", 0.01)]
+
+
+def test_the_grid_is_where_the_image_takes_it_and_folds_are_marked():
+    axes = Figure().subplots()
+    shift = np.zeros((2, 30, 40))
+    shift[0] = 3.0  # moving(x + 3): the moving image's line at 10 appears at 7
+    assert _draw_grid(axes, shift) == 0.0
+    lines = axes.collections[0]
+    places = sorted({round(float(path.vertices[:, 0].mean()), 6) for path in lines.get_paths() if len(path.vertices)})
+    levels = np.arange(1.0, 30, 2)
+    assert places == [level - 3 for level in levels if 0 <= level - 3 <= 29]
+    reflection = np.zeros((2, 30, 40))
+    reflection[0, 10:20] = -2.0 * np.arange(10)[:, None]  # du/dx = -2: the determinant is -1
+    folded = _draw_grid(Figure().subplots(), reflection)
+    assert 100 * 8 / 30 <= folded <= 100 * 12 / 30

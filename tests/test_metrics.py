@@ -1,0 +1,101 @@
+"""Metrics against fields and label maps whose answer one can compute by hand, and against MONAI and numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from monai.losses.deform import BendingEnergyLoss
+
+from smoothmorph.pipeline.metrics import (
+    field_metrics,
+    overlap_metrics,
+    similarity_metrics,
+    target_registration_error,
+)
+from smoothmorph.transforms import identity_grid
+
+
+@pytest.fixture(params=[2, 3])
+def dims(request):
+    return request.param
+
+
+def box(dims, start, stop, value=1, size=16):
+    labels = torch.zeros(1, 1, *[size] * dims, dtype=torch.int16)
+    labels[(0, 0, *[slice(start, stop)] * dims)] = value
+    return labels
+
+
+def test_similarity_by_hand(dims):
+    fixed = torch.rand(1, 1, *[20] * dims, generator=torch.Generator().manual_seed(0))
+    metrics = similarity_metrics(fixed + 0.5, fixed)
+    assert metrics["mse"] == pytest.approx(0.25)
+    assert similarity_metrics(2 * fixed, fixed)["ncc"] == pytest.approx(1, abs=1e-3)
+
+
+def test_dice_by_hand(dims):
+    # A cube of side 4 against one of side 8 that holds it: 2 · 4^D / (4^D + 8^D)
+    metrics = overlap_metrics(box(dims, 4, 8), box(dims, 4, 12), {1: "cube"}, [1.0] * dims)
+    assert metrics["dice/cube"] == pytest.approx(2 * 4**dims / (4**dims + 8**dims))
+    assert metrics["dice"] == metrics["dice/cube"]
+
+
+def test_hausdorff_is_in_mm(dims):
+    # Two single voxels three apart along the first axis, whose voxels are 2 mm
+    ours, truth = box(dims, 5, 6), torch.roll(box(dims, 5, 6), 3, dims=2)
+    metrics = overlap_metrics(ours, truth, {1: "dot"}, [2.0, *[1.0] * (dims - 1)])
+    assert metrics["hd95"] == pytest.approx(6)
+    assert metrics["dice"] == 0
+
+
+def test_absent_labels(dims):
+    names = {1: "here", 2: "only fixed", 3: "nowhere"}
+    ours = box(dims, 2, 6)
+    truth = ours + box(dims, 8, 10, value=2)
+    metrics = overlap_metrics(ours, truth, names, [1.0] * dims)
+    assert metrics["dice/here"] == 1
+    assert metrics["dice/only fixed"] == 0
+    assert math.isnan(metrics["dice/nowhere"])
+    assert metrics["dice"] == 0.5  # over the labels present in either
+    assert metrics["hd95"] == 0  # over the labels present in both
+    nothing = overlap_metrics(torch.zeros_like(ours), truth, names, [1.0] * dims)
+    assert math.isnan(nothing["hd95"])
+
+
+def test_fields_by_hand(dims):
+    nothing = field_metrics(torch.zeros(1, dims, *[8] * dims))
+    assert nothing["nonpositive_percent"] == nothing["nondiffeomorphic_percent"] == nothing["sdlogj"] == 0
+    assert nothing["det_min"] == nothing["det_max"] == 1
+    stretched = field_metrics(0.5 * identity_grid([8] * dims))
+    assert stretched["det_p50"] == pytest.approx(1.5**dims)
+    assert stretched["l2"] == pytest.approx(0.25 / dims)  # du_a/dx_a = 0.5 in one of D components, for each axis
+    assert stretched["bending-hessian"] == pytest.approx(0, abs=1e-9)
+    shifted = torch.zeros(1, dims, *[8] * dims)
+    shifted[:, 0], shifted[:, 1] = 3, 4
+    assert field_metrics(shifted)["magnitude"] == pytest.approx(5)
+
+
+def test_fields_against_numpy_and_monai(dims):
+    field = 0.4 * torch.randn(1, dims, *[10] * dims, generator=torch.Generator().manual_seed(0))
+    metrics = field_metrics(field)
+    gradients = np.stack([np.stack(np.gradient(component)) for component in field[0].double().numpy()])
+    jacobian = np.moveaxis(gradients, (0, 1), (-2, -1)) + np.eye(dims)
+    determinant = np.linalg.det(jacobian)
+    assert metrics["nonpositive_percent"] == pytest.approx(100 * np.mean(determinant <= 0))
+    assert metrics["det_p05"] == pytest.approx(np.percentile(determinant, 5), rel=1e-3)
+    assert metrics["sdlogj"] == pytest.approx(np.log(determinant.clip(1e-9, 1e9)).std(), rel=1e-3)
+    assert metrics["bending-hessian"] == pytest.approx(float(BendingEnergyLoss()(field)), rel=1e-5)
+
+
+def test_landmarks_move_the_right_way(dims):
+    # warped(x) = moving(x + u(x)): a field of +2 along the first axis takes fixed points to moving points 2 further
+    fixed = torch.tensor([[4.0] * dims, [6.5] * dims])
+    moving = fixed.clone()
+    moving[:, 0] += 2
+    spacing = [3.0, *[1.0] * (dims - 1)]
+    displacement = torch.zeros(1, dims, *[12] * dims)
+    assert target_registration_error(moving, fixed, None, spacing) == pytest.approx(6)
+    assert target_registration_error(moving, fixed, displacement, spacing) == pytest.approx(6)
+    displacement[:, 0] = 2
+    assert target_registration_error(moving, fixed, displacement, spacing) == pytest.approx(0, abs=1e-5)

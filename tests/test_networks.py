@@ -1,0 +1,150 @@
+"""The network's contract, the objective's terms, and model files."""
+
+import pytest
+import torch
+
+from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model
+from smoothmorph.transforms import InputError, compose, warp
+
+SHAPES = {2: (32, 48), 3: (16, 32, 16)}
+ODD_SHAPES = {2: (31, 45), 3: (15, 18, 21)}
+
+
+@pytest.fixture(params=[2, 3])
+def dims(request):
+    return request.param
+
+
+def moving_network(dims, **settings):
+    """A network with a smooth random flow of about a voxel instead of the identity it starts from."""
+    torch.manual_seed(0)
+    network = VoxelMorph(dims, **settings)
+    torch.nn.init.normal_(network.unet.net[1].final_conv_out.conv.weight, std=0.3)
+    return network.eval()
+
+
+def images(shape, batch=1):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, batch, 1, *shape, generator=generator).unbind()
+
+
+@pytest.mark.parametrize("steps", [0, 7])
+@pytest.mark.parametrize("downsize", [1, 2])
+@pytest.mark.parametrize("shapes", [SHAPES, ODD_SHAPES])
+def test_named_parts_have_the_promised_shapes(dims, steps, downsize, shapes):
+    shape = shapes[dims]
+    network = moving_network(dims, integration_steps=steps, integration_downsize=downsize)
+    moving, fixed = images(shape, batch=2)
+    registration = network(moving, fixed)
+    assert registration.warped.shape == moving.shape
+    assert registration.displacement.shape == (2, dims, *shape)
+    halved = tuple(length // 2 for length in shape)
+    assert registration.velocity.shape == (2, dims, *(halved if steps and downsize == 2 else shape))
+    assert registration.inverse_displacement is None
+    torch.testing.assert_close(registration.warped, warp(moving, registration.displacement, padding_mode="zeros"))
+
+
+def test_it_starts_at_the_identity(dims):
+    torch.manual_seed(0)
+    moving, fixed = images(SHAPES[dims])
+    assert float(VoxelMorph(dims)(moving, fixed).displacement.abs().max()) < 1e-3
+
+
+def test_padding_does_not_shift_the_field(dims):
+    # Away from the border a size that needs padding gives the field of the same images padded by hand.
+    network = moving_network(dims, integration_steps=0)
+    moving, fixed = images(SHAPES[dims])
+    moving[..., -1:] = fixed[..., -1:] = 0
+    odd = network(moving[..., :-1], fixed[..., :-1]).displacement
+    assert torch.equal(odd, network(moving, fixed).displacement[..., :-1])
+
+
+@pytest.mark.parametrize("steps", [0, 7])
+def test_inverse_displacement_undoes_the_displacement(dims, steps):
+    network = moving_network(dims, integration_steps=steps, padding_mode="border")
+    torch.nn.init.normal_(network.unet.net[1].final_conv_out.conv.weight, std=0.05)
+    moving, fixed = (torch.nn.functional.avg_pool2d(i, 9, 1, 4) if dims == 2 else i for i in images(SHAPES[dims]))
+    registration = network(moving, fixed, inverse=True)
+    residual = compose(registration.displacement, registration.inverse_displacement)
+    inside = residual[(..., *[slice(4, -4)] * dims)]
+    assert float(inside.norm(dim=1).mean()) < 0.05 * float(registration.displacement.norm(dim=1).mean())
+
+
+def test_shapes_that_do_not_fit_are_told():
+    with pytest.raises(ValueError, match=r"2-D VoxelMorph.*\(1, 1, 16, 16, 16\)"):
+        VoxelMorph(2)(*images((16, 16, 16)))
+    with pytest.raises(ValueError, match=r"\(1, 1, 16, 32\)"):
+        VoxelMorph(2)(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 32))
+    with pytest.raises(ValueError, match="integration_downsize"):
+        VoxelMorph(2, integration_downsize=3)
+
+
+def test_coordinates_stay_in_float32_under_autocast(dims):
+    network = moving_network(dims)
+    moving, fixed = images(SHAPES[dims])
+    with torch.autocast("cpu", torch.bfloat16):
+        registration = network(moving, fixed)
+    assert {part.dtype for part in registration[:3]} == {torch.float32}
+
+
+def test_objective_is_the_sum_of_its_terms(dims):
+    moving, fixed = images(SHAPES[dims])
+    field = torch.zeros(1, dims, *SHAPES[dims])
+    field[:, 0] = torch.arange(SHAPES[dims][0]).view(-1, *[1] * (dims - 1)) * 0.5
+    registration = Registration(moving, torch.zeros_like(field), field)
+    terms = Objective(dims, "mse", "l2", weight=0.1, multiplier=2.0)(registration, fixed)
+    assert float(terms.similarity) == pytest.approx(float((moving - fixed).square().mean()))
+    assert float(terms.penalty) == pytest.approx(0.25 / dims**2)
+    assert float(terms.loss) == pytest.approx(float(terms.similarity) + 0.2 * 0.25 / dims**2)
+    on_displacement = Objective(dims, "mse", "l2", weight=0.1, acts_on="displacement")(registration, fixed)
+    assert float(on_displacement.penalty) == 0
+
+
+def test_unknown_terms_are_told():
+    with pytest.raises(ValueError, match="'l3'"):
+        Objective(2, penalty="l3")
+
+
+class TestLocalNCC:
+    def test_a_linear_relation_is_perfect(self, dims):
+        image = torch.rand(1, 1, *[24] * dims, generator=torch.Generator().manual_seed(0))
+        assert float(LocalNCCLoss(dims)(0.3 * image, image)) == pytest.approx(-1, abs=1e-3)
+
+    def test_noise_is_unrelated(self, dims):
+        # beyond the image both are 0, which relates them a little at the border
+        assert -0.25 < float(LocalNCCLoss(dims)(*images([24] * dims))) < 0
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+    def test_a_blank_background_stays_finite(self, dims, dtype):
+        blank = torch.zeros(1, 1, *[24] * dims, dtype=dtype, requires_grad=True)
+        image = torch.zeros(1, 1, *[24] * dims, dtype=dtype)
+        image[..., 8:16, 8:16] = 1
+        for one, other in ((blank, image), (blank, torch.zeros_like(image)), (blank + image, image)):
+            loss = LocalNCCLoss(dims)(one, other)
+            (gradient,) = torch.autograd.grad(loss, blank)
+            assert torch.isfinite(loss)
+            assert torch.isfinite(gradient).all()
+
+
+class TestModelFiles:
+    def test_round_trip(self, dims, tmp_path):
+        network = moving_network(dims, integration_steps=5, integration_downsize=1, padding_mode="border")
+        save_model(tmp_path / "model.safetensors", network, {"note": "test"})
+        loaded = load_model(tmp_path / "model.safetensors")
+        assert loaded.config == network.config
+        pair = images(SHAPES[dims])
+        assert torch.equal(loaded(*pair).warped, network(*pair).warped)
+
+    def test_bad_files_are_one_sentence(self, tmp_path):
+        with pytest.raises(InputError, match="no model at"):
+            load_model(tmp_path / "none.safetensors")
+        path = tmp_path / "model.safetensors"
+        save_model(path, VoxelMorph(2))
+        path.write_bytes(path.read_bytes()[:5000])
+        with pytest.raises(InputError, match="damaged"):
+            load_model(path)
+        from safetensors.torch import save_file
+
+        save_file({"weight": torch.zeros(1)}, path)
+        with pytest.raises(InputError, match="not a smoothmorph model"):
+            load_model(path)

@@ -1,0 +1,327 @@
+import io
+import json
+import multiprocessing
+import os
+import re
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+import synthetic_run
+from smoothmorph.experiments import runner
+from smoothmorph.experiments.executors import Job, LocalExecutor, available_cores
+from smoothmorph.experiments.folders import open_run
+from smoothmorph.experiments.locks import locked, running_trials
+from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.tables import collect
+from smoothmorph.transforms.errors import InputError
+
+STUDY = {
+    "name": "tried",
+    "base": {"training.epochs": 2, "pairs.test": 5},
+    "axes": {"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda run, rows, history: [])
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def execute(tmp_path, root):
+    """Run a study with the stand-in for training; what was printed is in the ``text`` of the result."""
+
+    def run(*overrides, study=STUDY, out=None, workers=1, executor=None, task=synthetic_run.trial):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+        loaded = load_study(str(tmp_path / "study.yaml"), overrides)
+        console = Console(file=io.StringIO(), width=120)
+        out = out or tmp_path / "out"
+        fingerprint = synthetic_run.fingerprint
+        result = runner.run_study(loaded, out, root, workers, executor, console, task, fingerprint)
+        result.text = console.file.getvalue()
+        return result
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def trial_of(result, penalty: str, weight: float) -> str:
+    return next(name for name in result.run.trials if name.startswith(f"{penalty}_{weight:g}_"))
+
+
+def refuse(settings, folder, root, report):
+    pytest.fail("this trial is complete")
+
+
+def test_a_study_from_nothing_to_tables(execute, tmp_path):
+    result = execute()
+    assert (result.exit_code, len(result.complete), result.failed, result.interrupted) == (0, 4, {}, {})
+    assert (tmp_path / "out" / "tables" / "summary.csv").exists()
+    assert open_run(tmp_path / "out").trials == result.run.trials
+    assert len(collect(tmp_path / "out")) == 4 * 5
+    lines = result.text.splitlines()
+    assert lines[0] == "tried: 0 of 4 trials there already, 4 to run"
+    assert "l1_0.01_diffeomorphic_s0  started" in lines
+    assert "l1_0.01_diffeomorphic_s0  training: loss 0.003 (1 of 2)" in lines
+    assert "l2_0.1_diffeomorphic_s0  [4/4] finished" in lines
+    assert "4 of 4 trials complete" in lines[-1]
+
+
+def test_again_only_what_is_missing_is_run(execute, tmp_path):
+    first = execute()
+    before = contents(tmp_path / "out")
+    assert execute(task=refuse).exit_code == 0
+    assert contents(tmp_path / "out") == before
+    trial = tmp_path / "out" / first.complete[1]
+    (trial / "pairs.parquet").unlink()
+    again = execute()
+    assert "3 of 4 trials there already, 1 to run" in again.text
+    assert contents(tmp_path / "out").keys() == before.keys()
+
+
+def test_a_study_may_grow_in_its_folder(execute):
+    execute()
+    larger = {**STUDY, "axes": {**STUDY["axes"], "objective.lambda": [0.001, 0.01, 0.1]}}
+    assert "4 of 6 trials there already" in execute(study=larger).text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["training.epochs=3"], "holds a run with training.epochs = 2, asked for 3; use the same settings, or another"),
+        (["objective.lambda=0.01"], "holds a run with objective.lambda = 0.1, asked for 0.01"),
+        (["objective.penalty=l1"], "holds a run with objective.penalty = 'l2', asked for 'l1'"),
+    ],
+)
+def test_a_folder_of_another_study_is_refused_and_left_alone(overrides, sentence, execute, tmp_path):
+    execute()
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputError, match=sentence):
+        execute(*overrides)
+    assert contents(tmp_path / "out") == before
+
+
+def test_compute_settings_are_not_another_study(execute):
+    execute()
+    assert execute("compute.threads=1", task=refuse).exit_code == 0
+
+
+def test_results_of_other_data_are_not_mixed(execute, root):
+    execute()
+    (root / "data").write_text("changed")
+    with pytest.raises(InputError, match="holds results of the same settings on other data"):
+        execute()
+
+
+def test_a_folder_of_something_else_is_refused(execute, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(InputError, match=r"is not empty and holds no study\.yaml"):
+        execute(out=tmp_path / "thesis")
+    with pytest.raises(InputError, match=r"cannot write in .*: Not a directory; choose another folder with --out"):
+        execute(out=tmp_path / "thesis" / "chapter.txt" / "run")
+
+
+def test_one_run_at_a_time_in_a_folder(execute, tmp_path):
+    execute()
+    out = tmp_path / "out"
+    assert running_trials(out) is None
+    with locked(out) as lock:
+        lock.note(["one", "two"])
+        assert running_trials(out) == {"one", "two"}
+        with pytest.raises(InputError, match=f"another run \\(process {os.getpid()}\\) is writing in"):
+            execute()
+    assert execute().exit_code == 0
+
+
+def test_a_failing_trial_is_reported_and_the_others_go_on(execute, root, tmp_path):
+    (root / "fail-l1-0.1").touch()
+    (root / "crash-l2-0.01").touch()
+    result = execute()
+    diverged, crashed = trial_of(result, "l1", 0.1), trial_of(result, "l2", 0.01)
+    log = tmp_path / "out" / crashed / "log.txt"
+    assert (result.exit_code, len(result.complete)) == (1, 2)
+    assert result.failed == {
+        diverged: "training diverged: the loss is nan in epoch 1.",
+        crashed: f"ZeroDivisionError: division by zero (traceback in {log})",
+    }
+    assert "failed: l1_0.1_diffeomorphic_s0: training diverged: the loss is nan in epoch 1." in result.text
+    assert "Traceback" in log.read_text()
+    assert json.loads((log.parent / "failure.json").read_text()) == {"reason": "ZeroDivisionError: division by zero"}
+    states = runner.status(tmp_path / "out", Console(file=io.StringIO()))
+    assert [states[name].state for name in (diverged, crashed)] == ["failed", "failed"]
+    assert len(collect(tmp_path / "out")) == 2 * 5
+
+    for marker in root.iterdir():
+        marker.unlink()
+    again = execute()
+    assert "2 of 4 trials there already, 2 to run" in again.text
+    assert again.exit_code == 0
+    assert not list((tmp_path / "out").glob("*/failure.json"))
+
+
+def test_a_damaged_trial_is_told_of_not_deleted_and_spoils_no_other(execute, tmp_path):
+    first = execute()
+    trial = first.complete[0]
+    path = tmp_path / "out" / trial / "pairs.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    result = execute(task=refuse)
+    assert result.exit_code == 1
+    assert f"{path} cannot be read" in result.failed[trial]
+    assert f"delete the folder {path.parent} and run again." in result.failed[trial]
+    assert len(result.complete) == 3
+    assert len(path.read_bytes()) == 100
+    with pytest.raises(InputError, match="delete the folder"):
+        runner.rebuild(tmp_path / "out")
+
+
+def test_a_trial_of_other_settings_in_the_folder_is_told_of(execute, tmp_path):
+    first = execute()
+    path = tmp_path / "out" / first.complete[0] / "trial.yaml"
+    path.write_text(path.read_text().replace("epochs: 2", "epochs: 9"))
+    assert "trial.yaml is of another trial; delete the folder" in execute(task=refuse).failed[first.complete[0]]
+
+
+def test_a_trial_that_ends_without_results_has_failed(execute):
+    result = execute(task=lambda settings, folder, root, report: None)
+    assert set(result.failed.values()) == {"it ended without results; its log.txt may tell why"}
+    assert "0 of 4 trials complete" in result.text
+
+
+def test_states_while_running_and_after_an_interruption(execute, root, tmp_path):
+    seen = {}
+
+    def task(settings, folder, root, report):
+        synthetic_run.trial(settings, folder, root, report)
+        if settings.objective.weight == 0.1:
+            (folder / "pairs.parquet").unlink()
+            seen.update(runner.states(open_run(tmp_path / "out")))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(task=task)
+    assert [(state.state, state.epochs) for state in seen.values()] == [
+        ("complete", 2), ("running", 2), ("missing", 0), ("missing", 0),
+    ]  # fmt: skip
+    console = Console(file=io.StringIO(), width=120)
+    states = runner.status(tmp_path / "out", console)
+    assert [state.state for state in states.values()] == ["complete", "partial", "missing", "missing"]
+    assert "2 of 2" in console.file.getvalue()
+    assert execute().exit_code == 0
+
+
+def test_processes_give_the_same_rows_and_survive_a_kill(execute, root, tmp_path):
+    one = execute(out=tmp_path / "one")
+    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    (root / "kill-l1-0.1").touch()
+    (root / "fail-l2-0.01").touch()
+    result = execute(workers=2, out=tmp_path / "two")
+    assert result.interrupted == {
+        trial_of(
+            result, "l1", 0.1
+        ): "its worker was killed (SIGKILL, perhaps for lack of memory); run again to resume it"
+    }
+    assert result.failed == {trial_of(result, "l2", 0.01): "training diverged: the loss is nan in epoch 1."}
+    assert (result.exit_code, len(result.complete)) == (1, 2)
+    assert "interrupted: l1_0.1_diffeomorphic_s0: its worker was killed" in result.text
+
+    (root / "fail-l2-0.01").unlink()
+    again = execute(workers=2, out=tmp_path / "two")
+    assert "2 of 4 trials there already" in again.text
+    assert again.exit_code == 0
+    pd.testing.assert_frame_equal(collect(tmp_path / "two"), collect(tmp_path / "one"))
+    assert one.run.trials == again.run.trials
+
+    threads = max(1, available_cores() // 2)
+    who = [json.loads(path.read_text()) for path in (tmp_path / "two").glob("*/who.json")]
+    assert {tuple(rest) for _, *rest in who} == {(threads, str(threads))}
+    assert os.getpid() not in {process for process, *_ in who}
+    assert {name: os.environ.get(name) for name in before} == before
+    logs = [path.read_text() for path in (tmp_path / "two").glob("*/log.txt")]
+    assert all("a line for the log" in log for log in logs)
+    assert "a line for the log" not in again.text
+
+
+def test_an_interruption_leaves_no_process_behind(tmp_path):
+    settings = load_study("demo").trials[0]
+    jobs = [Job(name, settings, tmp_path / name, None) for name in ("a", "b", "c")]
+    events = []
+
+    def listen(event):
+        events.append((event.trial, event.kind))
+        if event == ("b", "started") or len(events) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        LocalExecutor(2).run(jobs, synthetic_run.trial, listen)
+    assert events == [("a", "started"), ("b", "started"), ("a", "interrupted"), ("b", "interrupted")]
+    assert not multiprocessing.active_children()
+
+
+def test_threads_that_settings_name_are_kept(execute, tmp_path):
+    execute("compute.threads=3")
+    assert {json.loads(path.read_text())[1] for path in (tmp_path / "out").glob("*/who.json")} == {3}
+
+
+def test_how_many_workers_by_default(monkeypatch):
+    monkeypatch.setattr(runner, "available_cores", lambda: 4)
+    plane = load_study("demo", ["compute.device=cpu"])
+    assert [runner.default_workers(plane, missing) for missing in (0, 1, 3, 9)] == [1, 1, 3, 4]
+    assert runner.default_workers(load_study("demo", ["cohort.spatial_dims=3"]), 9) == 1
+    assert runner.default_workers(load_study("demo", ["compute.device=cuda"]), 9) == 1
+    with pytest.raises(InputError, match="--workers 0"):
+        LocalExecutor(0)
+
+
+def test_another_executor_can_take_the_jobs(execute):
+    class Backwards:
+        workers = 1
+
+        def run(self, jobs, task, listen):
+            LocalExecutor(1).run(list(reversed(jobs)), task, listen)
+
+    result = execute(executor=Backwards())
+    assert result.complete == list(reversed(result.run.trials))
+    assert result.exit_code == 0
+
+
+def test_bars_in_a_terminal(tmp_path):
+    def task(settings, folder, root, report):
+        synthetic_run.trial(settings, folder, root, report)
+        time.sleep(0.15)  # longer than between two pictures
+
+    study = load_study("demo", ["training.epochs=2", "pairs.test=4"])
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    result = runner.run_study(study, tmp_path / "bars", None, 1, None, console, task, synthetic_run.fingerprint)
+    assert result.exit_code == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    assert re.search(r"l2_\S+ ━+ +2/2 +\S+ training: loss 0.003", shown)
+
+
+def test_tables_and_figures_can_be_made_again(execute, tmp_path):
+    execute()
+    before = contents(tmp_path / "out" / "tables")
+    for path in (tmp_path / "out" / "tables").iterdir():
+        path.unlink()
+    assert len(runner.rebuild(tmp_path / "out", Console(file=io.StringIO())).complete) == 4
+    assert contents(tmp_path / "out" / "tables") == before
+
+
+def test_nothing_to_make_tables_of(execute, tmp_path):
+    execute(task=lambda settings, folder, root, report: None)
+    with pytest.raises(InputError, match="has no complete trial yet; `smoothmorph status"):
+        runner.rebuild(tmp_path / "out")

@@ -1,0 +1,165 @@
+import pytest
+import yaml
+
+from smoothmorph.experiments.keys import known_keys
+from smoothmorph.experiments.published_numbers import PUBLISHED
+from smoothmorph.experiments.study import built_in_studies, cohort_settings, load_study
+from smoothmorph.transforms.errors import InputError
+
+GRID = {"name": "grid", "axes": {"objective.penalty": ["l1", "l2"], "objective.lambda": [0, 0.1], "seed": [3]}}
+
+
+@pytest.fixture
+def load(tmp_path):
+    def make(content, *overrides):
+        path = tmp_path / "study.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        return load_study(str(path), overrides)
+
+    return make
+
+
+def points(study):
+    return [(trial.objective.penalty, trial.objective.weight, trial.seed) for trial in study.trials]
+
+
+def test_axes_make_their_product_and_the_last_one_varies_fastest(load):
+    study = load(GRID)
+    assert points(study) == [("l1", 0, 3), ("l1", 0.1, 3), ("l2", 0, 3), ("l2", 0.1, 3)]
+    assert study.varying() == ["objective.penalty", "objective.lambda"]
+
+
+def test_groups_make_a_union_in_which_a_trial_is_once(load):
+    groups = [
+        {"name": "penalties", "axes": {"objective.penalty": ["l1", "l2"]}},
+        {"name": "sweep", "set": {"objective": {"penalty": "l2"}}, "axes": {"objective.lambda": [0.01, 0.1]}},
+    ]
+    study = load({"name": "two", "base": {"objective.lambda": 0.01}, "groups": groups})
+    assert points(study) == [("l1", 0.01, 0), ("l2", 0.01, 0), ("l2", 0.1, 0)]
+    assert [trial.objective.weight for trial in study.group_trials("sweep")] == [0.01, 0.1]
+    assert study.group_trials("nothing") == ()
+
+
+def test_without_axes_a_study_is_one_trial(load):
+    assert points(load({"name": "one", "base": {"seed": 7}})) == [("l2", 0.01, 7)]
+
+
+def test_published_is_the_nine_trials_of_the_published_study():
+    study = load_study("published")
+    assert points(study) == [
+        ("l2", 0.01, 0), ("l1", 0.01, 0), ("bending-pure", 0.01, 0),
+        *(("l2", weight, 1) for weight in (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)),
+    ]  # fmt: skip
+    for number in PUBLISHED:
+        trials = study.group_trials(number.group)
+        assert (number.penalty, number.weight) in [(t.objective.penalty, t.objective.weight) for t in trials]
+    first = study.trials[0]
+    assert (first.training.epochs, first.training.steps_per_epoch, first.training.learning_rate) == (100, 100, 1e-4)
+    assert (first.objective.multiplier, first.training.selection, first.split.source) == (2.0, "last", "published")
+    assert (first.cohort.reader, first.cohort.labels, first.pairs.test) == ("neurite-oasis", "seg24", 166)
+
+
+def test_demo_has_three_penalties_and_a_sweep_and_needs_no_data():
+    study = load_study("demo")
+    assert {trial.objective.penalty for trial in study.trials} == {"l1", "l2", "bending-hessian"}
+    assert len({trial.objective.weight for trial in study.trials if trial.objective.penalty == "l2"}) >= 3
+    assert {trial.cohort.reader for trial in study.trials} == {"phantom"}
+
+
+@pytest.mark.parametrize("name", built_in_studies())
+def test_a_study_written_out_is_the_same_study(name, load):
+    study = load_study(name, ["training.epochs=3"])
+    again = load(study.to_yaml(["a", "b"]))
+    assert again.trials == study.trials
+    assert [group.name for group in again.groups] == [group.name for group in study.groups]
+
+
+def test_an_override_holds_in_every_trial(load):
+    study = load(GRID, "training.learning_rate=1e-3", "cohort.size=[64, 64]", "split.test=null")
+    assert {trial.training.learning_rate for trial in study.trials} == {1e-3}  # YAML 1.1 reads 1e-3 as a word
+    assert {trial.cohort.size for trial in study.trials} == {(64, 64)}
+    assert {trial.split.test for trial in study.trials} == {None}
+
+
+def test_an_override_replaces_an_axis_and_a_group_setting():
+    study = load_study("published", ["objective.lambda=0.2", "seed=5"])
+    assert points(study) == [("l2", 0.2, 5), ("l1", 0.2, 5), ("bending-pure", 0.2, 5)]
+    assert load_study("published", ["objective.weight=0.2", "seed=5"]).trials == study.trials
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({**GRID, "axis": {}}, "unknown key 'axis'"),
+        ({**GRID, "base": {"objective.lamda": 1}}, "unknown key 'objective.lamda'; did you mean objective.lambda"),
+        ({**GRID, "base": {"epochs": 1}}, "unknown key 'epochs'; did you mean training.epochs?"),
+        ({**GRID, "base": {"qqq": 1}}, "unknown key 'qqq'; known keys are cohort.reader"),
+        ({**GRID, "base": {"training": 3}}, "training is a section"),
+        ({**GRID, "axes": {"objective.penalty": []}}, "axis objective.penalty is empty"),
+        ({**GRID, "axes": {}}, "axes is empty"),
+        ({**GRID, "groups": []}, "either axes or groups"),
+        ({"name": "x", "groups": []}, "at least one group"),
+        ({"name": "x", "groups": [{"name": "a"}, {"name": "a"}]}, "a name of its own"),
+        ({"name": "x", "groups": [{"name": "a", "oxes": {}}]}, "unknown key 'groups.0.oxes'"),
+        ({**GRID, "axes": {"objective.penalty": "l1"}}, "axes.objective.penalty = 'l1': Input should be a valid list"),
+        ({**GRID, "axes": {"objective.penalty": ["l3"]}}, "objective.penalty = 'l3': Input should be 'l1', 'l2'"),
+        ({**GRID, "axes": {"objective.lambda": [-1]}}, "objective.lambda = -1: Input should be greater than or equal"),
+        ({**GRID, "axes": {"objective.lambda": [float("nan")]}}, "objective.lambda = nan: Input should be a finite"),
+        ({**GRID, "axes": {"objective.lambda": [True]}}, "objective.lambda = True is true or false"),
+        ({**GRID, "axes": {"compute.threads": [1, 2]}}, "compute.threads cannot be an axis"),
+        ({**GRID, "base": {"training.epochs": "many"}}, "training.epochs = 'many': Input should be a valid integer"),
+        ({**GRID, "base": {"compute.device": "tpu"}}, "compute.device = 'tpu'"),
+        ({**GRID, "name": "../x"}, "name = '../x'"),
+        ({"axes": {"seed": [1]}}, "name"),
+        ("a: [", "not valid YAML"),
+        ("- a", "expected a mapping"),
+    ],
+)
+def test_a_fault_in_a_study_file_is_one_sentence(content, sentence, load):
+    with pytest.raises(InputError) as error:
+        load(content)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.epoch=3", "did you mean training.epochs"),
+        ("training.epochs", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("training.epochs=[", "not valid YAML"),
+        ("training.epochs=", "training.epochs = None"),
+        ("training=3", "training is a section"),
+        ("objective.lambda=-0.1", "greater than or equal to 0"),
+        ("objective.lambda=nan", "finite number"),
+        ("objective.penalty=l7", "objective.penalty = 'l7'"),
+    ],
+)
+def test_a_fault_in_an_override_is_one_sentence(override, sentence):
+    with pytest.raises(InputError, match=r"^[^\n]*$") as error:
+        load_study("demo", [override])
+    assert sentence in str(error.value)
+
+
+def test_an_unknown_study_names_those_there_are(tmp_path):
+    with pytest.raises(InputError, match=r"unknown study 'publishd'; did you mean published\? Built in are demo, publ"):
+        load_study("publishd")
+    with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):
+        load_study(str(tmp_path / "none.yaml"))
+
+
+def test_every_key_of_a_trial_can_be_overridden():
+    trial = load_study("demo").trials[0].model_dump(mode="json", by_alias=True)
+    for key in known_keys():
+        section, _, leaf = key.rpartition(".")
+        value = (trial[section] if section else trial)[leaf]
+        load_study("demo", [f"{key}={'null' if value is None else value}"])
+
+
+def test_settings_of_a_cohort():
+    assert cohort_settings("phantom", ["cohort.subjects=4"]).subjects == 4
+    with pytest.raises(InputError, match="only keys of the cohort"):
+        cohort_settings("phantom", ["seed=4"])
+    with pytest.raises(InputError, match="reader = 'nope': Input should be 'phantom', 'neurite-oasis'"):
+        cohort_settings("nope")

@@ -1,0 +1,85 @@
+"""Style, types and layers of the whole project, by the tools that pyproject.toml configures."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checkout import PACKAGES, ROOT, copy_as_installed, project_files
+
+_TEXT = {".py", ".toml", ".yaml", ".yml", ".md", ".txt", ".cff", ".in", ".csv", ".ipynb", ".svg", ".j2", ""}
+
+
+def _run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    # Without the variable, pyright asks the network for a newer version of itself.
+    environment = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1", "NO_COLOR": "1"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def _python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return _run(sys.executable, *arguments, cwd=cwd)
+
+
+def _check(done: subprocess.CompletedProcess[str], folder: Path = ROOT) -> None:
+    if done.returncode:
+        pytest.fail((done.stdout + done.stderr).replace(f"{folder}{os.sep}", ""), pytrace=False)
+
+
+def _lint_imports(cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return _python("-c", command, "--no-cache", "--no-logo", cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    return copy_as_installed(tmp_path_factory.mktemp("installed"))
+
+
+def test_ruff_finds_nothing():
+    _check(_python("-m", "ruff", "check", "--no-cache", "--output-format=concise", "."))
+
+
+def test_the_code_is_formatted():
+    _check(_python("-m", "ruff", "format", "--no-cache", "--check", "."))
+
+
+def test_pyright_finds_nothing(installed):
+    _check(_python("-m", "pyright", "--pythonpath", sys.executable, cwd=installed), installed)
+
+
+def test_imports_point_down_the_layers(installed):
+    done = _lint_imports(installed)
+    _check(done)
+    assert "1 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("transforms/bad.py", "from ..networks import x"),
+        ("networks/bad.py", "def f():\n    from smoothmorph.pipeline import x\n"),
+        ("pipeline/bad.py", "import smoothmorph.experiments"),
+    ],
+)
+def test_an_import_up_the_layers_is_found(tmp_path, module, line):
+    for package in PACKAGES:
+        (tmp_path / "smoothmorph" / package).mkdir(parents=True)
+        (tmp_path / "smoothmorph" / package / "__init__.py").touch()
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    (tmp_path / "smoothmorph" / module).write_text(line)
+    done = _lint_imports(tmp_path)
+    assert done.returncode == 1
+    assert "0 kept, 1 broken" in done.stdout
+
+
+def test_nothing_is_left_to_do_and_no_path_of_one_machine_is_named():
+    unwanted = re.compile("TO" + "DO|FIX" + r"ME|(?<![\w.}])/(home|root|work|tmp|Users)/\w|\b[A-Z]:\\Users\\")
+    found = []
+    for file in project_files():
+        if file.suffix in _TEXT:
+            lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+            found += [f"{file}:{number}: {line}" for number, line in enumerate(lines, 1) if unwanted.search(line)]
+    assert not found, "\n".join(found)

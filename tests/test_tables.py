@@ -1,0 +1,159 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+import synthetic_run
+from smoothmorph.experiments.folders import claim
+from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.summaries import counts, per_label, summary
+from smoothmorph.experiments.tables import collect, collect_history, published, write_tables
+from smoothmorph.experiments.views import summary_table
+from smoothmorph.transforms.errors import InputError
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A run folder of a study, complete, without the figures."""
+
+    def make(study, *overrides, name="run"):
+        if isinstance(study, dict):
+            (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+            study = str(tmp_path / "study.yaml")
+        loaded = load_study(study, ["training.epochs=3", "pairs.test=10", *overrides])
+        run = claim(tmp_path / name, loaded, [trial.trial_id("data") for trial in loaded.trials])
+        for trial, settings in run.trials.items():
+            synthetic_run.trial(settings, run.path / trial, None, lambda progress: None)
+        return run
+
+    return make
+
+
+def rows_of(**columns):
+    settings = {"penalty": "l2", "lambda": 0.1, "model": "diffeomorphic", "similarity": "mse", "acts_on": "velocity"}
+    return pd.DataFrame({**settings, "multiplier": 1.0, "seed": 0, **columns})
+
+
+def test_a_summary_by_hand():
+    first, second = rows_of(mse=[1.0, 3.0], mse_before=[5.0, 7.0]), rows_of(mse=[4.0, 8.0], mse_before=6.0, seed=1)
+    table = summary(pd.concat([first, second]))
+    (line,) = table.to_dict("records")
+    assert line["metric"], line["unit"] == ("mse", "a.u.²")
+    assert line["mean"] == 4.0  # of the seeds' means 2 and 6
+    assert line["std_pairs"] == pytest.approx(np.sqrt((2.0 + 8.0) / 2))  # of the seeds' variances 2 and 8
+    assert line["std_seeds"] == pytest.approx(np.sqrt(8.0))
+    assert line["before"] == 6.0
+    assert (line["n_pairs"], line["n_seeds"]) == (2, 2)
+    assert counts(table) == "2 test pairs, 2 seeds per point"
+
+
+def test_one_seed_has_no_deviation_over_seeds_and_a_pair_without_value_is_not_counted():
+    line = summary(rows_of(mse=[1.0, np.nan, 2.0])).iloc[0]
+    assert np.isnan(line["std_seeds"])
+    assert (line["mean"], line["n_pairs"]) == (1.5, 2)
+
+
+def test_configurations_are_told_apart_by_what_varies_but_the_seed():
+    whole = summary(
+        pd.concat([rows_of(mse=[1.0]), rows_of(mse=[2.0], acts_on="displacement"), rows_of(mse=3.0, seed=[1])])
+    )
+    assert list(whole.columns[:5]) == ["penalty", "lambda", "model", "acts_on", "metric"]
+    assert dict(zip(whole["acts_on"], whole["mean"], strict=True)) == {"displacement": 2.0, "velocity": 2.0}
+
+
+def test_penalties_and_weights_are_in_order():
+    rows = [
+        rows_of(mse=[1.0], penalty=p, **{"lambda": w}) for p, w in [("l2", 0.1), ("bending-pure", 0.1), ("l1", 0.0)]
+    ]
+    assert list(summary(pd.concat(rows))["penalty"]) == ["l1", "l2", "bending-pure"]
+
+
+def test_rows_name_every_setting_that_varies(make_run):
+    axes = {"training.learning_rate": [0.001, 0.01], "model.integration_steps": [0, 5, 7], "seed": [0, 1]}
+    run = make_run({"name": "more", "base": {"objective.penalty": "l1"}, "axes": axes})
+    rows = collect(run.path)
+    assert set(rows["trial"]) == set(run.trials)
+    assert set(rows["model.integration_steps"]) == {0, 5, 7}
+    whole = summary(rows)
+    keys = list(whole.columns[: list(whole.columns).index("metric")])
+    assert keys == ["penalty", "lambda", "model", "model.integration_steps", "training.learning_rate"]
+    assert whole.groupby(keys).ngroups == 6
+    assert set(whole["n_seeds"]) == {2}
+    assert "model.integration_steps" not in collect(
+        make_run({"name": "x", "axes": {"model.integration_steps": [0, 7]}}, name="b")
+    )
+
+
+def test_tables_of_the_published_study(make_run):
+    run = make_run("published", "training.epochs=42")
+    whole = write_tables(run, collect(run), collect_history(run))
+    folder = run.path / "tables"
+    names = {"rows.parquet", "summary.parquet", "summary.csv", "per_label.csv", "history.csv", "published.csv"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert len(pd.read_parquet(folder / "rows.parquet")) == 90
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "summary.parquet"), whole)
+    assert len(pd.read_csv(folder / "history.csv")) == 9 * 42
+    labels = pd.read_csv(folder / "per_label.csv")
+    assert set(labels["label"]) == set(synthetic_run.LABELS)
+    l2 = whole[(whole["penalty"] == "l2") & (whole["lambda"] == 0.01)]
+    assert set(l2["n_seeds"]) == {2}  # it is in both tables of the study
+
+
+def test_published_numbers_beside_ours(make_run):
+    run = make_run("published", "training.epochs=42")
+    rows, history = collect(run), collect_history(run)
+    table = published(run, rows, history)
+    assert list(table["table"]) == ["regularizers"] * 3 + ["sweep"] * 6
+    assert list(table["seed"]) == [0] * 3 + [1] * 6
+    for line in table.to_dict("records"):
+        own = (rows["penalty"] == line["penalty"]) & (rows["lambda"] == line["lambda"]) & (rows["seed"] == line["seed"])
+        assert line["our_velocity_nonpositive_percent"] == pytest.approx(
+            rows[own]["velocity_nonpositive_percent"].mean()
+        )
+        assert line["published_velocity_nonpositive_percent"] == pytest.approx(100 * line["published_fraction"])
+        losses = history[history["trial"] == rows[own]["trial"].iloc[0]].set_index("epoch")["validation_loss"]
+        assert line["our_loss"] == losses[[1, 21, 41, 42]].min()
+    first = table.iloc[0]
+    assert (first["published_loss"], first["published_velocity_nonpositive_percent"]) == (0.003223, 0.2898)
+
+
+def test_published_numbers_stand_alone_where_a_trial_is_missing(make_run):
+    run = make_run("published")
+    rows = collect(run, [next(iter(run.trials))])
+    table = published(run, rows, collect_history(run))
+    assert table["our_loss"].notna().sum() == 1
+    assert table["published_loss"].notna().all()
+
+
+def test_without_labels_there_is_no_dice():
+    rows = rows_of(mse=[1.0, 2.0])
+    assert per_label(rows).empty
+    assert set(summary(rows)["metric"]) == {"mse"}
+
+
+def test_a_damaged_file_is_named(make_run):
+    run = make_run("demo")
+    trial = next(iter(run.trials))
+    path = run.path / trial / "pairs.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=rf"{trial}/pairs.parquet cannot be read .* delete the folder .*{trial} and"):
+        collect(run.path)
+    assert len(collect(run, [name for name in run.trials if name != trial])) == 10 * (len(run.trials) - 1)
+
+
+def test_no_run_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        collect(tmp_path)
+
+
+def test_the_summary_fits_a_terminal(make_run):
+    rows = collect(make_run("published"))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(summary_table(summary(rows.assign(tre=2.0, tre_before=4.0)), "title"))
+    text = console.export_text()
+    assert "…" not in text
+    assert "bending-pure" in text
+    assert "before" in text

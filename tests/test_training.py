@@ -1,0 +1,212 @@
+"""One trial, whole: it repeats bit for bit, resumes bit for bit, learns, and fails in one sentence."""
+
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from smoothmorph.networks import load_model
+from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.trial import Progress, TrialFailed, prepare, run_trial
+from smoothmorph.transforms import InputError
+
+ROWS = ["pairs.parquet", "history.parquet"]
+
+
+def settings_of(dims=2, **sections) -> TrialSettings:
+    """A trial on the tiny cohort, of a second or so."""
+    values = {
+        "cohort": {"reader": "table", "file": "subjects.csv", "spatial_dims": dims},
+        "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
+        "pairs": {"validation": 2, "test": 2},
+        "training": {"epochs": 3, "steps_per_epoch": 4, "learning_rate": 1e-3},
+        "compute": {"device": "cpu", "threads": 1},
+    }
+    for section, changes in sections.items():
+        values[section] = {**values.get(section, {}), **changes} if isinstance(changes, dict) else changes
+    return parse(TrialSettings, values, "test")
+
+
+def results(folder: Path) -> list[pd.DataFrame]:
+    """Rows and history without the clock."""
+    return [pd.read_parquet(folder / name).drop(columns="seconds") for name in ROWS]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for ours, theirs in zip(results(one), results(other), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    a, b = load_model(one / "model.safetensors"), load_model(other / "model.safetensors")
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("steps", [0, 7])
+def test_a_trial_repeats_bit_for_bit(dims, steps, tiny_cohort, tmp_path):
+    settings = settings_of(dims, model={"integration_steps": steps})
+    for name in ("one", "two"):
+        run_trial(settings, tmp_path / name, tiny_cohort(dims))
+    assert_same(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_rows_have_every_measure_once_per_test_pair(dims, tiny_cohort, tmp_path):
+    settings = settings_of(dims)
+    run_trial(settings, tmp_path, tiny_cohort(dims))
+    rows = pd.read_parquet(tmp_path / "pairs.parquet")
+    prepared = prepare(settings, tiny_cohort(dims))
+    assert list(zip(rows["moving"], rows["fixed"], strict=True)) == list(prepared.test_pairs)
+    names = ["mse", "ncc", "dice", "hd95", "dice/label 1"]
+    fields = ["nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_p50", "magnitude"]
+    fields += ["l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure"]
+    expected = [*names, *(name.replace("/", "_before/") if "/" in name else f"{name}_before" for name in names)]
+    expected += [f"{field}_{name}" for field in ("displacement", "velocity") for name in fields]
+    assert rows[expected].notna().all(axis=None)
+    assert (rows["trial"] == settings.trial_id(prepared.fingerprint)).all()
+    assert rows["loss"].to_numpy() == pytest.approx((rows["mse"] + 0.01 * rows["velocity_l2"]).to_numpy(), rel=1e-5)
+    with np.load(tmp_path / "examples.npz", allow_pickle=False) as examples:
+        assert examples["warped"].shape[0] == len(examples["moving_id"]) == 2
+        assert examples["displacement"].shape[1] == examples["velocity"].shape[1] == 2
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2", "bending-hessian"])
+def test_training_registers(penalty, tiny_cohort, tmp_path):
+    """Discs at different places come to overlap: not only the loss, but what nobody trained for improves."""
+    settings = settings_of(
+        objective={"penalty": penalty, "lambda": 0.002},
+        training={"epochs": 4, "steps_per_epoch": 60, "learning_rate": 2e-3},
+        pairs={"validation": 2, "test": 6},
+    )
+    run_trial(settings, tmp_path, tiny_cohort(2))
+    rows, history = results(tmp_path)
+    assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
+    assert rows["mse"].mean() < 0.5 * rows["mse_before"].mean()
+    assert rows["dice"].mean() > rows["dice_before"].mean() + 0.05
+
+
+def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
+    root = tiny_cohort(2)
+    for selection in ("best", "last"):
+        # steps so long that the last epoch is not the best
+        training = {"selection": selection, "learning_rate": 0.02, "epochs": 5}
+        run_trial(settings_of(training=training), tmp_path / selection, root)
+    best, last = (results(tmp_path / selection) for selection in ("best", "last"))
+    assert best[1]["validation_loss"].argmin() < 4
+    assert not best[0]["mse"].equals(last[0]["mse"])
+    state = torch.load(tmp_path / "best" / "checkpoint.pt", weights_only=True)
+    weights = load_model(tmp_path / "best" / "model.safetensors").state_dict()
+    assert all(torch.equal(state["best"][name], weights[name]) for name in weights)
+
+
+def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
+    root = tiny_cohort(2)
+    settings = settings_of(
+        training={"epochs": 6, "steps_per_epoch": 10}, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"}
+    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["smoothmorph.pipeline.trial"])
+    chance = random.Random(0)
+
+    def start(folder):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=run_trial, args=(settings, folder, root, sender.send))
+        process.start()
+        sender.close()
+        return process, receiver
+
+    process, _ = start(tmp_path / "whole")
+    process.join(120)
+    assert process.exitcode == 0
+
+    kills = 0
+    for _ in range(40):
+        process, receiver = start(tmp_path / "killed")
+        for _ in range(chance.randint(13, 32)):  # loading alone reports 12 times
+            try:
+                receiver.recv()
+            except EOFError:
+                break
+        time.sleep(chance.random() * 0.03)
+        process.kill()
+        process.join(60)
+        if process.exitcode == 0:
+            break
+        kills += 1
+    assert kills >= 3
+    assert process.exitcode == 0
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+    assert not list((tmp_path / "killed").glob(".*.partial"))
+
+
+def test_a_complete_trial_is_left_alone(tiny_cohort, tmp_path):
+    run_trial(settings_of(), tmp_path, tiny_cohort(2))
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    run_trial(settings_of(), tmp_path, tiny_cohort(2))
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_another_configuration_is_refused(tiny_cohort, tmp_path):
+    run_trial(settings_of(), tmp_path, tiny_cohort(2))
+    with pytest.raises(InputError, match="another configuration"):
+        run_trial(settings_of(seed=1), tmp_path, tiny_cohort(2))
+
+
+def test_divergence_is_one_sentence(tiny_cohort, tmp_path):
+    settings = settings_of(training={"learning_rate": 1e18}, objective={"lambda": 1.0})
+    with pytest.raises(TrialFailed, match=r"not finite in epoch \d"):
+        run_trial(settings, tmp_path, tiny_cohort(2))
+    assert not (tmp_path / "pairs.parquet").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"])
+def test_a_damaged_checkpoint_is_one_sentence(damage, tiny_cohort, tmp_path):
+    tmp_path.joinpath("checkpoint.pt").write_bytes(damage)
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged .*delete it"):
+        run_trial(settings_of(), tmp_path, tiny_cohort(2))
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(tiny_cohort, tmp_path):
+    with pytest.raises(InputError, match="cuda:99"):
+        run_trial(settings_of(compute={"device": "cuda:99"}), tmp_path, tiny_cohort(2))
+
+
+def test_an_unwritable_folder_is_one_sentence(tiny_cohort, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write .*file"):
+        run_trial(settings_of(), tmp_path / "file" / "trial", tiny_cohort(2))
+
+
+def test_a_full_disk_is_one_sentence_and_earlier_results_stay(tiny_cohort, tmp_path, monkeypatch):
+    run_trial(settings_of(), tmp_path / "earlier", tiny_cohort(2))
+    before = results(tmp_path / "earlier")
+
+    def full(content, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"checkpoint\.pt: No space left on device"):
+        run_trial(settings_of(seed=1), tmp_path / "later", tiny_cohort(2))
+    assert not list((tmp_path / "later").glob("checkpoint*"))
+    for one, other in zip(before, results(tmp_path / "earlier"), strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_bfloat16_stays_close_to_float32(tiny_cohort, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        run_trial(settings_of(training={"precision": precision}), tmp_path / precision, tiny_cohort(2))
+    exact, half = (results(tmp_path / precision)[0]["mse"].to_numpy() for precision in ("float32", "bfloat16"))
+    assert not np.array_equal(exact, half)
+    np.testing.assert_allclose(half, exact, rtol=0.05)
+
+
+def test_progress_tells_where_a_trial_is(tiny_cohort, tmp_path):
+    events: list[Progress] = []
+    run_trial(settings_of(), tmp_path, tiny_cohort(2), events.append)
+    stages = list(dict.fromkeys(event.stage for event in events))
+    assert stages[-3:] == ["training", "evaluating", "done"]
+    last = [event for event in events if event.stage == "training"][-1]
+    assert (last.done, last.total) == (12, 12)

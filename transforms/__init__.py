@@ -1,0 +1,70 @@
+"""Images and displacement fields: pure functions, MONAI array transforms and their dictionary twins."""
+
+from .array import DeformationGrid, JacobianDeterminant, RandDiffeomorphic, WarpImage
+from .dictionary import (
+    DeformationGridD,
+    DeformationGridd,
+    DeformationGridDict,
+    JacobianDeterminantD,
+    JacobianDeterminantd,
+    JacobianDeterminantDict,
+    RandDiffeomorphicD,
+    RandDiffeomorphicd,
+    RandDiffeomorphicDict,
+    WarpImageD,
+    WarpImaged,
+    WarpImageDict,
+)
+from .differences import central_differences, check_field, forward_differences, interior, second_difference
+from .errors import InputError
+from .fields import (
+    compose,
+    displace_points,
+    identity_grid,
+    integrate,
+    invert,
+    mm_to_voxel,
+    resize_displacement,
+    voxel_to_mm,
+    warp,
+)
+from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
+from .random_fields import random_velocity
+
+__all__ = [
+    "DeformationGrid",
+    "DeformationGridD",
+    "DeformationGridDict",
+    "DeformationGridd",
+    "InputError",
+    "JacobianDeterminant",
+    "JacobianDeterminantD",
+    "JacobianDeterminantDict",
+    "JacobianDeterminantd",
+    "RandDiffeomorphic",
+    "RandDiffeomorphicD",
+    "RandDiffeomorphicDict",
+    "RandDiffeomorphicd",
+    "WarpImage",
+    "WarpImageD",
+    "WarpImageDict",
+    "WarpImaged",
+    "central_differences",
+    "check_field",
+    "compose",
+    "displace_points",
+    "forward_differences",
+    "identity_grid",
+    "integrate",
+    "interior",
+    "invert",
+    "jacobian_determinant",
+    "jacobian_statistics",
+    "mm_to_voxel",
+    "nondiffeomorphic_percent",
+    "random_velocity",
+    "resize_displacement",
+    "second_difference",
+    "voxel_to_mm",
+    "warp",
+]

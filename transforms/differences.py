@@ -1,0 +1,99 @@
+"""Finite differences of fields. Every penalty and every Jacobian in the project comes from these.
+
+Shapes: B batch, C components, D spatial axes; ``*spatial`` is H, W (D = 2) or H, W, L (D = 3).
+``spacing`` is the distance between neighbouring grid points per axis (mm); None means 1 (voxels).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def forward_differences(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tensor]:
+    """∂f/∂x_a ≈ (f(x + e_a) - f(x)) / h_a, one tensor per axis a, each one shorter than ``field`` along its own axis.
+
+    Args:
+        field: (B, C, *spatial).
+        spacing: D step lengths; None means 1.
+    """
+    steps = check_spacing(field, spacing)
+    return [field.diff(dim=axis + 2) / step for axis, step in enumerate(steps)]
+
+
+def central_differences(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tensor]:
+    """∂f/∂x_a ≈ (f(x + e_a) - f(x - e_a)) / 2h_a, one-sided at the two ends: what ``numpy.gradient`` computes.
+
+    Args:
+        field: (B, C, *spatial), at least two points per axis.
+        spacing: D step lengths; None means 1.
+
+    Returns:
+        D tensors of the shape of ``field``.
+    """
+    steps = check_spacing(field, spacing)
+    if min(field.shape[2:]) < 2:
+        raise ValueError(f"central differences need at least 2 points per axis, got a field of {tuple(field.shape)}")
+    return [torch.gradient(field, spacing=step, dim=axis + 2)[0] for axis, step in enumerate(steps)]
+
+
+def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence[float] | None = None) -> Tensor:
+    """∂²f/∂x_a∂x_b on the points where its compact stencil fits.
+
+    a = b: (f(x + e) - 2 f(x) + f(x - e)) / h², a ≠ b: the four diagonal neighbours / (4 h_a h_b).
+
+    Args:
+        field: (B, C, *spatial).
+        axis_a, axis_b: spatial axes, 0 to D - 1.
+        spacing: D step lengths; None means 1.
+
+    Returns:
+        (B, C, *spatial), two shorter along a and along b, whole along the other axes.
+    """
+    steps = check_spacing(field, spacing)
+    for axis in (axis_a, axis_b):
+        if field.shape[axis + 2] < 3:
+            raise ValueError(f"second differences need at least 3 points per axis, got a field of {tuple(field.shape)}")
+    if axis_a == axis_b:
+        return field.diff(n=2, dim=axis_a + 2) / steps[axis_a] ** 2
+    mixed = _span(_span(field, axis_a + 2), axis_b + 2)
+    return mixed / (4 * steps[axis_a] * steps[axis_b])
+
+
+def interior(field: Tensor, but: Sequence[int] = ()) -> Tensor:
+    """``field`` (B, C, *spatial) without its first and last point along every spatial axis that is not in ``but``."""
+    for axis in range(field.ndim - 2):
+        if axis not in but:
+            field = field.narrow(axis + 2, 1, field.shape[axis + 2] - 2)
+    return field
+
+
+def check_field(field: Tensor) -> int:
+    """The number of spatial axes D of a vector field (B, D, *spatial).
+
+    Raises:
+        ValueError: not a batched field of D components on D = 2 or 3 spatial axes.
+    """
+    axes = field.ndim - 2
+    if axes not in (2, 3) or field.shape[1] != axes:
+        raise ValueError(
+            f"a vector field has the shape (B, 2, H, W) or (B, 3, H, W, L), one component per spatial axis; "
+            f"got {tuple(field.shape)}"
+        )
+    return axes
+
+
+def check_spacing(field: Tensor, spacing: Sequence[float] | None) -> tuple[float, ...]:
+    """``spacing`` as D positive numbers, ones where it is None."""
+    axes = field.ndim - 2
+    if spacing is None:
+        return (1.0,) * axes
+    if len(spacing) != axes or not all(step > 0 for step in spacing):
+        raise ValueError(f"spacing needs {axes} positive numbers for a field of {tuple(field.shape)}, got {spacing}")
+    return tuple(float(step) for step in spacing)
+
+
+def _span(field: Tensor, dim: int) -> Tensor:
+    """f(x + e) - f(x - e) along tensor dimension ``dim``."""
+    points = field.shape[dim] - 2
+    return field.narrow(dim, 2, points) - field.narrow(dim, 0, points)

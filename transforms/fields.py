@@ -1,0 +1,215 @@
+"""Displacement and velocity fields: warping, composition, inversion, integration, resizing, units.
+
+A displacement field u is (B, D, *spatial), components in axis order (i, j[, k]), in voxels of the fixed grid:
+
+    warped(x) = moving(x + u(x))
+
+A stationary velocity field v has the same form; its flow for unit time is the displacement ``integrate(v)``.
+Coordinates are computed in float32 or better and outside autocast: in bfloat16 they are off by up to 0.3 voxel.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from monai.networks.blocks.warp import DVF2DDF, Warp
+from torch import Tensor
+
+from .differences import check_field, check_spacing
+
+Interpolation = Literal["bilinear", "nearest"]
+Padding = Literal["zeros", "border"]
+
+
+def identity_grid(
+    shape: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Tensor:
+    """The voxel coordinates x of every grid point: (1, D, *shape)."""
+    return _kept_grid(tuple(shape), dtype, torch.device(device)).clone()
+
+
+def warp(
+    image: Tensor, displacement: Tensor, mode: Interpolation = "bilinear", padding_mode: Padding = "border"
+) -> Tensor:
+    """warped(x) = image(x + u(x)).
+
+    Args:
+        image: (B, C, *spatial); with ``nearest`` any dtype (label maps come back in their own).
+        displacement: (B, D, *spatial), voxels, on the grid of ``image``.
+        mode: ``bilinear`` (trilinear in 3-D) or ``nearest``.
+        padding_mode: outside the image: ``border`` repeats the edge, ``zeros`` is what VoxelMorph does.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    check_field(displacement)
+    if image.shape[2:] != displacement.shape[2:] or image.shape[0] != displacement.shape[0]:
+        raise ValueError(
+            f"image {tuple(image.shape)} and displacement {tuple(displacement.shape)} differ in batch or grid"
+        )
+    floating = image.dtype if image.is_floating_point() else torch.float32
+    dtype = torch.promote_types(torch.promote_types(displacement.dtype, floating), torch.float32)
+    with torch.autocast(displacement.device.type, enabled=False):
+        warped = _warp_layer(mode, padding_mode)(image.to(dtype), displacement.to(dtype))
+    return warped.to(image.dtype) if mode == "nearest" else warped
+
+
+def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros") -> Tensor:
+    """The displacement of exp(v) by scaling and squaring: u₀ = v / 2ⁿ, then n times u ← u + u∘(id + u).
+
+    Arsigny et al., MICCAI 2006, "A log-Euclidean framework for statistics on diffeomorphisms".
+
+    Args:
+        velocity: (B, D, *spatial), voxels per unit time.
+        steps: n >= 0 squarings; 0 returns the velocity itself as a displacement.
+        padding_mode: beyond the grid: ``zeros`` as VoxelMorph, ``border`` for half the inverse-consistency error.
+    """
+    check_field(velocity)
+    if steps < 0:
+        raise ValueError(f"integration steps must be 0 or more, got {steps}")
+    if steps == 0:
+        return velocity
+    with torch.autocast(velocity.device.type, enabled=False):
+        return _integration_layer(steps, padding_mode)(velocity.to(torch.promote_types(velocity.dtype, torch.float32)))
+
+
+def compose(first: Tensor, second: Tensor, padding_mode: Padding = "border") -> Tensor:
+    """One displacement for warping with ``first`` and the result with ``second``: u(x) = u₂(x) + u₁(x + u₂(x)).
+
+    Both (B, D, *spatial), voxels of the same grid. As maps it is (id + u₁) ∘ (id + u₂).
+    """
+    return second + warp(first, second, padding_mode=padding_mode)
+
+
+def invert(displacement: Tensor, iterations: int = 200, tolerance: float = 1e-3) -> Tensor:
+    """The displacement v of the inverse map, v(x) = -u(x + v(x)), by a damped fixed point. Not differentiable.
+
+    Chen et al., Medical Physics 2008, "A simple fixed-point approach to invert a deformation field"; halving each
+    step makes it converge where the map stretches by up to about four instead of two. A fold has no inverse.
+
+    Args:
+        displacement: (B, D, *spatial), voxels.
+        iterations: at most so many.
+        tolerance: stop when no voxel misses its equation by more (voxels); a warning tells when that is not reached.
+    """
+    inverse = -displacement.detach()
+    error = math.inf
+    for _ in range(iterations):
+        with torch.no_grad():
+            residual = inverse + warp(displacement, inverse)
+        error = float(residual.norm(dim=1).max())
+        if error < tolerance:
+            return inverse
+        inverse = inverse - 0.5 * residual
+    warnings.warn(
+        f"invert: off by {error:.3g} voxels after {iterations} iterations; the field folds or stretches so much "
+        "that it has no reliable inverse there",
+        stacklevel=2,
+    )
+    return inverse
+
+
+def displace_points(points: Tensor, displacement: Tensor) -> Tensor:
+    """x + u(x) between the voxels, u interpolated linearly: where points of the fixed image lie in the moving one.
+
+    Args:
+        points: (N, D), voxel coordinates on the grid of ``displacement``; beyond it the edge's displacement counts.
+        displacement: (1, D, *spatial), voxels.
+
+    Returns:
+        (N, D), voxel coordinates.
+    """
+    axes = check_field(displacement)
+    if points.ndim != 2 or points.shape[1] != axes or displacement.shape[0] != 1:
+        raise ValueError(
+            f"points {tuple(points.shape)} need one field (1, {axes}, *spatial) and the shape (N, {axes}); "
+            f"the field has {tuple(displacement.shape)}"
+        )
+    last = torch.tensor(displacement.shape[2:], dtype=displacement.dtype, device=displacement.device) - 1
+    grid = (2 * points.to(displacement) / last.clamp_min(1) - 1).flip(1)  # grid_sample takes the last axis first
+    moved = F.grid_sample(
+        displacement, grid.view(1, -1, *[1] * (axes - 1), axes), padding_mode="border", align_corners=True
+    )
+    return points + moved.flatten(2)[0].T.to(points)
+
+
+def resize_displacement(field: Tensor, size: Sequence[int], scale: float | None = None) -> Tensor:
+    """The same field on a grid of another size: linear interpolation, corners stay corners, values rescaled.
+
+    Args:
+        field: (B, D, *spatial), voxels of its own grid.
+        size: D new sizes.
+        scale: the factor on the values; None takes the exact (new - 1) / (old - 1) per axis. VoxelMorph multiplies by
+            the plain ratio of the sizes (1/2 down, 2 up).
+
+    Returns:
+        (B, D, *size), voxels of the new grid.
+    """
+    axes = check_field(field)
+    if len(size) != axes:
+        raise ValueError(f"size needs {axes} numbers for a field of {tuple(field.shape)}, got {tuple(size)}")
+    if scale is None:
+        ratios = [(new - 1) / (old - 1) if old > 1 else 1.0 for new, old in zip(size, field.shape[2:], strict=True)]
+        factor = _per_component(field, ratios)
+    else:
+        factor = scale
+    mode = "bilinear" if axes == 2 else "trilinear"
+    # Scale on the smaller grid, as VoxelMorph does: the same result with less memory.
+    if size[0] > field.shape[2]:
+        return F.interpolate(field * factor, size=tuple(size), mode=mode, align_corners=True)
+    return F.interpolate(field, size=tuple(size), mode=mode, align_corners=True) * factor
+
+
+def voxel_to_mm(field: Tensor, spacing: Sequence[float]) -> Tensor:
+    """A field (B, D, *spatial) in voxels as one in mm along the same axes; ``spacing`` in mm per voxel."""
+    return field * _per_component(field, check_spacing(field, spacing))
+
+
+def mm_to_voxel(field: Tensor, spacing: Sequence[float]) -> Tensor:
+    """A field (B, D, *spatial) in mm along the grid's axes as one in voxels; ``spacing`` in mm per voxel."""
+    return field / _per_component(field, check_spacing(field, spacing))
+
+
+def _per_component(field: Tensor, values: Sequence[float]) -> Tensor:
+    check_field(field)
+    return torch.tensor(values, dtype=field.dtype, device=field.device).view(1, -1, *[1] * (field.ndim - 2))
+
+
+@lru_cache(maxsize=8)
+def _kept_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Kept between calls, and made outside inference mode so that a later training step may use it.
+    with torch.inference_mode(False):
+        axes = [torch.arange(size, dtype=dtype, device=device) for size in shape]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+class _KeptGridWarp(Warp):
+    """MONAI's ``Warp`` with a reference grid that is kept; MONAI 1.6 builds it anew on the CPU at every call."""
+
+    def get_reference_grid(self, ddf: Tensor, jitter: bool = False, seed: int = 0) -> Tensor:
+        return _kept_grid(tuple(ddf.shape[2:]), ddf.dtype, ddf.device)
+
+
+@lru_cache(maxsize=8)
+def _warp_layer(mode: str, padding_mode: str) -> Warp:
+    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border"):
+        raise ValueError(
+            f"warp: mode {mode!r} or padding_mode {padding_mode!r} is unknown; use bilinear or nearest, zeros or border"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that torch's own grid_sample is used
+        return _KeptGridWarp(mode, padding_mode)
+
+
+@lru_cache(maxsize=32)
+def _integration_layer(steps: int, padding_mode: str) -> DVF2DDF:
+    warp_layer = _warp_layer("bilinear", padding_mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layer = DVF2DDF(num_steps=steps)
+    layer.warp_layer = warp_layer
+    return layer
