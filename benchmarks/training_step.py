@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ.update(VXM_BACKEND="pytorch", NEURITE_BACKEND="pytorch")
 if not hasattr(inspect, "getargspec"):  # removed in Python 3.11, used by voxelmorph 0.2
@@ -92,7 +93,7 @@ def _gradients(ours, network):
     return [(gradients[name], parameter) for name, parameter in network.named_parameters()]
 
 
-def measure(shape: tuple[int, ...], rounds: int) -> dict[str, float]:
+def measure(shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
     """Milliseconds per step (medians) and the median ratio with its quartiles."""
     official, ours, difference = prepare(shape)
     if difference > 1e-5:
@@ -125,7 +126,7 @@ def _cpu() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=40, help="in 2-D; a quarter of it in 3-D")
     arguments = parser.parse_args()

@@ -24,6 +24,7 @@ from .style import (
     legend_width,
     new_figure,
     save,
+    standard_error,
     styled,
 )
 from .summaries import counts, pick, setting_columns, summary
@@ -36,6 +37,7 @@ LABELS = {
     "displacement_nonpositive_percent": "non-positive Jacobian, displacement (%)",
     "velocity_nonpositive_percent": "non-positive Jacobian, velocity (%)",
 }
+BARS = "bars: ± 1 standard error over pairs, as if pairs shared no subjects"
 MANY_POINTS = 18
 """More points than this are not named one by one."""
 FIELDS = {"displacement": "Displacement (what warps the image)", "velocity": "Velocity (as in the published study)"}
@@ -89,7 +91,7 @@ def similarity_vs_folding(whole: pd.DataFrame, similarity: str, title: str) -> F
         say_no_folding(axes, [x for x, *_ in words], GREY)
         annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
     legend(figure, curve_handles(found))
-    bars = f"Mean over {counts(whole)}; bars: ± 1 standard deviation over pairs (folding cut at 0)."
+    bars = f"Mean over {counts(whole)}; {BARS}."
     numbers = " Numbers: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
     caption(figure, f"{title}. {bars}{numbers}", note)
     return figure
@@ -98,14 +100,14 @@ def similarity_vs_folding(whole: pd.DataFrame, similarity: str, title: str) -> F
 def _reach(whole: pd.DataFrame, metrics: list[str]) -> np.ndarray:
     """The values that an axis has to hold: means, and the upper ends of their bars."""
     lines = pick(whole, whole["metric"].isin(metrics))
-    return np.concatenate([lines["mean"], lines["mean"] + lines["std_pairs"].fillna(0)])
+    return np.concatenate([lines["mean"], lines["mean"] + standard_error(lines)])
 
 
 def _trade(axes: Axes, x: Curve, y: Curve) -> None:
-    spread_x, spread_y = x.points["std_pairs"].fillna(0), y.points["std_pairs"].fillna(0)
+    error_x, error_y = standard_error(x.points), standard_error(y.points)
     axes.errorbar(
         x.points["mean"], y.points["mean"],
-        xerr=[np.minimum(spread_x, x.points["mean"]), spread_x], yerr=spread_y, elinewidth=0.6, **curve_look(x),
+        xerr=[np.minimum(error_x, x.points["mean"]), error_x], yerr=error_y, elinewidth=0.6, **curve_look(x),
     )  # fmt: skip
 
 
@@ -146,7 +148,7 @@ def folding_vs_lambda(rows: pd.DataFrame, whole: pd.DataFrame, title: str) -> Fi
     panels[1].set_ylabel("")
     panels[1].tick_params(labelleft=True)
     legend(figure, curve_handles(found))
-    caption(figure, f"{title}. {_means(whole)} Bars are cut at 0.", note)
+    caption(figure, f"{title}. {_means(whole)}", note)
     return figure
 
 
@@ -158,10 +160,10 @@ def _against_lambda(
     for place, curve in enumerate(found):
         shift = 1 + 0.035 * (place - (len(found) - 1) / 2)  # so that bars at one λ do not hide each other
         points = curve.points
-        spread = points["std_pairs"].fillna(0)
-        below = spread if floor is None else np.minimum(spread, points["mean"] - floor)
+        error = standard_error(points)
+        below = error if floor is None else np.minimum(error, points["mean"] - floor)
         axes.errorbar(
-            points["lambda"] * shift, points["mean"], yerr=[below, spread],
+            points["lambda"] * shift, points["mean"], yerr=[below, error],
             elinewidth=0.7, clip_on=False, **curve_look(curve),
         )  # fmt: skip
         seeds = _seed_means(rows, points, curve_keys(whole), metric)
@@ -179,4 +181,4 @@ def _seed_means(rows: pd.DataFrame, points: pd.DataFrame, keys: list[str], metri
 
 def _means(whole: pd.DataFrame) -> str:
     seeds = " Dashes: single seeds." if whole["n_seeds"].max() > 1 else ""
-    return f"Mean over {counts(whole)}; bars: ± 1 standard deviation over pairs.{seeds}"
+    return f"Mean over {counts(whole)}; {BARS}.{seeds}"

@@ -74,6 +74,11 @@ def curves(summary: pd.DataFrame, metric: str) -> list[Curve]:
     return found
 
 
+def standard_error(lines: pd.DataFrame) -> pd.Series:
+    """Of the mean over pairs, from a summary's lines: how far another draw of as many pairs would be, about."""
+    return (lines["std_pairs"] / lines["n_pairs"].clip(lower=1).pow(0.5)).fillna(0)
+
+
 def curve_keys(summary: pd.DataFrame) -> list[str]:
     """The columns that tell curves over λ apart."""
     return [key for key in setting_columns(summary) if key != "lambda"]

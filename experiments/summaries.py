@@ -49,7 +49,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def per_label(rows: pd.DataFrame) -> pd.DataFrame:
     """Dice of each structure, in the form of `summary`; empty without labels."""
     keys, start = configuration(rows), "dice/"
-    labels = [name.removeprefix(start) for name in rows if name.startswith(start)]
+    labels = [name.removeprefix(start) for name in map(str, rows) if name.startswith(start)]
     parts = [summarize(rows, keys, f"dice/{label}", f"dice_before/{label}") for label in labels]
     if not parts:
         return pd.DataFrame()

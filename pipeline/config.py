@@ -29,37 +29,37 @@ class CohortSettings(Settings):
 
     reader: Literal["phantom", "neurite-oasis", "decathlon", "table"] = "phantom"
     spatial_dims: Literal[2, 3] = 2
-    labels: str | None = Field(None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
-    file: str | None = Field(None, description="table: the CSV file, relative to the data root")
-    subjects: int | None = Field(None, ge=2, description="phantom: how many to make; others: the first so many")
-    seed: int = Field(0, ge=0, description="phantom: seed of the anatomies")
+    labels: str | None = Field(default=None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
+    file: str | None = Field(default=None, description="table: the CSV file, relative to the data root")
+    subjects: int | None = Field(default=None, ge=2, description="phantom: how many to make; others: the first so many")
+    seed: int = Field(default=0, ge=0, description="phantom: seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = "none"
-    size: tuple[int, ...] | None = Field(None, description="centre-pad or crop every image to these voxels")
-    exclude: tuple[str, ...] = Field((), description="subject ids to leave out")
+    size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
+    exclude: tuple[str, ...] = Field(default=(), description="subject ids to leave out")
 
 
 class SplitSettings(Settings):
     """Which subjects train, validate and test. Groups (repeat scans of one person) are never divided."""
 
     source: Literal["fractions", "files", "declared", "published"] = "fractions"
-    train: float | str = Field(0.6, description="a fraction, or for `files` a text file of subject ids")
+    train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
     validation: float | str = 0.2
-    test: float | str | None = Field(0.2, description="null: test pairs are drawn from the validation subjects")
-    seed: int = Field(0, ge=0)
+    test: float | str | None = Field(default=0.2, description="null: test pairs are drawn from the validation subjects")
+    seed: int = Field(default=0, ge=0)
 
 
 class PairSettings(Settings):
     """The frozen pairs of validation and test: ordered, distinct subjects, drawn once from a seed."""
 
-    validation: int = Field(32, ge=1)
-    test: int = Field(100, ge=1)
-    seed: int = Field(0, ge=0)
+    validation: int = Field(default=32, ge=1)
+    test: int = Field(default=100, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 class ModelSettings(Settings):
     """The VoxelMorph network. ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one."""
 
-    integration_steps: int = Field(7, ge=0, le=16)
+    integration_steps: int = Field(default=7, ge=0, le=16)
     integration_downsize: Literal[1, 2] = 2
     padding_mode: Literal["zeros", "border"] = "zeros"
 
@@ -73,18 +73,18 @@ class ObjectiveSettings(Settings):
 
     similarity: Similarity = "mse"
     penalty: Penalty = "l2"
-    weight: float = Field(0.01, ge=0, alias="lambda", description="λ")
+    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ")
     acts_on: Literal["velocity", "displacement"] = "velocity"
-    multiplier: float = Field(1.0, gt=0, description="2.0 is the hidden factor of the published study")
+    multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
 
 
 class TrainingSettings(Settings):
     """The optimization: Adam on random ordered pairs of training subjects."""
 
-    epochs: int = Field(100, ge=1)
-    steps_per_epoch: int = Field(100, ge=1)
-    batch_size: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
+    epochs: int = Field(default=100, ge=1)
+    steps_per_epoch: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     selection: Literal["best", "last"] = "best"
 
@@ -92,8 +92,8 @@ class TrainingSettings(Settings):
 class ComputeSettings(Settings):
     """Where to compute. Not part of a trial's identity."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    threads: int | None = Field(None, ge=1)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(default=None, ge=1)
 
 
 class TrialSettings(Settings):
@@ -106,7 +106,7 @@ class TrialSettings(Settings):
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
     compute: ComputeSettings = ComputeSettings()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _size_matches_axes(self) -> "TrialSettings":

@@ -68,7 +68,8 @@ def _register(
         registration = model(*images)
     _synchronize(device)
     seconds = time.perf_counter() - started
-    return Registration(*(part if part is None else part.float().cpu() for part in registration)), seconds
+    parts = (registration.warped, registration.displacement, registration.velocity)
+    return Registration(*(part.float().cpu() for part in parts)), seconds
 
 
 def _synchronize(device: torch.device) -> None:

@@ -49,15 +49,15 @@ class TrainingState:
         device = next(model.parameters()).device
         try:
             saved = torch.load(path, map_location=device, weights_only=True)
-            same = saved.pop("identity") == json.dumps(settings.identity(), sort_keys=True)
-            if same:
-                optimizer.load_state_dict(saved.pop("optimizer"))
-                state = cls(**saved)
-                model.load_state_dict(state.last)
+            if saved.pop("identity") != json.dumps(settings.identity(), sort_keys=True):
+                raise InputError(f"{path} belongs to another configuration; {advice}.")
+            optimizer.load_state_dict(saved.pop("optimizer"))
+            state = cls(**saved)
+            model.load_state_dict(state.last)
+        except InputError:
+            raise
         except Exception as error:  # torch and pickle raise many kinds for a damaged file
             raise InputError(f"{path} is damaged ({one_line(error)}); {advice}.") from None
-        if not same:
-            raise InputError(f"{path} belongs to another configuration; {advice}.")
         return state
 
     def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimizer: torch.optim.Optimizer) -> None:
@@ -93,7 +93,8 @@ class HistoryHandler:
         self.terms, self.started = [], time.perf_counter()
 
     def _keep(self, engine: Engine) -> None:
-        self.terms.append(torch.stack(list(engine.state.output)))
+        terms: Any = engine.state.output  # the step's ObjectiveTerms
+        self.terms.append(torch.stack(list(terms)))
 
     def _finish(self, engine: Engine) -> None:
         loss, similarity, penalty = torch.stack(self.terms).double().mean(0).tolist()

@@ -28,7 +28,7 @@ def build_model(settings: TrialSettings) -> VoxelMorph:
     dims, model = settings.cohort.spatial_dims, settings.model
     network = VoxelMorph(dims, model.integration_steps, model.integration_downsize, model.padding_mode)
     # In 2-D the convolutions are a fifth faster on a CPU with channels last, in 3-D not; the result is the same.
-    return network.to(memory_format=torch.channels_last) if dims == 2 else network
+    return network.to(memory_format=torch.channels_last) if dims == 2 else network  # pyright: ignore[reportCallIssue]
 
 
 def build_objective(settings: TrialSettings) -> Objective:

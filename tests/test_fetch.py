@@ -34,6 +34,9 @@ class Server(ThreadingHTTPServer):
     kind = "application/x-tar"
     requests: list[dict[str, str]]
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # clients hang up on purpose
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/data.tar"
