@@ -1,5 +1,6 @@
 """How every figure looks: one colour and marker per penalty, captions, and saving as PNG and SVG."""
 
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +125,9 @@ def legend_width(found: list[Curve]) -> float:
 
 def caption(figure: Figure, *lines: str) -> None:
     """Small grey lines under the figure: what was measured on how much."""
-    figure.supxlabel("\n".join(line for line in lines if line), x=0.01, ha="left", fontsize=7.5, color=GREY)
+    letters = int(figure.get_figwidth() * 19)  # of this size in the figure's width
+    wrapped = [part for line in lines for part in textwrap.wrap(line, letters)]
+    figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=7.5, color=GREY)
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

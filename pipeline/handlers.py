@@ -68,8 +68,9 @@ class TrainingState:
             "optimizer": optimizer.state_dict(),
             **vars(self),
         }
-        write_atomically(folder / "checkpoint.pt", lambda path: torch.save(content, path))
+        # The checkpoint last: killed between the two, a trial repeats the epoch and writes the same history again.
         write_atomically(folder / "history.parquet", lambda path: pd.DataFrame(self.history).to_parquet(path))
+        write_atomically(folder / "checkpoint.pt", lambda path: torch.save(content, path))
 
     def selected(self, selection: str) -> Weights:
         """The weights that are measured: of the lowest validation loss, or the last."""

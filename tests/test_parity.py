@@ -32,7 +32,7 @@ def official(shape, steps, downsize):
 
 
 def relative(ours, theirs):
-    return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-12))
+    return float((ours - theirs).detach().abs().max() / theirs.detach().abs().max().clamp_min(1e-12))
 
 
 def official_penalty(velocity):

@@ -180,6 +180,7 @@ class DeformationGrid(Transform):
 
 def _warped(img: Tensor, displacement: NdarrayOrTensor, mode: Interpolation, padding_mode: Padding) -> Tensor:
     image = _plain(img)
+    image = image.float() if image.dtype == torch.float64 else image  # MONAI's spatial transforms return float32
     return _like(warp(image[None], _plain(displacement).to(image.device)[None], mode, padding_mode)[0], img)
 
 

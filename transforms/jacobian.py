@@ -140,6 +140,8 @@ def _det3(a: Sequence[Tensor], b: Sequence[Tensor], c: Sequence[Tensor]) -> Tens
 
 
 def _sd_of_log(determinant: Tensor) -> Tensor:
+    if determinant.shape[1] == 0:
+        return determinant.new_full((len(determinant),), torch.nan)
     return determinant.clamp(1e-9, 1e9).log().std(1, correction=0)
 
 
