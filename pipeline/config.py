@@ -147,6 +147,8 @@ def _sentence(fault: Any) -> str:
     field = ".".join(str(part) for part in fault["loc"]) or "the configuration"
     if fault["type"] == "extra_forbidden":
         return f"unknown key {field!r}"
+    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "device":
+        return f"{field} = {fault['input']!r}: expected auto, cpu, cuda or cuda:N"
     return f"{field} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
 
 
