@@ -126,7 +126,7 @@ def legend_width(found: list[Curve]) -> float:
 def caption(figure: Figure, *lines: str) -> None:
     """Small grey lines under the figure: what was measured on how much."""
     letters = int(figure.get_figwidth() * 17)  # of this size in the figure's width
-    wrapped = [part for line in lines for part in textwrap.wrap(line, letters)]
+    wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, letters)]
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=7.5, color=GREY)
 
 
