@@ -1,5 +1,6 @@
 """Training one trial: an Ignite engine whose step is written out here; handlers do the rest."""
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def train(
         return mean_terms(_validation_terms(settings, prepared, model, objective, device))
 
     trainer = Engine(step)
+    trainer.logger.setLevel(logging.CRITICAL)  # what ends a run is raised, and said once
     HistoryHandler(state, _not_finite(settings)).attach(trainer)
     ValidationHandler(state, validate, model, _not_finite(settings)).attach(trainer)
     CheckpointHandler(state, folder, settings, model, optimizer).attach(trainer)
