@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..pipeline.config import TrialSettings, read_trial, read_yaml
 from ..pipeline.files import write_text
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, one_line
 from .keys import leaves_of
 from .locks import running_trials
 from .study import Study, load_study
@@ -143,7 +143,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow raises many kinds, some of them OSError without a message
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"{path} cannot be read ({reason}); delete the folder {path.parent} and run again.") from None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_text
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
         return Event(job.trial, "finished")
     except Exception as error:
         own = isinstance(error, InputError) or type(error).__module__.startswith("smoothmorph.")
-        reason = " ".join(str(error).split()) if own else f"{type(error).__name__}: {_first_line(error)}"
+        reason = one_line(error, longest=2000) if own else f"{type(error).__name__}: {one_line(error)}"
         log = job.folder / "log.txt"
         with contextlib.suppress(OSError, InputError):  # a full disk must not hide the reason
             job.folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +54,3 @@ def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
                 file.write(traceback.format_exc())
             write_text(failure, json.dumps({"reason": reason}))
         return Event(job.trial, "failed", reason if own else f"{reason} (traceback in {log})")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:200] if lines else "no message"

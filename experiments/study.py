@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field
 
 from ..pipeline.config import CohortSettings, Settings, TrialSettings, parse, read_yaml
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, one_line
 from .keys import check_key, flatten, leaves_of, nest
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -195,7 +195,7 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
         try:
             leaves |= flatten({key: yaml.safe_load(value)}, f"--set {text}")
         except yaml.YAMLError as error:
-            raise InputError(f"--set {text}: the value is not valid YAML: {' '.join(str(error).split())}.") from None
+            raise InputError(f"--set {text}: the value is not valid YAML: {one_line(error)}.") from None
     return leaves
 
 

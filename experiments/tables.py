@@ -68,17 +68,9 @@ def further_settings(run: Run) -> list[str]:
 
 def settings_columns(settings: TrialSettings, extra: Iterable[str] = ()) -> dict[str, object]:
     """The settings of a trial as they appear in its rows."""
-    objective, leaves = settings.objective, leaves_of(settings)
-    return {
-        "penalty": objective.penalty,
-        "lambda": objective.weight,
-        "model": settings.model.kind,
-        "similarity": objective.similarity,
-        "acts_on": objective.acts_on,
-        "multiplier": objective.multiplier,
-        "seed": settings.seed,
-        **{key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra},
-    }
+    leaves = leaves_of(settings)
+    further = {key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra}
+    return {**settings.columns(), **further}
 
 
 def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:

@@ -115,6 +115,19 @@ class TrialSettings(Settings):
             raise ValueError(f"cohort.size {list(size)} needs {axes} positive numbers for spatial_dims {axes}")
         return self
 
+    def columns(self) -> dict[str, Any]:
+        """The settings that every row carries; tables and figures group by them."""
+        objective = self.objective
+        return {
+            "penalty": objective.penalty,
+            "lambda": objective.weight,
+            "model": self.model.kind,
+            "similarity": objective.similarity,
+            "acts_on": objective.acts_on,
+            "multiplier": objective.multiplier,
+            "seed": self.seed,
+        }
+
     def identity(self) -> dict[str, Any]:
         """What decides the result, as plain JSON types."""
         return self.model_dump(mode="json", by_alias=True, exclude={"compute"})

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +41,7 @@ def evaluate(
         ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
     """
     model = model.to(device).eval()
-    trial = _trial_columns(settings, prepared.fingerprint)
+    trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
     rows, examples = [], []
     for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
         moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
@@ -108,20 +107,6 @@ def _measure(
 def _before(metrics: dict[str, float]) -> dict[str, float]:
     """``dice`` -> ``dice_before``, ``dice/Left-Thalamus`` -> ``dice_before/Left-Thalamus``."""
     return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": v for name, v in metrics.items()}
-
-
-def _trial_columns(settings: TrialSettings, fingerprint: str) -> dict[str, Any]:
-    objective = settings.objective
-    return {
-        "trial": settings.trial_id(fingerprint),
-        "penalty": objective.penalty,
-        "lambda": objective.weight,
-        "model": settings.model.kind,
-        "similarity": objective.similarity,
-        "acts_on": objective.acts_on,
-        "multiplier": objective.multiplier,
-        "seed": settings.seed,
-    }
 
 
 def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
 
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, one_line
 from .config import CohortSettings
 from .images import read_image
 from .readers import file_cohort, read_label_table
@@ -41,7 +41,7 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
         names = {int(value): str(name) for value, name in values.items() if int(value) != 0}
         subjects = [_decathlon_subject(item) for item in items]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = one_line(error).rstrip(".")
         raise InputError(f"{listing} is not a Decathlon listing with training and labels: {reason}.") from None
     return file_cohort(settings, subjects, names)
 

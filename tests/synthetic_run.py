@@ -51,7 +51,7 @@ def misbehave(settings: TrialSettings, root: Path | None) -> None:
     if (root / f"fail-{name}").exists():
         raise InputError("training diverged: the loss is nan in epoch 1.")
     if (root / f"crash-{name}").exists():
-        raise ZeroDivisionError("division by zero\nmore")
+        raise ZeroDivisionError("division\nby zero")
     if (root / f"stop-{name}").exists():
         raise KeyboardInterrupt
     if (root / f"kill-{name}").exists():
@@ -86,17 +86,10 @@ def make_rows(settings: TrialSettings, labels: bool = True) -> pd.DataFrame:
     hardness = np.random.default_rng(settings.pairs.seed).normal(0, 1, count)  # a pair is as hard for every model
     mse = 0.0009 + 0.0016 * np.log10(1 + 150 * smooth) + 0.00035 * hardness + generator.normal(0, 0.00005, count)
     folding = np.clip(0.012 / (smooth + 1e-3) * np.exp(0.5 * generator.standard_normal(count)) - 0.02, 0, 60)
-    objective = settings.objective
     rows = pd.DataFrame(
         {
             "trial": "unknown",
-            "penalty": objective.penalty,
-            "lambda": objective.weight,
-            "model": settings.model.kind,
-            "similarity": objective.similarity,
-            "acts_on": objective.acts_on,
-            "multiplier": objective.multiplier,
-            "seed": settings.seed,
+            **settings.columns(),
             "moving": [f"subject-{index:03d}" for index in range(count)],
             "fixed": [f"subject-{index + 1:03d}" for index in range(count)],
             "mse_before": 0.0069 + 0.001 * hardness,
