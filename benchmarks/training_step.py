@@ -33,7 +33,7 @@ from torch import Tensor  # noqa: E402
 
 from smoothmorph.networks import from_official, to_official  # noqa: E402
 from smoothmorph.pipeline.config import TrialSettings, parse  # noqa: E402
-from smoothmorph.pipeline.training import autocast, build_model, build_objective, training_step  # noqa: E402
+from smoothmorph.pipeline.training import autocast, build_model, build_objective, build_optimizer, training_step  # noqa: E402
 
 CASES = {"2-D 160x192": (160, 192), "3-D 64x80x64": (64, 80, 64)}
 LAMBDA, LOSS_MULT = 0.01, 2.0
@@ -70,7 +70,7 @@ def prepare(shape: tuple[int, ...]) -> tuple[Callable[[], object], Callable[[], 
     coarse = torch.rand(2, 1, *[length // 8 for length in shape])  # blurred noise: as smooth as an image
     mode = "bilinear" if len(shape) == 2 else "trilinear"
     moving, fixed = torch.nn.functional.interpolate(coarse, shape, mode=mode)[:, None].unbind()
-    optimizers = [torch.optim.Adam(model.parameters(), lr=1e-4) for model in (network, ours)]
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4), build_optimizer(settings, ours)]
     precision = autocast(settings, torch.device("cpu"))
 
     registration = ours(moving, fixed)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..transforms.errors import InputError, one_line
 from .voxelmorph import VoxelMorph
@@ -103,7 +103,7 @@ def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
 
     MONAI concatenates [skip, upsampled], VoxelMorph [upsampled, skip]: the input channels are rolled by the skip's.
     """
-    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
+    convolutions = model.unet.convolutions
     levels = len(model.channels) // 2
     names = [f"unet_model.encoder.{level}.0.main" for level in range(levels)]
     names += [f"unet_model.decoder.{level}.0.main" for level in range(levels)]

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from torch import Tensor, nn
 
 from ..transforms.fields import Padding, integrate, invert, resize_displacement, warp
+from .unet import UNet
 
 
 class Registration(NamedTuple):
@@ -66,9 +66,9 @@ class VoxelMorph(nn.Module):
         self.padding_mode: Padding = padding_mode
         self.channels = tuple(channels)
         self.final_channels = tuple(final_channels)
-        self.unet = VoxelMorphUNet(spatial_dims, 2, 32, self.channels, self.final_channels)
+        self.unet = UNet(spatial_dims, self.channels, self.final_channels)
         self.multiple = 2 ** (len(self.channels) // 2)  # what the poolings divide
-        flow: Any = self.unet.net[1].get_submodule("final_conv_out.conv")
+        flow = self.unet.convolutions[-1]
         nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
         nn.init.zeros_(flow.bias)
 
@@ -102,7 +102,8 @@ class VoxelMorph(nn.Module):
                 f"(B, 1, {'H, W' if self.spatial_dims == 2 else 'H, W, L'}); "
                 f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
             )
-        flow = self._flow(torch.cat([moving, fixed], dim=1)).float()
+        flow = self._flow(torch.cat([moving, fixed], dim=1))
+        flow = flow.to(torch.promote_types(flow.dtype, torch.float32)).contiguous()
         size = moving.shape[2:]
         if not self.integration_steps:
             displacement, velocity = flow, flow

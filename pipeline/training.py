@@ -28,8 +28,14 @@ def build_model(settings: TrialSettings) -> VoxelMorph:
     set_determinism(seed=settings.seed)
     dims, model = settings.cohort.spatial_dims, settings.model
     network = VoxelMorph(dims, model.integration_steps, model.integration_downsize, model.padding_mode)
-    # In 2-D the convolutions are a fifth faster on a CPU with channels last, in 3-D not; the result is the same.
-    return network.to(memory_format=torch.channels_last) if dims == 2 else network  # pyright: ignore[reportCallIssue]
+    # The order in memory that convolutions are fastest with; the result is the same.
+    order = torch.channels_last if dims == 2 else torch.channels_last_3d
+    return network.to(memory_format=order)  # pyright: ignore[reportCallIssue]
+
+
+def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
+    """Adam, all parameters in one kernel."""
+    return torch.optim.Adam(model.parameters(), lr=settings.training.learning_rate, fused=True)
 
 
 def build_objective(settings: TrialSettings) -> Objective:
@@ -69,7 +75,7 @@ def train(
     """
     model = build_model(settings).to(device)
     objective = build_objective(settings)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.training.learning_rate)
+    optimizer = build_optimizer(settings, model)
     state = TrainingState.resume(folder, settings, model, optimizer)
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from monai.networks.nets.voxelmorph import VoxelMorphUNet
 
 from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model
+from smoothmorph.networks.unet import UNet
 from smoothmorph.transforms import InputError, compose, warp
 
 SHAPES = {2: (32, 48), 3: (16, 32, 16)}
@@ -150,3 +152,10 @@ class TestModelFiles:
         save_file({"weight": torch.zeros(1)}, path)
         with pytest.raises(InputError, match="not a smoothmorph model"):
             load_model(path)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_unet_equals_monais(dims):
+    unet = UNet(dims, (16, 32, 32, 32), (16,)).double()
+    pair = torch.rand(2, 2, *[8, 12, 4][:dims], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(unet(pair), VoxelMorphUNet.forward(unet, pair), rtol=0, atol=1e-12)

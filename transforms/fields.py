@@ -16,7 +16,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from monai.networks.blocks.warp import DVF2DDF, Warp
 from torch import Tensor
 
 from .differences import check_field, check_spacing
@@ -54,7 +53,7 @@ def warp(
     floating = image.dtype if image.is_floating_point() else torch.float32
     dtype = torch.promote_types(torch.promote_types(displacement.dtype, floating), torch.float32)
     with torch.autocast(displacement.device.type, enabled=False):
-        warped = _warp_layer(mode, padding_mode)(image.to(dtype), displacement.to(dtype))
+        warped = _sample(image.to(dtype), _to_sampling_units(displacement.to(dtype)), mode, padding_mode)
     return warped.to(image.dtype) if mode == "nearest" else warped
 
 
@@ -74,7 +73,11 @@ def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros")
     if steps == 0:
         return velocity
     with torch.autocast(velocity.device.type, enabled=False):
-        return _integration_layer(steps, padding_mode)(velocity.to(torch.promote_types(velocity.dtype, torch.float32)))
+        velocity = velocity.to(torch.promote_types(velocity.dtype, torch.float32))
+        displacement = _to_sampling_units(velocity / 2**steps)  # once, not at every squaring
+        for _ in range(steps):
+            displacement = displacement + _sample(displacement, displacement, "bilinear", padding_mode)
+        return _from_sampling_units(displacement)
 
 
 def compose(first: Tensor, second: Tensor, padding_mode: Padding = "border") -> Tensor:
@@ -179,37 +182,41 @@ def _per_component(field: Tensor, values: Sequence[float]) -> Tensor:
     return torch.tensor(values, dtype=field.dtype, device=field.device).view(1, -1, *[1] * (field.ndim - 2))
 
 
+def _sample(image: Tensor, displacement: Tensor, mode: str, padding_mode: str) -> Tensor:
+    """image(x + u(x)) for a displacement (B, D, *spatial) in the units of ``_to_sampling_units``."""
+    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border"):
+        raise ValueError(
+            f"warp: mode {mode!r} or padding_mode {padding_mode!r} is unknown; use bilinear or nearest, zeros or border"
+        )
+    points = _sampling_grid(tuple(displacement.shape[2:]), displacement.dtype, displacement.device)
+    points = points + displacement.movedim(1, -1)
+    return F.grid_sample(image, points, mode, padding_mode, align_corners=True)
+
+
+def _to_sampling_units(displacement: Tensor) -> Tensor:
+    """Voxels, components i, j[, k] -> the units of torch's ``grid_sample``: last axis first, -1 to 1 along a grid."""
+    return (displacement * _per_component(displacement, _units_per_voxel(displacement.shape[2:]))).flip(1)
+
+
+def _from_sampling_units(displacement: Tensor) -> Tensor:
+    return displacement.flip(1) / _per_component(displacement, _units_per_voxel(displacement.shape[2:]))
+
+
+def _units_per_voxel(shape: Sequence[int]) -> list[float]:
+    return [2 / max(size - 1, 1) for size in shape]
+
+
+# Grids are kept between calls, and made outside inference mode so that a later training step may use them.
 @lru_cache(maxsize=8)
 def _kept_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Kept between calls, and made outside inference mode so that a later training step may use it.
     with torch.inference_mode(False):
         axes = [torch.arange(size, dtype=dtype, device=device) for size in shape]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
 
 
-class _KeptGridWarp(Warp):
-    """MONAI's ``Warp`` with a reference grid that is kept; MONAI 1.6 builds it anew on the CPU at every call."""
-
-    def get_reference_grid(self, ddf: Tensor, jitter: bool = False, seed: int = 0) -> Tensor:
-        return _kept_grid(tuple(ddf.shape[2:]), ddf.dtype, ddf.device)
-
-
 @lru_cache(maxsize=8)
-def _warp_layer(mode: str, padding_mode: str) -> Warp:
-    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border"):
-        raise ValueError(
-            f"warp: mode {mode!r} or padding_mode {padding_mode!r} is unknown; use bilinear or nearest, zeros or border"
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that torch's own grid_sample is used
-        return _KeptGridWarp(mode, padding_mode)
-
-
-@lru_cache(maxsize=32)
-def _integration_layer(steps: int, padding_mode: str) -> DVF2DDF:
-    warp_layer = _warp_layer("bilinear", padding_mode)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        layer = DVF2DDF(num_steps=steps)
-    layer.warp_layer = warp_layer
-    return layer
+def _sampling_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The points of the grid in sampling units, correctly rounded: (1, *shape, D)."""
+    with torch.inference_mode(False):
+        exact = _to_sampling_units(_kept_grid(shape, torch.float64, torch.device("cpu"))) - 1
+        return exact.movedim(1, -1).contiguous().to(device, dtype)

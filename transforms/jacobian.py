@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .differences import central_differences, check_field
 
+_SLAB_VOXELS = {True: 2**17, False: 2**24}  # on a CPU, elsewhere
 _PERCENTILES = {"det_p01": 0.01, "det_p05": 0.05, "det_p50": 0.5, "det_p95": 0.95, "det_p99": 0.99}
 
 
@@ -26,7 +28,8 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
         (B, *spatial); 1 where nothing moves, <= 0 where the deformation folds.
     """
     check_field(displacement)
-    return _determinant(central_differences(_precise(displacement)))
+    parts = _slabs(displacement, before=1, after=1)
+    return torch.cat([_determinant(_gradients(central_differences(part)))[:, own] for part, own in parts], dim=1)
 
 
 def jacobian_statistics(displacement: Tensor) -> dict[str, Tensor]:
@@ -46,15 +49,14 @@ def jacobian_statistics(displacement: Tensor) -> dict[str, Tensor]:
     """
     determinant = jacobian_determinant(displacement)
     flat = determinant.flatten(1)
-    levels = torch.tensor(list(_PERCENTILES.values()), dtype=flat.dtype, device=flat.device)
-    quantiles = torch.stack([torch.quantile(sample, levels) for sample in flat])  # (B, levels)
+    quantiles = _quantiles(flat, list(_PERCENTILES.values()))
     return {
         "nonpositive_percent": 100 * (~(flat > 0)).to(flat.dtype).mean(1),  # NaN counts as folded
         "nondiffeomorphic_percent": nondiffeomorphic_percent(displacement),
         "sdlogj": _sd_of_log(flat),
         "sdlogj_l2r": _sd_of_log(_crop(determinant, 2).flatten(1) + 3),
         "det_min": flat.amin(1),
-        **{name: quantiles[:, index] for index, name in enumerate(_PERCENTILES)},
+        **dict(zip(_PERCENTILES, quantiles.unbind(1), strict=True)),
         "det_max": flat.amax(1),
     }
 
@@ -74,69 +76,88 @@ def nondiffeomorphic_percent(displacement: Tensor) -> Tensor:
         (B,).
     """
     check_field(displacement)
-    measures = _simplex_measures(_precise(displacement))
-    inverted = torch.stack([(-measure).clamp_min(0).flatten(1).sum(1) for measure in measures]).sum(0)
+    inverted = torch.zeros(len(displacement), dtype=torch.float64, device=displacement.device)
+    for part, _ in _slabs(displacement, after=1):
+        for measure in _simplex_measures(part):
+            inverted -= measure.clamp_max(0).flatten(1).sum(1)
     cells = math.prod(size - 1 for size in displacement.shape[2:])
-    return 100 * inverted / (2 * cells)
+    return (100 * inverted / (2 * cells)).to(_precise(displacement))
+
+
+Rows = Sequence[Sequence[Tensor]]
 
 
 def _simplex_measures(displacement: Tensor) -> Iterator[Tensor]:
     """Signed area or volume, per cell, of the simplices of both ways to cut it; they sum to 2 where nothing moves."""
     axes = displacement.shape[1]
-    corners: dict[tuple[int, ...], Tensor] = {
-        corner: _corner(displacement, corner) for corner in product((0, 1), repeat=axes)
-    }
+    edges = _gradients([displacement.diff(dim=axis + 2) for axis in range(axes)])
     factorial = 2 if axes == 2 else 6
-    for corner in corners:
-        yield _determinant(_edges(corners, corner)) / factorial
+    for corner in product((0, 1), repeat=axes):
+        yield _determinant([_of_cells(edge, axis, corner) for axis, edge in enumerate(edges)]) / factorial
     if axes == 3:
         for start in ((0, 0, 0), (1, 1, 1)):
-            yield _central_tetrahedron(corners, start)
+            yield _determinant(_central_tetrahedron(edges, start)) / factorial
 
 
-def _corner(displacement: Tensor, corner: tuple[int, ...]) -> Tensor:
-    """The displacement at one corner of every cell: (B, D, *(spatial - 1))."""
-    for axis, offset in enumerate(corner):
-        displacement = displacement.narrow(axis + 2, offset, displacement.shape[axis + 2] - 1)
-    return displacement
+def _of_cells(edge: Sequence[Tensor], axis: int, corner: Sequence[int]) -> list[Tensor]:
+    """The edge along ``axis`` that meets ``corner``, of every cell: components (B, *(spatial - 1))."""
+    parts = []
+    for component in edge:
+        for other, offset in enumerate(corner):
+            if other != axis:
+                component = component.narrow(other + 1, offset, component.shape[other + 1] - 1)
+        parts.append(component)
+    return parts
 
 
-def _edges(corners: dict[tuple[int, ...], Tensor], corner: tuple[int, ...]) -> list[Tensor]:
-    """∂u/∂x_a along the edge of the cell that meets ``corner``, for every axis a: the one-sided differences there."""
-    edges = []
-    for axis in range(len(corner)):
-        low, high = list(corner), list(corner)
-        low[axis], high[axis] = 0, 1
-        edges.append(corners[tuple(high)] - corners[tuple(low)])
-    return edges
-
-
-def _central_tetrahedron(corners: dict[tuple[int, ...], Tensor], start: tuple[int, ...]) -> Tensor:
-    """Signed volume of the tetrahedron of the four corners of one parity; 1/3 where nothing moves."""
+def _central_tetrahedron(edges: Rows, start: tuple[int, ...]) -> Rows:
+    """Three sides of the tetrahedron of the four corners of one parity, each the sum of two edges of the cell."""
     sides = []
     for kept in range(3):  # the other corners differ from ``start`` in all axes but one
-        end = tuple(s if axis == kept else 1 - s for axis, s in enumerate(start))
-        move = corners[end] - corners[start]
-        sides.append([move[:, axis] + (end[axis] - start[axis]) for axis in range(3)])
-    sign = 1 if start == (0, 0, 0) else -1  # of the orientation at rest
-    return sign * _det3(*sides) / 6
+        first, second = (axis for axis in range(3) if axis != kept)
+        turn = [1 - offset if axis == first else offset for axis, offset in enumerate(start)]
+        pairs = zip(_of_cells(edges[first], first, start), _of_cells(edges[second], second, turn), strict=True)
+        sides.append([one + other for one, other in pairs])
+    return sides
 
 
-def _determinant(derivatives: list[Tensor]) -> Tensor:
-    """det(I + ∂u/∂x) from ∂u/∂x_a (B, D, *spatial) for every axis a."""
+def _gradients(derivatives: Sequence[Tensor]) -> Rows:
+    """∂(x + u)/∂x_a by component, from ∂u/∂x_a (B, D, *spatial) for every axis a."""
     rows = []
     for axis, derivative in enumerate(derivatives):
         components = list(derivative.unbind(1))
         components[axis] = components[axis] + 1
         rows.append(components)
+    return rows
+
+
+def _determinant(rows: Rows) -> Tensor:
     if len(rows) == 2:
         (a, b), (c, d) = rows
-        return a * d - b * c
-    return _det3(*rows)
+        return torch.addcmul(a * d, b, c, value=-1)
+    a, b, c = rows
+    determinant = a[0] * torch.addcmul(b[1] * c[2], b[2], c[1], value=-1)
+    determinant = torch.addcmul(determinant, a[1], torch.addcmul(b[2] * c[0], b[0], c[2], value=-1))
+    return torch.addcmul(determinant, a[2], torch.addcmul(b[0] * c[1], b[1], c[0], value=-1))
 
 
-def _det3(a: Sequence[Tensor], b: Sequence[Tensor], c: Sequence[Tensor]) -> Tensor:
-    return a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+def _slabs(displacement: Tensor, before: int = 0, after: int = 0) -> Iterator[tuple[Tensor, slice]]:
+    """Parts along the first axis, small enough for the processor's cache, in float32 or better.
+
+    Each comes with up to ``before`` and ``after`` planes of its neighbours, and with the slice of its own planes.
+    """
+    length, voxels = displacement.shape[2], _SLAB_VOXELS[displacement.device.type == "cpu"]
+    planes = max(voxels // max(math.prod(displacement.shape[3:]), 1), 1)
+    for start in range(0, length, planes):
+        first, stop = max(start - before, 0), min(start + planes, length)
+        part = displacement[:, :, first : min(stop + after, length)]
+        yield part.to(_precise(displacement)), slice(start - first, stop - first)
+
+
+def _quantiles(values: Tensor, levels: Sequence[float]) -> Tensor:
+    """(B, N) -> (B, levels), linear interpolation. NumPy's selection: torch's sorts everything, and only 2^24."""
+    found = np.quantile(values.detach().cpu().numpy(), levels, axis=1)
+    return torch.from_numpy(found.T).to(values)
 
 
 def _sd_of_log(determinant: Tensor) -> Tensor:
@@ -149,5 +170,5 @@ def _crop(determinant: Tensor, margin: int) -> Tensor:
     return determinant[(slice(None), *[slice(margin, -margin)] * (determinant.ndim - 1))]
 
 
-def _precise(field: Tensor) -> Tensor:
-    return field.to(torch.promote_types(field.dtype, torch.float32))
+def _precise(field: Tensor) -> torch.dtype:
+    return torch.promote_types(field.dtype, torch.float32)
