@@ -9,7 +9,7 @@ which needs neither the upsampled nor the concatenated copy, and for the second 
 channel pair instead of 9 in 2-D, 8 instead of 27 in 3-D.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, reduce
 from typing import Any
 
@@ -19,6 +19,7 @@ from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from torch import Tensor, nn
 
 SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
+SLAB_VOXELS = 2**22  # of the top level at once, where no gradient is needed
 
 
 class UNet(VoxelMorphUNet):
@@ -32,6 +33,14 @@ class UNet(VoxelMorphUNet):
 
     def __init__(self, spatial_dims: int, channels: Sequence[int], final_channels: Sequence[int]) -> None:
         super().__init__(spatial_dims, 2, 32, channels, final_channels)
+        # The order in memory that convolutions are fastest with; in 3-D float32 three times faster on a CPU.
+        order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
+        self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
+
+    @property
+    def levels(self) -> int:
+        """How often the grid is halved."""
+        return len(self.channels) // 2
 
     @property
     def convolutions(self) -> list[Any]:
@@ -39,18 +48,58 @@ class UNet(VoxelMorphUNet):
         return [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
 
     def forward(self, concatenated_pairs: Tensor) -> Tensor:
-        convolutions, levels = self.convolutions, len(self.channels) // 2
-        pool: Any = F.max_pool2d if self.dimensions == 2 else F.max_pool3d
-        features, skips = concatenated_pairs, []
-        for level, convolution in enumerate(convolutions[: levels + 1]):
-            features = _activate(convolution(pool(features, 2) if level else features))
-            skips.append(features)
-        skips.pop()  # the bottom
-        for convolution in convolutions[levels + 1 : 2 * levels + 1]:
+        """The flow of ``concatenated_pairs``; without gradients a large grid's top level is evaluated in slabs."""
+        pairs = concatenated_pairs
+        planes = max(SLAB_VOXELS // pairs[:, 0, 0].numel() // 2 * 2, 2)
+        if torch.is_grad_enabled() or planes >= pairs.shape[2]:
+            top = self._enter(pairs)
+            return self._leave(top, self._inner(self._pool(top)))
+        halves = [
+            self._pool(self._enter(pairs[:, :, read]))[:, :, own.start // 2 : own.stop // 2]
+            for read, own in _slabs(pairs.shape[2], planes, reach=1)
+        ]
+        features = self._inner(torch.cat(halves, dim=2))
+        reach = len(self.convolutions) - 2 * self.levels + 1  # a voxel per convolution of the top level
+        flows = [
+            self._leave(self._enter(pairs[:, :, read]), features[:, :, read.start // 2 : read.stop // 2])[:, :, own]
+            for read, own in _slabs(pairs.shape[2], planes, reach)
+        ]
+        return torch.cat(flows, dim=2)
+
+    def _enter(self, pairs: Tensor) -> Tensor:
+        return _activate(self.convolutions[0](pairs))
+
+    def _inner(self, features: Tensor) -> Tensor:
+        """The levels below the top one."""
+        convolutions, levels, skips = self.convolutions, self.levels, []
+        for convolution in convolutions[1:levels]:
+            skips.append(_activate(convolution(features)))
+            features = self._pool(skips[-1])
+        features = _activate(convolutions[levels](features))
+        for convolution in convolutions[levels + 1 : 2 * levels]:
             features = _activate(_convolve_upsampled(convolution, skips.pop(), features))
-        for convolution in convolutions[2 * levels + 1 : -1]:
+        return features
+
+    def _leave(self, top: Tensor, features: Tensor) -> Tensor:
+        decoder, *finals, flow = self.convolutions[2 * self.levels :]
+        features = _activate(_convolve_upsampled(decoder, top, features))
+        for convolution in finals:
             features = _activate(convolution(features))
-        return convolutions[-1](features)
+        return flow(features)
+
+    def _pool(self, features: Tensor) -> Tensor:
+        return F.max_pool2d(features, 2) if self.dimensions == 2 else F.max_pool3d(features, 2)
+
+
+def _slabs(length: int, planes: int, reach: int) -> Iterator[tuple[slice, slice]]:
+    """Slabs of an even number of planes: what to read, with ``reach`` planes more on either side, and what is its own.
+
+    Both start at even planes, where the coarser grid has a plane; ``own`` counts from the first plane that is read.
+    """
+    margin = reach + reach % 2
+    for start in range(0, length, planes):
+        first, stop = max(start - margin, 0), min(start + planes, length)
+        yield slice(first, min(stop + margin, length)), slice(start - first, stop - first)
 
 
 def _convolve_upsampled(convolution: Any, skip: Tensor, features: Tensor) -> Tensor:

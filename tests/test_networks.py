@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.networks.nets.voxelmorph import VoxelMorphUNet
 
-from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model
+from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model, unet
 from smoothmorph.networks.unet import UNet
 from smoothmorph.transforms import InputError, compose, warp
 
@@ -156,6 +156,17 @@ class TestModelFiles:
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_unet_equals_monais(dims):
-    unet = UNet(dims, (16, 32, 32, 32), (16,)).double()
+    network = UNet(dims, (16, 32, 32, 32), (16,)).double()
     pair = torch.rand(2, 2, *[8, 12, 4][:dims], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(unet(pair), VoxelMorphUNet.forward(unet, pair), rtol=0, atol=1e-12)
+    torch.testing.assert_close(network(pair), VoxelMorphUNet.forward(network, pair), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_large_grid_in_slabs_gives_the_same(dims, monkeypatch):
+    network = moving_network(dims).double()
+    images = torch.rand(2, 1, 1, *[48, 32, 16][:dims], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = network(*images)
+    monkeypatch.setattr(unet, "SLAB_VOXELS", 8 * images[0, 0, 0, 0].numel())
+    with torch.no_grad():
+        for ours, expected in zip(network(*images)[:3], whole[:3], strict=True):
+            torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)

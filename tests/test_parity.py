@@ -42,11 +42,13 @@ def official_penalty(velocity):
     return 2 * sum(velocity.diff(dim=axis).square().mean() for axis in (2, 3)) / 2
 
 
-# In double precision as well: a rounding that turns an activation's sign or moves a point over a voxel's edge changes
-# float32 gradients by far more than itself, in the official code as in ours.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+# A rounding that turns an activation's sign, or moves a point over a voxel's edge, changes a gradient by far more than
+# itself: official float32 gradients are up to 3e-3 from its own in double precision. There the codes agree to 1e-10.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "gradient_tolerance"), [(torch.float32, 1e-5, 1e-3), (torch.float64, 1e-10, 1e-10)]
+)
 @pytest.mark.parametrize(("dims", "steps", "downsize"), CASES)
-def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance):
+def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance, gradient_tolerance):
     theirs = official(SHAPES[dims], steps, downsize)
     ours = from_official(theirs.state_dict(), integration_steps=steps, integration_downsize=downsize).to(dtype)
     theirs = theirs.to(dtype)
@@ -71,7 +73,7 @@ def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, toleranc
     assert relative(terms.loss, their_loss) < tolerance
     gradients = to_official(_gradients_as_weights(ours))
     for name, parameter in theirs.named_parameters():
-        assert relative(gradients[name], parameter.grad) < tolerance, name
+        assert relative(gradients[name], parameter.grad) < gradient_tolerance, name
 
 
 def _gradients_as_weights(model):
