@@ -11,7 +11,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study test lint format install install-dev clean
+.PHONY: help study test bench lint format install install-dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,9 @@ study: $(VENV)/.installed  ## install, run the built-in study `demo`, write its 
 
 test: $(VENV)/.installed-dev  ## install, then run every check: style, types, layers, unit, property, parity, end to end
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --benchmark-disable $(TESTS)
+
+bench: $(VENV)/.installed-dev  ## measure speed and memory against official VoxelMorph, some 15 minutes; keep the machine quiet
+	@$(BIN)/smoothmorph bench
 
 lint: $(VENV)/.installed-dev  ## ruff, pyright and the layers only
 	@$(BIN)/python -m pytest -q tests/test_style.py

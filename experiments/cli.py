@@ -123,6 +123,24 @@ def show(
     Console().print(study_view(loaded))
 
 
+@app.command()
+@_guarded
+def bench(
+    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Only these cases.")] = None,
+    out: Annotated[Path, typer.Option(help="The JSON file of results.")] = Path("benchmarks/results/bench.json"),
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny grids: see that it works, measure nothing.")] = False,
+) -> None:
+    """Measure speed and memory against official VoxelMorph."""
+    from rich.console import Console
+
+    from .bench import run_bench
+    from .executors import available_cores
+
+    run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
+
+
 @data.command("check")
 @_guarded
 def data_check(

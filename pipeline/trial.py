@@ -14,6 +14,7 @@ import torch
 
 from ..networks import save_model
 from ..transforms.errors import InputError
+from .allocator import keep_freed_memory
 from .config import TrialSettings, read_trial
 from .evaluation import evaluate
 from .files import write_atomically, write_text
@@ -64,6 +65,7 @@ def run_trial(
     device = choose_device(settings.compute.device)
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
+    keep_freed_memory()
     prepared = prepare(settings, root, lambda done, total: tell(Progress("loading", done, total)))
     _describe(settings, prepared, folder, device)
     _train_and_evaluate(settings, prepared, folder, device, tell)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from monai.losses.deform import BendingEnergyLoss
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.meandice import compute_dice
 
 from smoothmorph.pipeline.metrics import (
     field_metrics,
@@ -99,3 +101,23 @@ def test_landmarks_move_the_right_way(dims):
     assert target_registration_error(moving, fixed, displacement, spacing) == pytest.approx(6)
     displacement[:, 0] = 2
     assert target_registration_error(moving, fixed, displacement, spacing) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_overlap_equals_monais(dims):
+    shape = (24, 32, 20)[:dims]
+    generator = torch.Generator().manual_seed(0)
+    mode = "bilinear" if dims == 2 else "trilinear"
+    noise = torch.rand(2, 1, *[length // 4 for length in shape], generator=generator)
+    warped, fixed = (6 * torch.nn.functional.interpolate(noise, shape, mode=mode)).floor().short()[:, None].unbind()
+    names, spacing = {1: "a", 2: "b", 4: "d", 5: "e", 7: "absent"}, (1.0, 2.0, 0.5)[:dims]
+    metrics = overlap_metrics(warped, fixed, names, spacing)
+    masks = [torch.cat([labels == value for value in names], dim=1).float() for labels in (warped, fixed)]
+    expected = compute_dice(*masks, ignore_empty=True)[0]
+    for name, score in zip(names.values(), expected.tolist(), strict=True):
+        assert metrics[f"dice/{name}"] == pytest.approx(score, nan_ok=True)
+    both = [index for index in range(len(names)) if masks[0][0, index].any() and masks[1][0, index].any()]
+    distances = compute_hausdorff_distance(
+        masks[0][:, both], masks[1][:, both], include_background=True, percentile=95, spacing=spacing
+    )
+    assert metrics["hd95"] == pytest.approx(float(distances.mean()))

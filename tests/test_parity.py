@@ -1,7 +1,5 @@
 """Parity with official VoxelMorph (PyPI voxelmorph 0.2, PyTorch backend), against the real package."""
 
-import inspect
-import os
 import warnings
 
 import numpy as np
@@ -9,12 +7,10 @@ import pytest
 import torch
 
 from smoothmorph.networks import Objective, VoxelMorph, from_official, load_official, to_official
+from smoothmorph.networks.official import import_voxelmorph
 from smoothmorph.transforms import InputError, jacobian_determinant, resize_displacement
 
-os.environ.update(VXM_BACKEND="pytorch", NEURITE_BACKEND="pytorch")
-if not hasattr(inspect, "getargspec"):  # removed in Python 3.11, used by voxelmorph 0.2
-    setattr(inspect, "getargspec", lambda function: inspect.getfullargspec(function)[:4])  # noqa: B010
-vxm = pytest.importorskip("voxelmorph", reason="install the dev extra for parity with official voxelmorph 0.2")
+vxm = import_voxelmorph()
 
 SHAPES = {2: (48, 32), 3: (32, 16, 48)}
 CASES = [(dims, steps, downsize) for dims in (2, 3) for steps in (0, 7) for downsize in (1, 2)]
