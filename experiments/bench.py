@@ -21,7 +21,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..pipeline.allocator import keep_freed_memory
 from ..pipeline.files import write_text
 from ..transforms.errors import InputError
 from . import bench_cases
@@ -118,8 +117,6 @@ _held: dict[str, Any] = {}  # in a process of a case: its sides, and the memory 
 
 def _prepare(name: str, device: str, threads: int, quick: bool, only: str = "") -> tuple[float | None, float | None]:
     case = CASES[name]
-    if only == "ours":
-        keep_freed_memory()  # as the trainer does
     sides: Sides = case.prepare(case, device, threads, quick, only)
     if sides.difference is not None and not sides.difference <= case.tolerance:
         raise InputError(f"{name}: the sides differ by {sides.difference:.1e}, more than {case.tolerance:.0e}.")

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..networks import from_official, to_official
 from ..networks.official import import_voxelmorph
 from ..pipeline import training
+from ..pipeline.allocator import keep_freed_memory
 from ..pipeline.config import TrialSettings, parse
 from ..pipeline.metrics import overlap_metrics
 from ..pipeline.preparation import prepare as prepare_trial
@@ -114,6 +115,8 @@ def _relative(ours: Tensor, theirs: Tensor) -> float:
 def training_steps(case: Case, device: str, threads: int, quick: bool = False, only: str = "") -> Sides:
     """A whole step: forward, MSE + λ · 2 · L2, backward, Adam; as voxelmorph's ``scripts/torch/train.py``."""
     torch.set_num_threads(threads)
+    if only == "ours":
+        keep_freed_memory()  # as a trial does
     shape = tuple(16 for _ in case.shape) if quick else case.shape
     settings = _settings(shape, case.precision)
     network, model, moving, fixed = _networks(shape, settings, device)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from smoothmorph.transforms import (
     integrate,
+    jacobian,
     jacobian_determinant,
     jacobian_statistics,
     nondiffeomorphic_percent,
@@ -251,3 +252,12 @@ class TestNondiffeomorphic:
         assert percent.shape == (2,)
         assert float(percent[0]) == 0
         assert float(percent[1]) == pytest.approx(float(nondiffeomorphic_percent(u[1:])))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_slabs_change_nothing(dims, monkeypatch):
+    field = torch.randn(2, dims, *[7, 6, 5][:dims], generator=torch.Generator().manual_seed(0))
+    whole = jacobian_statistics(field)
+    monkeypatch.setattr(jacobian, "_SLAB_VOXELS", {True: 2 * field[0, 0, 0].numel()})  # two planes
+    for name, value in jacobian_statistics(field).items():
+        torch.testing.assert_close(value, whole[name])
