@@ -51,7 +51,8 @@ def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
 
 def _folder(settings: CohortSettings, root: Path | None) -> Path:
     if root is None:
-        raise InputError(f"the {settings.reader} reader needs a data folder; give --data-root.")
+        option = "give it with --data-root (in `data check`: --root)"
+        raise InputError(f"the {settings.reader} reader needs a data folder; {option}.")
     if not root.is_dir():
         raise InputError(f"the data folder {root} {'is not a folder' if root.exists() else 'does not exist'}.")
     if not any(root.iterdir()):
