@@ -104,7 +104,7 @@ def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
     MONAI concatenates [skip, upsampled], VoxelMorph [upsampled, skip]: the input channels are rolled by the skip's.
     """
     convolutions = model.unet.convolutions
-    levels = len(model.channels) // 2
+    levels = model.unet.levels
     names = [f"unet_model.encoder.{level}.0.main" for level in range(levels)]
     names += [f"unet_model.decoder.{level}.0.main" for level in range(levels)]
     names += [f"unet_model.remaining.{index}.main" for index in range(len(model.final_channels) + 1)]

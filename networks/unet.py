@@ -9,14 +9,17 @@ which needs neither the upsampled nor the concatenated copy, and for the second 
 channel pair instead of 9 in 2-D, 8 instead of 27 in 3-D.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache, reduce
+import math
+from collections.abc import Sequence
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from torch import Tensor, nn
+
+from ..transforms.differences import slabs
 
 SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
 SLAB_VOXELS = 2**22  # of the top level at once, where no gradient is needed
@@ -42,7 +45,7 @@ class UNet(VoxelMorphUNet):
         """How often the grid is halved."""
         return len(self.channels) // 2
 
-    @property
+    @cached_property
     def convolutions(self) -> list[Any]:
         """All convolutions in the order of evaluation."""
         return [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
@@ -56,13 +59,14 @@ class UNet(VoxelMorphUNet):
             return self._leave(top, self._inner(self._pool(top)))
         halves = [
             self._pool(self._enter(pairs[:, :, read]))[:, :, own.start // 2 : own.stop // 2]
-            for read, own in _slabs(pairs.shape[2], planes, reach=1)
+            for read, own in slabs(pairs.shape[2], planes, before=2, after=2)
         ]
         features = self._inner(torch.cat(halves, dim=2))
-        reach = len(self.convolutions) - 2 * self.levels + 1  # a voxel per convolution of the top level
+        # A voxel per convolution of the top level; even, because the coarser grid has a plane for every second.
+        margin = 2 * math.ceil((len(self.convolutions) - 2 * self.levels + 1) / 2)
         flows = [
             self._leave(self._enter(pairs[:, :, read]), features[:, :, read.start // 2 : read.stop // 2])[:, :, own]
-            for read, own in _slabs(pairs.shape[2], planes, reach)
+            for read, own in slabs(pairs.shape[2], planes, margin, margin)
         ]
         return torch.cat(flows, dim=2)
 
@@ -89,17 +93,6 @@ class UNet(VoxelMorphUNet):
 
     def _pool(self, features: Tensor) -> Tensor:
         return F.max_pool2d(features, 2) if self.dimensions == 2 else F.max_pool3d(features, 2)
-
-
-def _slabs(length: int, planes: int, reach: int) -> Iterator[tuple[slice, slice]]:
-    """Slabs of an even number of planes: what to read, with ``reach`` planes more on either side, and what is its own.
-
-    Both start at even planes, where the coarser grid has a plane; ``own`` counts from the first plane that is read.
-    """
-    margin = reach + reach % 2
-    for start in range(0, length, planes):
-        first, stop = max(start - margin, 0), min(start + planes, length)
-        yield slice(first, min(stop + margin, length)), slice(start - first, stop - first)
 
 
 def _convolve_upsampled(convolution: Any, skip: Tensor, features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..transforms.differences import float32_or_better
 from ..transforms.fields import Padding, integrate, invert, resize_displacement, warp
 from .unet import UNet
 
@@ -67,7 +68,7 @@ class VoxelMorph(nn.Module):
         self.channels = tuple(channels)
         self.final_channels = tuple(final_channels)
         self.unet = UNet(spatial_dims, self.channels, self.final_channels)
-        self.multiple = 2 ** (len(self.channels) // 2)  # what the poolings divide
+        self.multiple = 2**self.unet.levels  # what the poolings divide
         flow = self.unet.convolutions[-1]
         nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
         nn.init.zeros_(flow.bias)
@@ -103,7 +104,7 @@ class VoxelMorph(nn.Module):
                 f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
             )
         flow = self._flow(torch.cat([moving, fixed], dim=1))
-        flow = flow.to(torch.promote_types(flow.dtype, torch.float32)).contiguous()
+        flow = flow.to(float32_or_better(flow)).contiguous()
         size = moving.shape[2:]
         if not self.integration_steps:
             displacement, velocity = flow, flow

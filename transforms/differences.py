@@ -4,7 +4,7 @@ Shapes: B batch, C components, D spatial axes; ``*spatial`` is H, W (D = 2) or H
 ``spacing`` is the distance between neighbouring grid points per axis (mm); None means 1 (voxels).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -66,6 +66,19 @@ def interior(field: Tensor, but: Sequence[int] = ()) -> Tensor:
         if axis not in but:
             field = field.narrow(axis + 2, 1, field.shape[axis + 2] - 2)
     return field
+
+
+def slabs(length: int, planes: int, before: int = 0, after: int = 0) -> Iterator[tuple[slice, slice]]:
+    """Cut an axis into slabs of ``planes``: what to read for each, with up to so many planes before and after it, and
+    which of the planes that are read are its own."""
+    for start in range(0, length, planes):
+        first, stop = max(start - before, 0), min(start + planes, length)
+        yield slice(first, min(stop + after, length)), slice(start - first, stop - first)
+
+
+def float32_or_better(values: Tensor) -> torch.dtype:
+    """The dtype that fields are computed in: theirs, or float32 where that is less."""
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def check_field(field: Tensor) -> int:

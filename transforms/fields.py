@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .differences import check_field, check_spacing
+from .differences import check_field, check_spacing, float32_or_better
 
 Interpolation = Literal["bilinear", "nearest"]
 Padding = Literal["zeros", "border"]
@@ -73,7 +73,7 @@ def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros")
     if steps == 0:
         return velocity
     with torch.autocast(velocity.device.type, enabled=False):
-        velocity = velocity.to(torch.promote_types(velocity.dtype, torch.float32))
+        velocity = velocity.to(float32_or_better(velocity))
         displacement = _to_sampling_units(velocity / 2**steps)  # once, not at every squaring
         for _ in range(steps):
             displacement = displacement + _sample(displacement, displacement, "bilinear", padding_mode)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .differences import central_differences, check_field
+from .differences import central_differences, check_field, float32_or_better, slabs
 
-_SLAB_VOXELS = {True: 2**17, False: 2**24}  # on a CPU, elsewhere
+_SLAB_VOXELS = {"cpu": 2**17}  # computed at once; other devices take more
 _PERCENTILES = {"det_p01": 0.01, "det_p05": 0.05, "det_p50": 0.5, "det_p95": 0.95, "det_p99": 0.99}
 
 
@@ -28,7 +28,7 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
         (B, *spatial); 1 where nothing moves, <= 0 where the deformation folds.
     """
     check_field(displacement)
-    parts = _slabs(displacement, before=1, after=1)
+    parts = _parts(displacement, before=1, after=1)
     return torch.cat([_determinant(_gradients(central_differences(part)))[:, own] for part, own in parts], dim=1)
 
 
@@ -77,11 +77,11 @@ def nondiffeomorphic_percent(displacement: Tensor) -> Tensor:
     """
     check_field(displacement)
     inverted = torch.zeros(len(displacement), dtype=torch.float64, device=displacement.device)
-    for part, _ in _slabs(displacement, after=1):
+    for part, _ in _parts(displacement, after=1):
         for measure in _simplex_measures(part):
             inverted -= measure.clamp_max(0).flatten(1).sum(1)
     cells = math.prod(size - 1 for size in displacement.shape[2:])
-    return (100 * inverted / (2 * cells)).to(_precise(displacement))
+    return (100 * inverted / (2 * cells)).to(float32_or_better(displacement))
 
 
 Rows = Sequence[Sequence[Tensor]]
@@ -141,17 +141,12 @@ def _determinant(rows: Rows) -> Tensor:
     return torch.addcmul(determinant, a[2], torch.addcmul(b[0] * c[1], b[1], c[0], value=-1))
 
 
-def _slabs(displacement: Tensor, before: int = 0, after: int = 0) -> Iterator[tuple[Tensor, slice]]:
-    """Parts along the first axis, small enough for the processor's cache, in float32 or better.
-
-    Each comes with up to ``before`` and ``after`` planes of its neighbours, and with the slice of its own planes.
-    """
-    length, voxels = displacement.shape[2], _SLAB_VOXELS[displacement.device.type == "cpu"]
+def _parts(displacement: Tensor, before: int = 0, after: int = 0) -> Iterator[tuple[Tensor, slice]]:
+    """Slabs along the first axis that fit the cache, in float32 or better, each with the slice of its own planes."""
+    voxels = _SLAB_VOXELS.get(displacement.device.type, 2**24)
     planes = max(voxels // max(math.prod(displacement.shape[3:]), 1), 1)
-    for start in range(0, length, planes):
-        first, stop = max(start - before, 0), min(start + planes, length)
-        part = displacement[:, :, first : min(stop + after, length)]
-        yield part.to(_precise(displacement)), slice(start - first, stop - first)
+    for read, own in slabs(displacement.shape[2], planes, before, after):
+        yield displacement[:, :, read].to(float32_or_better(displacement)), own
 
 
 def _quantiles(values: Tensor, levels: Sequence[float]) -> Tensor:
@@ -168,7 +163,3 @@ def _sd_of_log(determinant: Tensor) -> Tensor:
 
 def _crop(determinant: Tensor, margin: int) -> Tensor:
     return determinant[(slice(None), *[slice(margin, -margin)] * (determinant.ndim - 1))]
-
-
-def _precise(field: Tensor) -> torch.dtype:
-    return torch.promote_types(field.dtype, torch.float32)
