@@ -9,10 +9,11 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
-from smoothmorph.experiments.bench_cases import CASES
-from smoothmorph.pipeline.allocator import keep_freed_memory
+from smoothmorph.experiments.benchmark.cases import CASES
+from smoothmorph.experiments.benchmark.sides import Place
 
 STEPS, LINES = 10, 25
 
@@ -21,8 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("case", nargs="?", default="step-2d-fast", choices=[name for name in CASES if "step" in name])
     case = CASES[parser.parse_args().case]
-    keep_freed_memory()
-    step = case.prepare(case, "cpu", os.cpu_count(), only="ours").ours
+    step = case.sides(Place(torch.device("cpu"), os.cpu_count() or 1)).ours
     step()
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         for _ in range(STEPS):

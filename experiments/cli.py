@@ -127,7 +127,7 @@ def show(
 @_guarded
 def bench(
     cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Only these cases.")] = None,
-    out: Annotated[Path, typer.Option(help="The JSON file of results.")] = Path("benchmarks/results/bench.json"),
+    out: Annotated[Path | None, typer.Option(help="The JSON file; by default benchmarks/results/bench.json.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny grids: see that it works, measure nothing.")] = False,
@@ -135,9 +135,10 @@ def bench(
     """Measure speed and memory against official VoxelMorph."""
     from rich.console import Console
 
-    from .bench import run_bench
+    from .benchmark import run_bench
     from .executors import available_cores
 
+    out = out or Path("benchmarks/results") / ("bench_quick.json" if quick else "bench.json")
     run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
 
 

@@ -38,7 +38,7 @@ def overlap_metrics(
     values = torch.tensor(list(label_names), device=fixed.device)
     size = int(values.max()) + 1
     ours, truth = (torch.where((labels >= 0) & (labels < size), labels, 0).long() for labels in (warped, fixed))
-    joint = torch.bincount((ours * size + truth).flatten(), minlength=size * size).view(size, size)  # in one pass
+    joint = torch.bincount((ours * size + truth).flatten(), minlength=size * size).view(size, size).double()
     in_ours, in_truth = joint.sum(1)[values], joint.sum(0)[values]
     dice = 2 * joint.diagonal()[values] / (in_ours + in_truth)  # 0 / 0 is NaN
     both = values[(in_ours > 0) & (in_truth > 0)].tolist()

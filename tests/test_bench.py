@@ -3,31 +3,42 @@
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from smoothmorph.experiments.bench_cases import CASES
+from smoothmorph.experiments.benchmark.cases import CASES
+from smoothmorph.experiments.benchmark.sides import TOLERANCE, Place
 from smoothmorph.experiments.cli import app
+
+HERE = Place(torch.device("cpu"), threads=1, quick=True)
+
+
+def _bench(*arguments):
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("name", ["step-2d", "step-2d-fast", "step-3d", "forward-3d", "evaluation-3d"])
 def test_both_sides_compute_the_same(name):
     case = CASES[name]
-    sides = case.prepare(case, "cpu", 1, quick=True)
-    assert sides.difference is not None
-    assert sides.difference <= case.tolerance
-    sides.official(), sides.ours()
+    differences = case.differences(HERE)
+    assert differences is not None
+    assert set(differences) == {"float64", case.precision}
+    assert differences["float64"] <= TOLERANCE
+    assert differences[case.precision] > differences["float64"]
+    sides = case.sides(HERE)
+    for side in (sides.official, sides.ours):
+        assert side() is not None
 
 
 def test_an_epoch_is_its_steps_and_little_more():
-    case = CASES["epoch"]
-    sides = case.prepare(case, "cpu", 1, quick=True)
+    sides = CASES["epoch"].sides(HERE)
     whole, steps = sides.official(), sides.ours()
     assert 0 < steps < whole
 
 
 def test_the_command_writes_a_table_and_a_file(tmp_path):
     out = tmp_path / "bench.json"
-    shown = CliRunner().invoke(app, ["bench", "step-2d", "--quick", "--threads", "1", "--out", str(out)])
+    shown = _bench("step-2d", "--quick", "--threads", 1, "--out", out)
     assert shown.exit_code == 0, shown.output
     assert CASES["step-2d"].title in " ".join(shown.output.split())
     results = json.loads(out.read_text())
@@ -35,8 +46,24 @@ def test_the_command_writes_a_table_and_a_file(tmp_path):
     assert results["cases"]["step-2d"]["ratio"] > 0
 
 
-def test_an_unknown_case_is_told(tmp_path):
-    shown = CliRunner().invoke(app, ["bench", "step-4d", "--out", str(tmp_path / "bench.json")])
+def test_a_quick_look_leaves_the_measured_results_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _bench("evaluation-3d", "--quick", "--threads", 1).exit_code == 0
+    assert [file.name for file in (tmp_path / "benchmarks" / "results").iterdir()] == ["bench_quick.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("step-4d",), ("step-4d", "step-2d")),
+        (("step-2d", "--device", "tpu"), ("--device", "tpu", "cuda")),
+        (("step-2d", "--out", "notes.json"), ("notes.json", "--out")),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(arguments, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.json").write_text('{"cases": [')
+    shown = _bench(*arguments)
     assert shown.exit_code == 2
-    assert "step-4d" in shown.output
-    assert "step-2d" in shown.output
+    assert all(word in shown.output for word in told)
+    assert shown.output.count("\n") == 1

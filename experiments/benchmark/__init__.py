@@ -1,0 +1,6 @@
+"""Speed and memory against official VoxelMorph: ``smoothmorph bench``."""
+
+from .cases import CASES
+from .runner import run_bench
+
+__all__ = ["CASES", "run_bench"]

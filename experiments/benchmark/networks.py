@@ -1,0 +1,106 @@
+"""Training steps and forward passes of official VxmDense and of our network, on the same weights and images."""
+
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...networks import from_official, to_official
+from ...networks.official import import_voxelmorph
+from ...pipeline.allocator import keep_freed_memory
+from ...pipeline.config import TrialSettings, parse
+from ...pipeline.training import autocast, build_model, build_objective, build_optimizer, training_step
+from .sides import Case, Place, Sides
+
+LAMBDA, LOSS_MULT = 0.01, 2.0
+_SIDE = 16  # of the tiny grids
+
+
+def benchmark_settings(case: Case, precision: str, **sections: dict[str, Any]) -> TrialSettings:
+    """The trial of a case."""
+    content = {
+        "cohort": {"spatial_dims": len(case.shape)},
+        "objective": {"lambda": LAMBDA, "multiplier": LOSS_MULT},
+        "training": {"precision": "bfloat16" if precision == "bfloat16" else "float32"},
+    }
+    for section, values in sections.items():
+        content[section] = content.get(section, {}) | values
+    return parse(TrialSettings, content, "benchmark")
+
+
+def training_steps(case: Case, place: Place, precision: str) -> Sides:
+    """A whole step: forward, MSE + λ · 2 · L2, backward, Adam; as voxelmorph's ``scripts/torch/train.py``."""
+    settings = benchmark_settings(case, precision)
+    network, model, moving, fixed = _networks(case, place, precision, settings)
+    losses, objective = import_voxelmorph().losses, build_objective(settings)
+    optimizers = torch.optim.Adam(network.parameters(), lr=1e-4), build_optimizer(settings, model)
+    context = autocast(settings, place.device)
+
+    def official() -> list[Tensor]:
+        warped, velocity = network(moving, fixed)
+        if moving.ndim == 5:
+            penalty = losses.Grad("l2", loss_mult=LOSS_MULT).loss(None, velocity)
+        else:  # Grad of 0.2 is 3-D only; the same formula per axis
+            penalty = LOSS_MULT * sum(velocity.diff(dim=axis).square().mean() for axis in (2, 3)) / 2
+        loss = losses.MSE().loss(fixed, warped) + LAMBDA * penalty
+        optimizers[0].zero_grad()
+        loss.backward()
+        optimizers[0].step()
+        return [warped, velocity, loss]
+
+    def ours() -> Any:
+        keep_freed_memory()  # as a trial does
+        return training_step(model, objective, optimizers[1], moving, fixed, context)
+
+    def results() -> list[tuple[Tensor, Tensor]]:
+        with torch.no_grad(), context:
+            registration = model(moving, fixed)
+        own, theirs = [registration.warped, registration.velocity, ours().loss], official()
+        return [*zip(own, theirs, strict=True), *_gradients(network, model)]
+
+    return Sides(official, ours, results)
+
+
+def forward_passes(case: Case, place: Place, precision: str) -> Sides:
+    """Warped image and full displacement, without gradients."""
+    network, model, moving, fixed = _networks(case, place, precision, benchmark_settings(case, precision))
+    for module in (network, model):
+        module.eval()
+
+    def official() -> list[Tensor]:
+        with torch.no_grad():
+            return network(moving, fixed, registration=True)
+
+    def ours() -> list[Tensor]:
+        with torch.no_grad():
+            registration = model(moving, fixed)
+        return [registration.warped, registration.displacement]
+
+    return Sides(official, ours, lambda: list(zip(ours(), official(), strict=True)))
+
+
+def _networks(case: Case, place: Place, precision: str, settings: TrialSettings) -> tuple[Any, Any, Tensor, Tensor]:
+    """Official and our network with the same weights, whose fields are of about a voxel, and two smooth images."""
+    shape = tuple(_SIDE for _ in case.shape) if place.quick else case.shape
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its meshgrid
+        official = import_voxelmorph().networks.VxmDense(shape, int_steps=7, int_downsize=2)
+    torch.nn.init.normal_(official.flow.weight, std=5.0)
+    ours = build_model(settings)
+    ours.load_state_dict(from_official(official.state_dict()).state_dict())
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    coarse = torch.rand(2, 1, *[length // 8 for length in shape], generator=torch.Generator().manual_seed(0))
+    moving, fixed = F.interpolate(coarse, shape, mode=mode)[:, None]
+    form = {"device": place.device, "dtype": torch.float64 if precision == "float64" else torch.float32}
+    return official.to(**form), ours.to(**form), moving.to(**form), fixed.to(**form)
+
+
+def _gradients(network: Any, model: Any) -> list[tuple[Tensor, Tensor]]:
+    """The gradients of all parameters, ours in the official order and layout."""
+    holder = from_official(network.state_dict()).to(network.flow.weight.dtype)
+    holder.load_state_dict({name: parameter.grad for name, parameter in model.named_parameters()})
+    ours = to_official(holder)
+    return [(ours[name], parameter.grad.cpu()) for name, parameter in network.named_parameters()]

@@ -1,0 +1,181 @@
+"""Cases measured in processes of their own, into a table and a JSON file.
+
+Within a case both sides alternate, official, ours, official, ours, after their results have been compared; the ratio
+is taken round by round. Each side has a process of its own, because the memory it takes and how that is allocated are
+properties of a process; while one works, the other waits.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ...networks.official import import_voxelmorph
+from ...pipeline.config import ComputeSettings, parse
+from ...pipeline.files import write_text
+from ...pipeline.trial import choose_device
+from ...transforms.errors import InputError, one_line
+from .cases import CASES
+from .sides import TOLERANCE, Case, Place, Sides
+
+PACKAGES = ("smoothmorph", "torch", "monai", "voxelmorph", "numpy")
+
+
+def run_bench(
+    out: Path, names: Sequence[str], device: str, threads: int, quick: bool, console: Console
+) -> dict[str, Any]:
+    """Measure the named cases (all if none), print the table and write ``out``.
+
+    Args:
+        out: the JSON file; cases measured earlier on the same machine and versions stay in it.
+        names: of the cases.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: for torch and OpenMP.
+        quick: tiny grids and few rounds: to see that it works, not to measure.
+        console: shows what is measured now, and the table at the end.
+
+    Raises:
+        InputError: an unknown case or device, official voxelmorph missing, an ``out`` that is no results file, or two
+            sides that do not compute the same.
+    """
+    unknown = sorted(set(names) - set(CASES))
+    if unknown:
+        raise InputError(f"there is no case {unknown[0]!r}; the cases are {', '.join(CASES)}.")
+    place = Place(choose_device(parse(ComputeSettings, {"device": device}, "--device").device), threads, quick)
+    import_voxelmorph()  # or say now that it is missing
+    environment = _environment(place)
+    results = {"environment": environment, "cases": _earlier(out, environment)}
+    for name in names or CASES:
+        with console.status(f"{name}: {CASES[name].title}"):
+            results["cases"][name] = _measure(CASES[name], place)
+        write_text(out, json.dumps(results, indent=2) + "\n")
+    console.print(table(results["cases"]))
+    return results
+
+
+def table(cases: dict[str, Any]) -> Table:
+    """The table of a results file; fits 80 columns."""
+    ratio, memory = "official / ours\n(quartiles)", "peak\nGB"
+    view = Table("case", "official", "ours", ratio, memory, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name, measured in cases.items():
+        unit, (low, high) = measured["unit"], measured["ratio_quartiles"]
+        view.add_row(
+            CASES[name].title,
+            *(f"{measured[side]:.{3 if measured[side] < 100 else 4}g} {unit}" for side in ("official", "ours")),
+            f"{measured['ratio']:.2f} ({low:.2f} to {high:.2f})",
+            " / ".join(f"{peak:.2f}" for peak in measured["peak_gb"] or ()),
+        )
+    return view
+
+
+def _earlier(out: Path, environment: dict[str, Any]) -> dict[str, Any]:
+    """The cases that ``out`` holds of the same environment."""
+    if not out.is_file():
+        return {}
+    try:
+        earlier = json.loads(out.read_text(encoding="utf-8"))
+        same = earlier["environment"] == environment
+        table(cases := {name: case for name, case in earlier["cases"].items() if same and name in CASES})
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{out} is not a results file ({one_line(error)}); remove it or give another --out.") from None
+    return cases
+
+
+def _measure(case: Case, place: Place) -> dict[str, Any]:
+    with _process() as comparing:
+        differences = comparing.submit(_compare, case.name, place).result()
+    with _process() as official, _process() as other:
+        ours = official if case.together else other
+        sides = {"official": official, "ours": ours}
+        for process in set(sides.values()):
+            process.submit(_prepare, case.name, place).result()
+        rounds, warm_up = (2, 0) if place.quick else (case.rounds, case.warm_up)
+        taken: list[tuple[float, float]] = []
+        for _ in range(rounds + warm_up):
+            first, second = (process.submit(_run, side, case.repeats).result() for side, process in sides.items())
+            taken.append((first, second))
+        peaks = [process.submit(_peak).result() for process in sides.values()] if case.memory else None
+    theirs, own = zip(*taken[warm_up:], strict=True)
+    ratios = [first / second for first, second in taken[warm_up:]]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    scale, unit = (1, "s") if statistics.median(theirs) >= 1 else (1000, "ms")
+    return {
+        "official": scale * statistics.median(theirs),
+        "ours": scale * statistics.median(own),
+        "unit": unit,
+        "ratio": statistics.median(ratios),
+        "ratio_quartiles": [low, high],
+        "peak_gb": peaks,
+        "differences": differences,
+        "rounds": rounds,
+    }
+
+
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+def _compare(name: str, place: Place) -> dict[str, float] | None:
+    differences = CASES[name].differences(place)
+    if differences is not None and not differences["float64"] <= TOLERANCE:
+        raise InputError(
+            f"{name}: in double precision the sides differ by {differences['float64']:.1e}, more than {TOLERANCE:.0e}."
+        )
+    return differences
+
+
+_held: dict[str, Any] = {}  # in a process of a case: its sides, their place, and the memory held before the first run
+
+
+def _prepare(name: str, place: Place) -> None:
+    sides = CASES[name].sides(place)
+    _held.update(sides=sides, place=place, memory=place.memory_peak())
+
+
+def _run(side: str, repeats: int) -> float:
+    sides, place = _held["sides"], _held["place"]
+    assert isinstance(sides, Sides)
+    work, told = getattr(sides, side), None
+    place.synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        told = work()
+    place.synchronize()
+    return told if isinstance(told, float) else (time.perf_counter() - started) / repeats
+
+
+def _peak() -> float:
+    """Peak memory above what was held before the first run, GB."""
+    return _held["place"].memory_peak() - _held["memory"]
+
+
+def _environment(place: Place) -> dict[str, Any]:
+    return {
+        "cpu": _cpu(),
+        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu",
+        "threads": place.threads,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "quick": place.quick,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} cores"

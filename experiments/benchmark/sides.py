@@ -1,0 +1,87 @@
+"""What a comparison is made of: a case, where it is measured, and its two sides."""
+
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-9
+"""How far the sides may be apart in double precision, relative to the largest value. In float32 official results are
+up to 2e-5 from its own in double precision, and a gradient changes more where a rounding turns an activation's sign."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a case is measured. ``quick`` is for tests: tiny grids."""
+
+    device: torch.device
+    threads: int
+    quick: bool = False
+
+    def synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def memory_peak(self) -> float:
+        """The most memory held so far, GB (10^9 bytes): by tensors on a GPU, by the whole process on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 1e9
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides as functions without arguments.
+
+    A side that times itself, to leave out what is not compared, returns its seconds as a float. ``results`` gives what
+    both compute as (ours, official) pairs; None where one side is a part of the other.
+    """
+
+    official: Callable[[], Any]
+    ours: Callable[[], Any]
+    results: Callable[[], Sequence[tuple[Tensor, Tensor]]] | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison. ``prepare`` makes its sides in the given precision (float32, bfloat16 or float64)."""
+
+    name: str
+    title: str
+    prepare: Callable[["Case", Place, str], Sides]
+    shape: tuple[int, ...]
+    precision: str = "float32"
+    rounds: int = 10
+    warm_up: int = 2
+    repeats: int = 1
+    """Runs in a turn, where one is short: in training a step follows a step."""
+    memory: bool = False
+    together: bool = False
+    """Both sides in one process: the second is a part of the first."""
+
+    def sides(self, place: Place) -> Sides:
+        """The sides as they are timed."""
+        torch.set_num_threads(place.threads)
+        return self.prepare(self, place, self.precision)
+
+    def differences(self, place: Place) -> dict[str, float] | None:
+        """How far the sides are apart, relative to the largest value: in double precision, which shows that both
+        compute the same, and in the precision of the case, which rounding decides."""
+        torch.set_num_threads(place.threads)
+        differences = {}
+        for precision in ("float64", self.precision):
+            results = self.prepare(self, place, precision).results
+            if results is None:
+                return None
+            differences[precision] = max(_relative(ours, official) for ours, official in results())
+        return differences
+
+
+def _relative(ours: Tensor, official: Tensor) -> float:
+    scale = official.detach().abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    return float((ours - official).detach().abs().max() / scale)
