@@ -1,9 +1,10 @@
 """Ignite handlers of the training engine: history, validation and selection, checkpoint, progress."""
 
+import io
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class TrainingState:
-    """What a trial knows after an epoch, and all that resuming needs beside the optimizer."""
+    """What a trial knows after an epoch, and all that resuming needs beside the optimizer and its schedule."""
 
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -35,9 +36,11 @@ class TrainingState:
 
     @classmethod
     def resume(
-        cls, folder: Path, settings: TrialSettings, model: VoxelMorph, optimizer: torch.optim.Optimizer
+        cls, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]
     ) -> "TrainingState":
-        """The state in ``folder/checkpoint.pt``, loaded into model and optimizer; a fresh one without that file.
+        """The state in ``folder/checkpoint.pt``, loaded into the model and, by name, into what optimizes it.
+
+        A fresh one without that file. ``history.parquet`` is written anew from it.
 
         Raises:
             InputError: the file is damaged or belongs to another configuration.
@@ -51,26 +54,33 @@ class TrainingState:
             saved = torch.load(path, map_location=device, weights_only=True)
             if saved.pop("identity") != json.dumps(settings.identity(), sort_keys=True):
                 raise InputError(f"{path} belongs to another configuration; {advice}.")
-            optimizer.load_state_dict(saved.pop("optimizer"))
+            for name, part in optimization.items():
+                part.load_state_dict(saved.pop(name))
             state = cls(**saved)
             model.load_state_dict(state.last)
         except InputError:
             raise
         except Exception as error:  # torch and pickle raise many kinds for a damaged file
             raise InputError(f"{path} is damaged ({one_line(error)}); {advice}.") from None
+        state._write_history(folder)  # somebody may have deleted it
         return state
 
-    def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
         """Write ``checkpoint.pt`` and ``history.parquet``, each atomically."""
         self.last = _copy(model)
         content: dict[str, Any] = {
             "identity": json.dumps(settings.identity(), sort_keys=True),
-            "optimizer": optimizer.state_dict(),
+            **{name: part.state_dict() for name, part in optimization.items()},
             **vars(self),
         }
         # The checkpoint last: killed between the two, a trial repeats the epoch and writes the same history again.
-        write_atomically(folder / "history.parquet", lambda path: pd.DataFrame(self.history).to_parquet(path))
-        write_atomically(folder / "checkpoint.pt", lambda path: torch.save(content, path))
+        self._write_history(folder)
+        serialized = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
+        torch.save(content, serialized)
+        write_atomically(folder / "checkpoint.pt", lambda path: path.write_bytes(serialized.getbuffer()))
+
+    def _write_history(self, folder: Path) -> None:
+        write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
 
     def selected(self, selection: str) -> Weights:
         """The weights that are measured: of the lowest validation loss, or the last."""
@@ -147,9 +157,9 @@ class CheckpointHandler:
         folder: Path,
         settings: TrialSettings,
         model: VoxelMorph,
-        optimizer: torch.optim.Optimizer,
+        optimization: Mapping[str, Any],
     ) -> None:
-        self.state, self.arguments = state, (folder, settings, model, optimizer)
+        self.state, self.arguments = state, (folder, settings, model, optimization)
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
+from monai.handlers.lr_schedule_handler import LrScheduleHandler
 from monai.utils.misc import set_determinism
 from torch import Tensor
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from ..networks import Objective, VoxelMorph
 from ..networks.objective import ObjectiveTerms
@@ -33,6 +35,15 @@ def build_model(settings: TrialSettings) -> VoxelMorph:
 def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
     """Adam, all parameters in one kernel."""
     return torch.optim.Adam(model.parameters(), lr=settings.training.learning_rate, fused=True)
+
+
+def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """The learning rate from step to step, until the last of the trial."""
+    training = settings.training
+    if training.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0)
+    steps = training.epochs * training.steps_per_epoch
+    return OneCycleLR(optimizer, training.learning_rate, steps, cycle_momentum=False)
 
 
 def build_objective(settings: TrialSettings) -> Objective:
@@ -73,7 +84,9 @@ def train(
     model = build_model(settings).to(device)
     objective = build_objective(settings)
     optimizer = build_optimizer(settings, model)
-    state = TrainingState.resume(folder, settings, model, optimizer)
+    schedule = build_schedule(settings, optimizer)
+    optimization = {"optimizer": optimizer, "schedule": schedule}
+    state = TrainingState.resume(folder, settings, model, optimization)
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving = batch["moving"].to(device, non_blocking=True)
@@ -87,7 +100,8 @@ def train(
     trainer.logger.setLevel(logging.CRITICAL)  # what ends a run is raised, and said once
     HistoryHandler(state, _not_finite(settings)).attach(trainer)
     ValidationHandler(state, validate, model, _not_finite(settings)).attach(trainer)
-    CheckpointHandler(state, folder, settings, model, optimizer).attach(trainer)
+    LrScheduleHandler(schedule, print_lr=False, epoch_level=False).attach(trainer)
+    CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
     ProgressHandler(state, settings.training, report, log).attach(trainer)
 
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from smoothmorph.networks import load_model
+from smoothmorph.networks import VoxelMorph, load_model
 from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.training import build_optimizer, build_schedule
 from smoothmorph.pipeline.trial import Progress, TrialFailed, prepare, run_trial
 from smoothmorph.transforms import InputError
 
@@ -104,9 +105,8 @@ def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
 
 def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
-    settings = settings_of(
-        training={"epochs": 6, "steps_per_epoch": 10}, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"}
-    )
+    training = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle"}
+    settings = settings_of(training=training, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["smoothmorph.pipeline.trial"])
     chance = random.Random(0)
@@ -140,6 +140,18 @@ def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_
     assert process.exitcode == 0
     assert_same(tmp_path / "whole", tmp_path / "killed")
     assert not list((tmp_path / "killed").glob(".*.partial"))
+
+
+@pytest.mark.parametrize(("schedule", "shape"), [("constant", [1, 1, 1, 1]), ("one-cycle", [0.04, 0.52, 1, 0])])
+def test_the_learning_rate_follows_the_schedule(schedule, shape):
+    settings = settings_of(training={"epochs": 10, "steps_per_epoch": 10, "schedule": schedule})
+    optimizer = build_optimizer(settings, VoxelMorph(2))
+    scheduler, rates = build_schedule(settings, optimizer), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step(), scheduler.step()
+    first, rising, highest, last = (rates[index] / 1e-3 for index in (0, 14, 29, 99))
+    assert [first, rising, highest, last] == pytest.approx(shape, abs=0.03)
 
 
 def test_a_complete_trial_is_left_alone(tiny_cohort, tmp_path):
