@@ -19,7 +19,9 @@ data = typer.Typer(help="Check and fetch data.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
 RUNS = Path("runs")
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A built-in study (demo, published) or a .yaml file.")]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A built-in study (demo, fast, published) or a .yaml file.")
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a key in every trial, e.g. training.epochs=3.")
@@ -27,7 +29,10 @@ Overrides = Annotated[
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """A user's mistake is one line and exit code 2; Ctrl-C is exit code 130. Anything else is a fault of ours."""
+    """A user's mistake, or a file that cannot be used, is one line and exit code 2; Ctrl-C is exit code 130.
+
+    Anything else is a fault of ours.
+    """
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -42,6 +47,13 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             if not isinstance(error, InputError):
                 raise
             typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except BrokenPipeError:  # `smoothmorph show ... | head`: typer ends quietly
+            raise
+        except OSError as error:
+            file = f"{error.filename}: " if error.filename is not None else ""
+            advice = "see to its permissions and the free space, then run again"
+            typer.echo(f"error: {file}{error.strerror or error}; {advice}.", err=True)
             raise typer.Exit(2) from None
 
     return guarded
@@ -95,12 +107,14 @@ def status(run: RunName) -> None:
 @app.command()
 @_guarded
 def figures(run: RunName) -> None:
-    """Write the tables and figures of a run again, from its rows; nothing is trained."""
+    """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed."""
     from .runner import rebuild
 
     result = rebuild(_find_run(run))
     for path in result.figures:
         typer.echo(path)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
 
 
 @app.command()

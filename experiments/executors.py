@@ -52,7 +52,15 @@ class LocalExecutor:
         self.workers = workers
 
     def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None:
-        """Run every job. KeyboardInterrupt stops the workers, reports their trials as interrupted and goes on up."""
+        """Run every job. KeyboardInterrupt stops the workers, reports their trials as interrupted and goes on up.
+
+        Raises:
+            InputError: this machine lacks the device of a job; none was run.
+        """
+        from ..pipeline.trial import choose_device
+
+        for device in {job.settings.compute.device for job in jobs}:
+            choose_device(device)
         threads = max(1, available_cores() // self.workers)
         jobs = [Job(j.trial, with_threads(j.settings, threads), j.folder, j.root) for j in jobs]
         if self.workers == 1:

@@ -1,5 +1,6 @@
 """Figures of a study, drawn from its rows, histories and example pairs: never from models or images of a cohort."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,20 +58,22 @@ def make_figures(out: Path) -> list[Path]:
 
 
 def draw_figures(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> list[Path]:
-    """`make_figures` from tables that are in memory already."""
+    """`make_figures` from tables that are in memory already; a fault in one figure leaves those before it written."""
+    folder = run.path / "figures"
+    with styled():
+        drawn = _draw(run, rows, history)
+        return [path for name, figure in drawn if figure is not None for path in save(figure, folder, name)]
+
+
+def _draw(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Iterator[tuple[str, Figure | None]]:
     whole, title = summary(rows), run.study.title
     similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
-    with styled():
-        drawn = {
-            "loss_by_epoch": loss_by_epoch(history, title),
-            "similarity_vs_folding": similarity_vs_folding(whole, similarity, title),
-            "similarity_vs_lambda": metric_vs_lambda(rows, whole, similarity, title),
-            "folding_vs_lambda": folding_vs_lambda(rows, whole, title),
-            "dice_vs_lambda": metric_vs_lambda(rows, whole, "dice", title),
-            **field_figures(run, rows),
-        }
-        folder = run.path / "figures"
-        return [path for name, figure in drawn.items() if figure is not None for path in save(figure, folder, name)]
+    yield "loss_by_epoch", loss_by_epoch(history, title)
+    yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title)
+    yield "similarity_vs_lambda", metric_vs_lambda(rows, whole, similarity, title)
+    yield "folding_vs_lambda", folding_vs_lambda(rows, whole, title)
+    yield "dice_vs_lambda", metric_vs_lambda(rows, whole, "dice", title)
+    yield from field_figures(run, rows).items()
 
 
 def similarity_vs_folding(whole: pd.DataFrame, similarity: str, title: str) -> Figure | None:

@@ -15,8 +15,10 @@ from ..transforms.errors import InputError
 from .folders import Run
 from .style import NAMES, caption, new_figure, variant
 from .summaries import configuration, pick
+from .trial_files import how_to_mend
 
 GRID_COLOUR, FOLD_COLOUR = "#56B4E9", "#FF2A2A"
+ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
 Images = dict[str, np.ndarray]
 
 
@@ -63,11 +65,11 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
 def _read(path: Path) -> Images:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); delete the folder {path.parent} and run the study again."
-        ) from None
+            return {name: file[name] for name in ARRAYS}
+    except PermissionError:  # not damaged
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        raise InputError(f"{path} is damaged; {how_to_mend(path)}.") from None
 
 
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
-from ..pipeline.config import TrialSettings, read_trial, read_yaml
+from ..pipeline.config import TrialSettings, read_trial
 from ..pipeline.files import write_text
-from ..transforms.errors import InputError, one_line
+from ..pipeline.strict_yaml import read_yaml
+from ..transforms.errors import InputError
 from .keys import leaves_of
 from .locks import running_trials
 from .study import Study, load_study
+from .trial_files import how_to_mend, read_parquet
 
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
@@ -49,20 +49,19 @@ def open_run(path: Path) -> Run:
     file = path / "study.yaml"
     if not file.is_file():
         raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
-    study = load_study(str(file))
-    ids = trial_ids(file)
-    if len(ids) != len(study.trials):
-        raise InputError(f"{file} names {len(ids)} trials, expected {len(study.trials)}; run the study again.")
+    try:
+        study, ids = load_study(str(file)), [str(name) for name in read_yaml(file).get("trials", [])]
+        if len(ids) != len(study.trials):
+            raise InputError(f"{file} names {len(ids)} trials, expected {len(study.trials)}.")
+    except InputError as error:
+        raise InputError(f"{error} Delete {file} and run the study again: what is complete is kept.") from None
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
-
-
-def trial_ids(file: Path) -> list[str]:
-    """The identifiers of the trials that a run noted in its ``study.yaml``."""
-    return [str(name) for name in read_yaml(file).get("trials", [])]
 
 
 def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     """Make ``path`` the folder of this study: create it, or check that it already is (it may have fewer trials).
+
+    A folder that holds nothing but this study's trials, tables and figures is taken, too: its ``study.yaml`` was lost.
 
     Raises:
         InputError: it cannot be written, or it holds another configuration, other data, or something else.
@@ -70,7 +69,7 @@ def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     check_writable(path)
     if (path / "study.yaml").exists():
         _check_same(open_run(path), study, ids)
-    elif any(not entry.name.startswith(".") for entry in path.iterdir()):
+    elif {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*ids, "tables", "figures"}:
         raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
     write_text(path / "study.yaml", study.to_yaml(ids))
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
@@ -109,7 +108,9 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
 
 
 def trial_state(folder: Path, settings: TrialSettings, running: bool = False) -> TrialState:
-    """Look at a trial's folder, without changing it; never raises."""
+    """Look at a trial's folder, without changing it."""
+    if folder.exists() and not folder.is_dir():
+        return TrialState("damaged", 0, f"{folder} is a file, expected a folder; move it away and run the study again.")
     epochs, fault = _epochs_done(folder / "history.parquet")
     if (folder / "pairs.parquet").exists():
         fault = damage(folder, settings) or fault
@@ -125,26 +126,17 @@ def trial_state(folder: Path, settings: TrialSettings, running: bool = False) ->
 
 def damage(folder: Path, settings: TrialSettings) -> str:
     """What is wrong with a complete trial, in one sentence; empty if nothing is."""
+    file = folder / "trial.yaml"
     try:
-        if read_trial(folder / "trial.yaml").identity() != settings.identity():
-            return f"{folder / 'trial.yaml'} is of another trial; delete the folder {folder} and run again."
+        if read_trial(file).identity() != settings.identity():
+            return f"{file} is of another trial; delete the folder {folder} and run the study again."
+    except InputError as error:
+        return f"{error} To mend it, {how_to_mend(file)}."
+    try:
         read_parquet(folder / "pairs.parquet")
     except InputError as error:
         return str(error)
     return ""
-
-
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a parquet file of a trial.
-
-    Raises:
-        InputError: missing, truncated or otherwise unreadable; names the folder to delete.
-    """
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises many kinds, some of them OSError without a message
-        reason = one_line(error)
-        raise InputError(f"{path} cannot be read ({reason}); delete the folder {path.parent} and run again.") from None
 
 
 def _epochs_done(path: Path) -> tuple[int, str]:

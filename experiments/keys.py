@@ -41,20 +41,34 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
     """Turn nested or dotted settings into ``{dotted key: value}``; every key is checked.
 
     Raises:
-        InputError: an unknown key, a section where a value belongs (or the reverse), or true/false for a number.
+        InputError: an unknown key, one key in two spellings, a section where a value belongs (or the reverse), or
+            true/false for a number.
     """
     leaves: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            leaves |= flatten(value, where, key + ".")
+            leaves = unite(leaves, flatten(value, where, key + "."), where)
         elif any(known.startswith(key + ".") for known in known_keys()):
             raise InputError(f"{where}: {key} is a section of settings, found {value!r}; set one of its keys instead.")
-        elif isinstance(value, bool):  # YAML's yes, no, on, off; pydantic would read them as 1 and 0
-            raise InputError(f"{where}: {key} = {value!r} is true or false, expected a number or a word.")
+        elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
+            # YAML's yes, no, on, off; pydantic would read them as 1 and 0
+            raise InputError(f"{where}: {key} = {value!r} holds true or false, expected a number or a word.")
         else:
-            leaves[check_key(key, where)] = value
+            leaves = unite(leaves, {check_key(key, where): value}, where)
     return leaves
+
+
+def unite(some: Mapping[str, Any], more: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Both, if no key is in both.
+
+    Raises:
+        InputError: a key is, perhaps once nested and once dotted, or as objective.weight and objective.lambda.
+    """
+    for key in more:
+        if key in some:
+            raise InputError(f"{where}: {key} is given twice; keep one of them.")
+    return {**some, **more}
 
 
 def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:

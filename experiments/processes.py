@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ def _environment(**values: str) -> Iterator[None]:
 def _work(pipe: Connection, task: Task) -> None:
     """The life of a worker: trials come in, events go out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
         try:
             job: Job = pipe.recv()
@@ -128,12 +130,18 @@ def _work(pipe: Connection, task: Task) -> None:
         pipe.send(_quietly(task, job, pipe))
 
 
+def _follow_parent() -> None:
+    """End this process as soon as its parent has ended, in whatever way: nobody would use what it computes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _quietly(task: Task, job: Job, pipe: Connection) -> Event:
     def report(progress: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the parent is gone, and this process with it in a moment
             pipe.send(Event(job.trial, "progress", "", progress))
-        except OSError:  # the parent is gone, nobody would use what follows
-            os._exit(1)
 
     try:
         job.folder.mkdir(parents=True, exist_ok=True)

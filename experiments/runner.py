@@ -76,9 +76,11 @@ def run_study(
             f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run", highlight=False
         )
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
-        finish(result, console)
-    result.seconds = time.monotonic() - begin
-    report(result, console)
+        try:
+            finish(result, console)
+        finally:  # a fault in a figure must not hide how the trials ended
+            result.seconds = time.monotonic() - begin
+            report(result, console)
     return result
 
 
@@ -175,10 +177,15 @@ def finish(result: StudyResult, console: Console) -> None:
 
 def report(result: StudyResult, console: Console) -> None:
     """Print the summary table, where everything is, and what went wrong."""
-    names = short_names(result.run)
     if not result.summary.empty:
         console.print(summary_table(result.summary, result.run.study.title))
         console.print(f"tables: {result.run.path / 'tables'}   figures: {result.run.path / 'figures'}", soft_wrap=True)
+    report_trials(result, console)
+
+
+def report_trials(result: StudyResult, console: Console) -> None:
+    """Print which trials failed or were interrupted, and how many are complete."""
+    names = short_names(result.run)
     for word, trials in (("failed", result.failed), ("interrupted", result.interrupted)):
         for trial, reason in trials.items():
             console.print(f"{word}: {names[trial]}: {reason}", style="red", markup=False, soft_wrap=True)
@@ -201,8 +208,10 @@ def status(out: Path, console: Console | None = None) -> dict[str, TrialState]:
 def rebuild(out: Path, console: Console | None = None) -> StudyResult:
     """Write the tables and figures of a run again, from what its trials left; trains nothing.
 
+    Failed and damaged trials are left out, printed, and in the result.
+
     Raises:
-        InputError: no run there, no complete trial in it, or a damaged file.
+        InputError: no run there, no complete trial in it, or a figure's file is damaged.
     """
     run = open_run(out)
     console = console or Console()
@@ -211,10 +220,9 @@ def rebuild(out: Path, console: Console | None = None) -> StudyResult:
     for trial, state in states(run).items():
         if state.state == "complete":
             result.complete.append(trial)
-        elif state.state == "damaged":
-            raise InputError(state.reason)
-        elif state.state == "failed":
+        elif state.state in ("failed", "damaged"):
             result.failed[trial] = state.reason
+    report_trials(result, console)
     if not result.complete:
         raise InputError(f"{out} has no complete trial yet; `smoothmorph status {out}` tells how far each is.")
     finish(result, console)

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from ..pipeline.config import CohortSettings, Settings, TrialSettings, parse, read_yaml
-from ..transforms.errors import InputError, one_line
-from .keys import check_key, flatten, leaves_of, nest
+from ..pipeline.config import CohortSettings, Settings, TrialSettings, parse
+from ..pipeline.strict_yaml import parse_yaml, read_yaml
+from ..transforms.errors import InputError
+from .keys import check_key, flatten, leaves_of, nest, unite
 
 BUILT_IN = Path(__file__).parent / "studies"
 
@@ -177,12 +178,14 @@ def _group(group: GroupFile, where: str) -> Group:
             raise InputError(f"{where}: {key} cannot be an axis, for it does not change a trial's result.")
         for value in values:
             flatten({key: value}, where)
-        axes[key] = tuple(values)
-    return Group(group.name, flatten(group.set, where), axes)
+        axes = unite(axes, {key: tuple(values)}, where)
+    settings = flatten(group.set, where)
+    unite(settings, axes, where)  # refuses a key that is both fixed and varied
+    return Group(group.name, settings, axes)
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
-    """Read ``"dotted.key=value"`` texts, the values as YAML, into ``{dotted key: value}``.
+    """Read ``"dotted.key=value"`` texts, the values as YAML, into ``{dotted key: value}``; the last of a key holds.
 
     Raises:
         InputError: no ``=``, an unknown key, or a value that is not YAML.
@@ -192,10 +195,8 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not key:
             raise InputError(f"--set {text!r}: expected key=value, for example training.epochs=3.")
-        try:
-            leaves |= flatten({key: yaml.safe_load(value)}, f"--set {text}")
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {text}: the value is not valid YAML: {one_line(error)}.") from None
+        where = f"--set {text}"
+        leaves |= flatten({key: parse_yaml(value, f"{where}: the value")}, where)
     return leaves
 
 

@@ -11,10 +11,11 @@ import pandas as pd
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_atomically
-from .folders import Run, open_run, read_parquet, trial_state
+from .folders import Run, open_run, trial_state
 from .keys import leaves_of
 from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
 from .summaries import SETTINGS, per_label, pick, summary
+from .trial_files import read_parquet
 
 __all__ = ["collect", "collect_history", "per_label", "published", "summary", "write_tables"]
 

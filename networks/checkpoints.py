@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..transforms.errors import InputError, one_line
@@ -20,7 +20,7 @@ def save_model(path: Path, model: VoxelMorph, about: Mapping[str, Any] | None = 
     """Write weights, the constructor's arguments and ``about`` (plain JSON values) to one safetensors file."""
     weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
     description = json.dumps({"model": model.config, "about": dict(about or {})}, sort_keys=True)
-    save_file(weights, path, metadata={_KEY: description})
+    path.write_bytes(save(weights, metadata={_KEY: description}))  # save_file hides what a full disk answers
 
 
 def load_model(path: Path) -> VoxelMorph:

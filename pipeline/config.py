@@ -4,15 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..transforms.errors import InputError, one_line
+from ..transforms.errors import InputError
+from .strict_yaml import read_yaml
 
 Penalty = Literal["l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure"]
 Similarity = Literal["mse", "ncc"]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 PENALTIES: tuple[str, ...] = ("l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure")
 
 
@@ -32,7 +34,7 @@ class CohortSettings(Settings):
     labels: str | None = Field(default=None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
     file: str | None = Field(default=None, description="table: the CSV file, relative to the data root")
     subjects: int | None = Field(default=None, ge=2, description="phantom: how many to make; others: the first so many")
-    seed: int = Field(default=0, ge=0, description="phantom: seed of the anatomies")
+    seed: Seed = Field(default=0, description="phantom: seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = "none"
     size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
     exclude: tuple[str, ...] = Field(default=(), description="subject ids to leave out")
@@ -45,7 +47,7 @@ class SplitSettings(Settings):
     train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
     validation: float | str = 0.2
     test: float | str | None = Field(default=0.2, description="null: test pairs are drawn from the validation subjects")
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class PairSettings(Settings):
@@ -53,7 +55,7 @@ class PairSettings(Settings):
 
     validation: int = Field(default=32, ge=1)
     test: int = Field(default=100, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class ModelSettings(Settings):
@@ -84,7 +86,9 @@ class TrainingSettings(Settings):
     epochs: int = Field(default=100, ge=1)
     steps_per_epoch: int = Field(default=100, ge=1)
     batch_size: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0, description="of Adam; with one-cycle its highest")
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
     precision: Literal["float32", "bfloat16"] = "float32"
     selection: Literal["best", "last"] = "best"
 
@@ -106,7 +110,7 @@ class TrialSettings(Settings):
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
     compute: ComputeSettings = ComputeSettings()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _size_matches_axes(self) -> "TrialSettings":
@@ -157,12 +161,17 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
 
 
 def _sentence(fault: Any) -> str:
-    field = ".".join(str(part) for part in fault["loc"]) or "the configuration"
+    field, message = ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"unknown key {field!r}"
+    if fault["type"] == "missing":
+        return f"{field} is missing"
+    if not field:  # a validator of the whole configuration names the field itself
+        return message
     if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "device":
         return f"{field} = {fault['input']!r}: expected auto, cpu, cuda or cuda:N"
-    return f"{field} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
+    return f"{field} = {fault['input']!r}: {message}"
 
 
 def read_trial(path: Path) -> TrialSettings:
@@ -172,20 +181,3 @@ def read_trial(path: Path) -> TrialSettings:
         InputError: no such file, not YAML, or not a trial.
     """
     return parse(TrialSettings, read_yaml(path), str(path))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader.
-
-    Raises:
-        InputError: missing file, invalid YAML, or something other than a mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {one_line(error)}.") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds {type(values).__name__}, expected a mapping of keys to values.")
-    return values

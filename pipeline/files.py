@@ -1,4 +1,4 @@
-"""Atomic writes: a file is either the old one or the new one, whole, whenever the process dies."""
+"""Atomic writes (a file is either the old one or the new one, whole, whenever the process dies), and text in UTF-8."""
 
 import os
 import tempfile
@@ -39,3 +39,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 def write_text(path: Path, text: str) -> Path:
     """Write ``text`` as UTF-8, atomically."""
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8, with its line ends as they are.
+
+    Raises:
+        InputError: the file is missing, cannot be read or is in another encoding.
+        PermissionError: this user may not read it; a file that others hold must not be taken for a damaged one.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from None

@@ -14,7 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from ..networks import VoxelMorph
+from ..networks import Objective, VoxelMorph
 from ..networks.objective import ObjectiveTerms
 from ..transforms.errors import InputError, one_line
 from .config import TrainingSettings, TrialSettings
@@ -85,6 +85,20 @@ class TrainingState:
     def selected(self, selection: str) -> Weights:
         """The weights that are measured: of the lowest validation loss, or the last."""
         return self.best if selection == "best" else self.last
+
+
+class PenaltyWarmUpHandler:
+    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``: a function of the step, nothing to resume."""
+
+    def __init__(self, objective: Objective, weight: float, steps: float) -> None:
+        self.objective, self.weight, self.steps = objective, weight, steps
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        done = engine.state.iteration - 1
+        self.objective.weight = self.weight * (min(done / self.steps, 1.0) if self.steps else 1.0)
 
 
 class HistoryHandler:

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,20 @@ from torch import Tensor
 
 from ..transforms.errors import InputError
 
-READERS = {".nii": NibabelReader, ".nii.gz": NibabelReader, ".mha": ITKReader, ".mhd": ITKReader, ".nrrd": ITKReader}
+
+class NiftiReader(NibabelReader):
+    """MONAI's reader, but for real numbers only: of a complex image it would drop the imaginary part."""
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
+        dtype = img.get_data_dtype()
+        if dtype.kind not in "iuf":
+            raise ValueError(f"its voxels are {dtype}, expected real numbers; save the magnitude or one channel")
+        return super().get_data(img)
+
+
+READERS = {".nii": NiftiReader, ".nii.gz": NiftiReader, ".mha": ITKReader, ".mhd": ITKReader, ".nrrd": ITKReader}
+NIFTI_STARTS = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]
+"""The first bytes of a NIfTI-1 or NIfTI-2 file: the size of its header."""
 LARGEST_LABEL = int(np.iinfo(np.int16).max)
 SAME_PLACE = 0.1
 """Two grids are the same if no corner is farther apart than so many voxels."""
@@ -31,7 +45,7 @@ def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
         (1, *spatial) float64, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
 
     Raises:
-        InputError: missing, unknown format, truncated or damaged, or not of ``spatial_dims`` axes.
+        InputError: missing, unknown format, truncated or damaged, not of real numbers or of ``spatial_dims`` axes.
     """
     suffix = next((suffix for suffix in READERS if path.name.lower().endswith(suffix)), None)
     if suffix is None:
@@ -57,6 +71,9 @@ def _loader() -> LoadImage:
 
 
 def _check_gzip(path: Path) -> None:
+    with open(path, "rb") as file:
+        if file.read(4) in NIFTI_STARTS:
+            raise ValueError("it is not gzip-compressed; rename it to .nii")
     # image readers stop at the last voxel; only reading on to the end compares the checksum
     with gzip.open(path) as file:
         while file.read(1 << 22):

@@ -1,6 +1,7 @@
 """Readers of cohorts that a file lists: the Medical Segmentation Decathlon's ``dataset.json`` and a CSV table."""
 
 import csv
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlo
 
 from ..transforms.errors import InputError, one_line
 from .config import CohortSettings
+from .files import read_text
 from .images import read_image
 from .readers import file_cohort, read_label_table
 from .subjects import Cohort, Subject
@@ -30,7 +32,7 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
     by 0.70 on average, all other pairs and the pairs (2k, 2k+1) by 0.53).
 
     Raises:
-        InputError: no or malformed ``dataset.json``.
+        InputError: no or malformed ``dataset.json``, or an entry without a label where others have one.
     """
     listing = root / "dataset.json"
     if not listing.is_file():
@@ -43,7 +45,7 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = one_line(error).rstrip(".")
         raise InputError(f"{listing} is not a Decathlon listing with training and labels: {reason}.") from None
-    return file_cohort(settings, subjects, names)
+    return file_cohort(settings, listing, subjects, names)
 
 
 def _decathlon_subject(item: dict[str, Any]) -> Subject:
@@ -61,7 +63,7 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
     ``value name``, beside the CSV); without one, every label map is opened and its values are named ``label 1`` ...
 
     Raises:
-        InputError: no such file, a missing or unknown column, an empty cell, an unknown split.
+        InputError: no such file, a missing or unknown column, an empty cell, an unknown split, an image or id twice.
     """
     if settings.file is None:
         raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
@@ -76,33 +78,33 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
         )
         for row in rows
     ]
-    missing = [subject.id for subject in subjects if subject.label is None]
-    if missing and len(missing) < len(subjects):
-        raise InputError(f"{table}: subject {missing[0]} has no label but others have; fill or drop the column.")
     if settings.labels is not None:
         names = read_label_table(table.parent / settings.labels)
     else:
         names = _values_found(subjects, settings.spatial_dims)
-    return file_cohort(settings, subjects, names, _declared(rows, table))
+    return file_cohort(settings, table, subjects, names, _declared(rows, table))
 
 
 def _read_rows(table: Path) -> list[dict[str, str]]:
+    reader = csv.reader(io.StringIO(read_text(table), newline=""))
+    lines: dict[int, list[str]] = {}
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file) if any(line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read the table {table}: {error}.") from None
-    columns, rows = (lines[0], lines[1:]) if lines else ([], [])
+        for cells in reader:
+            if any(cells):
+                lines[reader.line_num] = [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise InputError(f"{table}, line {reader.line_num}: {error}; save it as plain CSV.") from None
+    columns = lines.pop(min(lines, default=0), [])
     if not {"id", "image"} <= set(columns) <= COLUMNS or len(set(columns)) < len(columns):
         found = ", ".join(columns) or "none"
         raise InputError(f"{table} has the columns {found}; expected id, image and optionally label, group, split.")
-    for number, row in enumerate(rows, start=1):
+    for number, row in lines.items():
         if len(row) != len(columns):
-            raise InputError(f"{table}: subject {number} has {len(row)} cells, but there are {len(columns)} columns.")
+            raise InputError(f"{table}, line {number} has {len(row)} cells, but there are {len(columns)} columns.")
         for column in ("id", "image"):
             if not row[columns.index(column)]:
-                raise InputError(f"{table}: subject {number} has no {column}.")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+                raise InputError(f"{table}, line {number} has no {column}.")
+    return [dict(zip(columns, row, strict=True)) for row in lines.values()]
 
 
 def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[str, ...]] | None:

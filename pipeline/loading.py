@@ -1,17 +1,14 @@
 """Loading subjects: files -> checked, plain tensors, one subject at a time or a whole split into memory."""
 
-import itertools
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 import torch
-from monai.data.dataset import CacheDataset
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms.compose import Compose
 from monai.transforms.croppad.array import ResizeWithPadOrCrop
 from monai.transforms.intensity.array import ScaleIntensity, ScaleIntensityRangePercentiles
-from monai.transforms.transform import Transform
 from torch import Tensor
 
 from ..transforms.errors import InputError
@@ -26,6 +23,8 @@ SCALING: dict[str, Callable[[Tensor], Any]] = {
 }
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+SAME_SPACING = 0.01
+"""Spacings of one cohort differ by no more than this fraction, so by about a voxel in a hundred."""
 
 
 def read_subject(subject: Subject, settings: CohortSettings, label_names: Mapping[int, str] | None = None) -> Sample:
@@ -45,6 +44,7 @@ def read_subject(subject: Subject, settings: CohortSettings, label_names: Mappin
     source = str(subject.image)
     image, affine = read_image(subject.image, settings.spatial_dims)
     check_image(image, source)
+    spacing = spacing_of(affine, settings.spatial_dims, source)
     label = None
     if subject.label is not None:
         label, label_affine = read_image(subject.label, settings.spatial_dims)
@@ -55,7 +55,7 @@ def read_subject(subject: Subject, settings: CohortSettings, label_names: Mappin
         image=image,
         label=label,
         landmarks=None,
-        spacing=spacing_of(affine, settings.spatial_dims, source),
+        spacing=spacing,
     )
     return finish(sample, settings, source)
 
@@ -95,7 +95,7 @@ def _plain(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None = None) -> dict[str, Sample]:
-    """Load subjects into memory with ``monai.data.CacheDataset``.
+    """Load subjects into memory, several at once.
 
     Args:
         cohort: the subjects and how to load one.
@@ -103,48 +103,40 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
         progress: called with (done, total) after each subject.
 
     Raises:
-        InputError: an unknown id, whatever loading one subject raises, or subjects of different shapes.
+        InputError: an unknown id, whatever loading one subject raises, or subjects of different shapes or spacings.
     """
     subjects = [cohort[subject_id] for subject_id in sorted(set(ids))]
-    load = Compose([_Load(cohort.load, len(subjects), progress)])
+    samples: dict[str, Sample] = {}
+    pool = ThreadPoolExecutor(torch.get_num_threads())
     try:
-        dataset = CacheDataset(subjects, load, num_workers=torch.get_num_threads(), progress=False)
-    except RuntimeError as error:
-        raise _unwrap(error) from None
-    samples = {subject.id: cast(Sample, dataset[index]) for index, subject in enumerate(subjects)}
-    _check_shapes(samples)
+        for subject, sample in zip(subjects, pool.map(cohort.load, subjects), strict=True):
+            samples[subject.id] = sample
+            if progress is not None:
+                progress(len(samples), len(subjects))
+    finally:  # after a fault or Ctrl-C, too: threads that still load while the interpreter ends abort the process
+        pool.shutdown(cancel_futures=True)
+    _check_grids(samples)
     return samples
 
 
-class _Load(Transform):
-    """``Cohort.load`` as a deterministic MONAI transform: CacheDataset keeps what it returns."""
+def _check_grids(samples: Mapping[str, Sample]) -> None:
+    """Raise InputError unless all images have one shape and, within 1 %, one voxel spacing.
 
-    def __init__(self, load: Callable[[Subject], Sample], total: int, progress: Progress | None):
-        self.load, self.total, self.progress = load, total, progress
-        self.count, self.lock = itertools.count(1), threading.Lock()
-
-    def __call__(self, data: Subject) -> Sample:
-        sample = self.load(data)
-        if self.progress is not None:
-            with self.lock:
-                self.progress(next(self.count), self.total)
-        return sample
-
-
-def _unwrap(error: BaseException) -> BaseException:
-    """The InputError that MONAI wrapped in a RuntimeError, or else the error itself."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
-        cause = cause.__cause__
-    return cause or error
-
-
-def _check_shapes(samples: Mapping[str, Sample]) -> None:
-    shapes = {subject_id: tuple(sample["image"].shape[1:]) for subject_id, sample in samples.items()}
-    first = next(iter(shapes), "")
-    for subject_id, shape in shapes.items():
-        if shape != shapes[first]:
+    The network sees voxels only: between two spacings it would learn the difference in scale as a deformation, and
+    millimetres, taken from the fixed image, would be wrong for the moving one.
+    """
+    if not samples:
+        return
+    first_id, first = next(iter(samples.items()))
+    for subject_id, sample in samples.items():
+        shape, first_shape = sample["image"].shape[1:], first["image"].shape[1:]
+        if shape != first_shape:
             raise InputError(
-                f"{subject_id} has {times(shape)} voxels but {first} has {times(shapes[first])}; "
+                f"{subject_id} has {times(shape)} voxels but {first_id} has {times(first_shape)}; "
                 "set cohort.size to pad or crop every image to one shape."
+            )
+        if not np.allclose(sample["spacing"], first["spacing"], rtol=SAME_SPACING, atol=0):
+            raise InputError(
+                f"{subject_id} has voxels of {times(sample['spacing'])} mm but {first_id} of "
+                f"{times(first['spacing'])} mm; resample every image to one voxel spacing."
             )

@@ -1,16 +1,24 @@
 """From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
 
-from collections.abc import Callable
+import math
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ..transforms.errors import InputError
 from .cohorts import Cohort, Sample, read_cohort
 from .config import CohortSettings, PairSettings, SplitSettings, TrialSettings
+from .images import times
 from .loading import load_samples
 from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
+
+SMALLEST = 6
+"""Voxels per axis: at half resolution, second differences need three."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ def prepare(settings: TrialSettings, root: Path | None, progress: Callable[[int,
         progress: called with (subjects done, subjects) while loading.
 
     Raises:
-        InputError: any fault in the data, naming the file.
+        InputError: any fault in the data, naming the file; images too small to register or too large for the memory.
     """
     key = (settings.cohort, settings.split, settings.pairs, root)
     if key not in _PREPARED:
@@ -59,14 +67,38 @@ def _prepare(
 ) -> Prepared:
     cohort = read_cohort(cohort_settings, root)
     split = split_cohort(cohort, split_settings, root)
+    ids = {*split.train, *split.validation, *split.test}
+    if cohort_settings.size is not None:
+        _check_memory(cohort_settings.size, len(ids))
+    samples = load_samples(cohort, ids, progress)
+    shape = next(iter(samples.values()))["image"].shape[1:]
+    if min(shape) < SMALLEST:
+        raise InputError(
+            f"the images have {times(shape)} voxels; registration needs at least {SMALLEST} along each axis, "
+            "set cohort.size to pad them."
+        )
     return Prepared(
         cohort=cohort,
         split=split,
         validation_pairs=frozen_pairs(split.validation, pairs.validation, pairs.seed),
         test_pairs=frozen_pairs(split.test, pairs.test, pairs.seed + 1),
-        samples=load_samples(cohort, {*split.train, *split.validation, *split.test}, progress),
+        samples=samples,
         fingerprint=cohort.fingerprint(),
     )
+
+
+def _check_memory(size: Sequence[int], subjects: int) -> None:
+    """Raise InputError if so many images and label maps exceed the machine's memory, before any is made."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not on Windows
+        return
+    needed = subjects * math.prod(size) * (torch.float32.itemsize + torch.int16.itemsize)
+    if 0 < there < needed:
+        raise InputError(
+            f"cohort.size {list(size)} takes {needed / 2**30:,.0f} GiB for {subjects} subjects, but this machine has "
+            f"{there / 2**30:,.0f} GiB of memory; choose a smaller size."
+        )
 
 
 class PairDataset(Dataset):

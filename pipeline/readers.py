@@ -1,12 +1,14 @@
 """Readers of cohorts that lie in files: each turns a folder into a :class:`Cohort` without opening its images."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from ..transforms.errors import InputError
 from .config import CohortSettings
+from .files import read_text
 from .loading import read_subject
 from .subjects import Cohort, Subject
 
@@ -39,7 +41,7 @@ def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
         Subject(path.name, _person(path.name), path / NEURITE_IMAGE[dims], path / NEURITE_LABEL[dims].format(labels))
         for path in folders
     ]
-    return file_cohort(settings, subjects, names)
+    return file_cohort(settings, root, subjects, names)
 
 
 def _person(subject_id: str) -> str:
@@ -56,12 +58,8 @@ def read_label_table(path: Path) -> dict[int, str]:
     Raises:
         InputError: no such file, or a line that is not of that form.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the label names in {path}: {error}.") from None
     names: dict[int, str] = {}
-    for line in lines:
+    for line in read_text(path).splitlines():
         fields = line.partition("#")[0].split()
         if not fields:
             continue
@@ -73,19 +71,30 @@ def read_label_table(path: Path) -> dict[int, str]:
 
 def file_cohort(
     settings: CohortSettings,
+    listing: Path,
     subjects: Iterable[Subject],
     names: Mapping[int, str],
     declared_split: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Cohort:
     """The cohort of ``subjects``, sorted by id, each loaded by :func:`read_subject`.
 
+    Args:
+        settings: how they are loaded.
+        listing: the file or folder that lists them, for the sentences.
+        subjects: with an image each, and a label each or none.
+        names: of the labels.
+        declared_split: of the data.
+
     Raises:
-        InputError: one id stands for two subjects.
+        InputError: one id stands for two subjects, one image has two ids, or some subjects only have a label.
     """
     subjects = sorted(subjects, key=lambda subject: subject.id)
-    for one, next_one in pairwise(subjects):
-        if one.id == next_one.id:
-            raise InputError(f"subject {one.id} is listed twice: {one.image} and {next_one.image}.")
+    _check_distinct(subjects, listing)
+    unlabelled = [subject.id for subject in subjects if subject.label is None]
+    if 0 < len(unlabelled) < len(subjects):
+        raise InputError(
+            f"{listing}: subject {unlabelled[0]} has no label but others have; give every subject a label, or none."
+        )
     return Cohort(
         name=settings.reader,
         spatial_dims=settings.spatial_dims,
@@ -95,3 +104,16 @@ def file_cohort(
         load=partial(read_subject, settings=settings, label_names=names),
         reading=settings.model_dump(mode="json", include={"intensity", "size"}),
     )
+
+
+def _check_distinct(subjects: Sequence[Subject], listing: Path) -> None:
+    for one, next_one in pairwise(subjects):
+        if one.id == next_one.id:
+            raise InputError(f"{listing}: subject {one.id} is listed twice: {one.image} and {next_one.image}.")
+    id_of_image: dict[str, str] = {}
+    for subject in subjects:
+        other = id_of_image.setdefault(os.path.realpath(str(subject.image)), subject.id)
+        if other != subject.id:  # it could be trained on under one id and tested on under the other
+            raise InputError(
+                f"{listing}: {other} and {subject.id} have the same image {subject.image}; give it one id only."
+            )

@@ -12,6 +12,7 @@ import yaml
 
 from ..transforms.errors import InputError
 from .config import SplitSettings
+from .files import read_text
 from .subjects import Cohort
 
 Pair = tuple[str, str]
@@ -37,8 +38,8 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
         root: folder of the data.
 
     Raises:
-        InputError: a side with fewer than two subjects, a subject or a group on two sides, an unknown id, fractions
-            that are not positive or exceed 1 together.
+        InputError: a side with fewer than two subjects (test, too, unless ``settings.test`` is None), a subject or a
+            group on two sides, an unknown id, fractions that are not positive or exceed 1 together.
     """
     if settings.source == "fractions":
         sides = _by_fractions(cohort, settings)
@@ -54,10 +55,14 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
         sides = {side: ids for side, ids in sides.items() if side != "test"}
     sides = {side: _known(ids, cohort, side) for side, ids in sides.items()}
     _check_disjoint(sides, cohort)
-    for side in ("train", "validation", *(["test"] if "test" in sides else [])):
+    for side in ("train", "validation", *(["test"] if settings.test is not None else [])):
         count = len(sides.get(side, ()))
         if count < 2:
-            raise InputError(f"split.{side} has {count} subject(s); at least two are needed to make pairs.")
+            otherwise = "; or set split.test=null to test on the validation subjects" if side == "test" else ""
+            raise InputError(
+                f"split.{side} has {count} of the cohort's {len(cohort.subjects)} subjects; "
+                f"at least two are needed to make pairs{otherwise}."
+            )
     return Split(sides["train"], sides["validation"], sides.get("test", sides["validation"]))
 
 
@@ -99,10 +104,7 @@ def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequ
         if not isinstance(name, str):
             raise InputError(f"split.{side} is {name!r}; split.source files needs the name of a text file of ids.")
         path = (root or Path()) / name
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the list of subjects {path}: {error}.") from None
+        lines = read_text(path).splitlines()
         sides[side] = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return sides
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,10 @@ def fingerprint(settings: TrialSettings, root: Path | None) -> str:
 
 
 def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> None:
-    """A trial that behaves as ``root`` asks: a file <verb>-<penalty>-<lambda> there makes it fail, crash, be killed."""
+    """A trial that behaves as ``root`` asks: a file <verb>-<penalty>-<lambda> there makes it fail, crash, be killed.
+
+    With a file ``sleep`` it locks the file ``asleep`` in its folder and sleeps.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "pairs.parquet").exists():
         return
@@ -36,7 +40,7 @@ def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> N
     for epoch in range(1, settings.training.epochs + 1):
         history[:epoch].to_parquet(folder / "history.parquet")
         report(SimpleNamespace(stage="training", done=epoch, total=settings.training.epochs, message="loss 0.003"))
-        misbehave(settings, root)
+        misbehave(settings, folder, root)
     np.savez_compressed(folder / "examples.npz", allow_pickle=False, **make_examples(settings))
     make_rows(settings).to_parquet(folder / "pairs.parquet")
     if root is not None:  # who ran it
@@ -44,7 +48,7 @@ def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> N
         (folder / "who.json").write_text(json.dumps([os.getpid(), settings.compute.threads, threads]))
 
 
-def misbehave(settings: TrialSettings, root: Path | None) -> None:
+def misbehave(settings: TrialSettings, folder: Path, root: Path | None) -> None:
     if root is None:
         return
     name = f"{settings.objective.penalty}-{settings.objective.weight:g}"
@@ -52,6 +56,12 @@ def misbehave(settings: TrialSettings, root: Path | None) -> None:
         raise InputError("training diverged: the loss is nan in epoch 1.")
     if (root / f"crash-{name}").exists():
         raise ZeroDivisionError("division\nby zero")
+    if (root / "sleep").exists():
+        import fcntl  # not on Windows
+
+        with open(folder / "asleep", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            time.sleep(60)
     if (root / f"stop-{name}").exists():
         raise KeyboardInterrupt
     if (root / f"kill-{name}").exists():

@@ -46,6 +46,10 @@ def test_a_failed_trial_is_exit_code_1(call, tmp_path):
     assert done.exit_code == 1
     assert "training diverged: the loss is nan in epoch 1." in done.stdout
     assert call("status", "out").output.count("failed") == 1
+    drawn = call("figures", "out")
+    assert drawn.exit_code == 1
+    assert "training diverged: the loss is nan in epoch 1." in drawn.stdout
+    assert drawn.stdout.splitlines()[-1] == "a.png"
 
 
 def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(call, tmp_path):
@@ -84,6 +88,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, sentence, call, tmp_path):
     assert sentence in done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_file_without_permission_is_one_line(call, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "runs/demo/.lock")
+
+    monkeypatch.setattr("smoothmorph.experiments.runner.run_study", refuse)
+    done = call("run", "demo")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error: runs/demo/.lock: Permission denied; see to its permissions and the free space, then run again.\n"
+    )
 
 
 def test_a_fault_of_ours_keeps_its_traceback(call, monkeypatch):

@@ -1,4 +1,7 @@
+import gzip
 import json
+import time
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -23,8 +26,8 @@ def root(tmp_path):
 def table(tmp_path):
     """A function that writes rows of a CSV and reads them as a cohort."""
 
-    def read(text: str, **settings):
-        (tmp_path / "subjects.csv").write_text(text)
+    def read(text: str | bytes, **settings):
+        (tmp_path / "subjects.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
         for number in range(1, 4):
             write_image(tmp_path / f"{number}.nii", image(number))
             write_image(tmp_path / f"{number}-label.nii", label())
@@ -117,12 +120,22 @@ def _break(root, name, how):
     if how == "empty":
         path.write_bytes(b"")
         return
+    if how == "not compressed":
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+        return
+    if how == "no affine":
+        header = bytearray(gzip.decompress(path.read_bytes()))
+        header[252:256], header[280:328] = b"\0\0\2\0", bytes(48)  # NIfTI's qform_code, sform_code, srow_x to srow_z
+        path.write_bytes(gzip.compress(header))
+        return
     if how == "nan":
         voxels[3, 4] = np.nan
     elif how == "inf":
         voxels[3, 4] = -np.inf
     elif how == "constant":
         voxels[:] = 0.25
+    elif how == "complex":
+        voxels = voxels.astype(np.complex64) * (1 + 1j)
     elif how == "3-D":
         voxels = np.repeat(voxels, 2, axis=2)
     elif how == "half":
@@ -145,6 +158,9 @@ def _break(root, name, how):
         ("norm", "no trailer", "is truncated or damaged"),
         ("norm", "text", "is truncated or damaged"),
         ("norm", "empty", "cannot read .* as an image"),
+        ("norm", "not compressed", r"as an image: it is not gzip-compressed; rename it to \.nii"),
+        ("norm", "complex", "its voxels are complex64, expected real numbers"),
+        ("norm", "no affine", "has voxel spacing 0x0 mm; every spacing must be positive"),
         ("norm", "nan", "holds NaN or infinite voxels"),
         ("norm", "inf", "holds NaN or infinite voxels"),
         ("norm", "constant", r"is constant \(every voxel is 0.25\)"),
@@ -234,8 +250,33 @@ def test_load_samples(root):
     with pytest.raises(InputError, match="no subject 'nobody'"):
         load_samples(cohort, ["nobody"])
     _break(root, "norm", "nan")
-    with pytest.raises(InputError, match="NaN"):  # not MONAI's RuntimeError around it
+    with pytest.raises(InputError, match="NaN"):
         load_samples(cohort, cohort.ids)
+
+
+@pytest.mark.parametrize("fault", [InputError, KeyboardInterrupt])
+def test_after_a_fault_nothing_is_loaded_any_more(fault, root, monkeypatch):
+    """Threads that still load while the interpreter ends would abort the process."""
+    began, ended = [], []
+
+    def load(subject):
+        began.append(subject.id)
+        try:
+            if fault is InputError and subject.id == neurite_id(1):
+                raise InputError("damaged.")
+            time.sleep(0.05)
+        finally:
+            ended.append(subject.id)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    cohort = replace(read_cohort(NEURITE, root), load=load)
+    with pytest.raises(fault):
+        load_samples(cohort, cohort.ids, stop)
+    assert sorted(began) == sorted(ended)
+    assert len(began) < len(cohort.ids)
 
 
 def test_different_shapes_need_a_size(root):
@@ -245,6 +286,18 @@ def test_different_shapes_need_a_size(root):
         load_samples(read_cohort(NEURITE, root), [neurite_id(1), neurite_id(2)])
     cohort = read_cohort(CohortSettings(reader="neurite-oasis", size=SHAPE), root)
     assert {sample["image"].shape for sample in load_samples(cohort, cohort.ids).values()} == {(1, *SHAPE)}
+
+
+def test_different_spacings_need_resampling(root):
+    for number, size in ((2, 1.005), (3, 1.2)):
+        for name in ("norm", "seg24"):
+            path = root / neurite_id(number) / f"slice_{name}.nii.gz"
+            voxels = nibabel.Nifti1Image.from_filename(path).get_fdata(dtype=np.float32)
+            write_image(path, voxels, np.diag([size, 1, 1, 1]))
+    cohort = read_cohort(NEURITE, root)
+    assert len(load_samples(cohort, cohort.ids[:2])) == 2  # headers are not exact
+    with pytest.raises(InputError, match=r"0003_MR1 has voxels of 1\.2x1 mm but .*0001_MR1 of 1x1 mm; resample"):
+        load_samples(cohort, cohort.ids)
 
 
 def test_table(table, tmp_path):
@@ -272,8 +325,11 @@ def test_table_without_labels(table):
     [
         ("id,picture\na,1.nii\nb,2.nii\n", "has the columns id, picture"),
         ("id,image,age\na,1.nii,3\nb,2.nii,4\n", "has the columns id, image, age"),
-        ("id,image\na,1.nii,extra\nb,2.nii\n", "subject 1 has 3 cells, but there are 2 columns"),
-        ("id,image\na,1.nii\nb,\n", "subject 2 has no image"),
+        ("id,image\na,1.nii,extra\nb,2.nii\n", "subjects.csv, line 2 has 3 cells, but there are 2 columns"),
+        ("id,image\na,1.nii\n\nb,\n", "subjects.csv, line 4 has no image"),
+        ("id,image\na,1.nii\nb,./1.nii\n", r"subjects.csv: a and b have the same image .*1\.nii; give it one id only"),
+        (b"id,image\nJos\xe9,1.nii\n", r"subjects.csv is not UTF-8 text \(byte 13\); save it as UTF-8"),
+        ("id,image\na,1.nii\nb," + 2**18 * "x", "subjects.csv, line 3: field larger than field limit"),
         ("id,image\na,1.nii\na,2.nii\n", "subject a is listed twice"),
         ("id,image,split\na,1.nii,training\nb,2.nii,\n", "has split 'training', expected train, validation, test"),
         ("id,image,label\na,1.nii,1-label.nii\nb,2.nii,\n", "subject b has no label but others have"),
@@ -316,6 +372,15 @@ def test_decathlon(tmp_path):
     assert {sample["image"].shape for sample in samples.values()} == {(1, 8, 8, 8)}
     first, second, third = (subject.group for subject in cohort.subjects)
     assert first == second != third  # the two hippocampi of one person
+
+
+def test_a_decathlon_entry_without_a_label_is_named(tmp_path):
+    listing = _write_decathlon(tmp_path) / "dataset.json"
+    content = json.loads(listing.read_text())
+    del content["training"][1]["label"]
+    listing.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"dataset\.json: subject hippocampus_002 has no label but others have"):
+        read_cohort(CohortSettings(reader="decathlon", spatial_dims=3), tmp_path)
 
 
 @pytest.mark.parametrize(

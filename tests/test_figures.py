@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 import synthetic_run
 from smoothmorph.experiments.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures import draw_figures, make_figures
-from smoothmorph.experiments.figures_fields import _choose, _draw_grid, _read
+from smoothmorph.experiments.figures_fields import _choose, _draw_grid
 from smoothmorph.experiments.folders import claim
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.style import COLOURS, MARKERS, NAMES, curves
@@ -98,10 +98,18 @@ def test_a_run_without_a_complete_trial(make_run):
         make_figures(run.path)
 
 
-def test_damaged_examples_are_named(tmp_path):
-    (tmp_path / "examples.npz").write_bytes(b"PK\x03\x04 no more")
-    with pytest.raises(InputError, match=r"examples\.npz cannot be read"):
-        _read(tmp_path / "examples.npz")
+@pytest.mark.parametrize("how", ["cut", "text", "other arrays"])
+def test_damaged_examples_are_named_and_the_other_figures_drawn(how, make_run, unsaved):
+    run = make_run({"seed": [0]})
+    (path,) = run.path.glob("*/examples.npz")
+    if how == "other arrays":
+        np.savez(path, moving=np.zeros(3))
+    else:
+        path.write_bytes(path.read_bytes()[:2000] if how == "cut" else b"text")
+    rows = path.with_name("pairs.parquet")
+    with pytest.raises(InputError, match=rf"{path} is damaged; delete {path} and {rows} and run the study"):
+        make_figures(run.path)
+    assert len(unsaved) == len(KINDS) - 2
 
 
 def test_every_penalty_has_a_look_of_its_own():

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -182,11 +183,81 @@ def test_a_damaged_trial_is_told_of_not_deleted_and_spoils_no_other(execute, tmp
     result = execute(task=refuse)
     assert result.exit_code == 1
     assert f"{path} cannot be read" in result.failed[trial]
-    assert f"delete the folder {path.parent} and run again." in result.failed[trial]
+    assert f"delete {path} and run the study again;" in result.failed[trial]
     assert len(result.complete) == 3
     assert len(path.read_bytes()) == 100
-    with pytest.raises(InputError, match="delete the folder"):
-        runner.rebuild(tmp_path / "out")
+    again = runner.rebuild(tmp_path / "out", Console(file=io.StringIO()))
+    assert (again.failed, again.exit_code, len(again.complete)) == (result.failed, 1, 3)
+
+
+def _damage(trial: Path, how: str) -> None:
+    if how == "file":
+        shutil.rmtree(trial)
+        trial.write_text("in the way")
+    elif how == "trial.yaml":
+        (trial / how).write_text("a: [")
+    elif how == "history.parquet":
+        (trial / how).write_bytes(b"PAR1")
+    elif how == "columns":
+        pd.DataFrame({"a": [1]}).to_parquet(trial / "pairs.parquet")
+    elif how == "no rows":
+        pd.read_parquet(trial / "pairs.parquet")[:0].to_parquet(trial / "pairs.parquet")
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("file", "{trial} is a file, expected a folder; move it away and run the study again."),
+        ("trial.yaml", "To mend it, delete {trial}/trial.yaml and {trial}/pairs.parquet and run the study again;"),
+        ("history.parquet", "; delete {trial}/history.parquet and {trial}/pairs.parquet and run the study again;"),
+        (
+            "columns",
+            "{trial}/pairs.parquet has no column moving; delete {trial}/pairs.parquet and run",
+        ),
+        ("no rows", "{trial}/pairs.parquet has no rows; delete {trial}/pairs.parquet and run the study again;"),
+    ],
+)
+def test_what_to_do_about_a_damaged_trial_is_said_and_helps(how, sentence, execute, tmp_path):
+    first = execute()
+    trial = tmp_path / "out" / first.complete[0]
+    _damage(trial, how)
+    told = execute(task=refuse).failed[first.complete[0]]
+    assert sentence.format(trial=trial) in told
+    for path in re.findall(rf"{trial}\S*", sentence.format(trial=trial).partition("delete")[2]) or [trial]:
+        Path(path).unlink()
+    assert execute().exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["", "name: tried", "name: [", "name: tried\nbase: {seed: 1.5}"])
+def test_a_damaged_study_file_can_be_deleted(text, execute, tmp_path):
+    execute()
+    file = tmp_path / "out" / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=rf"\. Delete {file} and run the study again: what is complete is kept\.$"):
+        execute()
+    file.unlink()
+    assert execute(task=refuse).exit_code == 0
+    assert open_run(tmp_path / "out").trials
+
+
+def test_a_fault_in_a_figure_hides_nothing(execute, root, monkeypatch):
+    def fault(run, rows, history):
+        raise InputError("examples.npz cannot be read.")
+
+    (root / "fail-l1-0.1").touch()
+    reported = []
+    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", fault)
+    monkeypatch.setattr(runner, "report", lambda result, console: reported.append(result))
+    with pytest.raises(InputError, match=r"examples\.npz"):
+        execute()
+    assert len(reported[0].failed) == 1
+    assert not reported[0].summary.empty
+
+
+def test_an_absent_device_is_refused_before_any_trial_starts(execute):
+    for workers in (1, 2):
+        with pytest.raises(InputError, match=r"compute\.device is cuda:99, but torch sees"):
+            execute("compute.device=cuda:99", task=refuse, workers=workers)
 
 
 def test_a_trial_of_other_settings_in_the_folder_is_told_of(execute, tmp_path):
@@ -270,6 +341,33 @@ def test_an_interruption_leaves_no_process_behind(tmp_path):
         LocalExecutor(2).run(jobs, synthetic_run.trial, listen)
     assert events == [("a", "started"), ("b", "started"), ("a", "interrupted"), ("b", "interrupted")]
     assert not multiprocessing.active_children()
+
+
+def test_workers_end_with_their_parent(tmp_path, root):
+    fcntl = pytest.importorskip("fcntl")
+    trials = load_study("demo").trials[:2]
+    jobs = [Job(str(place), trial, tmp_path / str(place), root) for place, trial in enumerate(trials)]
+    (root / "sleep").touch()
+    parent = multiprocessing.get_context("spawn").Process(
+        target=LocalExecutor(2).run, args=(jobs, synthetic_run.trial, print)
+    )
+    parent.start()
+    deadline = time.monotonic() + 60
+    while not all((job.folder / "asleep").exists() for job in jobs):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.terminate()
+    parent.join()
+    deadline = time.monotonic() + 10
+    for job in jobs:
+        with open(job.folder / "asleep") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel takes a dead process's locks away
+                    break
+                except BlockingIOError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
 
 
 def test_threads_that_settings_name_are_kept(execute, tmp_path):

@@ -58,8 +58,9 @@ def test_declared():
     settings = SplitSettings(source="declared", test=None)
     assert split_cohort(singles(7, declared=declared), settings).test == declared["validation"]
     del declared["test"]
-    split = split_cohort(singles(7, declared=declared), SplitSettings(source="declared"))
-    assert split.test == split.validation
+    assert split_cohort(singles(7, declared=declared), settings).test == declared["validation"]
+    with pytest.raises(InputError, match=r"split.test has 0 of the cohort's 7 .* or set split.test=null"):
+        split_cohort(singles(7, declared=declared), SplitSettings(source="declared"))
 
 
 @pytest.fixture
@@ -96,9 +97,9 @@ def test_subjects_that_the_settings_leave_out_may_be_listed(lists):
         ),
         ({"train": ["s01", "s02"], "validation": ["s03", "s99"]}, "split.validation lists 's99', unknown"),
         ({"train": ["s01", "s01"], "validation": ["s02", "s03"]}, "split.train lists subject s01 twice"),
-        ({"train": [], "validation": ["s02", "s03"]}, r"split.train has 0 subject\(s\)"),
-        ({"train": ["s01", "s04"], "validation": ["s02"]}, r"split.validation has 1 subject\(s\)"),
-        ({"train": ["s01", "s04"], "validation": ["s02", "s03"], "test": []}, r"split.test has 0 subject\(s\)"),
+        ({"train": [], "validation": ["s02", "s03"]}, "split.train has 0 of the cohort's 10 subjects"),
+        ({"train": ["s01", "s04"], "validation": ["s02"]}, "split.validation has 1 of the cohort's 10 subjects"),
+        ({"train": ["s01", "s04"], "validation": ["s02", "s03"], "test": []}, "split.test has 0 of the cohort's 10"),
     ],
 )
 def test_faulty_lists(lists, sides, sentence):
@@ -118,9 +119,9 @@ def test_a_group_on_two_sides_is_named(lists):
         (SplitSettings(train=0.8, validation=0.2, test=0.2), "add up to 1.2, which exceeds 1"),
         (SplitSettings(train=0.0), "split.train is 0.0"),
         (SplitSettings(train="train.txt"), "split.train is 'train.txt'; split.source fractions needs a number"),
-        (SplitSettings(train=0.9, validation=0.05, test=0.05), r"split.validation has 1 subject\(s\)"),
+        (SplitSettings(train=0.9, validation=0.05, test=0.05), "split.validation has 1 of the cohort's 10"),
         (SplitSettings(source="files"), "split.train is 0.6; split.source files needs the name"),
-        (SplitSettings(source="files", train="no.txt", validation="no.txt"), "cannot read the list of subjects"),
+        (SplitSettings(source="files", train="no.txt", validation="no.txt"), r"cannot read .*no\.txt"),
         (SplitSettings(source="declared"), "declares no split"),
         (SplitSettings(source="published"), "split.train lists 'OASIS_OAS1_0001_MR1' and 247 more, unknown"),
     ],
@@ -136,7 +137,7 @@ def test_published_split_is_that_of_the_study(real_data):
 
     root = real_data / "neurite-oasis-2d"
     cohort = read_cohort(CohortSettings(reader="neurite-oasis"), root)
-    split = split_cohort(cohort, SplitSettings(source="published"), root)
+    split = split_cohort(cohort, SplitSettings(source="published", test=None), root)
     for side, name in (("train", "study_train_subjects.txt"), ("validation", "study_val_subjects.txt")):
         assert list(getattr(split, side)) == sorted((root / name).read_text().split())
     assert (len(split.train), len(split.validation)) == (248, 166)

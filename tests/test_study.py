@@ -13,7 +13,8 @@ GRID = {"name": "grid", "axes": {"objective.penalty": ["l1", "l2"], "objective.l
 def load(tmp_path):
     def make(content, *overrides):
         path = tmp_path / "study.yaml"
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        text = content if isinstance(content, str | bytes) else yaml.safe_dump(content, sort_keys=False)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return load_study(str(path), overrides)
 
     return make
@@ -105,12 +106,34 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({**GRID, "axes": {"objective.penalty": ["l3"]}}, "objective.penalty = 'l3': Input should be 'l1', 'l2'"),
         ({**GRID, "axes": {"objective.lambda": [-1]}}, "objective.lambda = -1: Input should be greater than or equal"),
         ({**GRID, "axes": {"objective.lambda": [float("nan")]}}, "objective.lambda = nan: Input should be a finite"),
-        ({**GRID, "axes": {"objective.lambda": [True]}}, "objective.lambda = True is true or false"),
+        ({**GRID, "axes": {"objective.lambda": [True]}}, "objective.lambda = True holds true or false"),
+        ({**GRID, "base": {"cohort.size": [True, 192]}}, "cohort.size = [True, 192] holds true or false"),
+        (
+            {**GRID, "base": {"cohort.size": [160]}},
+            "group grid: cohort.size [160] needs 2 positive numbers",
+        ),
+        ({**GRID, "base": {"cohort.size": 160}}, "cohort.size = 160: Input should be a list."),
+        ({**GRID, "base": 3}, "base = 3: Input should be a mapping of keys to values."),
+        ({**GRID, "base": {"objective": {"lambda": 0.1, "weight": 0.2}}}, "objective.lambda is given twice"),
+        (
+            {**GRID, "base": {"training": {"epochs": 1}, "training.epochs": 2}},
+            "training.epochs is given twice",
+        ),
+        ({**GRID, "axes": {"objective.lambda": [1], "objective.weight": [2]}}, "objective.lambda is given twice"),
+        ({"name": "x", "groups": [{"name": "a", "set": {"seed": 1}, "axes": {"seed": [2]}}]}, "a: seed is given twice"),
+        ({"name": "x", "base": {"seed": 2**32}}, "seed = 4294967296: Input should be less than or equal to 4294967295"),
         ({**GRID, "axes": {"compute.threads": [1, 2]}}, "compute.threads cannot be an axis"),
         ({**GRID, "base": {"training.epochs": "many"}}, "training.epochs = 'many': Input should be a valid integer"),
         ({**GRID, "base": {"compute.device": "tpu"}}, "compute.device = 'tpu'"),
         ({**GRID, "name": "../x"}, "name = '../x'"),
-        ({"axes": {"seed": [1]}}, "name"),
+        ({"axes": {"seed": [1]}}, "study.yaml: name is missing."),
+        ("", "study.yaml is empty, expected a mapping"),
+        ("name: x\nbase: {seed: 1, seed: 2}", "key 'seed' is given twice, in lines 2 and 2; keep one of them."),
+        ("name: x\nbase:\n  seed: 1\n  seed: 2", "key 'seed' is given twice, in lines 3 and 4"),
+        ("name: x\nbase: &loop {training: *loop}", "not valid YAML: found unconstructable recursive node"),
+        ("name: x\nbase: " + 5000 * "[", "not valid YAML: maximum recursion depth exceeded"),
+        ("name: x\nquestion: 2026-02-30", "not valid YAML: day is out of range"),
+        (b"name: \xe9t\xe9", "study.yaml is not UTF-8 text (byte 7); save it as UTF-8."),
         ("a: [", "not valid YAML"),
         ("- a", "expected a mapping"),
     ],
@@ -143,7 +166,9 @@ def test_a_fault_in_an_override_is_one_sentence(override, sentence):
 
 
 def test_an_unknown_study_names_those_there_are(tmp_path):
-    with pytest.raises(InputError, match=r"unknown study 'publishd'; did you mean published\? Built in are demo, publ"):
+    with pytest.raises(
+        InputError, match=r"unknown study 'publishd'; did you mean published\? Built in are demo, fast, p"
+    ):
         load_study("publishd")
     with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):
         load_study(str(tmp_path / "none.yaml"))

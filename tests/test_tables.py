@@ -139,9 +139,20 @@ def test_a_damaged_file_is_named(make_run):
     trial = next(iter(run.trials))
     path = run.path / trial / "pairs.parquet"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=rf"{trial}/pairs.parquet cannot be read .* delete the folder .*{trial} and"):
+    with pytest.raises(InputError, match=rf"{trial}/pairs.parquet cannot be read .* delete .*{trial}/pairs.parquet"):
         collect(run.path)
     assert len(collect(run, [name for name in run.trials if name != trial])) == 10 * (len(run.trials) - 1)
+
+
+def test_a_file_without_permission_is_not_taken_for_a_damaged_one(make_run, monkeypatch):
+    run = make_run("demo")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pd, "read_parquet", refuse)
+    with pytest.raises(PermissionError):
+        collect(run)
 
 
 def test_no_run_is_one_sentence(tmp_path):

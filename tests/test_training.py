@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ignite.engine import Engine
 
-from smoothmorph.networks import VoxelMorph, load_model
+from smoothmorph.networks import Objective, VoxelMorph, load_model
 from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.handlers import PenaltyWarmUpHandler
 from smoothmorph.pipeline.training import build_optimizer, build_schedule
 from smoothmorph.pipeline.trial import Progress, TrialFailed, prepare, run_trial
 from smoothmorph.transforms import InputError
@@ -105,7 +108,7 @@ def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
 
 def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
-    training = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle"}
+    training = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
     settings = settings_of(training=training, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["smoothmorph.pipeline.trial"])
@@ -142,7 +145,7 @@ def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_
     assert not list((tmp_path / "killed").glob(".*.partial"))
 
 
-@pytest.mark.parametrize(("schedule", "shape"), [("constant", [1, 1, 1, 1]), ("one-cycle", [0.04, 0.52, 1, 0])])
+@pytest.mark.parametrize(("schedule", "shape"), [("constant", [1, 1, 1, 1]), ("one-cycle", [0.04, 1, 0.83, 0])])
 def test_the_learning_rate_follows_the_schedule(schedule, shape):
     settings = settings_of(training={"epochs": 10, "steps_per_epoch": 10, "schedule": schedule})
     optimizer = build_optimizer(settings, VoxelMorph(2))
@@ -150,8 +153,17 @@ def test_the_learning_rate_follows_the_schedule(schedule, shape):
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step(), scheduler.step()
-    first, rising, highest, last = (rates[index] / 1e-3 for index in (0, 14, 29, 99))
-    assert [first, rising, highest, last] == pytest.approx(shape, abs=0.03)
+    first, highest, falling, last = (rates[index] / 1e-3 for index in (0, 9, 24, 99))
+    assert [first, highest, falling, last] == pytest.approx(shape, abs=0.03)
+
+
+@pytest.mark.parametrize(("steps", "weights"), [(0, [2, 2, 2, 2, 2, 2]), (4, [0, 0.5, 1, 1.5, 2, 2])])
+def test_the_penalty_warms_up(steps, weights):
+    objective, seen = Objective(2, weight=2.0), []
+    engine = Engine(lambda engine, batch: seen.append(objective.weight))
+    PenaltyWarmUpHandler(objective, weight=2.0, steps=steps).attach(engine)
+    engine.run(range(3), max_epochs=2)
+    assert seen == weights
 
 
 def test_a_complete_trial_is_left_alone(tiny_cohort, tmp_path):
@@ -192,19 +204,59 @@ def test_an_unwritable_folder_is_one_sentence(tiny_cohort, tmp_path):
         run_trial(settings_of(), tmp_path / "file" / "trial", tiny_cohort(2))
 
 
-def test_a_full_disk_is_one_sentence_and_earlier_results_stay(tiny_cohort, tmp_path, monkeypatch):
-    run_trial(settings_of(), tmp_path / "earlier", tiny_cohort(2))
-    before = results(tmp_path / "earlier")
+@pytest.fixture
+def largest_file():
+    """A function that limits how large a file may grow: past that, writing fails as it does on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def full(content, path):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(InputError, match=r"checkpoint\.pt: No space left on device"):
-        run_trial(settings_of(seed=1), tmp_path / "later", tiny_cohort(2))
-    assert not list((tmp_path / "later").glob("checkpoint*"))
-    for one, other in zip(before, results(tmp_path / "earlier"), strict=True):
-        pd.testing.assert_frame_equal(one, other)
+@pytest.mark.parametrize("name", ["checkpoint.pt", "model.safetensors"])
+def test_a_full_disk_is_one_sentence_and_what_was_there_stays(name, tiny_cohort, tmp_path, largest_file):
+    if name == "model.safetensors":
+        run_trial(settings_of(), tmp_path, tiny_cohort(2))
+        for file in (name, "pairs.parquet"):
+            (tmp_path / file).unlink()
+    before = {path: path.read_bytes() for path in tmp_path.glob("checkpoint.pt")}
+    largest_file(300_000)
+    with pytest.raises(InputError, match=rf"cannot write .*{name}: File too large\. Free space"):
+        run_trial(settings_of(), tmp_path, tiny_cohort(2))
+    assert not list(tmp_path.glob(f"*{name}*"))
+    assert {path: path.read_bytes() for path in tmp_path.glob("checkpoint.pt")} == before
+
+
+def test_without_its_rows_a_trial_writes_every_file_anew_and_trains_nothing(tiny_cohort, tmp_path):
+    run_trial(settings_of(), tmp_path / "whole", tiny_cohort(2))
+    shutil.copytree(tmp_path / "whole", tmp_path / "part")
+    for path in (tmp_path / "part").iterdir():
+        if path.name != "checkpoint.pt":
+            path.unlink()
+    stages: list[str] = []
+    run_trial(settings_of(), tmp_path / "part", tiny_cohort(2), lambda event: stages.append(event.stage))
+    assert "training" not in stages
+    assert_same(tmp_path / "whole", tmp_path / "part")
+    assert {path.name for path in (tmp_path / "part").iterdir()} == {
+        path.name for path in (tmp_path / "whole").iterdir()
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ([5, 32], "the images have 5x32 voxels; registration needs at least 6 along each axis, set cohort.size"),
+        ([2**20, 2**20], r"cohort.size \[1048576, 1048576\] takes 73,728 GiB for 12 subjects, but this machine has"),
+    ],
+)
+def test_a_size_that_cannot_be_used_is_refused_with_the_data(size, sentence, tiny_cohort):
+    with pytest.raises(InputError, match=sentence):
+        prepare(settings_of(cohort={"size": size}), tiny_cohort(2))
+
+
+@pytest.mark.parametrize("penalty", ["l2", "bending-hessian", "bending-laplacian", "bending-pure"])
+def test_the_smallest_images_are_registered(penalty, tiny_cohort, tmp_path):
+    run_trial(settings_of(cohort={"size": [6, 6]}, objective={"penalty": penalty}), tmp_path, tiny_cohort(2))
 
 
 def test_bfloat16_stays_close_to_float32(tiny_cohort, tmp_path):
