@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine
-from monai.handlers.lr_schedule_handler import LrScheduleHandler
+from ignite.engine import Engine, Events
 from monai.utils.misc import set_determinism
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
@@ -15,7 +14,14 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from ..networks import Objective, VoxelMorph
 from ..networks.objective import ObjectiveTerms
 from .config import TrialSettings
-from .handlers import CheckpointHandler, HistoryHandler, ProgressHandler, TrainingState, ValidationHandler
+from .handlers import (
+    CheckpointHandler,
+    HistoryHandler,
+    PenaltyWarmUpHandler,
+    ProgressHandler,
+    TrainingState,
+    ValidationHandler,
+)
 from .preparation import Prepared, training_loader, validation_loader
 
 VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
@@ -38,12 +44,17 @@ def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.O
 
 
 def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) -> LRScheduler:
-    """The learning rate from step to step, until the last of the trial."""
+    """The learning rate from step to step, until the last of the trial.
+
+    One-cycle (Smith and Topin, arXiv:1708.07120): up in the first 10 % of the steps, then down to nothing, linearly.
+    """
     training = settings.training
     if training.schedule == "constant":
         return ConstantLR(optimizer, factor=1.0)
     steps = training.epochs * training.steps_per_epoch
-    return OneCycleLR(optimizer, training.learning_rate, steps, cycle_momentum=False)
+    return OneCycleLR(
+        optimizer, training.learning_rate, steps, pct_start=0.1, anneal_strategy="linear", cycle_momentum=False
+    )
 
 
 def build_objective(settings: TrialSettings) -> Objective:
@@ -82,7 +93,7 @@ def train(
         InputError: the checkpoint is damaged or cannot be written.
     """
     model = build_model(settings).to(device)
-    objective = build_objective(settings)
+    objective, whole_objective = build_objective(settings), build_objective(settings)  # λ on its way, and at its end
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
     optimization = {"optimizer": optimizer, "schedule": schedule}
@@ -94,17 +105,19 @@ def train(
         return training_step(model, objective, optimizer, moving, fixed, autocast(settings, device))
 
     def validate() -> ObjectiveTerms:
-        return mean_terms(_validation_terms(settings, prepared, model, objective, device))
+        return mean_terms(_validation_terms(settings, prepared, model, whole_objective, device))
 
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # what ends a run is raised, and said once
+    epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
+    warm_up = settings.training.penalty_warmup * epochs * steps
+    PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
     HistoryHandler(state, _not_finite(settings)).attach(trainer)
     ValidationHandler(state, validate, model, _not_finite(settings)).attach(trainer)
-    LrScheduleHandler(schedule, print_lr=False, epoch_level=False).attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
     ProgressHandler(state, settings.training, report, log).attach(trainer)
 
-    epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     if state.epoch < epochs:
         loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")
         trainer.load_state_dict({"epoch": state.epoch, "max_epochs": epochs, "epoch_length": steps})

@@ -1,0 +1,161 @@
+"""Quality on frozen test pairs against seconds of training: official VoxelMorph, and ours by the recipe of `fast`.
+
+    python benchmarks/time_to_quality.py --data-root DIR [--out DIR]
+
+Official: voxelmorph 0.2 with its own initialization, the published protocol, measured on its way. Ours: the trials of
+the built-in study `fast`, each a whole training of its own, also in a half and a quarter of the steps. Both take their
+images from memory and are measured on the same pairs of unseen subjects; the clock runs in training only. Keep the
+machine quiet: it takes an hour on 2 cores. What is done is kept; the same command goes on.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.style import COLOURS, GREY, NAMES, caption, legend, new_figure, save, styled
+from smoothmorph.networks import from_official
+from smoothmorph.networks.official import import_voxelmorph
+from smoothmorph.pipeline.config import TrialSettings
+from smoothmorph.pipeline.evaluation import evaluate
+from smoothmorph.pipeline.files import write_atomically
+from smoothmorph.pipeline.preparation import prepare
+from smoothmorph.pipeline.splits import training_pairs
+from smoothmorph.pipeline.trial import run_trial
+
+RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
+STEPS, RATE = 10_000, 1e-4  # of the published protocol
+MEASURED_AT = (250, 500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000)
+PARTS = (0.25, 0.5, 1.0)  # of the recipe's epochs
+SHOWN = {"mse": "MSE (a.u.²)", "dice": "Dice of 24 labels", "displacement_sdlogj": "SDlogJ"}
+METRICS = [*SHOWN, "displacement_nonpositive_percent", "velocity_nonpositive_percent", "loss"]
+CAPTION = (
+    "Neurite-OASIS 2-D, 160x192, λ = 0.01, 248 training subjects; means over 166 frozen pairs of unseen subjects. "
+    "Official: one training (100 x 100 steps, Adam 1e-4, float32), measured on its way. Ours: three seeds; each point "
+    "is a whole training. The clock runs in training only; 2 CPU cores."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of neurite-oasis-2d")
+    parser.add_argument("--out", type=Path, default=Path("runs/time_to_quality"), help="for the trials")
+    arguments = parser.parse_args()
+    root, out = arguments.data_root, arguments.out
+    trials = load_study("fast").trials
+    done: list[pd.DataFrame] = []
+    for trial in sorted(trials, key=lambda trial: trial.seed):  # the sides take turns
+        if trial.seed == 0:
+            done.append(_kept(out / f"official_{trial.objective.penalty}.parquet", lambda t=trial: official(t, root)))
+        for part in PARTS:
+            name = f"ours_{trial.objective.penalty}_{part:g}_s{trial.seed}"
+            done.append(_kept(out / f"{name}.parquet", lambda t=trial, p=part, n=name: ours(t, p, root, out / n)))
+    points = pd.concat(done, ignore_index=True)
+    points.to_csv(RESULTS / "time_to_quality.csv", index=False, float_format="%.6g")
+    save(draw(points), RESULTS, "time_to_quality")
+
+
+def official(trial: TrialSettings, root: Path) -> pd.DataFrame:
+    """The published protocol in the official code, measured at some of its steps."""
+    prepared, vxm = prepare(trial, root), import_voxelmorph()
+    torch.manual_seed(trial.seed)
+    shape = next(iter(prepared.samples.values()))["image"].shape[1:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its meshgrid
+        network = vxm.networks.VxmDense(tuple(shape), int_steps=7, int_downsize=2)
+    optimizer, similarity = torch.optim.Adam(network.parameters(), lr=RATE), vxm.losses.MSE()
+    pairs = training_pairs(prepared.split.train, STEPS, trial.seed, epoch=1)
+    seconds, started, points = 0.0, time.perf_counter(), []
+    for step, (moving_id, fixed_id) in enumerate(pairs, start=1):
+        moving, fixed = (prepared.samples[name]["image"][None] for name in (moving_id, fixed_id))
+        warped, velocity = network(moving, fixed)
+        penalty = _penalty(trial.objective.penalty, velocity)
+        loss = similarity.loss(fixed, warped) + trial.objective.weight * trial.objective.multiplier * penalty
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step in MEASURED_AT:
+            seconds += time.perf_counter() - started
+            rows, _ = evaluate(from_official(network.state_dict()), trial, prepared, CPU)
+            points.append(_point("official", trial, step, seconds, rows))
+            started = time.perf_counter()
+    return pd.DataFrame(points)
+
+
+def _penalty(name: str, velocity: torch.Tensor) -> torch.Tensor:
+    """Of the published study, per axis: voxelmorph's Grad('l1'), Grad('l2'), and its bending without mixed terms."""
+    differences = [velocity.diff(n=2 if name == "bending-pure" else 1, dim=axis) for axis in (2, 3)]
+    return torch.stack([(d.abs() if name == "l1" else d.square()).mean() for d in differences]).mean()
+
+
+def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.DataFrame:
+    """A trial of the recipe in a part of its epochs, from start to rows."""
+    epochs = max(round(part * trial.training.epochs), 1)
+    trial = trial.model_copy(update={"training": trial.training.model_copy(update={"epochs": epochs})})
+    run_trial(trial, folder, root, None)
+    rows, history = pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "history.parquet")
+    steps = epochs * trial.training.steps_per_epoch
+    return pd.DataFrame([_point("ours", trial, steps, float(history["seconds"].sum()), rows)])
+
+
+def _point(side: str, trial: TrialSettings, steps: int, seconds: float, rows: pd.DataFrame) -> dict[str, object]:
+    about = {"side": side, "penalty": trial.objective.penalty, "seed": trial.seed, "steps": steps, "seconds": seconds}
+    return {**about, **{metric: rows[metric].mean() for metric in METRICS}}
+
+
+def _kept(path: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What ``measure`` gives, or gave when it ran before."""
+    if not path.exists():
+        print(f"{time.strftime('%H:%M:%S')} {path.stem}", flush=True)
+        points = measure()
+        write_atomically(path, lambda partial: points.to_parquet(partial))
+        print(points.tail(1).to_string(index=False), flush=True)
+    return pd.read_parquet(path)
+
+
+def draw(points: pd.DataFrame) -> Figure:
+    """A column per penalty, a row per metric."""
+    penalties = list(dict.fromkeys(points["penalty"]))
+    with styled():
+        figure = new_figure(8.4, 6.6, "Quality on unseen pairs against time of training")
+        grid = figure.subplots(len(SHOWN), len(penalties), sharex=True, sharey="row", squeeze=False)
+        for line, (metric, label) in zip(grid, SHOWN.items(), strict=True):
+            line[0].set_ylabel(label)
+            for axes, penalty in zip(line, penalties, strict=True):
+                _panel(axes, points[points["penalty"] == penalty], metric, COLOURS[penalty])
+        for axes, penalty in zip(grid[0], penalties, strict=True):
+            axes.set_title(NAMES[penalty], color=COLOURS[penalty])
+        for axes in grid[-1]:
+            axes.set_xscale("log")
+            axes.set_xlabel("training time (s)")
+            axes.set_xticks([10, 30, 100, 300], ["10", "30", "100", "300"])
+        handles = [
+            Line2D([], [], color=GREY, marker="o", markersize=3, label="official voxelmorph,\npublished protocol"),
+            Line2D([], [], color="black", marker="D", markersize=4, label="smoothmorph, recipe\nof the study fast"),
+            Line2D([], [], color=GREY, ls=":", label="official at its end"),
+        ]
+        legend(figure, handles)
+        caption(figure, CAPTION)
+    return figure
+
+
+def _panel(axes: Axes, points: pd.DataFrame, metric: str, colour: str) -> None:
+    official, ours = (points[points["side"] == side].sort_values("seconds") for side in ("official", "ours"))
+    axes.plot(official["seconds"], official[metric], color=GREY, marker="o", markersize=3, linewidth=1.2)
+    axes.axhline(official[metric].iloc[-1], color=GREY, linestyle=":", linewidth=1)
+    for _, seed in ours.groupby("seed"):
+        axes.plot(seed["seconds"], seed[metric], color=colour, marker="D", markersize=4, linewidth=1)
+    axes.grid(axis="y", alpha=0.3)
+
+
+if __name__ == "__main__":
+    main()
