@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from smoothmorph.experiments.benchmark.cases import CASES
 from smoothmorph.experiments.benchmark.sides import Place
+from smoothmorph.pipeline.allocator import keep_freed_memory
 
 STEPS, LINES = 10, 25
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("case", nargs="?", default="step-2d-fast", choices=[name for name in CASES if "step" in name])
     case = CASES[parser.parse_args().case]
+    keep_freed_memory()
     step = case.sides(Place(torch.device("cpu"), os.cpu_count() or 1)).ours
     step()
     with profile(activities=[ProfilerActivity.CPU]) as recorded:

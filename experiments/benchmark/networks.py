@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ...networks import from_official, to_official
 from ...networks.official import import_voxelmorph
-from ...pipeline.allocator import keep_freed_memory
 from ...pipeline.config import TrialSettings, parse
 from ...pipeline.training import autocast, build_model, build_objective, build_optimizer, training_step
 from .sides import Case, Place, Sides
@@ -51,7 +50,6 @@ def training_steps(case: Case, place: Place, precision: str) -> Sides:
         return [warped, velocity, loss]
 
     def ours() -> Any:
-        keep_freed_memory()  # as a trial does
         return training_step(model, objective, optimizers[1], moving, fixed, context)
 
     def results() -> list[tuple[Tensor, Tensor]]:

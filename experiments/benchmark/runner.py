@@ -23,11 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ...networks.official import import_voxelmorph
+from ...pipeline.allocator import keep_freed_memory
 from ...pipeline.config import ComputeSettings, parse
 from ...pipeline.files import write_text
 from ...pipeline.trial import choose_device
 from ...transforms.errors import InputError, one_line
 from .cases import CASES
+from .rates import arithmetic, matrix_rate
 from .sides import TOLERANCE, Case, Place, Sides
 
 PACKAGES = ("smoothmorph", "torch", "monai", "voxelmorph", "numpy")
@@ -40,7 +42,7 @@ def run_bench(
 
     Args:
         out: the JSON file; cases measured earlier on the same machine and versions stay in it.
-        names: of the cases.
+        names: of the cases; if none, all, but on a CPU those for a GPU.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: for torch and OpenMP.
         quick: tiny grids and few rounds: to see that it works, not to measure.
@@ -57,7 +59,8 @@ def run_bench(
     import_voxelmorph()  # or say now that it is missing
     environment = _environment(place)
     results = {"environment": environment, "cases": _earlier(out, environment)}
-    for name in names or CASES:
+    usual = [name for name, case in CASES.items() if place.device.type == "cuda" or not case.gpu]
+    for name in names or usual:
         with console.status(f"{name}: {CASES[name].title}"):
             results["cases"][name] = _measure(CASES[name], place)
         write_text(out, json.dumps(results, indent=2) + "\n")
@@ -99,27 +102,31 @@ def _measure(case: Case, place: Place) -> dict[str, Any]:
     with _process() as official, _process() as other:
         ours = official if case.together else other
         sides = {"official": official, "ours": ours}
-        for process in set(sides.values()):
-            process.submit(_prepare, case.name, place).result()
+        for side, process in sides.items():
+            process.submit(_prepare, case.name, place, side).result()
         rounds, warm_up = (2, 0) if place.quick else (case.rounds, case.warm_up)
         taken: list[tuple[float, float]] = []
         for _ in range(rounds + warm_up):
             first, second = (process.submit(_run, side, case.repeats).result() for side, process in sides.items())
             taken.append((first, second))
         peaks = [process.submit(_peak).result() for process in sides.values()] if case.memory else None
+        counted = ours.submit(_arithmetic, case.precision).result() if case.training else None
     theirs, own = zip(*taken[warm_up:], strict=True)
     ratios = [first / second for first, second in taken[warm_up:]]
     low, _, high = statistics.quantiles(ratios, n=4)
+    seconds = statistics.median(own)
+    reached = {"gflop": counted[0], "of_matrix_rate": counted[0] / seconds / counted[1]} if counted else {}
     scale, unit = (1, "s") if statistics.median(theirs) >= 1 else (1000, "ms")
     return {
         "official": scale * statistics.median(theirs),
-        "ours": scale * statistics.median(own),
+        "ours": scale * seconds,
         "unit": unit,
         "ratio": statistics.median(ratios),
         "ratio_quartiles": [low, high],
         "peak_gb": peaks,
         "differences": differences,
         "rounds": rounds,
+        **reached,
     }
 
 
@@ -129,17 +136,20 @@ def _process() -> ProcessPoolExecutor:
 
 def _compare(name: str, place: Place) -> dict[str, float] | None:
     differences = CASES[name].differences(place)
-    if differences is not None and not differences["float64"] <= TOLERANCE:
-        raise InputError(
-            f"{name}: in double precision the sides differ by {differences['float64']:.1e}, more than {TOLERANCE:.0e}."
-        )
+    for precision, difference in (differences or {}).items():
+        if not difference <= TOLERANCE[precision]:
+            raise InputError(
+                f"{name}: in {precision} the sides differ by {difference:.1e}, more than {TOLERANCE[precision]:.0e}."
+            )
     return differences
 
 
 _held: dict[str, Any] = {}  # in a process of a case: its sides, their place, and the memory held before the first run
 
 
-def _prepare(name: str, place: Place) -> None:
+def _prepare(name: str, place: Place, side: str) -> None:
+    if CASES[name].training and side == "ours":
+        keep_freed_memory()
     sides = CASES[name].sides(place)
     _held.update(sides=sides, place=place, memory=place.memory_peak())
 
@@ -159,6 +169,11 @@ def _run(side: str, repeats: int) -> float:
 def _peak() -> float:
     """Peak memory above what was held before the first run, GB."""
     return _held["place"].memory_peak() - _held["memory"]
+
+
+def _arithmetic(precision: str) -> tuple[float, float]:
+    """GFLOP of a run of ours, and GFLOP/s of a matrix product on the same device."""
+    return arithmetic(_held["sides"].ours), matrix_rate(_held["place"], precision)
 
 
 def _environment(place: Place) -> dict[str, Any]:
