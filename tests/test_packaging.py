@@ -154,7 +154,8 @@ def built(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("built")
     sdist = _build("sdist", copy_project(folder / "checkout"), folder)
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in Python 3.11.3 and before
+        archive.extractall(folder, **safely)
     return sdist, _build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
 
 
