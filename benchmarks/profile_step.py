@@ -21,7 +21,8 @@ STEPS, LINES = 10, 25
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("case", nargs="?", default="step-2d-fast", choices=[name for name in CASES if "step" in name])
+    steps = [name for name, case in CASES.items() if case.training and not case.gpu]
+    parser.add_argument("case", nargs="?", default="step-2d-fast", choices=steps)
     case = CASES[parser.parse_args().case]
     keep_freed_memory()
     step = case.sides(Place(torch.device("cpu"), os.cpu_count() or 1)).ours

@@ -11,7 +11,6 @@ what float32, and a λ that makes up for the recipe's rougher fields, change in 
 
 import argparse
 import time
-import warnings
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -25,7 +24,7 @@ from matplotlib.lines import Line2D
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.style import COLOURS, GREY, NAMES, caption, legend, new_figure, save, styled
 from smoothmorph.networks import VoxelMorph, from_official
-from smoothmorph.networks.official import import_voxelmorph
+from smoothmorph.networks.official import import_voxelmorph, official_network
 from smoothmorph.pipeline.allocator import keep_freed_memory
 from smoothmorph.pipeline.config import TrialSettings
 from smoothmorph.pipeline.evaluation import evaluate
@@ -87,9 +86,7 @@ def official(trial: TrialSettings, root: Path) -> pd.DataFrame:
     prepared, vxm = prepare(trial, root), import_voxelmorph()
     torch.manual_seed(trial.seed)
     shape = next(iter(prepared.samples.values()))["image"].shape[1:]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about its meshgrid
-        network = vxm.networks.VxmDense(tuple(shape), int_steps=7, int_downsize=2)
+    network = official_network(shape)
     optimizer, similarity = torch.optim.Adam(network.parameters(), lr=RATE), vxm.losses.MSE()
     pairs = training_pairs(prepared.split.train, STEPS, trial.seed, epoch=1)
     seconds, started, points = 0.0, time.perf_counter(), []
@@ -118,7 +115,7 @@ def _penalty(name: str, velocity: torch.Tensor) -> torch.Tensor:
 def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.DataFrame:
     """A trial of the recipe in a part of its epochs."""
     epochs = max(round(part * trial.training.epochs), 1)
-    trial = trial.model_copy(update={"training": trial.training.model_copy(update={"epochs": epochs})})
+    trial = _varied(trial, {"training": {"epochs": epochs}})
     keep_freed_memory()  # as a trial does
     model = train(trial, prepare(trial, root), folder, CPU)
     history = pd.read_parquet(folder / "history.parquet")

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from ..transforms.errors import InputError
@@ -26,3 +27,15 @@ def import_voxelmorph() -> Any:
         raise InputError(
             f"official voxelmorph cannot be imported ({error}); install it with pip install 'smoothmorph[dev]'."
         ) from None
+
+
+def official_network(shape: Sequence[int], integration_steps: int = 7, integration_downsize: int = 2) -> Any:
+    """Official ``VxmDense`` for images of ``shape``, with the weights that torch's random state gives it.
+
+    Raises:
+        InputError: voxelmorph is not installed.
+    """
+    dense = import_voxelmorph().networks.VxmDense
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its meshgrid
+        return dense(tuple(shape), int_steps=integration_steps, int_downsize=integration_downsize)

@@ -1,13 +1,11 @@
 """Parity with official VoxelMorph (PyPI voxelmorph 0.2, PyTorch backend), against the real package."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 
 from smoothmorph.networks import Objective, VoxelMorph, from_official, load_official, to_official
-from smoothmorph.networks.official import import_voxelmorph
+from smoothmorph.networks.official import import_voxelmorph, official_network
 from smoothmorph.transforms import InputError, jacobian_determinant, resize_displacement
 
 vxm = import_voxelmorph()
@@ -19,9 +17,7 @@ CASES = [(dims, steps, downsize) for dims in (2, 3) for steps in (0, 7) for down
 def official(shape, steps, downsize):
     """Official VxmDense whose random flow is large enough to test warping: some voxels."""
     torch.manual_seed(len(shape) + steps + downsize)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        network = vxm.networks.VxmDense(shape, int_steps=steps, int_downsize=downsize)
+    network = official_network(shape, steps, downsize)
     torch.nn.init.normal_(network.flow.weight, std=1.0)
     torch.nn.init.normal_(network.flow.bias, std=1.0)
     return network

@@ -1,6 +1,5 @@
 """Training steps and forward passes of official VxmDense and of our network, on the same weights and images."""
 
-import warnings
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...networks import from_official, to_official
-from ...networks.official import import_voxelmorph
+from ...networks.official import import_voxelmorph, official_network
 from ...pipeline.config import TrialSettings, parse
 from ...pipeline.training import autocast, build_model, build_objective, build_optimizer, training_step
 from .sides import Case, Place, Sides
@@ -83,9 +82,7 @@ def _networks(case: Case, place: Place, precision: str, settings: TrialSettings)
     """Official and our network with the same weights, whose fields are of about a voxel, and two smooth images."""
     shape = tuple(_SIDE for _ in case.shape) if place.quick else case.shape
     torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about its meshgrid
-        official = import_voxelmorph().networks.VxmDense(shape, int_steps=7, int_downsize=2)
+    official = official_network(shape)
     torch.nn.init.normal_(official.flow.weight, std=5.0)
     ours = build_model(settings)
     ours.load_state_dict(from_official(official.state_dict()).state_dict())

@@ -102,7 +102,7 @@ def _measure(case: Case, place: Place) -> dict[str, Any]:
     with _process() as official, _process() as other:
         ours = official if case.together else other
         sides = {"official": official, "ours": ours}
-        for side, process in sides.items():
+        for process, side in {process: side for side, process in sides.items()}.items():  # once, if it is one
             process.submit(_prepare, case.name, place, side).result()
         rounds, warm_up = (2, 0) if place.quick else (case.rounds, case.warm_up)
         taken: list[tuple[float, float]] = []
