@@ -82,6 +82,11 @@ def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
     return cast(pd.DataFrame, frame.loc[mask])
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines as dictionaries (as a type checker can follow)."""
+    return cast(list[dict[str, Any]], frame.to_dict("records"))
+
+
 def setting_columns(whole: pd.DataFrame) -> list[str]:
     """The columns of a summary that name a configuration: those before ``metric``."""
     columns = list(whole.columns)

@@ -1,0 +1,217 @@
+"""The statistical tables of a study."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..summaries import METRICS, records
+from .curves import (
+    SMOOTHNESS,
+    Curve,
+    accuracies,
+    at_smoothness,
+    common_range,
+    curves,
+    pairs_at,
+    setting_keys,
+    targets,
+    weight_at,
+)
+from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
+from .pairwise import compare, holm, mixed_model
+from .sample import LEVEL, RESAMPLES, Sample
+from .words import in_words
+
+SUMMARIZED = ("mse", "ncc", "dice", "hd95", "tre", *SMOOTHNESS, "displacement_nondiffeomorphic_percent")
+INTERVALS = (
+    f"{LEVEL:.0%} intervals over subjects, {RESAMPLES} resamples (pairs share subjects), and over seeds where there "
+    "are several"
+)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """``tables`` by name, each with ``attrs['title']`` and ``attrs['note']``; ``words``, the answer in short."""
+
+    tables: dict[str, pd.DataFrame]
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The curves that are compared with each other: the same setting, other penalties."""
+
+    about: dict[str, Any]
+    sample: Sample
+    curves: list[Curve]
+
+
+def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
+    """All statistics of a study's rows.
+
+    Raises:
+        InputError: the trials have no test pair in common.
+    """
+    metrics = [metric for metric in SUMMARIZED if metric in rows and rows[metric].notna().any()]
+    sample = Sample.of(rows, metrics, resamples)
+    groups, measured = list(_groups(sample)), accuracies(rows)
+    tables = {
+        "means": means(sample),
+        "comparisons": comparisons(groups, measured),
+        "matched": matched(groups, measured),
+        "mixed_model": mixed_models(groups, measured[0]),
+        **fronts(groups, measured[0], rows),
+    }
+    tables = {name: table for name, table in tables.items() if not table.empty}
+    return Analysis(tables, in_words(tables, measured))
+
+
+def _groups(sample: Sample) -> Iterator[Group]:
+    frame, keys = sample.configurations, setting_keys(sample)
+    for setting in curves(sample):
+        own = sample.select((frame[keys] == list(setting)).all(axis=1))
+        yield Group(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
+
+
+def means(sample: Sample) -> pd.DataFrame:
+    """One line per configuration and metric: mean with its interval, and the spread between seeds."""
+    lines = []
+    for place, about in enumerate(records(sample.configurations)):
+        own = sample.select(np.arange(len(sample.configurations)) == place)
+        for metric in sample.values:
+            found = own.interval(lambda values, metric=metric: values[metric])
+            seeds = own.values[metric][0].mean(-1)
+            lines.append(
+                {**about, "metric": metric, "unit": METRICS.get(metric, ""), "mean": found.estimate[0]}
+                | {"low": found.low[0], "high": found.high[0]}
+                | {"sd_seeds": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
+                | {"n_pairs": len(own.moving), "n_seeds": found.seeds}
+            )
+    return _titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
+
+
+def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
+    """Penalties two by two on the same pairs: at every λ they share, and at equal smoothness."""
+    lines: list[dict[str, Any]] = []
+    for group in groups:
+        for first, second in combinations(group.curves, 2):
+            names = {**group.about, "first": first.penalty, "second": second.penalty}
+            for metric in measured:
+                for basis, value, differences in _differences(group, first, second, metric):
+                    result = compare(group.sample, differences)
+                    about = {**names, "matched_in": basis, "at": value, "metric": metric}
+                    lines.append({**about, **result._asdict(), "n_pairs": differences.shape[1]})
+    table = pd.DataFrame(lines)
+    if not table.empty:
+        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
+    return _titled(
+        table,
+        "Penalties compared pair by pair",
+        f"Difference: first minus second, {INTERVALS}; p: Wilcoxon's signed-rank test over pairs, Holm-corrected over "
+        "all lines of a metric; effect: matched-pairs rank-biserial correlation. The test takes pairs as independent; "
+        "where it and the interval disagree, the interval decides.",
+    )
+
+
+def _differences(group: Group, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
+    """(what is equal, its value, differences (S, P))."""
+    values = group.sample.values[metric]
+    for weight in sorted(set(first.weights) & set(second.weights)):
+        lines = [curve.places[list(curve.weights).index(weight)] for curve in (first, second)]
+        difference = values[lines[0]] - values[lines[1]]
+        if not np.isnan(difference).all():
+            yield "lambda", weight, difference[~np.isnan(difference).all(axis=1)]
+    for smoothness, value in _targets(group):
+        a, b = (pairs_at(curve, group.sample, smoothness, metric, value) for curve in (first, second))
+        yield smoothness, value, a - b
+
+
+def _targets(group: Group) -> Iterator[tuple[str, float]]:
+    for smoothness in SMOOTHNESS:
+        reach = common_range(group.sample, group.curves, smoothness) if smoothness in group.sample.values else None
+        if reach is not None:
+            yield from ((smoothness, float(value)) for value in targets(*reach, smoothness))
+
+
+def matched(groups: list[Group], measured: list[str]) -> pd.DataFrame:
+    """Each penalty's accuracy read off its curve at equal smoothness, with intervals, and the λ that gives it."""
+    lines = []
+    for group in groups:
+        for smoothness, value in _targets(group):
+            for curve in group.curves:
+                weight = weight_at(curve, group.sample, smoothness, np.array([value]))[0]
+                for metric in measured:
+                    found = group.sample.interval(at_smoothness(curve, smoothness, metric, np.array([value])))
+                    lines.append(
+                        {**group.about, "matched_in": smoothness, "at": value, "penalty": curve.penalty}
+                        | {"lambda": weight, "metric": metric, "mean": found.estimate[0]}
+                        | {"low": found.low[0], "high": found.high[0], "n_seeds": found.seeds}
+                    )
+    return _titled(
+        pd.DataFrame(lines),
+        "Accuracy at equal smoothness",
+        "Read off each penalty's curve over λ, linearly between the two nearest λ, at the same SDlogJ or folding of "
+        f"the displacement; {INTERVALS}.",
+    )
+
+
+def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
+    """A check of the comparisons with subject and seed as random effects, at the middle of each range of SDlogJ."""
+    lines = []
+    for group in groups:
+        values = [value for smoothness, value in _targets(group) if smoothness == "displacement_sdlogj"]
+        for first, second in combinations(group.curves, 2) if values else ():
+            value = values[len(values) // 2]
+            a, b = (pairs_at(c, group.sample, "displacement_sdlogj", metric, value) for c in (first, second))
+            fitted = mixed_model(group.sample, a - b)
+            if fitted is not None:
+                about = {**group.about, "first": first.penalty, "second": second.penalty}
+                about |= {"matched_in": "displacement_sdlogj", "at": value, "metric": metric}
+                lines.append({**about, **fitted._asdict()})
+    return _titled(
+        pd.DataFrame(lines),
+        "The same differences by a mixed model",
+        "Difference = mean + effects of both subjects + effect of the seed + residual, restricted maximum likelihood.",
+    )
+
+
+def fronts(groups: list[Group], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Which configurations are on the Pareto front, and the hypervolume of each penalty."""
+    points, volumes = [], []
+    before = float(rows[f"{metric}_before"].mean())
+    for group in groups:
+        flags, average = front_of(group.sample, group.curves, metric), group.sample.means()
+        for curve in group.curves:
+            for weight, place in zip(curve.weights, curve.places, strict=True):
+                values = {name: average[name][place] for name in (metric, *SMOOTHNESS) if name in average}
+                about = {**group.about, "penalty": curve.penalty, "lambda": weight}
+                points.append({**about, **values, "on_front": flags[int(place)]})
+            found = group.sample.interval(dominated_share(curve, metric, before))
+            volumes.append(
+                {**group.about, "penalty": curve.penalty, "points": len(curve.places)}
+                | {"hypervolume": found.estimate[0], "low": found.low[0], "high": found.high[0]}
+            )
+    reference = f"({error(metric, np.array(before)):.4g}, {REFERENCE_SDLOGJ})"
+    kind = metric.upper() if metric != "dice" else "1 - Dice"
+    return {
+        "fronts": _titled(
+            pd.DataFrame(points),
+            f"Pareto front of {kind if kind != 'NCC' else '1 - NCC'} and SDlogJ",
+            "On the front: no other configuration of the same model is better in both.",
+        ),
+        "hypervolume": _titled(
+            pd.DataFrame(volumes),
+            "Hypervolume",
+            f"The share of the box between (0, 0) and the reference point {reference}, the error before registration "
+            f"and an SDlogJ of {REFERENCE_SDLOGJ}, that a penalty's configurations dominate; {INTERVALS}.",
+        ),
+    }
+
+
+def _titled(table: pd.DataFrame, title: str, note: str) -> pd.DataFrame:
+    table.attrs.update(title=title, note=note)
+    return table

@@ -1,0 +1,124 @@
+"""Curves over λ: each penalty's accuracy as a function of its smoothness, read off at equal smoothness."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...pipeline.config import PENALTIES
+from ..summaries import pick
+from .sample import Sample, Statistic
+
+SMOOTHNESS = {"displacement_sdlogj": "SDlogJ", "displacement_nonpositive_percent": "folding (%)"}
+"""What penalties are matched in, smaller is smoother."""
+ACCURACY = {"dice": False, "tre": True, "mse": True, "ncc": False}
+"""Metric -> whether smaller is better; the first that a study measured is its main one, but see `accuracies`."""
+LEAST_PERCENT = 1e-3  # folding is interpolated in its logarithm above this
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The configurations of one penalty in one setting, ordered by λ.
+
+    ``setting``: what else tells it apart (model and whatever varies); ``places``: its lines in the sample's
+    configurations.
+    """
+
+    penalty: str
+    setting: tuple[Any, ...]
+    weights: np.ndarray
+    places: np.ndarray
+
+
+def accuracies(rows: pd.DataFrame) -> list[str]:
+    """What a study's accuracy is measured in: Dice and TRE where there are labels and landmarks, and its similarity."""
+    similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
+    there = [metric for metric in ("dice", "tre") if metric in rows and rows[metric].notna().any()]
+    return [*there, similarity]
+
+
+def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
+    """The curves of each setting, in the order of the penalties; the columns of a setting are `setting_keys`."""
+    frame, found = sample.configurations, {}
+    keys = setting_keys(sample)
+    for setting in dict.fromkeys(frame[keys].itertuples(index=False, name=None)):
+        own = (frame[keys] == list(setting)).all(axis=1)
+        for penalty in PENALTIES:
+            points = pick(frame, own & (frame["penalty"] == penalty)).sort_values(by="lambda")
+            if len(points):
+                curve = Curve(penalty, setting, points["lambda"].to_numpy(float), points.index.to_numpy())
+                found.setdefault(setting, []).append(curve)
+    return found
+
+
+def setting_keys(sample: Sample) -> list[str]:
+    """The columns that tell settings apart."""
+    return [key for key in sample.configurations.columns if key not in ("penalty", "lambda")]
+
+
+def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:
+    """The smoothness that every curve of a group reaches; None if a curve has one point or there is no such range."""
+    means = sample.means()[smoothness]
+    if len(group) < 2 or min(len(curve.places) for curve in group) < 2:
+        return None
+    low = max(means[curve.places].min() for curve in group)
+    high = min(means[curve.places].max() for curve in group)
+    return (float(low), float(high)) if low < high else None
+
+
+def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndarray:
+    """Values evenly spread over a range, in the scale that is interpolated in."""
+    start, stop = _scale(np.array([low, high]), smoothness)
+    scaled = np.linspace(start, stop, count + 2)[1:-1]
+    values = 10**scaled if smoothness.endswith("percent") else scaled
+    return np.array([float(f"{value:.2g}") for value in values])
+
+
+def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray) -> Statistic:
+    """The statistic that reads ``metric`` off a curve where its ``smoothness`` is ``wanted`` (T,).
+
+    Between two neighbouring λ both are taken as linear (folding in its logarithm); beyond the ends, which only
+    resamples reach, the last line goes on.
+    """
+
+    def statistic(means: dict[str, np.ndarray]) -> np.ndarray:
+        place, share = position(means[smoothness][..., curve.places], smoothness, wanted)
+        y = means[metric][..., curve.places]
+        left, right = np.take_along_axis(y, place, -1), np.take_along_axis(y, place + 1, -1)
+        return left + share * (right - left)
+
+    return statistic
+
+
+def position(roughness: np.ndarray, smoothness: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where ``wanted`` (T,) lies on curves (..., K) over growing λ: the point before it, and the share of the way.
+
+    A field gets smoother as λ grows; where noise says otherwise the curve is held level.
+    """
+    x = np.minimum.accumulate(_scale(roughness, smoothness), axis=-1)
+    x = x - 1e-9 * np.arange(x.shape[-1])
+    goal = np.broadcast_to(_scale(wanted, smoothness), (*x.shape[:-1], len(wanted)))
+    place = np.clip((x[..., None, :] >= goal[..., None]).sum(-1) - 1, 0, x.shape[-1] - 2)
+    left, right = np.take_along_axis(x, place, -1), np.take_along_axis(x, place + 1, -1)
+    return place, (left - goal) / (left - right)
+
+
+def weight_at(curve: Curve, sample: Sample, smoothness: str, wanted: np.ndarray) -> np.ndarray:
+    """The λ (T,) of a curve at that smoothness, interpolated in its logarithm."""
+    place, share = position(sample.means()[smoothness][curve.places], smoothness, wanted)
+    left, right = curve.weights[place], curve.weights[place + 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = np.exp(np.log(left) + share * (np.log(right) - np.log(left)))
+    return np.where(left > 0, between, share * right)  # λ = 0 has no logarithm
+
+
+def pairs_at(curve: Curve, sample: Sample, smoothness: str, metric: str, wanted: float) -> np.ndarray:
+    """``metric`` of each seed and pair (S, P), read off where the means of the curve have that smoothness."""
+    place, share = position(sample.means()[smoothness][curve.places], smoothness, np.array([wanted]))
+    left, right = curve.places[place[0]], curve.places[place[0] + 1]
+    return (1 - share[0]) * sample.values[metric][left] + share[0] * sample.values[metric][right]
+
+
+def _scale(values: np.ndarray, smoothness: str) -> np.ndarray:
+    return np.log10(np.maximum(values, LEAST_PERCENT)) if smoothness.endswith("percent") else np.asarray(values, float)

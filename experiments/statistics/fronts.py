@@ -1,0 +1,47 @@
+"""Pareto fronts of accuracy against smoothness, and the hypervolume they dominate; both from moocore."""
+
+import moocore
+import numpy as np
+
+from .curves import ACCURACY, Curve
+from .sample import Sample, Statistic
+
+REFERENCE_SDLOGJ = 0.5
+"""The worst SDlogJ that counts, for every study: the reference point is (the error before registration, this)."""
+
+
+def error(metric: str, values: np.ndarray) -> np.ndarray:
+    """A metric as something to minimize, 0 at best: Dice and NCC become 1 - value."""
+    return np.asarray(values) if ACCURACY[metric] else 1 - np.asarray(values)
+
+
+def on_front(errors: np.ndarray, roughness: np.ndarray) -> np.ndarray:
+    """Which points no other point beats in both (of equal points all stay)."""
+    return moocore.is_nondominated(np.stack([errors, roughness], axis=-1), keep_weakly=True)
+
+
+def dominated_share(curve: Curve, metric: str, before: float) -> Statistic:
+    """The statistic: the share of the box between (0, 0) and the reference point that a curve's points dominate.
+
+    Hypervolume (Zitzler and Thiele 1999, IEEE Transactions on Evolutionary Computation 3:257) over the box's area: 0
+    for a curve no better than no registration, 1 for perfect accuracy without any change of volume. ``before`` is the
+    metric before registration.
+    """
+    worst = np.array([float(error(metric, np.array(before))), REFERENCE_SDLOGJ])
+
+    def statistic(means: dict[str, np.ndarray]) -> np.ndarray:
+        errors = error(metric, means[metric][..., curve.places])
+        points = np.stack([errors, means["displacement_sdlogj"][..., curve.places]], axis=-1) / worst
+        flat = points.reshape(-1, *points.shape[-2:])
+        volumes = [moocore.hypervolume(own, ref=[1.0, 1.0]) for own in flat]
+        return np.array(volumes).reshape(*points.shape[:-2], 1)
+
+    return statistic
+
+
+def front_of(sample: Sample, group: list[Curve], metric: str) -> dict[int, bool]:
+    """Which configurations of a group are on the front of all its penalties together: line -> yes or no."""
+    places = np.concatenate([curve.places for curve in group])
+    means = sample.means()
+    flags = on_front(error(metric, means[metric][places]), means["displacement_sdlogj"][places])
+    return dict(zip(places.tolist(), flags.tolist(), strict=True))

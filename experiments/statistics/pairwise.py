@@ -1,0 +1,102 @@
+"""Two configurations on the same pairs: Wilcoxon's test, its effect size, Holm's correction, a mixed model."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import norm, rankdata, wilcoxon
+
+from .sample import Sample
+
+
+class Paired(NamedTuple):
+    """``difference``: mean of first minus second; ``effect``: matched-pairs rank-biserial correlation, -1 to 1."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    effect: float
+    effect_low: float
+    effect_high: float
+
+
+class Mixed(NamedTuple):
+    """A mixed model's mean difference with its interval, and the spreads of its random effects."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    sd_subjects: float
+    sd_seeds: float
+    sd_residual: float
+
+
+def compare(sample: Sample, differences: np.ndarray) -> Paired:
+    """Differences of each seed and pair (S, P), with intervals over subjects and seeds and Wilcoxon's p over pairs.
+
+    The p value takes pairs as independent, which those that share a subject are not: the interval, which knows
+    better, decides. The effect (Kerby 2014, Comprehensive Psychology 3:1) is (W+ - W-) / (W+ + W-), W the sums of
+    the ranks of positive and of negative differences.
+    """
+    of_pairs = np.nanmean(differences, axis=0)
+    own = sample.with_values({"difference": differences[None]})
+    mean = own.interval(lambda means: means["difference"])
+    ranks = rankdata(np.abs(of_pairs)) * (of_pairs != 0)
+    if not ranks.any():
+        return Paired(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    parts = {"signed": np.sign(of_pairs) * ranks, "ranks": ranks}
+    signs = sample.with_values({name: part[None, None] for name, part in parts.items()})
+    effect = signs.interval(lambda means: means["signed"] / means["ranks"])
+    tested: Any = wilcoxon(of_pairs)
+    difference, low, high = (float(value[0]) for value in mean[:3])
+    effect_low, effect_high = (float(value) for value in np.clip([effect.low[0], effect.high[0]], -1, 1))
+    return Paired(difference, low, high, float(tested.pvalue), float(effect.estimate[0]), effect_low, effect_high)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(p, method="holm")[1]) if len(p) else np.asarray(p, float)
+
+
+def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:
+    """Differences (S, P) as mean + subject effects (of moving and fixed) + seed effect + residual; None if it fails.
+
+    Fitted by restricted maximum likelihood; a pair's difference holds the effects of both of its subjects.
+    """
+    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+    differences = differences[~np.isnan(differences).any(axis=1)]
+    seeds, pairs = differences.shape
+    scale = differences.std() or 1.0
+    subjects = np.zeros((pairs, max(sample.moving.max(), sample.fixed.max()) + 1))
+    np.add.at(subjects, (np.arange(pairs), sample.moving), 1.0)
+    np.add.at(subjects, (np.arange(pairs), sample.fixed), 1.0)
+    effects = {"subject": np.tile(subjects, (seeds, 1))}
+    if seeds > 1:
+        effects["seed"] = np.repeat(np.eye(seeds), pairs, axis=0)
+    columns = [[[f"{name}{i}" for i in range(matrix.shape[1])]] for name, matrix in effects.items()]
+    spec = VCSpec(list(effects), columns, [[matrix] for matrix in effects.values()])
+    ones = np.ones((seeds * pairs, 1))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            fit = MixedLM(differences.ravel() / scale, ones, groups=ones[:, 0], exog_vc=spec).fit(method=["lbfgs"])
+    except (np.linalg.LinAlgError, ValueError):
+        return None
+    mean, error = float(fit.fe_params[0]) * scale, float(fit.bse_fe[0]) * scale
+    if not np.isfinite(error):
+        return None
+    spreads = dict(zip(effects, np.sqrt(np.maximum(fit.vcomp, 0)) * scale, strict=True))
+    reach = float(norm.ppf(0.975)) * error
+    p = float(2 * norm.sf(abs(mean) / error))
+    return Mixed(
+        mean, mean - reach, mean + reach, p, float(spreads["subject"]), float(spreads.get("seed", np.nan)),
+        float(np.sqrt(fit.scale)) * scale,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""Which penalty, λ and model to use when a deformation may only be so rough."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ...transforms.errors import InputError
+from ..summaries import records
+from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, weight_at
+from .sample import RESAMPLES, Sample
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that a mean over pairs may be: of folding (percent of the displacement's voxels) or of its SDlogJ."""
+
+    metric: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.metric not in SMOOTHNESS:
+            raise InputError(f"a limit can be on {' or '.join(SMOOTHNESS)}, found {self.metric}.")
+        if not (np.isfinite(self.value) and self.value >= 0):
+            raise InputError(
+                f"a limit of {SMOOTHNESS[self.metric]} must be a number of at least 0, found {self.value}."
+            )
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The most accurate tested configuration within a limit, and the others.
+
+    Attributes:
+        best: penalty, lambda, model and what else varies; the accuracy ``mean`` with ``low`` and ``high``; the limited
+            metric as ``roughness`` with ``roughness_low`` and ``roughness_high``; ``n_seeds``.
+        table: the same columns for every configuration, within the limit or not (``within``), best first.
+        metric: what accuracy is measured in.
+        between: λ between two tested ones at which the best configuration's curve meets the limit, and the accuracy
+            to expect there; None where the curve does not cross it or nothing is gained.
+    """
+
+    best: pd.Series
+    table: pd.DataFrame
+    metric: str
+    between: tuple[float, float] | None
+
+
+def recommend(
+    rows: pd.DataFrame, limit: Limit, metric: str | None = None, resamples: int = RESAMPLES
+) -> Recommendation:
+    """Choose by the mean over test pairs; the intervals are over subjects and seeds.
+
+    Args:
+        rows: of a study.
+        limit: on folding or SDlogJ.
+        metric: what to be accurate in; by default Dice, TRE or the similarity, the first that was measured.
+
+    Raises:
+        InputError: nothing is within the limit, or the metric was not measured.
+    """
+    measured = accuracies(rows)
+    metric = metric or measured[0]
+    if metric not in measured:
+        raise InputError(f"this run has no {metric}; it measured {', '.join(measured)}.")
+    sample = Sample.of(rows, [metric, limit.metric], resamples)
+    table = _table(sample, metric, limit)
+    table = table.sort_values(["within", "mean"], ascending=[False, ACCURACY[metric]], ignore_index=True)
+    if not table["within"].any():
+        least = table.loc[table["roughness"].idxmin()]
+        raise InputError(
+            f"no configuration of this run keeps its mean {SMOOTHNESS[limit.metric]} within {limit.value:g}; the least "
+            f"is {least['roughness']:.3g}, {least['penalty']} at λ = {least['lambda']:g} ({least['model']} model)."
+        )
+    best = table.iloc[0]
+    return Recommendation(best, table, metric, _between(sample, best, metric, limit))
+
+
+def _table(sample: Sample, metric: str, limit: Limit) -> pd.DataFrame:
+    lines = []
+    for place, about in enumerate(records(sample.configurations)):
+        own = sample.select(np.arange(len(sample.configurations)) == place)
+        accuracy = own.interval(lambda means: means[metric])
+        roughness = own.interval(lambda means: means[limit.metric])
+        lines.append(
+            {**about, "mean": accuracy.estimate[0], "low": accuracy.low[0], "high": accuracy.high[0]}
+            | {"roughness": roughness.estimate[0], "n_seeds": accuracy.seeds}
+            | {"roughness_low": max(roughness.low[0], 0.0), "roughness_high": roughness.high[0]}
+            | {"within": bool(roughness.estimate[0] <= limit.value)}
+        )
+    return pd.DataFrame(lines)
+
+
+def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tuple[float, float] | None:
+    curve = _curve_of(sample, best)
+    if len(curve.places) < 2:
+        return None
+    wanted = np.array([limit.value])
+    _, share = position(sample.means()[limit.metric][curve.places], limit.metric, wanted)
+    value = float(at_smoothness(curve, limit.metric, metric, wanted)(sample.means())[0])
+    gains = value < best["mean"] if ACCURACY[metric] else value > best["mean"]
+    if not (0 < share[0] < 1 and gains):
+        return None
+    return float(weight_at(curve, sample, limit.metric, wanted)[0]), value
+
+
+def _curve_of(sample: Sample, line: pd.Series) -> Curve:
+    keys = [key for key in sample.configurations.columns if key not in ("penalty", "lambda")]
+    group = curves(sample)[tuple(line[key] for key in keys)]
+    return next(curve for curve in group if curve.penalty == line["penalty"])

@@ -1,0 +1,123 @@
+"""What the statistics of a study say, in sentences."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from ..summaries import pick, records
+from .curves import ACCURACY
+
+NAMES = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
+PENALTY = {
+    "l1": "L1",
+    "l2": "L2",
+    "bending-hessian": "bending energy (Hessian)",
+    "bending-laplacian": "bending energy (Laplacian)",
+    "bending-pure": "bending energy (pure)",
+}
+
+
+def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
+    """The answer in short: penalties at equal smoothness, fronts, folding, noise of seeds."""
+    metric = measured[0]
+    words = [*_folding(tables["means"])]
+    if "matched" in tables:
+        words += _matched(tables["matched"], tables["comparisons"], metric)
+    else:
+        words.append("Penalties cannot be compared at equal smoothness: that needs two or more λ of each penalty.")
+    if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
+        words += _volumes(tables["hypervolume"])
+    return [*words, *_seeds(tables["means"], metric)]
+
+
+def _folding(means: pd.DataFrame) -> Iterator[str]:
+    folding = pick(means, means["metric"] == "displacement_nonpositive_percent")
+    for model, part in folding.groupby("model"):
+        if part["mean"].max() == 0:
+            yield f"In the {model} model no test pair folds, whatever the penalty and λ."
+        else:
+            most = records(part.nlargest(1, "mean"))[0]
+            yield (
+                f"In the {model} model the displacement folds in {part['mean'].min():.3g} to {most['mean']:.3g} % "
+                f"of the voxels, most with {PENALTY[most['penalty']]} at λ = {most['lambda']:g}."
+            )
+
+
+def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
+    chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == "displacement_sdlogj"))
+    for setting, part in _by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
+        for value in _middle(part):
+            lines = pick(part, part["at"] == value).sort_values("mean", ascending=ACCURACY[metric])
+            reached = "; ".join(
+                f"{PENALTY[line['penalty']]} {_number(line['mean'], metric)} ({_number(line['low'], metric)} to "
+                f"{_number(line['high'], metric)}, at λ = {line['lambda']:.2g})"
+                for line in records(lines)
+            )
+            yield f"At an SDlogJ of {value:g}{setting}, {NAMES[metric]} is: {reached}."
+            pairs = pick(
+                comparisons,
+                (comparisons["metric"] == metric) & (comparisons["at"] == value) & _same(comparisons, lines.iloc[0])
+                & (comparisons["matched_in"] == "displacement_sdlogj"),
+            )  # fmt: skip
+            yield from (_verdict(line, metric) for line in records(pairs))
+
+
+def _verdict(line: dict[str, Any], metric: str) -> str:
+    first, second = PENALTY[line["first"]], PENALTY[line["second"]]
+    interval = f"{_number(line['low'], metric)} to {_number(line['high'], metric)}"
+    if line["low"] <= 0 <= line["high"]:
+        return f"There {first} and {second} cannot be told apart (difference {interval})."
+    better = (line["difference"] < 0) == ACCURACY[metric]
+    ahead, behind = (first, second) if better else (second, first)
+    p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
+    size = _number(abs(line["difference"]), metric)
+    return f"There {ahead} is better than {behind} by {size} (difference {interval}; Wilcoxon, Holm: {p})."
+
+
+def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
+    for setting, part in _by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
+        ordered = records(part.sort_values("hypervolume", ascending=False))
+        shares = ", ".join(
+            f"{PENALTY[line['penalty']]} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
+            for line in ordered
+        )
+        yield f"Over all λ, the hypervolume of accuracy and smoothness{setting} is: {shares}."
+
+
+def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
+    own = pick(means, means["metric"] == metric)
+    if own["n_seeds"].max() < 2:
+        yield "Every configuration was trained with one seed: how much another training would differ is not known."
+        return
+    spread = own["sd_seeds"].dropna()
+    yield (
+        f"The same configuration trained with another seed gives a mean {NAMES[metric]} that varies with a standard "
+        f"deviation of {_number(float(spread.median()), metric)} (median over configurations; at most "
+        f"{_number(float(spread.max()), metric)})."
+    )
+
+
+def _by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The parts of a table by what is set besides penalty and λ, each with its name as it follows a noun."""
+    keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
+    for values, part in table.groupby(keys, sort=False):
+        varied = [(key, value) for key, value in zip(keys, values, strict=True) if table[key].nunique() > 1]
+        names = [f"{value} model" if key == "model" else f"{key} {value}" for key, value in varied]
+        yield (f" ({', '.join(names)})" if names else ""), part
+
+
+def _same(table: pd.DataFrame, line: pd.Series) -> pd.Series:
+    """Where a table has the setting of a line."""
+    own = ("penalty", "lambda", "metric", "mean", "low", "high", "n_seeds", "matched_in", "at")
+    keys = [key for key in line.index if key not in own]
+    return (table[keys] == line[keys]).all(axis=1)
+
+
+def _middle(part: pd.DataFrame) -> list[float]:
+    values = sorted(part["at"].unique())
+    return [values[len(values) // 2]] if values else []
+
+
+def _number(value: float, metric: str) -> str:
+    return f"{value:.4f}" if metric in ("dice", "ncc") else f"{value:.3g}"

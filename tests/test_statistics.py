@@ -1,0 +1,283 @@
+"""Statistics on data whose answer is known: by hand, or by construction in many simulated studies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import wilcoxon
+
+import synthetic_run
+from smoothmorph.experiments.statistics import Limit, analyse, recommend
+from smoothmorph.experiments.statistics.curves import (
+    Curve,
+    at_smoothness,
+    common_range,
+    curves,
+    pairs_at,
+    targets,
+    weight_at,
+)
+from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominated_share, error, on_front
+from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
+from smoothmorph.experiments.statistics.sample import Sample, pair_weights
+from smoothmorph.experiments.study import load_study
+from smoothmorph.transforms.errors import InputError
+
+SUBJECTS, PAIRS, SEEDS = 60, 100, 3
+MEAN = lambda means: means["y"]  # noqa: E731
+
+
+def simulated(generator, subject=0.0, pair=0.0, seed=0.0, noise=0.0, mean=0.0, seeds=SEEDS, resamples=400):
+    """A sample of one configuration: mean + effects of both subjects + of the pair + of the seed + noise."""
+    couples = np.stack([generator.permutation(SUBJECTS)[:2] for _ in range(PAIRS)])
+    effects = generator.normal(0, 1, SUBJECTS) * subject
+    values = mean + effects[couples[:, 0]] + 0.5 * effects[couples[:, 1]] + pair * generator.normal(0, 1, PAIRS)
+    values = values + seed * generator.normal(0, 1, (seeds, 1)) + noise * generator.normal(0, 1, (seeds, PAIRS))
+    return sample_of({"y": values[None]}, *couples.T, generator, resamples)
+
+
+def sample_of(values, moving=None, fixed=None, generator=None, resamples=400):
+    configurations, seeds, pairs = next(iter(values.values())).shape
+    moving = np.arange(pairs) if moving is None else moving
+    fixed = np.arange(pairs) + pairs if fixed is None else fixed
+    weights = pair_weights(moving, fixed, resamples, generator or np.random.default_rng(0))
+    frame = pd.DataFrame({"penalty": "l2", "lambda": np.arange(configurations) + 1.0, "model": "diffeomorphic"})
+    return Sample(frame, np.arange(seeds), moving, fixed, values, weights)
+
+
+@pytest.mark.parametrize(
+    "spreads",
+    [
+        {"subject": 1.0, "pair": 0.2},
+        {"subject": 0.1, "pair": 1.0},
+        {"pair": 0.1, "seed": 1.0},
+        {"subject": 1.0, "pair": 1.0, "seed": 0.2, "noise": 0.5},
+        {"subject": 1.0, "pair": 1.0, "seeds": 1},
+    ],
+    ids=["subjects", "pairs", "seeds", "all", "one seed"],
+)
+def test_intervals_cover_the_truth_as_often_as_they_say(spreads):
+    generator, hits, studies = np.random.default_rng(7), 0, 300
+    for _ in range(studies):
+        found = simulated(generator, mean=5.0, **spreads).interval(MEAN)
+        hits += found.low[0] <= 5.0 <= found.high[0]
+    assert 0.91 <= hits / studies <= 0.98  # 0.95, with 2.5 standard errors and a little for small numbers
+
+
+def test_an_interval_that_took_pairs_as_independent_would_be_too_short():
+    generator, ours, naive = np.random.default_rng(3), [], []
+    for _ in range(50):
+        sample = simulated(generator, subject=1.0, seeds=1)
+        found = sample.interval(MEAN)
+        ours.append(found.high[0] - found.low[0])
+        naive.append(2 * 1.96 * sample.values["y"].std(ddof=1) / np.sqrt(PAIRS))
+    assert np.mean(ours) > 1.3 * np.mean(naive)
+
+
+def test_disjoint_pairs_give_the_textbook_interval():
+    values = np.random.default_rng(0).normal(0, 1, (1, 1, 400))
+    found = sample_of({"y": values}, resamples=4000).interval(MEAN)
+    textbook = 1.96 * values.std() / np.sqrt(400)
+    assert found.high[0] - found.low[0] == pytest.approx(2 * textbook, rel=0.06)
+    assert found.estimate[0] == pytest.approx(values.mean())
+
+
+def test_the_interval_of_seeds_is_students():
+    values = np.array([1.0, 2.0, 4.0])[None, :, None] * np.ones((1, 1, 10))
+    found = sample_of({"y": values}, resamples=20_000).interval(MEAN)
+    half = 4.303 * np.std([1, 2, 4], ddof=1) / np.sqrt(3)  # the 97.5 % point of Student's t with 2 degrees of freedom
+    assert found.seeds == 3
+    assert found.high[0] - found.low[0] == pytest.approx(2 * half, rel=0.1)
+
+
+def test_the_paired_test_keeps_its_size_where_pairs_are_independent_and_the_interval_where_they_share_subjects():
+    generator, wrong, outside, studies = np.random.default_rng(11), 0, 0, 400
+    for _ in range(studies):
+        independent = simulated(generator, pair=1.0, noise=0.3)
+        wrong += compare(independent, independent.values["y"][0]).p < 0.05
+        shared = simulated(generator, subject=1.0, pair=0.3)
+        found = compare(shared, shared.values["y"][0])
+        outside += not found.low <= 0 <= found.high
+    assert 0.02 <= wrong / studies <= 0.08
+    assert 0.02 <= outside / studies <= 0.09
+
+
+def test_a_comparison_by_hand():
+    differences = np.array([[1.0, 2.0, 3.0, -4.0]])
+    found = compare(sample_of({"y": differences[None]}), differences)
+    assert found.difference == 0.5
+    assert found.effect == pytest.approx((1 + 2 + 3 - 4) / 10)
+    assert found.p == wilcoxon([1, 2, 3, -4]).pvalue
+    nothing = compare(sample_of({"y": differences[None]}), np.zeros((1, 4)))
+    assert (nothing.difference, nothing.p, nothing.effect) == (0, 1, 0)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+
+
+def test_the_mixed_model_finds_the_mean_and_the_spreads_that_went_in():
+    sample = simulated(np.random.default_rng(5), pair=0.0, seed=0.4, noise=0.5, mean=1.0, seeds=8)
+    effects = np.random.default_rng(6).normal(0, 1, SUBJECTS)
+    found = mixed_model(sample, sample.values["y"][0] + effects[sample.moving] + effects[sample.fixed])
+    assert found is not None
+    assert found.low < 1.0 < found.high
+    assert found.sd_subjects == pytest.approx(1.0, rel=0.25)
+    assert found.sd_residual == pytest.approx(0.5, rel=0.1)
+    assert 0.1 < found.sd_seeds < 0.9
+
+
+def curve_of(roughness, dice, weights=None):
+    """A sample that is one curve, the same for every pair."""
+    count = len(roughness)
+    values = {"displacement_sdlogj": np.array(roughness), "dice": np.array(dice)}
+    sample = sample_of({name: v[:, None, None] * np.ones((count, 2, 6)) for name, v in values.items()})
+    return sample, Curve("l2", (), np.array(weights or 10.0 ** np.arange(count)), np.arange(count))
+
+
+def test_reading_a_curve_by_hand():
+    sample, curve = curve_of([0.4, 0.2, 0.1], [0.7, 0.6, 0.5])
+    wanted = np.array([0.3, 0.2, 0.125])
+    read = at_smoothness(curve, "displacement_sdlogj", "dice", wanted)(sample.means())
+    np.testing.assert_allclose(read, [0.65, 0.6, 0.525], rtol=1e-6)
+    np.testing.assert_allclose(weight_at(curve, sample, "displacement_sdlogj", wanted), [10**0.5, 10, 10**1.75], 1e-6)
+    np.testing.assert_allclose(pairs_at(curve, sample, "displacement_sdlogj", "dice", 0.3), np.full((2, 6), 0.65))
+
+
+def test_a_curve_that_noise_makes_rougher_is_held_level():
+    sample, curve = curve_of([0.4, 0.1, 0.2], [0.7, 0.6, 0.5])
+    read = at_smoothness(curve, "displacement_sdlogj", "dice", np.array([0.25]))(sample.means())
+    np.testing.assert_allclose(read, [0.65], rtol=1e-6)
+
+
+def test_weight_zero_and_folding_on_their_scales():
+    sample, curve = curve_of([0.4, 0.2], [0.7, 0.6], [0.0, 1.0])
+    np.testing.assert_allclose(weight_at(curve, sample, "displacement_sdlogj", np.array([0.3])), [0.5], rtol=1e-6)
+    np.testing.assert_allclose(targets(0.01, 100, "displacement_nonpositive_percent", 3), [0.1, 1, 10])
+    np.testing.assert_allclose(targets(0.1, 0.5, "displacement_sdlogj", 3), [0.2, 0.3, 0.4])
+
+
+def test_a_front_that_one_can_draw():
+    errors, roughness = np.array([0.1, 0.2, 0.3, 0.3, 0.2]), np.array([0.4, 0.2, 0.1, 0.3, 0.2])
+    assert on_front(errors, roughness).tolist() == [True, True, True, False, True]
+
+
+def test_a_hypervolume_that_one_can_count():
+    # In the box up to (0.5, 0.5): errors 0.2 and 0.4 at an SDlogJ of 0.4 and 0.2 are squares (0.6 x 0.2 + 0.2 x 0.4).
+    sample, curve = curve_of([0.4, 0.2], [0.8, 0.6])
+    found = sample.interval(dominated_share(curve, "dice", before=0.5))
+    assert REFERENCE_SDLOGJ == 0.5
+    np.testing.assert_allclose(found.estimate, [0.6 * 0.2 + 0.2 * 0.4])
+    assert found.low == pytest.approx(found.estimate)
+    sample, curve = curve_of([0.6, 0.2], [0.8, 0.4])  # too rough; worse than nothing
+    np.testing.assert_allclose(dominated_share(curve, "dice", before=0.5)(sample.means()), [0.0])
+    assert error("mse", np.array(0.3)) == 0.3
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """A whole synthetic study, of two models."""
+    return study_rows(tmp_path_factory.mktemp("study"), seeds=[0, 1, 2])
+
+
+def study_rows(folder, **axes):
+    names = {"penalties": "objective.penalty", "weights": "objective.lambda", "steps": "model.integration_steps"}
+    values = {"penalties": ["l1", "l2"], "weights": [0.01, 0.1, 1.0], "steps": [0, 7], "seeds": [0], **axes}
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({"name": "x", "axes": {names.get(k, "seed"): v for k, v in values.items()}}))
+    frames = []
+    for trial in load_study(str(path), ["pairs.test=40"]).trials:
+        frames.append(synthetic_run.make_rows(trial).assign(trial=trial.trial_id("data")))
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_every_table_of_a_study(rows):
+    analysis = analyse(rows, resamples=200)
+    assert list(analysis.tables) == ["means", "comparisons", "matched", "mixed_model", "fronts", "hypervolume"]
+    assert all(table.attrs["title"] and table.attrs["note"] for table in analysis.tables.values())
+    means, matched = analysis.tables["means"], analysis.tables["matched"]
+    assert set(means["n_seeds"]) == {3}
+    dice = means[(means["metric"] == "dice") & (means["penalty"] == "l2") & (means["lambda"] == 0.1)].iloc[0]
+    own = rows[(rows["penalty"] == "l2") & (rows["lambda"] == 0.1) & (rows["model"] == "displacement")]
+    assert dice["mean"] == pytest.approx(own["dice"].mean())
+    assert (means["low"] <= means["mean"]).all()
+    assert (means["mean"] <= means["high"]).all()
+    assert set(matched["matched_in"]) == {"displacement_sdlogj", "displacement_nonpositive_percent"}
+    assert set(matched.loc[matched["matched_in"] != "displacement_sdlogj", "model"]) == {"displacement"}
+    comparisons = analysis.tables["comparisons"]
+    assert (comparisons["p_holm"] >= comparisons["p"]).all()
+    shared = comparisons[(comparisons["matched_in"] == "lambda") & (comparisons["at"] == 0.1)]
+    assert len(shared) == 4  # of two models and two metrics
+
+
+def test_the_words_say_what_the_tables_hold(rows):
+    text = "\n".join(analyse(rows, resamples=200).words)
+    assert "In the diffeomorphic model no test pair folds" in text
+    assert "(displacement model), Dice is: " in text
+    assert "hypervolume" in text
+    assert "standard deviation" in text
+
+
+def test_one_seed_and_one_weight_are_said(tmp_path):
+    one = study_rows(tmp_path, weights=[0.1], steps=[7])
+    analysis = analyse(one, resamples=50)
+    assert "matched" not in analysis.tables
+    text = "\n".join(analysis.words)
+    assert "cannot be compared at equal smoothness" in text
+    assert "one seed" in text
+
+
+def test_trials_without_a_common_pair_are_refused(rows):
+    apart = pd.concat([rows[rows["penalty"] == "l1"], rows[rows["penalty"] == "l2"].assign(moving="other")])
+    with pytest.raises(InputError, match="no test pair is common"):
+        analyse(apart, resamples=50)
+
+
+def test_a_missing_seed_is_left_out(rows):
+    fewer = rows[~((rows["seed"] == 2) & (rows["penalty"] == "l1"))]
+    means = analyse(fewer, resamples=50).tables["means"]
+    assert set(means.loc[means["penalty"] == "l1", "n_seeds"]) == {2}
+    assert set(means.loc[means["penalty"] == "l2", "n_seeds"]) == {3}
+
+
+def test_curves_are_told_apart_by_what_varies(rows):
+    sample = Sample.of(rows, ["dice", "displacement_sdlogj"], resamples=10)
+    found = curves(sample)
+    assert list(found) == [("displacement",), ("diffeomorphic",)]
+    assert [curve.penalty for curve in found["displacement",]] == ["l1", "l2"]
+    low, high = common_range(sample, found["displacement",], "displacement_sdlogj")
+    assert low < high
+    assert common_range(sample, found["displacement",][:1], "displacement_sdlogj") is None
+
+
+def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
+    found = recommend(rows, Limit("displacement_sdlogj", 0.15), resamples=100)
+    means = rows.groupby(["penalty", "lambda", "model"])[["dice", "displacement_sdlogj"]].mean().reset_index()
+    within = means[means["displacement_sdlogj"] <= 0.15]
+    expected = within.loc[within["dice"].idxmax()]
+    assert found.best[["penalty", "lambda"]].tolist() == expected[["penalty", "lambda"]].tolist()
+    assert found.best["low"] <= found.best["mean"] <= found.best["high"]
+    assert len(found.table) == len(means)
+    assert found.table["within"].sum() == len(within)
+    assert found.between is not None
+    assert found.between[1] > found.best["mean"]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Limit("dice", 0.1), "a limit can be on"),
+        (lambda: Limit("displacement_sdlogj", -1.0), "at least 0, found -1"),
+        (lambda: Limit("displacement_sdlogj", float("nan")), "at least 0, found nan"),
+    ],
+)
+def test_limits_that_mean_nothing(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
+
+
+def test_a_limit_that_nothing_keeps(rows):
+    with pytest.raises(InputError, match=r"no configuration .* the least is .*, l1 at λ = 1"):
+        recommend(rows, Limit("displacement_sdlogj", 0.001), resamples=50)
+    with pytest.raises(InputError, match="this run has no tre; it measured dice, mse"):
+        recommend(rows, Limit("displacement_sdlogj", 0.2), "tre", resamples=50)
