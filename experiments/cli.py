@@ -84,13 +84,20 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; by default as fits.")] = None,
     overrides: Overrides = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/<study>.")] = None,
+    executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="ray: HOST:PORT of the head, or auto; by default a cluster on this machine.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option("--cpus-per-trial", min=1, help="ray: by default 1.")] = None,
+    gpus: Annotated[float | None, typer.Option("--gpus-per-trial", min=0, help="ray: e.g. 0.5; by default 0.")] = None,
 ) -> None:
     """Run a study: only the trials that are missing, then tables and figures."""
     from .runner import run_study
     from .study import load_study
 
     loaded = load_study(study, overrides)
-    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers)
+    chosen = _executor(executor, address, cpus, gpus, workers)
+    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -115,6 +122,59 @@ def figures(run: RunName) -> None:
         typer.echo(path)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+@app.command()
+@_guarded
+def report(
+    run: RunName,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; by default RUN/report.html.")] = None,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write tables, figures and one self-contained HTML report of a run, from its rows."""
+    from .report import write_report
+
+    written = write_report(_find_run(run), out=out)
+    typer.echo(written)
+    if open_it:
+        typer.launch(str(written))
+
+
+@app.command()
+@_guarded
+def archive(
+    run: RunName,
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to keep it; it is a run again.")],
+    pairs: Annotated[int, typer.Option(min=0, help="Example pairs of each trial to keep, for the figures.")] = 1,
+) -> None:
+    """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
+    from .runner import archive as keep
+
+    for path in keep(_find_run(run), out, pairs).figures:
+        typer.echo(path)
+
+
+@app.command()
+@_guarded
+def recommend(
+    run: RunName,
+    max_folding: Annotated[
+        str | None, typer.Option(metavar="PERCENT", help="Most folding of the displacement, e.g. 0.1%.")
+    ] = None,
+    max_sdlogj: Annotated[float | None, typer.Option(help="Largest SDlogJ of the displacement, e.g. 0.25.")] = None,
+    accuracy: Annotated[
+        str | None, typer.Option(help="dice, tre, mse or ncc; by default the first that was measured.")
+    ] = None,
+) -> None:
+    """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
+    from rich.console import Console
+
+    from .statistics import recommend as choose
+    from .tables import collect
+    from .views import recommendation_view
+
+    limit = _limit(max_folding, max_sdlogj)
+    Console().print(recommendation_view(choose(collect(_find_run(run)), limit, accuracy), limit), soft_wrap=False)
 
 
 @app.command()
@@ -191,6 +251,44 @@ def data_fetch(
     with counting(f"fetching {name}", in_bytes=True) as progress:
         fetched = fetch(name, to, sha256, progress)
     typer.echo(str(fetched))
+
+
+def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
+    """The executor of a run; None for the runner's own choice."""
+    from ..transforms.errors import InputError
+
+    if name not in ("local", "ray"):
+        raise InputError(f"unknown executor {name!r}; expected local or ray.")
+    if name == "local":
+        options = {"--address": address, "--cpus-per-trial": cpus, "--gpus-per-trial": gpus}
+        given = [option for option, value in options.items() if value is not None]
+        if given:
+            raise InputError(f"{given[0]} is for a Ray cluster; add --executor ray, or leave it out.")
+        return None
+    if workers is not None:
+        raise InputError(
+            "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
+            "decide how many trials run at once."
+        )
+    from .ray_executor import RayExecutor
+
+    return RayExecutor(address, cpus or 1, gpus or 0.0)
+
+
+def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
+    from ..transforms.errors import InputError
+    from .statistics import Limit
+
+    if (max_folding is None) == (max_sdlogj is None):
+        raise InputError("give one limit, either --max-folding, such as 0.1%, or --max-sdlogj, such as 0.25.")
+    if max_sdlogj is not None:
+        return Limit("displacement_sdlogj", max_sdlogj)
+    try:
+        return Limit("displacement_nonpositive_percent", float(str(max_folding).removesuffix("%")))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"--max-folding {max_folding}: expected a percentage, such as 0.1%.") from None
 
 
 def _find_run(name: str) -> Path:

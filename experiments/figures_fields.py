@@ -1,24 +1,24 @@
 """Figures of example pairs: displacement components, and the moving image's grid carried along with it."""
 
 import zipfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..pipeline.config import PENALTIES, TrialSettings
 from ..transforms.errors import InputError
+from .archive import KEPT_ARRAYS, examples_file
 from .folders import Run
-from .style import NAMES, caption, new_figure, variant
+from .style import COLOURS, NAMES, caption, new_figure, variant
 from .summaries import configuration, pick
 from .trial_files import how_to_mend
 
-GRID_COLOUR, FOLD_COLOUR = "#56B4E9", "#FF2A2A"
-ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
+GRID_COLOUR, FOLD_COLOUR, FOLD_IN_MAP = "#56B4E9", "#FF2A2A", "#00A000"
 Images = dict[str, np.ndarray]
 
 
@@ -44,12 +44,27 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         settings = run.trials[part["trial"].iloc[0]]
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
         drawn[f"warped_grids{suffix}"] = warped_grids(examples, settings, title)
+        across = _across(run, part)
+        if across:
+            drawn[f"across_lambda{suffix}"] = across_lambda(across, settings, title)
     return drawn
+
+
+def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
+    """The examples of each penalty over λ, of its first seed; empty if no penalty has two λ."""
+    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)))
+    found: dict[str, list[Example]] = {}
+    for penalty in PENALTIES:
+        own = pick(rows, rows["penalty"] == penalty).sort_values(by=["lambda", "seed"]).drop_duplicates("lambda")
+        if len(own):
+            trials = zip(own["lambda"], own["trial"], strict=True)
+            found[penalty] = [Example(penalty, w, _read(run, str(t))) for w, t in trials]
+    return found if max(map(len, found.values()), default=0) > 1 else {}
 
 
 def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
     """One trial per penalty: at the middle λ that all penalties have, else at the middle one of each."""
-    rows = pick(rows, [(run.path / trial / "examples.npz").exists() for trial in rows["trial"]])
+    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)))
     weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
     shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
     chosen = []
@@ -58,14 +73,21 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
             among = shared or weights[penalty]
             weight = among[len(among) // 2]
             trials = pick(rows, (rows["penalty"] == penalty) & (rows["lambda"] == weight)).sort_values(by="seed")
-            chosen.append(Example(penalty, weight, _read(run.path / str(trials["trial"].iloc[0]) / "examples.npz")))
+            chosen.append(Example(penalty, weight, _read(run, str(trials["trial"].iloc[0]))))
     return chosen
 
 
-def _read(path: Path) -> Images:
+def _with_examples(run: Run, rows: pd.DataFrame) -> list[str]:
+    return [trial for trial in rows["trial"].unique() if examples_file(run.path, trial) is not None]
+
+
+def _read(run: Run, trial: str) -> Images:
+    path = examples_file(run.path, trial)
+    assert path is not None
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ARRAYS}
+            arrays = {name: file[name] for name in KEPT_ARRAYS}
+        return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
     except PermissionError:  # not damaged
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
@@ -121,26 +143,64 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
     return figure
 
 
+def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, title: str) -> Figure:
+    """The first pair over λ: for each penalty the warped image with its grid, and below it the Jacobian determinant."""
+    first = next(iter(examples.values()))[0].arrays
+    columns = max(map(len, examples.values()))
+    height, width = _panel(first["fixed"][0], 1.5)
+    figure = new_figure(columns * width + 1.6, 2 * len(examples) * (height + 0.12) + 1.2, "One pair across λ")
+    grid = figure.subplots(2 * len(examples), columns, squeeze=False)
+    top = float(np.percentile(first["fixed"][0], 99.8)) or 1.0
+    picture: Any = None
+    for place, (penalty, own) in enumerate(examples.items()):
+        for axes in grid[2 * place : 2 * place + 2, len(own) :].ravel():
+            axes.set_visible(False)
+        for above, below, example in zip(grid[2 * place], grid[2 * place + 1], own, strict=False):
+            displacement = example.arrays["displacement"][0]
+            _show(above, example.arrays["warped"][0], settings, vmin=0, vmax=top)
+            _draw_grid(above, displacement)
+            above.set_title(f"λ = {example.weight:g}", fontsize=8)
+            determinant = _determinant(displacement)
+            norm = TwoSlopeNorm(1.0, 0.0, 3.0)
+            picture = _show(below, np.clip(determinant, 0, 3), settings, cmap="RdBu_r", norm=norm)
+            folded = np.argwhere(determinant <= 0)
+            below.scatter(folded[:, 0], folded[:, 1], s=2.5, marker="s", color=FOLD_IN_MAP, linewidths=0)
+        grid[2 * place][0].set_ylabel(f"{NAMES[penalty]}\nwarped, grid", color=COLOURS[penalty])
+        grid[2 * place + 1][0].set_ylabel("determinant")
+    figure.colorbar(
+        picture, ax=grid.ravel().tolist(), label="Jacobian determinant (1: volume kept; green: folded)",
+        ticks=[0, 0.5, 1, 2, 3], format=lambda value, _: f"{value:g}" if value < 3 else "≥ 3", shrink=0.6, aspect=30,
+    )  # fmt: skip
+    moving, fixed = first["moving_id"][0], first["fixed_id"][0]
+    caption(figure, f"{title}.", f"{moving} onto {fixed}. Folded voxels are marked in both rows.")
+    return figure
+
+
+def _determinant(displacement: np.ndarray) -> np.ndarray:
+    """Of a displacement (2, H, W) in voxels: (H, W)."""
+    import torch
+
+    from ..transforms import jacobian_determinant
+
+    return jacobian_determinant(torch.from_numpy(np.ascontiguousarray(displacement, np.float64))[None])[0].numpy()
+
+
 def _draw_grid(axes: Axes, displacement: np.ndarray) -> float:
     """Draw where the moving image's grid lines come to lie in the fixed grid, mark folds, return their percentage.
 
     ``displacement`` (2, H, W) in voxels: the point x of the warped image shows moving(x + u(x)), so the moving
     image's line "axis i = c" appears where x_i + u_i(x) = c: a contour line.
     """
-    import torch
-
-    from ..transforms import jacobian_determinant
-
     shape = displacement.shape[1:]
     spacing = max(2, round(min(shape) / 20))
     for axis, positions in enumerate(np.meshgrid(*map(np.arange, shape), indexing="ij")):
         levels = np.arange(spacing / 2, shape[axis], spacing)
         values = (positions + displacement[axis]).T
         axes.contour(values, levels=levels, colors=GRID_COLOUR, linewidths=0.45, linestyles="solid")
-    determinant = jacobian_determinant(torch.from_numpy(np.ascontiguousarray(displacement, np.float64))[None])[0]
-    folded = np.argwhere(determinant.numpy() <= 0)
+    determinant = _determinant(displacement)
+    folded = np.argwhere(determinant <= 0)
     axes.scatter(folded[:, 0], folded[:, 1], s=2.5, marker="s", color=FOLD_COLOUR, linewidths=0, zorder=3)
-    return 100.0 * len(folded) / determinant.numel()
+    return 100.0 * len(folded) / determinant.size
 
 
 def _show(axes: Axes, image: np.ndarray, settings: TrialSettings, **how: Any) -> Any:

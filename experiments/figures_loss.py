@@ -1,4 +1,7 @@
-"""Training and validation loss against epoch."""
+"""Training and validation loss, and each of its terms, against epoch."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,25 +20,37 @@ FEW_EPOCHS = 12
 Shades = dict[float, tuple[float, float, float]]
 
 
-def loss_by_epoch(history: pd.DataFrame, title: str) -> Figure | None:
+TERMS = ("loss", "similarity", "penalty")
+
+
+def training_figures(history: pd.DataFrame, title: str, note: str = "") -> Iterator[tuple[str, Figure | None]]:
+    """The loss and each of its terms against epoch. ``note``: what their captions must say besides."""
+    for term in TERMS:
+        yield f"{term}_by_epoch", term_by_epoch(history, term, title, note)
+
+
+def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") -> Figure | None:
     """One panel per penalty (and a row per further setting), a colour per λ; None without history."""
-    if history.empty:
+    columns = [f"train_{term}", f"validation_{term}"]
+    if history.empty or not set(columns) <= set(history):
         return None
     penalties = [name for name in PENALTIES if name in set(history["penalty"])]
     others = [key for key in configuration(history) if key not in ("penalty", "lambda")]
     variants = [part for _, part in history.groupby(others, dropna=False)]
     weights = sorted(history["lambda"].unique())
     shades: Shades = dict(zip(weights, sns.color_palette("viridis_r", len(weights) + 1)[1:], strict=True))
-    figure = new_figure(2.9 * len(penalties) + 1.6, 2.7 * len(variants) + 0.9, "Loss against epoch")
-    grid = figure.subplots(len(variants), len(penalties), sharex=True, sharey=True, squeeze=False)
+    figure = new_figure(2.9 * len(penalties) + 1.6, 2.7 * len(variants) + 0.9, f"{term.capitalize()} against epoch")
+    sharey: Any = "col" if term == "penalty" else "all"  # each penalty has a unit of its own
+    grid = figure.subplots(len(variants), len(penalties), sharex=True, sharey=sharey, squeeze=False)
     for line, part in zip(grid, variants, strict=True):
         for axes, penalty in zip(line, penalties, strict=True):
-            _draw(axes, pick(part, part["penalty"] == penalty), shades)
+            _draw(axes, pick(part, part["penalty"] == penalty), columns, shades)
             words = ", ".join(variant(part.iloc[0], history))
             axes.set_title(f"{NAMES[penalty]}\n{words}".strip(), color=COLOURS[penalty])
-        line[0].set_ylabel(_formula(part))
-    if np.nanmin(history[["train_loss", "validation_loss"]].to_numpy(dtype=float)) > 0:
-        grid[0][0].set_yscale("log")
+        line[0].set_ylabel(_label(part, term))
+    if np.nanmin(history[columns].to_numpy(dtype=float)) > 0:
+        for axes in grid.ravel():
+            axes.set_yscale("log")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
         if (last := int(history["epoch"].max())) <= FEW_EPOCHS:
@@ -48,20 +63,26 @@ def loss_by_epoch(history: pd.DataFrame, title: str) -> Figure | None:
     legend(figure, handles)
     seeds = history.groupby(["penalty", "lambda", *others], dropna=False)["seed"].nunique()
     lines = "one seed" if seeds.max() == 1 else f"one line per seed ({number(seeds, 'seed')})"
-    caption(figure, f"{title}.", f"Mean over an epoch's training pairs, and over the validation pairs; {lines}.")
+    caption(figure, f"{title}.", f"Mean over an epoch's training pairs, and over the validation pairs; {lines}.", note)
     return figure
 
 
-def _draw(axes: Axes, history: pd.DataFrame, shades: Shades) -> None:
+def _draw(axes: Axes, history: pd.DataFrame, columns: list[str], shades: Shades) -> None:
     marker = "o" if len(history) and history["epoch"].max() <= FEW_EPOCHS else None
     for _, one in history.groupby("trial", sort=False):
         shade = shades[float(one["lambda"].iloc[0])]
-        for column, line, face in (("train_loss", "-", shade), ("validation_loss", "--", "white")):
-            sns.lineplot(
-                x=one["epoch"], y=one[column], ax=axes, color=shade, linestyle=line, linewidth=1.2,
-                marker=marker, markersize=3.5, markerfacecolor=face, markeredgecolor=shade, estimator=None,
+        for column, line, face in zip(columns, ("-", "--"), (shade, "white"), strict=True):
+            axes.plot(
+                one["epoch"], one[column], color=shade, linestyle=line, linewidth=1.2,
+                marker=marker, markersize=3.5, markerfacecolor=face, markeredgecolor=shade,
             )  # fmt: skip
-    axes.set(xlabel="", ylabel="")
+
+
+def _label(history: pd.DataFrame, term: str) -> str:
+    if term == "penalty":
+        return "penalty, without λ"
+    ncc = set(history["similarity"]) == {"ncc"}
+    return _formula(history) if term == "loss" else "NCC loss" if ncc else "MSE (a.u.²)"
 
 
 def _formula(history: pd.DataFrame) -> str:

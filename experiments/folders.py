@@ -1,6 +1,6 @@
 """The folder of a study, ``runs/<study>/``: what it holds, who is writing in it, and how far each trial is.
 
-study.yaml  <trial id>/...  tables/...  figures/...  .lock
+study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock
 """
 
 import json
@@ -14,11 +14,14 @@ from ..pipeline.config import TrialSettings, read_trial
 from ..pipeline.files import write_text
 from ..pipeline.strict_yaml import read_yaml
 from ..transforms.errors import InputError
+from .archive import archived_epochs
 from .keys import leaves_of
 from .locks import running_trials
 from .study import Study, load_study
 from .trial_files import how_to_mend, read_parquet
 
+MADE = ("tables", "figures", "report.html", "archive")
+"""What is made of the trials."""
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
 
@@ -61,7 +64,8 @@ def open_run(path: Path) -> Run:
 def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     """Make ``path`` the folder of this study: create it, or check that it already is (it may have fewer trials).
 
-    A folder that holds nothing but this study's trials, tables and figures is taken, too: its ``study.yaml`` was lost.
+    A folder that holds nothing but this study's trials and what is made of them is taken, too: its ``study.yaml`` was
+    lost.
 
     Raises:
         InputError: it cannot be written, or it holds another configuration, other data, or something else.
@@ -69,7 +73,7 @@ def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     check_writable(path)
     if (path / "study.yaml").exists():
         _check_same(open_run(path), study, ids)
-    elif {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*ids, "tables", "figures"}:
+    elif {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*ids, *MADE}:
         raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
     write_text(path / "study.yaml", study.to_yaml(ids))
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
@@ -156,9 +160,14 @@ def _failure(path: Path) -> str:
 
 
 def states(run: Run) -> dict[str, TrialState]:
-    """How far each trial is; also while a run is going on."""
-    running = running_trials(run.path) or set()
-    return {trial: trial_state(run.path / trial, settings, trial in running) for trial, settings in run.trials.items()}
+    """How far each trial is; also while a run is going on. One without a folder may be in the run's archive."""
+    running, archived = running_trials(run.path) or set(), archived_epochs(run.path)
+    found = {}
+    for trial, settings in run.trials.items():
+        state = trial_state(run.path / trial, settings, trial in running)
+        kept = state.state == "missing" and trial in archived
+        found[trial] = TrialState("complete", archived[trial]) if kept else state
+    return found
 
 
 def short_names(run: Run) -> dict[str, str]:

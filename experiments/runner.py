@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
@@ -18,6 +19,9 @@ from .locks import Lock, locked, running_trials
 from .study import Study
 from .views import status_table, summary_table
 
+if TYPE_CHECKING:
+    from .statistics import Analysis
+
 Fingerprint = Callable[[TrialSettings, "Path | None"], str]
 
 
@@ -29,7 +33,10 @@ class StudyResult:
     complete: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     interrupted: dict[str, str] = field(default_factory=dict)
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
+    analysis: "Analysis | None" = None
     figures: list[Path] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -121,14 +128,13 @@ def _has_gpu() -> bool:
 
 def _missing(run: Run, root: Path | None, result: StudyResult) -> list[Job]:
     jobs = []
-    for trial, settings in run.trials.items():
-        found = trial_state(run.path / trial, settings)
+    for trial, found in states(run).items():
         if found.state == "complete":
             result.complete.append(trial)
         elif found.state == "damaged":  # never deleted here: it may be all that is left of a long training
             result.failed[trial] = found.reason
         else:
-            jobs.append(Job(trial, settings, run.path / trial, root))
+            jobs.append(Job(trial, run.trials[trial], run.path / trial, root))
     return jobs
 
 
@@ -165,14 +171,18 @@ def _enter(event: Event, result: StudyResult) -> None:
 def finish(result: StudyResult, console: Console) -> None:
     """Write the tables and figures of what is complete."""
     from .figures import draw_figures
+    from .statistics import analyse
     from .tables import collect, collect_history, write_tables
 
     rows, history = collect(result.run, result.complete), collect_history(result.run)
+    result.rows, result.history = rows, history
     if rows.empty:
         return
-    result.summary = write_tables(result.run, rows, history)
+    with console.status("resampling subjects and seeds"):
+        result.analysis = analyse(rows)
+    result.summary = write_tables(result.run, rows, history, result.analysis)
     with console.status("drawing the figures"):
-        result.figures = draw_figures(result.run, rows, history)
+        result.figures = draw_figures(result.run, rows, history, result.analysis)
 
 
 def report(result: StudyResult, console: Console) -> None:
@@ -193,6 +203,28 @@ def report_trials(result: StudyResult, console: Console) -> None:
     console.print(f"{count} after {result.seconds:.0f} s" if result.seconds else count, highlight=False)
 
 
+def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = None) -> StudyResult:
+    """Keep the complete trials of a run in ``out`` without their folders, and write its tables and figures there.
+
+    Args:
+        pairs: how many example pairs of each trial to keep, for the figures.
+
+    Raises:
+        InputError: no run there, no complete trial in it, or ``out`` holds something else.
+    """
+    from .archive import write_archive
+    from .tables import collect, collect_history, further_settings, settings_columns
+
+    run = open_run(path)
+    rows, history = collect(run), collect_history(run)
+    if rows.empty:
+        raise InputError(f"{path} has no complete trial yet; `smoothmorph status {path}` tells how far each is.")
+    claim(out, run.study, list(run.trials))
+    settings = settings_columns(next(iter(run.trials.values())), further_settings(run))
+    write_archive(path, out, rows, history, list(settings), pairs)
+    return rebuild(out, console)
+
+
 def status(out: Path, console: Console | None = None) -> dict[str, TrialState]:
     """Print and return how far each trial of a run is; also while it is going on.
 
@@ -206,7 +238,7 @@ def status(out: Path, console: Console | None = None) -> dict[str, TrialState]:
 
 
 def rebuild(out: Path, console: Console | None = None) -> StudyResult:
-    """Write the tables and figures of a run again, from what its trials left; trains nothing.
+    """Write the tables and figures of a run again, from what its trials (or their archive) left; trains nothing.
 
     Failed and damaged trials are left out, printed, and in the result.
 

@@ -5,15 +5,18 @@ Percent means percent (0..100) in every table.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_atomically
+from .archive import HISTORY, ROWS, read_archived
 from .folders import Run, open_run, trial_state
 from .keys import leaves_of
 from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
+from .statistics import Analysis
 from .summaries import SETTINGS, per_label, pick, summary
 from .trial_files import read_parquet
 
@@ -23,14 +26,17 @@ __all__ = ["collect", "collect_history", "per_label", "published", "summary", "w
 def collect(run: Run | Path, trials: Iterable[str] | None = None) -> pd.DataFrame:
     """All rows of the complete trials (or of ``trials``), with a column for every further setting that varies.
 
+    Of a trial without a folder, from the run's archive.
+
     Raises:
         InputError: no run there, or a file of a trial cannot be read.
     """
     run = open_run(run) if isinstance(run, Path) else run
+    archived = dict(iter(read_archived(run.path, ROWS).groupby("trial")))
     if trials is None:
-        trials = [trial for trial in run.trials if (run.path / trial / "pairs.parquet").exists()]
-    wanted = [trial for trial in run.trials if trial in set(trials)]  # in the order of the study
-    return _stack(run, wanted, "pairs.parquet")
+        trials = [t for t in run.trials if t in archived or (run.path / t / "pairs.parquet").exists()]
+    wanted = set(trials)
+    return _stack(run, [trial for trial in run.trials if trial in wanted], "pairs.parquet", archived)
 
 
 def collect_history(run: Run) -> pd.DataFrame:
@@ -39,19 +45,23 @@ def collect_history(run: Run) -> pd.DataFrame:
     Raises:
         InputError: a file cannot be read.
     """
+    archived = dict(iter(read_archived(run.path, HISTORY).groupby("trial")))
     wanted = []
     for trial, settings in run.trials.items():
         folder = run.path / trial
-        if (folder / "history.parquet").exists() and trial_state(folder, settings).state != "damaged":
+        own = (folder / "history.parquet").exists() and trial_state(folder, settings).state != "damaged"
+        if own or (trial in archived and not folder.exists()):
             wanted.append(trial)
-    return _stack(run, wanted, "history.parquet")
+    return _stack(run, wanted, "history.parquet", archived)
 
 
-def _stack(run: Run, trials: list[str], file: str) -> pd.DataFrame:
+def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
+    """The frames of trials in the order of the study, each with its settings in front."""
     extra = further_settings(run)
     frames = []
     for trial in trials:
-        frame = read_parquet(run.path / trial / file)
+        path = run.path / trial / file
+        frame = read_parquet(path) if path.exists() else archived[trial].reset_index(drop=True)
         columns = {"trial": trial, **settings_columns(run.trials[trial], extra)}
         kept = frame.drop(columns=[name for name in columns if name in frame])
         frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
@@ -119,7 +129,7 @@ def _ours(rows: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
     """Write every table of a run under ``tables/`` and return the summary.
 
     Raises:
@@ -128,7 +138,7 @@ def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.Data
     folder, whole = run.path / "tables", summary(rows)
     write_atomically(folder / "rows.parquet", rows.to_parquet)
     write_atomically(folder / "summary.parquet", whole.to_parquet)
-    frames = {"summary": whole, "history": history, "per_label": per_label(rows)}
+    frames = {"summary": whole, "history": history, "per_label": per_label(rows), **analysis.tables}
     if run.study.name == "published":
         frames["published"] = published(run, rows, history)
     for name, frame in frames.items():

@@ -11,8 +11,11 @@ from rich.text import Text
 
 from .folders import Run, TrialState
 from .keys import leaves_of
+from .statistics import Limit, Recommendation
+from .statistics.curves import SMOOTHNESS
+from .statistics.words import NAMES as MEASURED
 from .study import Study
-from .summaries import counts, setting_columns
+from .summaries import counts, records, setting_columns
 
 
 def study_view(study: Study) -> Stack:
@@ -76,6 +79,45 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
         return Text("")
     spread, form = float(own["std_pairs"].iloc[0]), SHOWN[metric][1]
     return Text.assemble(f"{mean:{form}}", (f"\n±{spread:{form}}", "dim") if np.isfinite(spread) else "")
+
+
+def recommendation_view(found: Recommendation, limit: Limit) -> Stack:
+    """What to use, in a sentence, and the other configurations, best first."""
+    best, wanted, name = found.best, SMOOTHNESS[limit.metric], MEASURED[found.metric]
+    form, unit = SHOWN[found.metric][1], " %" if limit.metric.endswith("percent") else ""
+    seeds = "" if best["n_seeds"] > 1 else " One seed: how much another training would differ is not known."
+    sentence = (
+        f"Use {_configuration(best)}: a mean {wanted.removesuffix(' (%)')} of {best['roughness']:.3g}{unit} "
+        f"(limit {limit.value:g}{unit}) and "
+        f"{name} {best['mean']:{form}}, 95 % interval {best['low']:{form}} to {best['high']:{form}} over subjects"
+        f"{' and seeds' if best['n_seeds'] > 1 else ''}.{seeds}"
+    )
+    if found.between is not None:
+        weight, value = found.between
+        sentence += f" Between the tested λ, λ = {weight:.2g} would just keep the limit; expect {name} {value:{form}}."
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    keys = list(found.table.columns[: list(found.table.columns).index("mean")])
+    for key in (*keys, name, wanted, "within"):
+        table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
+    table.caption = "95 % intervals below the means"
+    for line in records(found.table):
+        names = [f"{line[key]:g}" if isinstance(line[key], float) else str(line[key]) for key in keys]
+        accuracy = _interval(line["mean"], line["low"], line["high"], form)
+        roughness = _interval(line["roughness"], line["roughness_low"], line["roughness_high"], ".3g")
+        style = "" if line["within"] else "dim"
+        table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)
+    return Stack(Text(sentence), table)
+
+
+def _interval(mean: float, low: float, high: float, form: str) -> Text:
+    return Text.assemble(f"{mean:{form}}", (f"\n{low:{form}} to {high:{form}}", "dim"))
+
+
+def _configuration(line: pd.Series) -> str:
+    columns = list(line.index)
+    others = [key for key in columns[: columns.index("mean")] if key not in ("penalty", "lambda", "model")]
+    more = "".join(f", {key.rsplit('.', 1)[-1]} {line[key]}" for key in others)
+    return f"{line['penalty']} at λ = {line['lambda']:g} with the {line['model']} model{more}"
 
 
 def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:

@@ -46,7 +46,9 @@ class SplitSettings(Settings):
     source: Literal["fractions", "files", "declared", "published"] = "fractions"
     train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
     validation: float | str = 0.2
-    test: float | str | None = Field(default=0.2, description="null: test pairs are drawn from the validation subjects")
+    test: float | str | None = Field(
+        default=0.2, description="null: the validation subjects; published: a share of them"
+    )
     seed: Seed = 0
 
 

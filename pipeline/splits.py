@@ -34,7 +34,8 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
     Args:
         cohort: subjects and groups.
         settings: ``fractions`` (seeded), ``files`` (text files of ids, relative to ``root``), ``declared`` (by the
-            data) or ``published`` (of the VoxelMorph Smoothness Study on Neurite-OASIS).
+            data) or ``published`` (of the VoxelMorph Smoothness Study on Neurite-OASIS, which had no test side: where
+            ``settings.test`` is a number, that fraction of its validation subjects, seeded, tests instead).
         root: folder of the data.
 
     Raises:
@@ -46,7 +47,7 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
     elif settings.source == "files":
         sides = _from_files(settings, root)
     elif settings.source == "published":
-        sides = _published()
+        sides = _published(settings)
     else:
         sides = cohort.declared_split
         if not sides:
@@ -69,12 +70,8 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
 def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Sequence[str]]:
     fractions: dict[str, float] = {}
     for side in ("train", "validation", "test"):
-        fraction = getattr(settings, side)
-        if fraction is None:
-            continue
-        if isinstance(fraction, str) or not 0 < fraction < 1:
-            raise InputError(f"split.{side} is {fraction!r}; split.source fractions needs a number between 0 and 1.")
-        fractions[side] = fraction
+        if getattr(settings, side) is not None:
+            fractions[side] = _fraction(settings, side)
     if sum(fractions.values()) > 1 + 1e-9:
         raise InputError(f"the fractions of split add up to {sum(fractions.values()):g}, which exceeds 1.")
     members: dict[str, list[str]] = {}
@@ -84,7 +81,7 @@ def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Seque
     sides, start, total = {}, 0, 0.0
     for side, fraction in fractions.items():
         total += fraction
-        stop = int(total * len(groups) + 0.5 + 1e-9)  # half up, whatever the platform's rounding
+        stop = _rounded(total * len(groups))
         sides[side] = [subject_id for group in groups[start:stop] for subject_id in members[group]]
         start = stop
     return sides
@@ -109,10 +106,27 @@ def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequ
     return sides
 
 
-def _published() -> Mapping[str, Sequence[str]]:
+def _published(settings: SplitSettings) -> Mapping[str, Sequence[str]]:
     package = __name__.rpartition(".")[0]
-    text = (files(package) / "splits" / "published.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    sides = yaml.safe_load((files(package) / "splits" / "published.yaml").read_text(encoding="utf-8"))
+    if settings.test is None:
+        return sides
+    held_out = sides["validation"]
+    tested = _rounded(_fraction(settings, "test") * len(held_out))
+    order = [held_out[index] for index in _permutation(len(held_out), settings.seed)]
+    return {**sides, "validation": order[tested:], "test": order[:tested]}
+
+
+def _fraction(settings: SplitSettings, side: str) -> float:
+    value = getattr(settings, side)
+    if isinstance(value, str) or not 0 < value < 1:
+        raise InputError(f"split.{side} is {value!r}; split.source {settings.source} needs a number between 0 and 1.")
+    return value
+
+
+def _rounded(count: float) -> int:
+    """To the nearest whole number, half up, whatever the platform's rounding."""
+    return int(count + 0.5 + 1e-9)
 
 
 def _known(ids: Iterable[str], cohort: Cohort, side: str) -> tuple[str, ...]:

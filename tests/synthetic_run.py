@@ -29,7 +29,8 @@ def fingerprint(settings: TrialSettings, root: Path | None) -> str:
 def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> None:
     """A trial that behaves as ``root`` asks: a file <verb>-<penalty>-<lambda> there makes it fail, crash, be killed.
 
-    With a file ``sleep`` it locks the file ``asleep`` in its folder and sleeps.
+    It is killed once by ``kill`` and at every attempt by ``doom``. With a file ``sleep`` it locks the file ``asleep``
+    in its folder and sleeps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "pairs.parquet").exists():
@@ -66,6 +67,8 @@ def misbehave(settings: TrialSettings, folder: Path, root: Path | None) -> None:
         raise KeyboardInterrupt
     if (root / f"kill-{name}").exists():
         (root / f"kill-{name}").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (root / f"doom-{name}").exists():
         os.kill(os.getpid(), signal.SIGKILL)
 
 

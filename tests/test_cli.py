@@ -18,7 +18,7 @@ def call(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("smoothmorph.experiments.runner._pipeline_fingerprint", synthetic_run.fingerprint)
     monkeypatch.setattr("smoothmorph.pipeline.trial.run_trial", synthetic_run.trial)
-    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda run, rows, history: [Path("a.png")])
+    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [Path("a.png")])
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 

@@ -11,6 +11,7 @@ from smoothmorph.experiments.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures import draw_figures, make_figures
 from smoothmorph.experiments.figures_fields import _choose, _draw_grid
 from smoothmorph.experiments.folders import claim
+from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.style import COLOURS, MARKERS, NAMES, curves
 from smoothmorph.experiments.summaries import summary
@@ -19,7 +20,9 @@ from smoothmorph.pipeline.config import PENALTIES
 from smoothmorph.transforms.errors import InputError
 
 KINDS = ["dice_vs_lambda", "flow_fields", "folding_vs_lambda", "loss_by_epoch", "similarity_vs_folding"]
-KINDS += ["similarity_vs_lambda", "warped_grids"]
+KINDS += ["similarity_vs_lambda", "warped_grids", "similarity_by_epoch", "penalty_by_epoch", "pareto_front"]
+KINDS += ["sdlogj_by_lambda", "dice_per_structure"]
+CURVES = ["across_lambda", "matched_sdlogj"]  # where penalties have several λ
 
 
 @pytest.fixture
@@ -52,7 +55,9 @@ def unsaved(monkeypatch):
 def test_all_kinds_as_png_and_svg(make_run):
     run = make_run({"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]})
     paths = make_figures(run.path)
-    assert sorted(path.name for path in paths) == sorted(f"{kind}.{end}" for kind in KINDS for end in ("png", "svg"))
+    assert sorted(path.name for path in paths) == sorted(
+        f"{kind}.{end}" for kind in KINDS + CURVES for end in ("png", "svg")
+    )
     for path in paths:
         assert path.parent == run.path / "figures"
         if path.suffix == ".png":
@@ -77,7 +82,8 @@ def test_all_kinds_as_png_and_svg(make_run):
 def test_any_part_of_a_study_can_be_drawn(axes, overrides, make_run, unsaved):
     run = make_run(axes, *overrides)
     names = {str(path) for path in make_figures(run.path)}
-    assert {name.split("_")[0] for name in names} == {kind.split("_")[0] for kind in KINDS}
+    kinds = {name.split("_")[0] for name in names}
+    assert kinds - {"across", "matched"} == {kind.split("_")[0] for kind in KINDS}
     assert len(unsaved) == len(names)
 
 
@@ -87,8 +93,9 @@ def test_without_labels_examples_or_history(make_run, unsaved):
         file.unlink()
     rows = collect(run)
     rows = rows[[name for name in rows if not name.startswith("dice")]]
-    names = {str(path) for path in draw_figures(run, rows, collect_history(run))}
-    assert names == {"similarity_vs_folding", "similarity_vs_lambda", "folding_vs_lambda"}
+    names = {str(path) for path in draw_figures(run, rows, collect_history(run), analyse(rows, resamples=50))}
+    others = {"pareto_front", "sdlogj_by_lambda"}
+    assert names == {"similarity_vs_folding", "similarity_vs_lambda", "folding_vs_lambda"} | others
 
 
 def test_a_run_without_a_complete_trial(make_run):

@@ -30,7 +30,7 @@ STUDY = {
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda run, rows, history: [])
+    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [])
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_a_damaged_study_file_can_be_deleted(text, execute, tmp_path):
 
 
 def test_a_fault_in_a_figure_hides_nothing(execute, root, monkeypatch):
-    def fault(run, rows, history):
+    def fault(*_):
         raise InputError("examples.npz cannot be read.")
 
     (root / "fail-l1-0.1").touch()

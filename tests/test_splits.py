@@ -143,6 +143,13 @@ def test_published_split_is_that_of_the_study(real_data):
     assert (len(split.train), len(split.validation)) == (248, 166)
     assert split.test == split.validation
     assert {neurite_id(79), neurite_id(193)} <= set(split.train)
+    own = split_cohort(cohort, SplitSettings(source="published", test=0.75), root)
+    assert own.train == split.train
+    assert (len(own.validation), len(own.test)) == (41, 125)  # of 166; half up
+    assert sorted(own.validation + own.test) == list(split.validation)
+    assert own != split_cohort(cohort, SplitSettings(source="published", test=0.75, seed=1), root)
+    with pytest.raises(InputError, match=r"split.test is 'x.txt'; split.source published needs a number"):
+        split_cohort(cohort, SplitSettings(source="published", test="x.txt"), root)
 
 
 def test_frozen_pairs_are_distinct_ordered_and_reproducible():

@@ -8,6 +8,7 @@ from rich.console import Console
 
 import synthetic_run
 from smoothmorph.experiments.folders import claim
+from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.summaries import counts, per_label, summary
 from smoothmorph.experiments.tables import collect, collect_history, published, write_tables
@@ -89,9 +90,11 @@ def test_rows_name_every_setting_that_varies(make_run):
 
 def test_tables_of_the_published_study(make_run):
     run = make_run("published", "training.epochs=42")
-    whole = write_tables(run, collect(run), collect_history(run))
+    rows = collect(run)
+    whole = write_tables(run, rows, collect_history(run), analyse(rows, resamples=50))
     folder = run.path / "tables"
     names = {"rows.parquet", "summary.parquet", "summary.csv", "per_label.csv", "history.csv", "published.csv"}
+    names |= {"means.csv", "comparisons.csv", "fronts.csv", "hypervolume.csv"}
     assert {path.name for path in folder.iterdir()} == names
     assert len(pd.read_parquet(folder / "rows.parquet")) == 90
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "summary.parquet"), whole)

@@ -4,6 +4,7 @@
 """
 
 from .analysis import Analysis, analyse
+from .curves import accuracies
 from .recommendation import Limit, Recommendation, recommend
 
-__all__ = ["Analysis", "Limit", "Recommendation", "analyse", "recommend"]
+__all__ = ["Analysis", "Limit", "Recommendation", "accuracies", "analyse", "recommend"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...transforms.errors import InputError
 from ..summaries import METRICS, records
 from .curves import (
     SMOOTHNESS,
@@ -51,13 +52,12 @@ class Group:
 
 
 def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
-    """All statistics of a study's rows.
-
-    Raises:
-        InputError: the trials have no test pair in common.
-    """
+    """All statistics of a study's rows; of trials without a common test pair nothing but a sentence that says so."""
     metrics = [metric for metric in SUMMARIZED if metric in rows and rows[metric].notna().any()]
-    sample = Sample.of(rows, metrics, resamples)
+    try:
+        sample = Sample.of(rows, metrics, resamples)
+    except InputError as error:
+        return Analysis({}, [str(error).capitalize()])
     groups, measured = list(_groups(sample)), accuracies(rows)
     tables = {
         "means": means(sample),

@@ -48,7 +48,8 @@ def compare(sample: Sample, differences: np.ndarray) -> Paired:
         return Paired(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
     parts = {"signed": np.sign(of_pairs) * ranks, "ranks": ranks}
     signs = sample.with_values({name: part[None, None] for name, part in parts.items()})
-    effect = signs.interval(lambda means: means["signed"] / means["ranks"])
+    least = 1e-3 * ranks.mean()  # of a few pairs, a resample may hold none that differs
+    effect = signs.interval(lambda means: means["signed"] / np.maximum(means["ranks"], least))
     tested: Any = wilcoxon(of_pairs)
     difference, low, high = (float(value[0]) for value in mean[:3])
     effect_low, effect_high = (float(value) for value in np.clip([effect.low[0], effect.high[0]], -1, 1))

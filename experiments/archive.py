@@ -1,0 +1,130 @@
+"""What is kept of a finished run when its trials' folders are not: ``RUN/archive``, small enough to be committed.
+
+rows.parquet  history.parquet  environments.json  examples/<trial>.npz
+
+Rows and histories are in single precision and without the settings, which are in ``study.yaml``. A trial that is in
+there counts as complete.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..pipeline.files import read_text, write_atomically, write_text
+from ..transforms.errors import InputError, one_line
+from .summaries import pick
+from .trial_files import COLUMNS
+
+FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
+ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
+KEPT_ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
+
+
+def archived_epochs(run: Path) -> dict[str, int]:
+    """The trials in a run's archive and the epochs of each; empty without an archive.
+
+    Raises:
+        InputError: the archive cannot be read.
+    """
+    if not (run / FOLDER / ROWS).is_file():
+        return {}
+    history = read_archived(run, HISTORY)
+    epochs = history.groupby("trial")["epoch"].max()
+    return {trial: int(epochs.get(trial, 0)) for trial in read_archived(run, ROWS)["trial"].unique()}
+
+
+def read_archived(run: Path, name: str) -> pd.DataFrame:
+    """``rows.parquet`` or ``history.parquet`` of a run's archive; without lines if there is none.
+
+    Raises:
+        InputError: it cannot be read or lacks a column.
+    """
+    path, columns = run / FOLDER / name, COLUMNS["pairs.parquet" if name == ROWS else name]
+    if not path.is_file():
+        return pd.DataFrame(columns=pd.Index(["trial", *columns]))
+    try:
+        frame = pd.read_parquet(path)
+    except PermissionError:  # not damaged
+        raise
+    except Exception as error:  # pyarrow raises many kinds
+        raise InputError(f"{path} cannot be read ({one_line(error)}); archive the run again.") from None
+    missing = [column for column in ("trial", *columns) if column not in frame]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]}; archive the run again.")
+    return frame
+
+
+def examples_file(run: Path, trial: str) -> Path | None:
+    """Where the example pairs of a trial are, in its folder or in the archive; None if nowhere."""
+    places = (run / trial / "examples.npz", run / FOLDER / EXAMPLES / f"{trial}.npz")
+    return next((path for path in places if path.exists()), None)
+
+
+def environments(run: Path, trials: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """What trials noted about their environment. One whose file is missing or damaged is left out: it is not needed."""
+    found: dict[str, Mapping[str, Any]] = {}
+    archived = _json(run / FOLDER / ENVIRONMENTS)
+    for kind in archived if isinstance(archived, list) else []:
+        found |= dict.fromkeys(kind["trials"], kind["environment"])
+    for trial in trials:
+        own = _json(run / trial / "environment.json")
+        found |= {trial: own} if isinstance(own, dict) else {}
+    return found
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(read_text(path))
+    except (InputError, OSError, ValueError):
+        return None
+
+
+def write_archive(
+    source: Path, out: Path, rows: pd.DataFrame, history: pd.DataFrame, settings: Sequence[str], pairs: int
+) -> None:
+    """Write ``out/archive`` from the run in ``source``.
+
+    Args:
+        rows, history: of the trials to keep.
+        settings: the columns that ``study.yaml`` tells.
+        pairs: how many example pairs of each trial to keep.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    folder, trials = out / FOLDER, list(map(str, rows["trial"].unique()))
+    history = pick(history, history["trial"].isin(trials)) if len(history) else history
+    for name, frame in ((ROWS, rows), (HISTORY, history)):
+        small = frame.drop(columns=[column for column in settings if column in frame])
+        doubles = {column: np.float32 for column, kind in small.dtypes.items() if kind == np.float64}
+        small = small.astype(doubles)
+        write_atomically(
+            folder / name, lambda path, small=small: small.to_parquet(path, index=False, compression="zstd")
+        )
+    kinds: list[dict[str, Any]] = []
+    for trial, noted in environments(source, trials).items():
+        own = next((kind for kind in kinds if kind["environment"] == noted), None)
+        if own is None:
+            kinds.append({"environment": noted, "trials": [trial]})
+        else:
+            own["trials"].append(trial)
+    write_text(folder / ENVIRONMENTS, json.dumps(kinds, indent=1))
+    for trial in trials if pairs else ():
+        path = examples_file(source, trial)
+        if path is not None:
+            write_atomically(
+                folder / EXAMPLES / f"{trial}.npz", lambda target, path=path: _copy_examples(path, target, pairs)
+            )
+
+
+def _copy_examples(source: Path, target: Path, pairs: int) -> None:
+    """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture."""
+    with np.load(source, allow_pickle=False) as file:
+        arrays = {name: file[name][:pairs] for name in KEPT_ARRAYS}
+    small = {name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    with open(target, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **small)

@@ -1,0 +1,161 @@
+"""How measures spread: SDlogJ over pairs and determinants over voxels for each λ, and Dice structure by structure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from ..pipeline.config import PENALTIES
+from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure, variant
+from .summaries import configuration, number, per_label, pick
+
+DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
+BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
+
+
+def distribution_figures(rows: pd.DataFrame, title: str) -> Iterator[tuple[str, Figure | None]]:
+    """Every figure of this module; those whose columns nobody measured are None."""
+    yield "sdlogj_by_lambda", sdlogj_by_lambda(rows, title)
+    yield "determinants_by_lambda", determinants_by_lambda(rows, title)
+    yield "dice_per_structure", dice_per_structure(rows, title)
+
+
+def sdlogj_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
+    """A box per λ over test pairs (each the mean of its seeds); a column per penalty, a row per setting."""
+    metric = "displacement_sdlogj"
+    figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs")
+    for line, part in zip(grid, _settings(rows), strict=True):
+        for axes, penalty in zip(line, _penalties(rows), strict=True):
+            own = pick(part, part["penalty"] == penalty)
+            pairs = own.groupby(["lambda", "moving", "fixed"], as_index=False)[metric].mean()
+            weights = sorted(pairs["lambda"].unique())
+            look: Any = {"flierprops": {"markersize": 2}, "medianprops": {"color": "black"}, "patch_artist": True}
+            boxes = [pairs.loc[pairs["lambda"] == weight, metric].to_numpy() for weight in weights]
+            drawn = axes.boxplot(boxes, widths=0.6, tick_labels=[f"{weight:g}" for weight in weights], **look)
+            for box in drawn["boxes"]:
+                box.set(facecolor=COLOURS[penalty], linewidth=0.8)
+        line[0].set_ylabel("SDlogJ")
+    grid[0][0].set_ylim(bottom=0, auto=None)
+    for axes in grid[-1]:
+        axes.set_xlabel("λ")
+    pairs_of = rows.groupby("trial")["moving"].size()
+    caption(figure, f"{title}.", f"Boxes: quartiles over {number(pairs_of, 'test pair')}; whiskers: 1.5 times the box.")
+    return figure
+
+
+def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
+    """Percentiles of the Jacobian determinant over a pair's voxels, averaged over pairs and seeds, for each λ."""
+    columns = [f"displacement_det_{name}" for name in ("p01", "p05", "p50", "p95", "p99", "min", "max")]
+    if not set(columns) <= set(rows):
+        return None
+    figure, grid = _grid(rows, "Jacobian determinants of the displacement")
+    for line, part in zip(grid, _settings(rows), strict=True):
+        for axes, penalty in zip(line, _penalties(rows), strict=True):
+            own = pick(part, part["penalty"] == penalty)
+            if own.empty:
+                continue
+            means = own.groupby("lambda")[columns].mean()
+            places, colour = np.arange(len(means)), COLOURS[penalty]
+            for low, high, shade in BANDS:
+                ends = (means[f"displacement_det_{end}"] for end in (low, high))
+                axes.fill_between(places, *ends, color=colour, alpha=shade, linewidth=0)
+            axes.plot(places, means["displacement_det_p50"], color=colour, marker=MARKERS[penalty], markersize=4)
+            for end in ("min", "max"):
+                axes.plot(places, means[f"displacement_det_{end}"], color=colour, ls=":", lw=1)
+            axes.axhline(0, color="#FF2A2A", linewidth=0.8)
+            axes.axhline(1, color=GREY, linewidth=0.6, zorder=0)
+            axes.set_xticks(places, [f"{weight:g}" for weight in means.index])
+            axes.set_yscale("symlog", linthresh=1, linscale=1.2)
+            axes.yaxis.set_major_locator(FixedLocator(DETERMINANTS))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        line[0].set_ylabel("determinant (1: volume kept)")
+    for axes in grid[-1]:
+        axes.set_xlabel("λ")
+    handles = [
+        Line2D([], [], color=GREY, marker="o", markersize=4, label="median"),
+        Patch(color=GREY, alpha=0.45, label="5 % to 95 %"),
+        Patch(color=GREY, alpha=0.2, label="1 % to 99 %"),
+        Line2D([], [], color=GREY, ls=":", label="least, greatest"),
+        Line2D([], [], color="#FF2A2A", label="0: folded below"),
+    ]
+    legend(figure, handles)
+    caption(figure, f"{title}.", "Over the voxels of a pair, averaged over pairs and seeds. Logarithmic above 1.")
+    return figure
+
+
+def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
+    """A line per structure, best first: Dice before registration and with each penalty at a like smoothness."""
+    chosen = pick(rows, rows["trial"].isin(_alike(rows)))
+    table = per_label(chosen)
+    if table.empty:
+        return None
+    parts = list(_settings(chosen))
+    order = table.groupby("label")["mean"].mean().sort_values().index
+    height = 0.19 * len(order) + 1.8
+    figure = new_figure(3.4 * len(parts) + 4.2, max(height, 3.2), "Dice of each structure")
+    panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
+    at: list[str] = []
+    for axes, part in zip(panels, parts, strict=True):
+        lines = per_label(part)
+        before = lines.groupby("label")["before"].mean().reindex(order)
+        axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
+        penalties = _penalties(part)
+        for place, penalty in enumerate(penalties):
+            own = pick(lines, lines["penalty"] == penalty).set_index("label").reindex(order)
+            y = np.arange(len(order)) + 0.2 * (place - (len(penalties) - 1) / 2)
+            error = own["std_pairs"] / own["n_pairs"].pow(0.5)
+            look: Any = {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "", "markersize": 3.5}
+            axes.errorbar(own["mean"], y, xerr=error, elinewidth=0.7, **look)
+        words = ", ".join(variant(part.iloc[0], rows))
+        weights = lines.groupby("penalty")["lambda"].first()
+        at.append(f"{words}: " * bool(words) + ", ".join(f"{NAMES[p]} λ = {weights[p]:g}" for p in penalties))
+        axes.set_title(words)
+        axes.grid(axis="y", alpha=0.25)
+        axes.set_xlabel("Dice")
+    panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
+    handles = [Line2D([], [], color=COLOURS[p], marker=MARKERS[p], ls="", label=NAMES[p]) for p in _penalties(chosen)]
+    legend(figure, [*handles, Line2D([], [], color=GREY, marker="|", ls="", label="before")])
+    caption(
+        figure, f"{title}.",
+        f"At the tested λ of nearest SDlogJ. {'; '.join(at)}. Bars: ± 1 standard error over pairs.",
+    )  # fmt: skip
+    return figure
+
+
+def _alike(rows: pd.DataFrame) -> set[str]:
+    """The trials of one λ per penalty and setting: those whose SDlogJ is nearest to the middle of what all reach."""
+    chosen: set[str] = set()
+    for part in _settings(rows):
+        means = part.groupby(["penalty", "lambda"])["displacement_sdlogj"].mean()
+        ends = means.groupby("penalty").agg(["min", "max"])
+        goal = (ends["min"].max() + ends["max"].min()) / 2
+        for penalty in _penalties(part):
+            weight = (means[penalty] - goal).abs().idxmin()
+            chosen |= set(pick(part, (part["penalty"] == penalty) & (part["lambda"] == weight))["trial"])
+    return chosen
+
+
+def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
+    """A row per setting, a column per penalty, titled."""
+    parts, penalties = list(_settings(rows)), _penalties(rows)
+    figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
+    grid = figure.subplots(len(parts), len(penalties), sharey="all", squeeze=False)
+    for line, part in zip(grid, parts, strict=True):
+        for axes, penalty in zip(line, penalties, strict=True):
+            words = ", ".join(variant(part.iloc[0], rows))
+            axes.set_title(f"{NAMES[penalty]}\n{words}".strip(), color=COLOURS[penalty])
+    return figure, grid
+
+
+def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    keys = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
+    return [part for _, part in rows.groupby(keys, dropna=False, sort=False)]
+
+
+def _penalties(rows: pd.DataFrame) -> list[str]:
+    return [name for name in PENALTIES if name in set(rows["penalty"])]

@@ -1,0 +1,150 @@
+"""Accuracy against smoothness: Pareto fronts, and penalties at equal smoothness."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..pipeline.config import PENALTIES
+from .statistics import Analysis
+from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure
+from .summaries import number, pick
+
+LABELS = {"dice": "Dice (mean over labels)", "mse": "MSE (a.u.²)", "ncc": "NCC (1 is best)", "tre": "TRE (mm)"}
+SMOOTHNESS = {
+    "displacement_sdlogj": "SDlogJ of the displacement (smoother to the left)",
+    "displacement_nonpositive_percent": "non-positive Jacobian of the displacement (%)",
+}
+
+
+def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple[str, Figure | None]]:
+    """The Pareto front, and the comparison at equal SDlogJ and at equal folding, where there are curves."""
+    if "fronts" not in analysis.tables:
+        return
+    yield "pareto_front", pareto_front(analysis, metric, title)
+    for smoothness in SMOOTHNESS:
+        suffix = "sdlogj" if smoothness.endswith("sdlogj") else "folding"
+        yield f"matched_{suffix}", matched(analysis, metric, smoothness, title)
+
+
+def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
+    """A panel per setting: accuracy against SDlogJ, both with intervals; filled where no other is better in both."""
+    points, means = analysis.tables["fronts"], analysis.tables["means"]
+    keys = _setting_keys(points)
+    parts = list(_settings(points, keys))
+    figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "Accuracy against smoothness")
+    for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
+        for penalty in _penalties(part):
+            own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
+            x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (_X, metric))
+            axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
+            faces = [COLOURS[penalty] if there else "white" for there in own["on_front"]]
+            axes.scatter(
+                x["mean"], y["mean"], marker=MARKERS[penalty], c=faces, edgecolors=COLOURS[penalty], s=32, zorder=3
+            )
+        axes.set_xlabel(SMOOTHNESS[_X])
+        axes.set_title(words)
+    figure.axes[0].set_ylabel(LABELS[metric])
+    handles = _handles(_penalties(points))
+    handles.append(Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"))
+    handles.append(Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="another is better"))
+    legend(figure, handles)
+    caption(figure, f"{title}.", f"One point per λ; bars: 95 % intervals over subjects and seeds. {_counts(means)}.")
+    return figure
+
+
+_X = "displacement_sdlogj"
+
+
+def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Figure | None:
+    """Above, accuracy at equal smoothness; below, the paired differences to one penalty. None without curves."""
+    table = analysis.tables.get("matched", pd.DataFrame())
+    if table.empty or smoothness not in set(table["matched_in"]):
+        return None
+    table = pick(table, (table["matched_in"] == smoothness) & (table["metric"] == metric))
+    compared = analysis.tables["comparisons"]
+    compared = pick(compared, (compared["matched_in"] == smoothness) & (compared["metric"] == metric))
+    penalties = _penalties(table)
+    reference = "l2" if "l2" in penalties else penalties[0]
+    parts = list(_settings(table, _setting_keys(table)))
+    figure = new_figure(3.6 * len(parts) + 1.9, 5.4, "Penalties at equal smoothness")
+    above, below = _panels(figure, 2, len(parts))
+    for top, bottom, (words, part) in zip(above, below, parts, strict=True):
+        values = sorted(part["at"].unique())
+        for place, penalty in enumerate(penalties):
+            own = pick(part, part["penalty"] == penalty).sort_values(by="at")
+            places = np.searchsorted(values, own["at"]) + 0.16 * (place - (len(penalties) - 1) / 2)
+            top.errorbar(places, own["mean"], yerr=_reach(own), **_look(penalty))
+            if penalty != reference:
+                against = _against(compared, own, penalty, reference)
+                bottom.errorbar(places, against["mean"], yerr=_reach(against), **_look(penalty) | {"linestyle": ""})
+        bottom.axhline(0, color=GREY, linewidth=0.9, zorder=0)
+        bottom.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        bottom.set_xlabel(SMOOTHNESS[smoothness])
+        top.set_title(words)
+    above[0].set_ylabel(LABELS[metric])
+    below[0].set_ylabel(f"difference to {NAMES[reference]}")
+    legend(figure, _handles(penalties))
+    seeds = number(table["n_seeds"], "seed")
+    caption(
+        figure, f"{title}.",
+        "Read off each penalty's curve over λ, between neighbouring λ; bars: 95 % intervals over subjects and seeds "
+        f"({number(compared['n_pairs'], 'test pair')}, {seeds}). The differences are paired: their bars are shorter.",
+    )  # fmt: skip
+    return figure
+
+
+def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference: str) -> pd.DataFrame:
+    """Penalty minus reference, in the order of ``own``; the table has each couple once, in the penalties' order."""
+    keys = [*_setting_keys(own), "at"]
+    forward = compared.query("first == @penalty and second == @reference")
+    backward = compared.query("first == @reference and second == @penalty")
+    lines = own[keys].merge(forward if len(forward) else backward, on=keys, how="left")
+    sign = 1 if len(forward) else -1
+    low, high = (("low", "high"), ("high", "low"))[sign < 0]
+    return pd.DataFrame({"mean": sign * lines["difference"], "low": sign * lines[low], "high": sign * lines[high]})
+
+
+def _setting_keys(table: pd.DataFrame) -> list[str]:
+    """The columns before the penalty: model and what else varies between settings."""
+    columns = list(table.columns)
+    return columns[: columns.index("matched_in" if "matched_in" in columns else "penalty")]
+
+
+def _settings(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    for values, part in table.groupby(keys, sort=False, dropna=False):
+        words = [f"{v} model" if key == "model" else f"{key} {v}" for key, v in zip(keys, values, strict=True)]
+        yield ", ".join(words), part
+
+
+def _intervals(means: pd.DataFrame, own: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
+    return own[keys].merge(pick(means, means["metric"] == metric), on=keys, how="left")
+
+
+def _reach(lines: pd.DataFrame) -> Any:
+    return np.clip(np.stack([lines["mean"] - lines["low"], lines["high"] - lines["mean"]]), 0, None)
+
+
+def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
+    sharey: Any = "row"
+    return figure.subplots(rows, columns, sharey=sharey, sharex="col", squeeze=False)
+
+
+def _penalties(table: pd.DataFrame) -> list[str]:
+    return [name for name in PENALTIES if name in set(table["penalty"])]
+
+
+def _look(penalty: str) -> dict[str, Any]:
+    look = {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "-", "linewidth": 1.2}
+    return look | {"elinewidth": 0.8, "markersize": 4.5}
+
+
+def _handles(penalties: list[str]) -> list[Line2D]:
+    return [Line2D([], [], label=NAMES[p], color=COLOURS[p], marker=MARKERS[p], markersize=4.5) for p in penalties]
+
+
+def _counts(means: pd.DataFrame) -> str:
+    return f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"

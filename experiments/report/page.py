@@ -1,0 +1,108 @@
+"""The page of a run: what it asks, the answer, how it was done, the numbers, and how to get them again."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ...pipeline.config import PENALTIES
+from ..archive import environments
+from ..folders import short_names
+from ..runner import StudyResult
+from ..summaries import METRICS, counts, per_label
+from ..tables import published
+from .blocks import Block, Figure, Page, Section, Table, Terms, Words
+from .pictures import pictures
+from .protocol import data, groups, protocol
+from .provenance import environment, reproduce, trials_table, version_of
+from .tables import by_configuration, from_frame, structures
+from .words import definitions
+
+MAIN = ("mse", "ncc", "dice", "hd95", "tre", "displacement_nonpositive_percent", "displacement_sdlogj")
+MAIN_LAST = ("velocity_nonpositive_percent",)
+
+
+def build_page(result: StudyResult) -> Page:
+    """Everything a reader needs of a run that was rebuilt; what a run lacks becomes a sentence."""
+    run, noted = result.run, environments(result.run.path, result.run.trials)
+    version, (words, versions) = version_of(noted), environment(noted)
+    penalties = [name for name in PENALTIES if name in set(result.rows["penalty"])]
+    metrics = [name for name in METRICS if name in set(result.summary["metric"])]
+    sections = [
+        Section("answer", "The answer in short", [_answer(result)]),
+        Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),
+        Section("data", "Data", [Terms(data(run, noted))]),
+        Section("results", "Results", list(_results(result))),
+        Section("statistics", "Statistics", _statistics(result)),
+        Section("trials", "Trials", [trials_table(run, result.rows, result.history)]),
+        Section("environment", "Environment", [Words([words]), *([versions] if versions else [])]),
+        Section("reproduce", "How to reproduce", reproduce(run, noted)),
+        Section("definitions", "What the words mean", [Terms(definitions(metrics, penalties))]),
+    ]
+    trials = f"{len(result.complete)} of {len(run.trials)} trials complete"
+    facts = [trials, counts(result.summary), *([f"smoothmorph {version}"] if version else [])]
+    sections = _illustrated(sections, pictures(result.figures, result.summary))
+    return Page(run.study.title, run.study.question, " · ".join(facts), sections, _warnings(result))
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    return _templates().get_template("report.html.j2").render(page=page)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+
+
+def _warnings(result: StudyResult) -> list[str]:
+    names = short_names(result.run)
+    words = [f"{names[trial]} is not in these numbers: {reason}" for trial, reason in result.failed.items()]
+    missing = len(result.run.trials) - len(result.complete) - len(result.failed)
+    if missing:
+        words.append(f"{missing} trial{'s are' if missing > 1 else ' is'} not complete and not in these numbers.")
+    return words
+
+
+def _answer(result: StudyResult) -> Words:
+    words = result.analysis.words if result.analysis else []
+    return Words(words or ["This run has nothing that could be compared."], points=len(words) > 1)
+
+
+def _results(result: StudyResult) -> Iterator[Block]:
+    whole = result.summary
+    main = [metric for metric in MAIN if metric != "ncc" or "ncc" in set(result.rows["similarity"])]
+    yield by_configuration("summary", whole, [*main, *MAIN_LAST], "Every configuration")
+    if result.run.study.name == "published":
+        beside = published(result.run, result.rows, result.history).drop(columns="published_fraction")
+        note = "Loss with λ · penalty, and folding of the velocity, as the study defines them; the rest is corrected."
+        yield from_frame("published", beside, "Beside the published numbers", note)
+    labels = per_label(result.rows)
+    yield structures(labels) if not labels.empty else Words(["Without label maps there is no Dice."])
+    yield from_frame("measures", whole, "Every measure", "Before registration and after; standard deviations apart.")
+
+
+def _statistics(result: StudyResult) -> list[Block]:
+    tables = result.analysis.tables if result.analysis else {}
+    found: list[Block] = [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
+    return found or [Words(["There are no statistics of this run."])]
+
+
+def _illustrated(sections: list[Section], figures: dict[str, list[Figure]]) -> list[Section]:
+    """The figures before the table that they belong to; the others after the first tables of the results."""
+    tables = {block.name for section in sections for block in section.blocks if isinstance(block, Table)}
+    loose = [figure for name, own in figures.items() if name not in tables for figure in own]
+    illustrated = []
+    for section in sections:
+        blocks: list[Block] = []
+        for place, block in enumerate(section.blocks):
+            own = figures.get(block.name, []) if isinstance(block, Table) else []
+            blocks += [*own, block]
+            if section.name == "results" and place == 0:
+                blocks += loose or ([] if figures else [Words(["There are no figures."])])
+        illustrated.append(Section(section.name, section.title, blocks))
+    return illustrated

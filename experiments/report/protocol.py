@@ -1,0 +1,176 @@
+"""The protocol of a study and its data, in words, from its resolved settings."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from ...pipeline.config import TrialSettings
+from ..folders import Run
+from ..style import NAMES
+from .blocks import Table
+from .tables import from_frame
+from .words import heading, value_name
+
+AXES = {2: "2\N{NON-BREAKING HYPHEN}D", 3: "3\N{NON-BREAKING HYPHEN}D"}
+PARAMETERS = {2: "109,170", 3: "327,331"}
+COHORTS = {
+    "phantom": "the embedded phantom: the ICBM152 template, deformed and imaged anew for every subject",
+    "neurite-oasis": "Neurite-OASIS",
+    "decathlon": "a task of the Medical Segmentation Decathlon",
+    "table": "subjects of a table",
+}
+SPLITS = {
+    "fractions": "drawn from a seed",
+    "files": "by files of subject ids",
+    "declared": "as the data declares it",
+    "published": "that of the published study",
+}
+MANY = 3
+"""More ways than this to do one thing are not all described."""
+
+
+def protocol(run: Run) -> list[tuple[str, str]]:
+    """What was trained and how: term and sentence."""
+    trials = list(run.trials.values())
+    penalties = dict.fromkeys(NAMES[trial.objective.penalty] for trial in trials)
+    weights = sorted({trial.objective.weight for trial in trials})
+    seeds = sorted({trial.seed for trial in trials})
+    return [
+        ("Network", _each(run, _network)),
+        ("Model", _each(run, _model)),
+        ("Objective", _each(run, _objective)),
+        ("Penalty" if len(penalties) == 1 else "Penalties", ", ".join(penalties)),
+        ("λ", ", ".join(f"{weight:g}" for weight in weights)),
+        ("Acts on", _each(run, lambda trial: f"the {trial.objective.acts_on}")),
+        ("Training", _each(run, _training)),
+        ("Weights measured", _each(run, _selection)),
+        ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),
+    ]
+
+
+def groups(run: Run) -> Table:
+    """What varies: a line per grid of the study."""
+    lines = []
+    for group in run.study.groups:
+        varied = [_setting(key, values) for key, values in group.axes.items() if len(values) > 1]
+        fixed = {key: values[0] for key, values in group.axes.items() if len(values) == 1} | dict(group.settings)
+        lines.append(
+            {
+                "part of the study": group.name,
+                "trials": len(run.study.group_trials(group.name)),
+                "varies": "; ".join(varied) or "nothing",
+                "held at": "; ".join(_setting(key, (value,)) for key, value in fixed.items()) or "as above",
+            }
+        )
+    return from_frame("groups", pd.DataFrame(lines), "What varies", csv=False)
+
+
+def data(run: Run, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Which subjects, and which pairs: term and sentence. ``environments``: what each trial noted, by identifier."""
+    counts = {key: _noted(environments, key) for key in ("subjects", "test_pairs", "validation_pairs", "data")}
+    items = [("Cohort", _each(run, _cohort)), ("Split", _each(run, _split))]
+    subjects = [", ".join(f"{count} {side}" for side, count in sides.items()) for sides in counts["subjects"]]
+    items.append(("Subjects", "; ".join(subjects) or "not recorded"))
+    for side in ("test", "validation"):
+        hashes = ", ".join(map(str, counts[f"{side}_pairs"])) or "not recorded"
+        items.append((f"{side.capitalize()} pairs", f"{_each(run, _pairs(side))}; hash {hashes}"))
+    items.append(("Content of the data", f"hash {', '.join(map(str, counts['data'])) or 'not recorded'}"))
+    return items
+
+
+def _noted(environments: Mapping[str, Mapping[str, Any]], key: str) -> list[Any]:
+    """The different things that trials noted under ``key``, in order."""
+    found: list[Any] = []
+    for environment in environments.values():
+        if key in environment and environment[key] not in found:
+            found.append(environment[key])
+    return found
+
+
+def _each(run: Run, say: Callable[[TrialSettings], str]) -> str:
+    """What is said of the trials, each thing once."""
+    ways = list(dict.fromkeys(say(trial) for trial in run.trials.values()))
+    more = len(ways) - MANY
+    return "; or ".join(ways[:MANY]) + (f"; or in {more} more ways (see what varies)" if more > 0 else "")
+
+
+def _setting(key: str, values: tuple[Any, ...]) -> str:
+    return f"{heading(key)} {', '.join(map(value_name, values))}"
+
+
+def _network(trial: TrialSettings) -> str:
+    dims = trial.cohort.spatial_dims
+    beyond = {"zeros": "0", "border": "the border's value"}[trial.model.padding_mode]
+    return (
+        f"VoxelMorph, {AXES[dims]}, at the official widths ({PARAMETERS[dims]} parameters); beyond the border {beyond}"
+    )
+
+
+def _model(trial: TrialSettings) -> str:
+    model = trial.model
+    if not model.integration_steps:
+        return (
+            "displacement: the network's field warps the image as it is, and can fold (velocity is another word for it)"
+        )
+    resolution = "half" if model.integration_downsize == 2 else "full"
+    return (
+        f"diffeomorphic: a stationary velocity at {resolution} resolution is integrated in {model.integration_steps} "
+        "squarings to the displacement"
+    )
+
+
+def _objective(trial: TrialSettings) -> str:
+    similarity = {"mse": "MSE", "ncc": "NCC loss (minus the mean squared local correlation, windows of 9 voxels)"}
+    factor = trial.objective.multiplier
+    return f"{similarity[trial.objective.similarity]} + λ · {'' if factor == 1 else f'{factor:g} · '}penalty"
+
+
+def _training(trial: TrialSettings) -> str:
+    training = trial.training
+    pairs = "one pair" if training.batch_size == 1 else f"{training.batch_size} pairs"
+    epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+    words = [f"{epochs} of {training.steps_per_epoch} steps with {pairs} of training subjects each"]
+    rate = f"Adam at {training.learning_rate:g}"
+    cycle = f"Adam, learning rate up to {training.learning_rate:g} in the first 10 % of the steps, then down to nothing"
+    words.append(rate if training.schedule == "constant" else cycle)
+    if training.penalty_warmup:
+        words.append(f"λ grows from 0 over the first {100 * training.penalty_warmup:g} % of the steps")
+    if training.precision == "bfloat16":
+        words.append("convolutions in bfloat16, warping and losses in float32")
+    return "; ".join(words)
+
+
+def _selection(trial: TrialSettings) -> str:
+    best = trial.training.selection == "best"
+    return "those of the epoch with the lowest validation loss" if best else "those of the last epoch"
+
+
+def _cohort(trial: TrialSettings) -> str:
+    cohort = trial.cohort
+    words = [f"{COHORTS[cohort.reader]}, {AXES[cohort.spatial_dims]}"]
+    words += [f"file {cohort.file}"] if cohort.file else []
+    words += [f"labels {cohort.labels}"] if cohort.labels else []
+    words += [f"{cohort.subjects} subjects"] if cohort.subjects else []
+    words += [f"seed {cohort.seed}"] if cohort.reader == "phantom" else []
+    words += [f"intensities scaled by {cohort.intensity}"] if cohort.intensity != "none" else []
+    words += [f"images of {' × '.join(map(str, cohort.size))} voxels"] if cohort.size else []
+    words += [f"without {', '.join(cohort.exclude)}"] if cohort.exclude else []
+    return "; ".join(words)
+
+
+def _split(trial: TrialSettings) -> str:
+    split = trial.split
+    words = f"by subject, {SPLITS[split.source]}"
+    if split.source in ("fractions", "files"):
+        sides = (split.train, split.validation, *([] if split.test is None else [split.test]))
+        words += f" ({', '.join(map(str, sides))})"
+    if split.source == "published" and split.test is not None:
+        words += f"; of its validation subjects the share {split.test} tests instead"
+    if split.source == "fractions" or (split.source == "published" and split.test is not None):
+        words += f"; seed {split.seed}"
+    return words + ("; the test pairs are of validation subjects" if split.test is None else "")
+
+
+def _pairs(side: str) -> Callable[[TrialSettings], str]:
+    return lambda trial: f"{getattr(trial.pairs, side)}, ordered, drawn once from seed {trial.pairs.seed}"

@@ -1,0 +1,94 @@
+"""Where the numbers come from: the trials, the environments they ran in, and how to get them again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ..folders import Run, short_names, states
+from ..study import built_in_studies, load_study
+from ..summaries import pick
+from .blocks import Code, Table
+from .tables import from_frame
+
+Environment = Mapping[str, Any]
+
+
+def trials_table(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Table:
+    """A line per trial: how far it is, how long it took, and what it ended at."""
+    found = states(run)
+    lines = []
+    for trial, name in short_names(run).items():
+        past = pick(history, history["trial"] == trial) if len(history) else history
+        own = pick(rows, rows["trial"] == trial)
+        line = {"trial": name, "state": found[trial].state}
+        line |= {"epochs": len(past), "of": run.trials[trial].training.epochs}
+        line |= {"training (s)": past["seconds"].sum() if len(past) and "seconds" in past else None}
+        for part in ("train", "validation"):
+            line[f"last {part} loss"] = past[f"{part}_loss"].iloc[-1] if len(past) else None
+        line |= {"test pairs": len(own), "per pair (s)": own["seconds"].mean() if len(own) else None}
+        lines.append(line | {"hash": trial.rpartition("_")[2], "note": found[trial].reason or None})
+    frame = pd.DataFrame(lines)
+    for name in ("training (s)", "last train loss", "last validation loss", "per pair (s)"):
+        frame[name] = frame[name].astype(float)
+    note = "The hash is of the settings and the data: where it is the same, so are those."
+    return from_frame("trials", frame, "Every trial", note)
+
+
+def environment(found: Mapping[str, Environment]) -> tuple[str, Table | None]:
+    """One sentence, and a table with a column per environment that differs."""
+    if not found:
+        return "The trials' environment.json was not kept: the versions of the packages are unknown.", None
+    kinds: list[dict[str, str]] = []
+    trials: list[int] = []
+    for noted in found.values():
+        flat = _flat(noted)
+        if flat not in kinds:
+            kinds.append(flat)
+            trials.append(0)
+        trials[kinds.index(flat)] += 1
+    keys = list(dict.fromkeys(key for kind in kinds for key in kind))
+    frame = pd.DataFrame({"what": keys})
+    for kind, count in zip(kinds, trials, strict=True):
+        heading = "version" if len(kinds) == 1 else f"{count} trial{'s' * (count > 1)}"
+        while heading in frame:
+            heading += " "
+        frame[heading] = [kind.get(key, "") for key in keys]
+    differing = [key for key in keys if len({kind.get(key) for kind in kinds}) > 1]
+    words = f"The trials ran in {len(kinds)} environments, which differ in {', '.join(differing)}."
+    same = f"All {len(found)} trials ran in the same environment." if len(found) > 1 else "One trial, one environment."
+    return words if differing else same, from_frame("environment", frame, "Versions", csv=False)
+
+
+def _flat(noted: Environment) -> dict[str, str]:
+    packages = noted.get("packages")
+    flat = {key: str(noted[key]) for key in ("python", "platform", "device", "threads") if key in noted}
+    return flat | {name: str(version) for name, version in (packages if isinstance(packages, dict) else {}).items()}
+
+
+def version_of(found: Mapping[str, Environment]) -> str:
+    """The version of smoothmorph that the trials ran with; empty if it was not recorded."""
+    versions = dict.fromkeys(_flat(noted).get("smoothmorph", "") for noted in found.values())
+    return " and ".join(filter(None, versions))
+
+
+def reproduce(run: Run, found: Mapping[str, Environment]) -> list[Code]:
+    """The commands that make this run again, and its study file."""
+    study, file = run.study, f"{run.study.name}.yaml"
+    built_in = study.name in built_in_studies() and load_study(study.name).trials == study.trials
+    readers = {trial.cohort.reader for trial in run.trials.values()}
+    fetch = ["smoothmorph data fetch neurite-oasis-2d --to data"] if "neurite-oasis" in readers else []
+    roots = {frozenset({"phantom"}): "", frozenset({"neurite-oasis"}): " --data-root data/neurite-oasis-2d"}
+    root = roots.get(frozenset(readers), " --data-root DIR")
+    commands = [
+        "pip install -c constraints.txt -e .",
+        *fetch,
+        f"smoothmorph run {study.name if built_in else file}{root}",
+        f"smoothmorph report runs/{study.name}",
+    ]
+    return [
+        Code(
+            f"In a checkout of smoothmorph{' ' + version_of(found) if version_of(found) else ''}", "\n".join(commands)
+        ),
+        Code(f"The study file, {file}", study.to_yaml(list(run.trials)), folded=True, file=file),
+    ]

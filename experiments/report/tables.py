@@ -1,0 +1,144 @@
+"""Tables for the page: any data frame, or a line per configuration with mean and standard deviation."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import floor, isfinite, log10
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from ..keys import known_keys
+from ..style import NAMES, variant
+from ..summaries import counts, number, pick, setting_columns
+from .blocks import Cell, Column, Table, data_uri
+from .words import heading, value_name
+
+SMALL_CSV = 200_000  # bytes; a longer table is offered by its file in tables/
+EVEN = 50  # columns whose numbers differ by less than this factor are rounded to one decimal place
+EXACT = ("lambda", "at")
+
+
+def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", csv: bool = True) -> Table:
+    """A data frame with headings in plain words; ``attrs`` may hold its title and note.
+
+    Left out of the table, not of the CSV: what is empty, the unit (headings have it), and a model that is the same.
+    """
+    shown = [key for key in map(str, frame) if key != "unit" and frame[key].notna().any()]
+    shown = [key for key in shown if key != "model" or frame[key].nunique() > 1]
+    columns = [Column(heading(key), _is_numeric(frame[key])) for key in shown]
+    lines = list(zip(*(_cells(key, frame[key]) for key in shown), strict=True))
+    title = title or str(frame.attrs.get("title", "")) or heading(name).capitalize()
+    note = note or str(frame.attrs.get("note", ""))
+    return Table(name, title, columns, lines, note=note, csv=csv_link(frame) if csv else "")
+
+
+def by_configuration(name: str, whole: pd.DataFrame, metrics: Sequence[str], title: str, note: str = "") -> Table:
+    """A line per configuration and a column per metric: mean ± standard deviation over pairs, below the values before.
+
+    Args:
+        whole: a summary.
+        metrics: which, in order; those that nobody measured are left out.
+    """
+    keys = setting_columns(whole)
+    wide = whole.pivot(index=keys, columns="metric", values=["mean", "std_pairs"])
+    wide = wide.reindex(pd.MultiIndex.from_frame(whole[keys].drop_duplicates()))  # in the order of the summary
+    metrics = [metric for metric in metrics if ("mean", metric) in wide and wide["mean", metric].notna().any()]
+    shown = [key for key in keys if key != "model" or whole[key].nunique() > 1]
+    settings = wide.index.to_frame(index=False)
+    columns = [_cells(key, settings[key]) for key in shown]
+    first = [Cell("before registration"), *[Cell()] * (len(shown) - 1)]
+    for metric in metrics:
+        mean, spread = wide["mean", metric].to_numpy(float), wide["std_pairs", metric].to_numpy(float)
+        before = float(pick(whole, whole["metric"] == metric)["before"].mean())
+        form = _form([*mean, before])
+        columns.append([_with_spread(m, s, form) for m, s in zip(mean, spread, strict=True)])
+        first.append(Cell(form(before), value=before) if isfinite(before) else Cell())
+    heads = [*(Column(heading(key), _is_numeric(settings[key])) for key in shown)]
+    heads += [Column(heading(metric), True) for metric in metrics]
+    known = any(cell.value is not None for cell in first)
+    return Table(
+        name, title, heads, list(zip(*columns, strict=True)), [first] if known else (),
+        note or f"Mean ± standard deviation over pairs; {counts(whole)}.",
+        csv_link(pick(whole, whole["metric"].isin(metrics))),
+    )  # fmt: skip
+
+
+def structures(labels: pd.DataFrame) -> Table:
+    """Dice of each structure: a line per structure, a column per configuration."""
+    keys = list(labels.columns[: list(labels.columns).index("label")])
+    named = labels.assign(metric="dice", label=labels["label"].astype(str))
+    order = named["label"].drop_duplicates()
+    columns: dict[str, Any] = {"structure": order, "before": named.groupby("label")["before"].mean().loc[order]}
+    for _, part in named.groupby(keys, dropna=False, sort=False):
+        line = part.iloc[0]
+        words = [NAMES[line["penalty"]], f"λ {line['lambda']:g}", *variant(line, named[[*keys, "metric"]])]
+        columns[", ".join(words)] = part.set_index("label")["mean"].loc[order]
+    frame = pd.DataFrame({key: np.asarray(values) for key, values in columns.items()})
+    note = f"Mean over {number(named['n_pairs'], 'test pair')} that have the structure."
+    return replace(from_frame("structures", frame, "Dice of each structure", note), csv=csv_link(labels))
+
+
+def csv_link(frame: pd.DataFrame) -> str:
+    """A data frame as a CSV file in a link; empty if it is long."""
+    text = frame.to_csv(index=False).encode()
+    return data_uri("text/csv;charset=utf-8", text) if len(text) <= SMALL_CSV else ""
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits: 0.00238, 41.5, 1.2 · 10⁻⁷; exactly 0 is 0."""
+    if value == 0:
+        return "0"
+    if not isfinite(value):
+        return "∞" if value > 0 else "−∞" if value < 0 else ""
+    power = floor(log10(abs(value)))
+    if -5 < power < 6:
+        return _minus(f"{value:.{max(0, digits - 1 - power)}f}")
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return _minus(f"{mantissa} · 10") + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    return is_numeric_dtype(column) and not is_bool_dtype(column)
+
+
+def _cells(key: str, column: pd.Series) -> list[Cell]:
+    if not _is_numeric(column):
+        return [Cell("" if pd.isna(value) else value_name(value)) for value in column]
+    values = column.to_numpy(float)
+    exact = key in EXACT or key in known_keys() or _is_integer(values)
+    form = _exactly if exact else _p_value if key == "p" or key.startswith("p_") else _form(values)
+    return [Cell(form(value), value=value) if not np.isnan(value) else Cell() for value in values]
+
+
+def _is_integer(values: np.ndarray) -> bool:
+    there = values[np.isfinite(values)]
+    return bool((there == np.round(there)).all())
+
+
+def _exactly(value: float) -> str:
+    return _minus(f"{value:.0f}" if value == round(value) else f"{value:.4g}")
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else significant(value, 2)
+
+
+def _form(values: Sequence[float] | np.ndarray) -> Any:
+    """How the numbers of one column are written: to one decimal place if they are of like size."""
+    sizes = [abs(float(value)) for value in values if isfinite(value) and value]
+    if not sizes or max(sizes) / min(sizes) > EVEN or not 1e-5 < float(np.median(sizes)) < 1e6:
+        return significant
+    places = max(0, 2 - floor(log10(float(np.median(sizes)))))
+    return lambda value: "0" if value == 0 else _minus(f"{value:.{places}f}")
+
+
+def _with_spread(mean: float, spread: float, form: Any) -> Cell:
+    if not isfinite(mean):
+        return Cell()
+    return Cell(form(mean), f"± {form(spread)}" if isfinite(spread) else "", mean)
