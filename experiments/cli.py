@@ -270,7 +270,7 @@ def _executor(name: str, address: str | None, cpus: int | None, gpus: float | No
             "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
             "decide how many trials run at once."
         )
-    from .ray_executor import RayExecutor
+    from .distributed.executor import RayExecutor
 
     return RayExecutor(address, cpus or 1, gpus or 0.0)
 

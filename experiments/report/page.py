@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...pipeline.config import PENALTIES
 from ..archive import environments
+from ..figures.style import penalties_of
 from ..folders import short_names
 from ..runner import StudyResult
 from ..summaries import METRICS, counts, per_label
@@ -27,7 +27,7 @@ def build_page(result: StudyResult) -> Page:
     """Everything a reader needs of a run that was rebuilt; what a run lacks becomes a sentence."""
     run, noted = result.run, environments(result.run.path, result.run.trials)
     version, (words, versions) = version_of(noted), environment(noted)
-    penalties = [name for name in PENALTIES if name in set(result.rows["penalty"])]
+    penalties = penalties_of(result.rows)
     metrics = [name for name in METRICS if name in set(result.summary["metric"])]
     sections = [
         Section("answer", "The answer in short", [_answer(result)]),

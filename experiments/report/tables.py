@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from ..figures.style import NAMES, variant
 from ..keys import known_keys
-from ..style import NAMES, variant
 from ..summaries import counts, number, pick, setting_columns
 from .blocks import Cell, Column, Table, data_uri
 from .words import heading, value_name

@@ -10,9 +10,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..pipeline.config import PENALTIES
-from ..pipeline.files import write_atomically
-from .summaries import configuration, pick, setting_columns
+from ...pipeline.config import PENALTIES
+from ...pipeline.files import write_atomically
+from ..summaries import configuration, pick, setting_columns
 
 NAMES = {
     "l1": "L1",
@@ -73,6 +73,12 @@ def curves(summary: pd.DataFrame, metric: str) -> list[Curve]:
             line = LINES[place % len(LINES)]
             found.append(Curve(label, COLOURS[penalty], MARKERS[penalty], line, place > 0, points))
     return found
+
+
+def penalties_of(frame: pd.DataFrame) -> list[str]:
+    """The penalties in a frame, in their own order."""
+    there = set(frame["penalty"])
+    return [name for name in PENALTIES if name in there]
 
 
 def standard_error(lines: pd.DataFrame) -> pd.Series:

@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..pipeline.config import PENALTIES
-from .statistics import Analysis
-from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure
-from .summaries import number, pick
+from ..statistics import Analysis
+from ..summaries import number, pick
+from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure, penalties_of
 
 LABELS = {"dice": "Dice (mean over labels)", "mse": "MSE (a.u.²)", "ncc": "NCC (1 is best)", "tre": "TRE (mm)"}
 SMOOTHNESS = {
@@ -37,7 +36,7 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     parts = list(_settings(points, keys))
     figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "Accuracy against smoothness")
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
-        for penalty in _penalties(part):
+        for penalty in penalties_of(part):
             own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
             x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (_X, metric))
             axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
@@ -48,7 +47,7 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
         axes.set_xlabel(SMOOTHNESS[_X])
         axes.set_title(words)
     figure.axes[0].set_ylabel(LABELS[metric])
-    handles = _handles(_penalties(points))
+    handles = _handles(penalties_of(points))
     handles.append(Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"))
     handles.append(Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="another is better"))
     legend(figure, handles)
@@ -67,7 +66,7 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
     table = pick(table, (table["matched_in"] == smoothness) & (table["metric"] == metric))
     compared = analysis.tables["comparisons"]
     compared = pick(compared, (compared["matched_in"] == smoothness) & (compared["metric"] == metric))
-    penalties = _penalties(table)
+    penalties = penalties_of(table)
     reference = "l2" if "l2" in penalties else penalties[0]
     parts = list(_settings(table, _setting_keys(table)))
     figure = new_figure(3.6 * len(parts) + 1.9, 5.4, "Penalties at equal smoothness")
@@ -131,10 +130,6 @@ def _reach(lines: pd.DataFrame) -> Any:
 def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
     sharey: Any = "row"
     return figure.subplots(rows, columns, sharey=sharey, sharex="col", squeeze=False)
-
-
-def _penalties(table: pd.DataFrame) -> list[str]:
-    return [name for name in PENALTIES if name in set(table["penalty"])]
 
 
 def _look(penalty: str) -> dict[str, Any]:

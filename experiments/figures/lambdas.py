@@ -1,21 +1,12 @@
-"""Figures of a study, drawn from its rows, histories and example pairs: never from models or images of a cohort."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""Measures against λ, and similarity against folding: the published kinds."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..transforms.errors import InputError
+from ..summaries import counts, pick, setting_columns
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
-from .figures_distributions import distribution_figures
-from .figures_fields import field_figures
-from .figures_loss import training_figures
-from .figures_trade import trade_figures
-from .folders import Run, open_run
-from .statistics import Analysis, accuracies, analyse
 from .style import (
     GREY,
     Curve,
@@ -27,12 +18,8 @@ from .style import (
     legend,
     legend_width,
     new_figure,
-    save,
     standard_error,
-    styled,
 )
-from .summaries import counts, pick, setting_columns, summary
-from .tables import collect, collect_history
 
 LABELS = {
     "mse": "MSE after registration (a.u.²)",
@@ -45,51 +32,6 @@ BARS = "bars: ± 1 standard error over pairs, as if pairs shared no subjects"
 MANY_POINTS = 18
 """More points than this are not named one by one."""
 FIELDS = {"displacement": "Displacement (what warps the image)", "velocity": "Velocity (as in the published study)"}
-
-
-def make_figures(out: Path) -> list[Path]:
-    """Draw every figure of a run into ``out/figures``, as PNG and SVG.
-
-    Raises:
-        InputError: no run there, no complete trial, or a damaged file.
-    """
-    run = open_run(out)
-    rows = collect(run)
-    if rows.empty:
-        raise InputError(f"{out} has no complete trial yet, there is nothing to draw.")
-    return draw_figures(run, rows, collect_history(run), analyse(rows))
-
-
-def draw_figures(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> list[Path]:
-    """`make_figures` from tables that are in memory already; a fault in one figure leaves those before it written."""
-    folder = run.path / "figures"
-    with styled():
-        drawn = _draw(run, rows, history, analysis)
-        return [path for name, figure in drawn if figure is not None for path in save(figure, folder, name)]
-
-
-def _draw(
-    run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis
-) -> Iterator[tuple[str, Figure | None]]:
-    whole, title = summary(rows), run.study.title
-    similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
-    yield from training_figures(history, title, _warm_up(run))
-    yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title)
-    yield "similarity_vs_lambda", metric_vs_lambda(rows, whole, similarity, title)
-    yield "folding_vs_lambda", folding_vs_lambda(rows, whole, title)
-    yield "dice_vs_lambda", metric_vs_lambda(rows, whole, "dice", title)
-    yield from trade_figures(analysis, accuracies(rows)[0], title)
-    yield from distribution_figures(rows, title)
-    yield from field_figures(run, rows).items()
-
-
-def _warm_up(run: Run) -> str:
-    """What a caption must say where λ is on its way up during training."""
-    shares = {trial.training.penalty_warmup for trial in run.trials.values()} - {0.0}
-    if not shares:
-        return ""
-    words = " or ".join(f"{100 * share:g}" for share in sorted(shares))
-    return f"In training λ grows from 0 in the first {words} % of the steps; validation has all of it throughout."
 
 
 def similarity_vs_folding(whole: pd.DataFrame, similarity: str, title: str) -> Figure | None:

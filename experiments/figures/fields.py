@@ -10,13 +10,13 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..pipeline.config import PENALTIES, TrialSettings
-from ..transforms.errors import InputError
-from .archive import KEPT_ARRAYS, examples_file
-from .folders import Run
+from ...pipeline.config import PENALTIES, TrialSettings
+from ...transforms.errors import InputError
+from ..archive import KEPT_ARRAYS, examples_file
+from ..folders import Run
+from ..summaries import configuration, pick
+from ..trial_files import how_to_mend
 from .style import COLOURS, NAMES, caption, new_figure, variant
-from .summaries import configuration, pick
-from .trial_files import how_to_mend
 
 GRID_COLOUR, FOLD_COLOUR, FOLD_IN_MAP = "#56B4E9", "#FF2A2A", "#00A000"
 Images = dict[str, np.ndarray]
@@ -180,7 +180,7 @@ def _determinant(displacement: np.ndarray) -> np.ndarray:
     """Of a displacement (2, H, W) in voxels: (H, W)."""
     import torch
 
-    from ..transforms import jacobian_determinant
+    from ...transforms import jacobian_determinant
 
     return jacobian_determinant(torch.from_numpy(np.ascontiguousarray(displacement, np.float64))[None])[0].numpy()
 

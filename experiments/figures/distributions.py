@@ -10,9 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from ..pipeline.config import PENALTIES
-from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure, variant
-from .summaries import configuration, number, per_label, pick
+from ..summaries import configuration, number, per_label, pick
+from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure, penalties_of, variant
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
@@ -30,7 +29,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     metric = "displacement_sdlogj"
     figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs")
     for line, part in zip(grid, _settings(rows), strict=True):
-        for axes, penalty in zip(line, _penalties(rows), strict=True):
+        for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
             pairs = own.groupby(["lambda", "moving", "fixed"], as_index=False)[metric].mean()
             weights = sorted(pairs["lambda"].unique())
@@ -55,7 +54,7 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
         return None
     figure, grid = _grid(rows, "Jacobian determinants of the displacement")
     for line, part in zip(grid, _settings(rows), strict=True):
-        for axes, penalty in zip(line, _penalties(rows), strict=True):
+        for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
             if own.empty:
                 continue
@@ -104,7 +103,7 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
         lines = per_label(part)
         before = lines.groupby("label")["before"].mean().reindex(order)
         axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
-        penalties = _penalties(part)
+        penalties = penalties_of(part)
         for place, penalty in enumerate(penalties):
             own = pick(lines, lines["penalty"] == penalty).set_index("label").reindex(order)
             y = np.arange(len(order)) + 0.2 * (place - (len(penalties) - 1) / 2)
@@ -118,7 +117,7 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
         axes.grid(axis="y", alpha=0.25)
         axes.set_xlabel("Dice")
     panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
-    handles = [Line2D([], [], color=COLOURS[p], marker=MARKERS[p], ls="", label=NAMES[p]) for p in _penalties(chosen)]
+    handles = [Line2D([], [], color=COLOURS[p], marker=MARKERS[p], ls="", label=NAMES[p]) for p in penalties_of(chosen)]
     legend(figure, [*handles, Line2D([], [], color=GREY, marker="|", ls="", label="before")])
     caption(
         figure, f"{title}.",
@@ -134,7 +133,7 @@ def _alike(rows: pd.DataFrame) -> set[str]:
         means = part.groupby(["penalty", "lambda"])["displacement_sdlogj"].mean()
         ends = means.groupby("penalty").agg(["min", "max"])
         goal = (ends["min"].max() + ends["max"].min()) / 2
-        for penalty in _penalties(part):
+        for penalty in penalties_of(part):
             weight = (means[penalty] - goal).abs().idxmin()
             chosen |= set(pick(part, (part["penalty"] == penalty) & (part["lambda"] == weight))["trial"])
     return chosen
@@ -142,7 +141,7 @@ def _alike(rows: pd.DataFrame) -> set[str]:
 
 def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
     """A row per setting, a column per penalty, titled."""
-    parts, penalties = list(_settings(rows)), _penalties(rows)
+    parts, penalties = list(_settings(rows)), penalties_of(rows)
     figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
     grid = figure.subplots(len(parts), len(penalties), sharey="all", squeeze=False)
     for line, part in zip(grid, parts, strict=True):
@@ -155,7 +154,3 @@ def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
 def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
     keys = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
     return [part for _, part in rows.groupby(keys, dropna=False, sort=False)]
-
-
-def _penalties(rows: pd.DataFrame) -> list[str]:
-    return [name for name in PENALTIES if name in set(rows["penalty"])]

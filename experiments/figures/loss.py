@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..pipeline.config import PENALTIES
-from .style import COLOURS, GREY, NAMES, caption, legend, new_figure, variant
-from .summaries import configuration, number, pick
+from ..summaries import configuration, number, pick
+from .style import COLOURS, GREY, NAMES, caption, legend, new_figure, penalties_of, variant
 
 FEW_EPOCHS = 12
 """Up to so many epochs each one gets a dot; a single epoch would otherwise not be seen."""
@@ -34,7 +33,7 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
     columns = [f"train_{term}", f"validation_{term}"]
     if history.empty or not set(columns) <= set(history):
         return None
-    penalties = [name for name in PENALTIES if name in set(history["penalty"])]
+    penalties = penalties_of(history)
     others = [key for key in configuration(history) if key not in ("penalty", "lambda")]
     variants = [part for _, part in history.groupby(others, dropna=False)]
     weights = sorted(history["lambda"].unique())
