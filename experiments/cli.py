@@ -20,7 +20,7 @@ app.add_typer(data, name="data")
 
 RUNS = Path("runs")
 StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A built-in study (demo, fast, published) or a .yaml file.")
+    str, typer.Argument(metavar="STUDY", help="A built-in study (demo, fast, published, regularizers) or a .yaml file.")
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.")]
 Overrides = Annotated[

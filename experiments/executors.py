@@ -1,6 +1,6 @@
 """Executors run trials and tell what happens to them. `LocalExecutor`: this process, or N spawned ones.
 
-Another executor (a cluster) implements the same small interface and sends `jobs.attempt` to its workers.
+`distributed.executor.RayExecutor` implements the same small interface on a cluster; another one could.
 """
 
 import contextlib
@@ -18,8 +18,6 @@ __all__ = ["Event", "Executor", "Job", "Listen", "LocalExecutor", "Task", "attem
 
 class Executor(Protocol):
     """Runs every job, one event of an end (finished, failed, interrupted) for each; the order is its own."""
-
-    workers: int
 
     def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None: ...
 

@@ -54,3 +54,14 @@ def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
                 file.write(traceback.format_exc())
             write_text(failure, json.dumps({"reason": reason}))
         return Event(job.trial, "failed", reason if own else f"{reason} (traceback in {log})")
+
+
+def attempt_quietly(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
+    """As `attempt`, in a process of its own: what the trial prints goes to its ``log.txt``."""
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log = open(job.folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        return Event(job.trial, "failed", f"cannot write in {job.folder}: {error.strerror}.")
+    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        return attempt(task, job, report)

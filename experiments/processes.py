@@ -1,6 +1,7 @@
 """A pool of long-lived worker processes for trials; used through `LocalExecutor`."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from .jobs import Event, Job, Listen, Task, attempt
+from .jobs import Event, Job, Listen, Task, attempt_quietly
 
 
 @dataclass
@@ -127,7 +128,7 @@ def _work(pipe: Connection, task: Task) -> None:
             job: Job = pipe.recv()
         except EOFError:
             return
-        pipe.send(_quietly(task, job, pipe))
+        pipe.send(attempt_quietly(task, job, functools.partial(_report, pipe, job.trial)))
 
 
 def _follow_parent() -> None:
@@ -138,15 +139,6 @@ def _follow_parent() -> None:
     os._exit(1)
 
 
-def _quietly(task: Task, job: Job, pipe: Connection) -> Event:
-    def report(progress: Any) -> None:
-        with contextlib.suppress(OSError):  # the parent is gone, and this process with it in a moment
-            pipe.send(Event(job.trial, "progress", "", progress))
-
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        log = open(job.folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        return Event(job.trial, "failed", f"cannot write in {job.folder}: {error.strerror}.")
-    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        return attempt(task, job, report)
+def _report(pipe: Connection, trial: str, progress: Any) -> None:
+    with contextlib.suppress(OSError):  # the parent is gone, and this process with it in a moment
+        pipe.send(Event(trial, "progress", "", progress))

@@ -47,15 +47,33 @@ def prepare(settings: TrialSettings, root: Path | None, progress: Callable[[int,
     Raises:
         InputError: any fault in the data, naming the file; images too small to register or too large for the memory.
     """
-    key = (settings.cohort, settings.split, settings.pairs, root)
+    key = data_key(settings, root)
     if key not in _PREPARED:
-        while len(_PREPARED) >= 2:
-            _PREPARED.pop(next(iter(_PREPARED)))
+        _make_room()
         _PREPARED[key] = _prepare(*key, progress)
     return _PREPARED[key]
 
 
-_PREPARED: dict[tuple[CohortSettings, SplitSettings, PairSettings, Path | None], Prepared] = {}
+DataKey = tuple[CohortSettings, SplitSettings, PairSettings, Path | None]
+_PREPARED: dict[DataKey, Prepared] = {}
+
+
+def data_key(settings: TrialSettings, root: Path | None) -> DataKey:
+    """What decides the data of a trial: trials of one key share what `prepare` returns."""
+    return settings.cohort, settings.split, settings.pairs, root
+
+
+def remember(settings: TrialSettings, root: Path | None, prepared: Prepared) -> None:
+    """Let `prepare` find data that came from another machine."""
+    key = data_key(settings, root)
+    if key not in _PREPARED:
+        _make_room()
+        _PREPARED[key] = prepared
+
+
+def _make_room() -> None:
+    while len(_PREPARED) >= 2:
+        _PREPARED.pop(next(iter(_PREPARED)))
 
 
 def _prepare(

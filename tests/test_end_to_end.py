@@ -20,7 +20,9 @@ STUDY = {
         {"name": "diverging", "set": {"training.learning_rate": 1e18}, "axes": {"objective.penalty": ["l2"]}},
     ],
 }
-FIGURES = {"loss_by_epoch", "similarity_vs_folding", "similarity_vs_lambda", "folding_vs_lambda", "dice_vs_lambda"}
+FIGURES = {"loss_by_epoch", "similarity_by_epoch", "penalty_by_epoch", "similarity_vs_folding", "pareto_front"}
+FIGURES |= {"similarity_vs_lambda", "folding_vs_lambda", "dice_vs_lambda", "sdlogj_by_lambda"}
+FIGURES |= {"determinants_by_lambda", "dice_per_structure"}
 FIGURES |= {
     f"{kind}_{model}_model" for kind in ("flow_fields", "warped_grids") for model in ("diffeomorphic", "displacement")
 }
