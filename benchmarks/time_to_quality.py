@@ -21,8 +21,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from smoothmorph.experiments.figures.style import COLOURS, GREY, NAMES, caption, legend, new_figure, save, styled
+from smoothmorph.experiments.figures.style import COLOURS, GREY, caption, legend, new_figure, save, styled
 from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.summaries import NAMES
 from smoothmorph.networks import VoxelMorph, from_official
 from smoothmorph.networks.official import import_voxelmorph, official_network
 from smoothmorph.pipeline.allocator import keep_freed_memory

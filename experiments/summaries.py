@@ -8,6 +8,14 @@ import pandas as pd
 from ..pipeline.config import PENALTIES
 from .keys import known_keys
 
+NAMES = {
+    "l1": "L1",
+    "l2": "L2",
+    "bending-hessian": "Bending (Hessian)",
+    "bending-laplacian": "Bending (Laplacian)",
+    "bending-pure": "Bending (pure)",
+}
+"""What penalties are called in tables, figures and sentences."""
 SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
 MEASURES = ("nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_min", "magnitude")
 METRICS: dict[str, str] = {  # metric -> unit

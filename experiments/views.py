@@ -13,7 +13,7 @@ from .folders import Run, TrialState
 from .keys import leaves_of
 from .statistics import Limit, Recommendation
 from .statistics.curves import SMOOTHNESS
-from .statistics.words import NAMES as MEASURED
+from .statistics.words import MEASURED
 from .study import Study
 from .summaries import counts, records, setting_columns
 

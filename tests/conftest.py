@@ -43,3 +43,16 @@ def _write_discs(folder: Path, size: int, dims: int, subjects: int = 12) -> None
             nib.save(nib.Nifti1Image(values, np.eye(4)), folder / f"{name}{subject}.nii.gz")
         lines.append(f"s{subject},image{subject}.nii.gz,label{subject}.nii.gz")
     (folder / "subjects.csv").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Runs draw nothing."""
+    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [])
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """An empty folder of data."""
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"

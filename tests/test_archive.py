@@ -17,12 +17,8 @@ from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.tables import collect, collect_history
 from smoothmorph.transforms.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 QUIET = Console(file=io.StringIO())
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch):
-    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [])
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures.fields import _choose, _draw_grid
-from smoothmorph.experiments.figures.style import COLOURS, MARKERS, NAMES, curves
+from smoothmorph.experiments.figures.style import COLOURS, MARKERS, curves
 from smoothmorph.experiments.folders import claim, open_run
 from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.summaries import summary
+from smoothmorph.experiments.summaries import NAMES, summary
 from smoothmorph.experiments.tables import collect, collect_history
 from smoothmorph.pipeline.config import PENALTIES
 from smoothmorph.transforms.errors import InputError

@@ -29,6 +29,8 @@ from smoothmorph.pipeline.preparation import prepare
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 DISCS = {
     "name": "discs",
     "base": {
@@ -72,17 +74,6 @@ def address(ray):
         yield cluster.address
     finally:
         cluster.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [])
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    (tmp_path / "root").mkdir()
-    return tmp_path / "root"
 
 
 @pytest.fixture

@@ -21,22 +21,12 @@ from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.tables import collect
 from smoothmorph.transforms.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 STUDY = {
     "name": "tried",
     "base": {"training.epochs": 2, "pairs.test": 5},
     "axes": {"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]},
 }
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [])
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    (tmp_path / "root").mkdir()
-    return tmp_path / "root"
 
 
 @pytest.fixture

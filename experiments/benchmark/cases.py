@@ -29,6 +29,6 @@ CASES = {
         Case("evaluation-3d", "evaluation 160x192x224", evaluations, _WHOLE, rounds=4, warm_up=1),
         Case("loading", "loading of 100 pairs", loading, _SLICE, rounds=10),
         Case("epoch", "epoch: all / its steps", epoch_overhead, _SLICE, _FAST, rounds=3, warm_up=1, together=True),
-        Case("study", "study: 1 worker / one a core", studies, _SLICE, _FAST, rounds=2, warm_up=0),
+        Case("study", "study in training: 1 worker / one a core", studies, _SLICE, _FAST, rounds=2, warm_up=0),
     )
 }

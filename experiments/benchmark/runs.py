@@ -16,7 +16,7 @@ from ...pipeline import training
 from ...pipeline.preparation import prepare, training_loader
 from ...pipeline.trial import run_trial
 from ..executors import LocalExecutor
-from ..jobs import Job
+from ..jobs import Event, Job
 from .networks import benchmark_settings
 from .sides import Case, Place, Sides
 
@@ -94,15 +94,25 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
 
 
 def studies(case: Case, place: Place, precision: str) -> Sides:
-    """Trials from their start to their rows: one worker with all threads against one worker per thread."""
+    """Trials from the first training step to the last rows: one worker with all threads against one per thread.
+
+    The seconds in which worker processes start are left out: a study is longer than these few trials.
+    """
     steps = {"epochs": 1, "steps_per_epoch": 2} if place.quick else {"epochs": 10, "steps_per_epoch": 100}
     pairs, compute = {"validation": 4, "test": 4}, {"device": str(place.device)}
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=pairs, training=steps, compute=compute)
     trials = [settings.model_copy(update={"seed": seed}) for seed in range(2 if place.quick else 4)]
 
-    def study(workers: int) -> None:
+    def study(workers: int) -> float:
+        begun: list[float] = []
+
+        def listen(event: Event) -> None:
+            if event.kind == "progress" and event.progress.stage == "training":
+                begun.append(time.perf_counter())
+
         with tempfile.TemporaryDirectory() as folder:
             jobs = [Job(str(trial.seed), trial, Path(folder) / str(trial.seed), None) for trial in trials]
-            LocalExecutor(workers).run(jobs, run_trial, lambda _: None)
+            LocalExecutor(workers).run(jobs, run_trial, listen)
+            return time.perf_counter() - begun[0]
 
     return Sides(lambda: study(1), lambda: study(max(place.threads, 2)))

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from ..summaries import configuration, number, per_label, pick
-from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure, penalties_of, variant
+from ..summaries import NAMES, configuration, number, per_label, pick
+from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of, variant
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
@@ -60,15 +60,19 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
                 continue
             means = own.groupby("lambda")[columns].mean()
             places, colour = np.arange(len(means)), COLOURS[penalty]
+            axes.plot(places, means["displacement_det_p50"], color=colour, marker=MARKERS[penalty], markersize=4)
+            if len(means) == 1:  # a band needs some width
+                means, wide = pd.concat([means, means]), np.array([-0.2, 0.2])
+            else:
+                wide = places
             for low, high, shade in BANDS:
                 ends = (means[f"displacement_det_{end}"] for end in (low, high))
-                axes.fill_between(places, *ends, color=colour, alpha=shade, linewidth=0)
-            axes.plot(places, means["displacement_det_p50"], color=colour, marker=MARKERS[penalty], markersize=4)
+                axes.fill_between(wide, *ends, color=colour, alpha=shade, linewidth=0)
             for end in ("min", "max"):
-                axes.plot(places, means[f"displacement_det_{end}"], color=colour, ls=":", lw=1)
+                axes.plot(wide, means[f"displacement_det_{end}"], color=colour, ls=":", lw=1)
             axes.axhline(0, color="#FF2A2A", linewidth=0.8)
             axes.axhline(1, color=GREY, linewidth=0.6, zorder=0)
-            axes.set_xticks(places, [f"{weight:g}" for weight in means.index])
+            axes.set_xticks(places, [f"{weight:g}" for weight in means.index[: len(places)]])
             axes.set_yscale("symlog", linthresh=1, linscale=1.2)
             axes.yaxis.set_major_locator(FixedLocator(DETERMINANTS))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

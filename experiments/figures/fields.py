@@ -14,9 +14,9 @@ from ...pipeline.config import PENALTIES, TrialSettings
 from ...transforms.errors import InputError
 from ..archive import KEPT_ARRAYS, examples_file
 from ..folders import Run
-from ..summaries import configuration, pick
+from ..summaries import NAMES, configuration, pick
 from ..trial_files import how_to_mend
-from .style import COLOURS, NAMES, caption, new_figure, variant
+from .style import COLOURS, caption, new_figure, variant
 
 GRID_COLOUR, FOLD_COLOUR, FOLD_IN_MAP = "#56B4E9", "#FF2A2A", "#00A000"
 Images = dict[str, np.ndarray]

@@ -12,15 +12,8 @@ from matplotlib.lines import Line2D
 
 from ...pipeline.config import PENALTIES
 from ...pipeline.files import write_atomically
-from ..summaries import configuration, pick, setting_columns
+from ..summaries import NAMES, configuration, pick, setting_columns
 
-NAMES = {
-    "l1": "L1",
-    "l2": "L2",
-    "bending-hessian": "Bending (Hessian)",
-    "bending-laplacian": "Bending (Laplacian)",
-    "bending-pure": "Bending (pure)",
-}
 COLOURS = {  # Okabe and Ito's palette for all kinds of colour vision
     "l1": "#D55E00",
     "l2": "#0072B2",

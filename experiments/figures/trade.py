@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..statistics import Analysis
-from ..summaries import number, pick
-from .style import COLOURS, GREY, MARKERS, NAMES, caption, legend, new_figure, penalties_of
+from ..summaries import NAMES, number, pick
+from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of
 
 LABELS = {"dice": "Dice (mean over labels)", "mse": "MSE (a.u.²)", "ncc": "NCC (1 is best)", "tre": "TRE (mm)"}
 SMOOTHNESS = {

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from ...pipeline.config import TrialSettings
-from ..figures.style import NAMES
 from ..folders import Run
+from ..summaries import NAMES
 from .blocks import Table
 from .tables import from_frame
 from .words import heading, value_name

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from ..figures.style import NAMES, variant
+from ..figures.style import variant
 from ..keys import known_keys
-from ..summaries import counts, number, pick, setting_columns
+from ..summaries import NAMES, counts, number, pick, setting_columns
 from .blocks import Cell, Column, Table, data_uri
 from .words import heading, value_name
 

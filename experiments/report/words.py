@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..figures.style import NAMES
 from ..keys import known_keys
+from ..summaries import NAMES
 
 FIELD_MEASURES = {  # heading, what it means
     "nonpositive_percent": (

@@ -5,17 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..summaries import pick, records
+from ..summaries import NAMES, pick, records
 from .curves import ACCURACY
 
-NAMES = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
-PENALTY = {
-    "l1": "L1",
-    "l2": "L2",
-    "bending-hessian": "bending energy (Hessian)",
-    "bending-laplacian": "bending energy (Laplacian)",
-    "bending-pure": "bending energy (pure)",
-}
+MEASURED = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
 
 
 def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
@@ -40,7 +33,7 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
             most = records(part.nlargest(1, "mean"))[0]
             yield (
                 f"In the {model} model the displacement folds in {part['mean'].min():.3g} to {most['mean']:.3g} % "
-                f"of the voxels, most with {PENALTY[most['penalty']]} at λ = {most['lambda']:g}."
+                f"of the voxels, most with {NAMES[most['penalty']]} at λ = {most['lambda']:g}."
             )
 
 
@@ -50,11 +43,11 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
         for value in _middle(part):
             lines = pick(part, part["at"] == value).sort_values("mean", ascending=ACCURACY[metric])
             reached = "; ".join(
-                f"{PENALTY[line['penalty']]} {_number(line['mean'], metric)} ({_number(line['low'], metric)} to "
+                f"{NAMES[line['penalty']]} {_number(line['mean'], metric)} ({_number(line['low'], metric)} to "
                 f"{_number(line['high'], metric)}, at λ = {line['lambda']:.2g})"
                 for line in records(lines)
             )
-            yield f"At an SDlogJ of {value:g}{setting}, {NAMES[metric]} is: {reached}."
+            yield f"At an SDlogJ of {value:g}{setting}, {MEASURED[metric]} is: {reached}."
             pairs = pick(
                 comparisons,
                 (comparisons["metric"] == metric) & (comparisons["at"] == value) & _same(comparisons, lines.iloc[0])
@@ -64,7 +57,7 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
 
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
-    first, second = PENALTY[line["first"]], PENALTY[line["second"]]
+    first, second = NAMES[line["first"]], NAMES[line["second"]]
     interval = f"{_number(line['low'], metric)} to {_number(line['high'], metric)}"
     if line["low"] <= 0 <= line["high"]:
         return f"There {first} and {second} cannot be told apart (difference {interval})."
@@ -79,7 +72,7 @@ def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
     for setting, part in _by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
         ordered = records(part.sort_values("hypervolume", ascending=False))
         shares = ", ".join(
-            f"{PENALTY[line['penalty']]} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
+            f"{NAMES[line['penalty']]} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
             for line in ordered
         )
         yield f"Over all λ, the hypervolume of accuracy and smoothness{setting} is: {shares}."
@@ -92,7 +85,7 @@ def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
         return
     spread = own["sd_seeds"].dropna()
     yield (
-        f"The same configuration trained with another seed gives a mean {NAMES[metric]} that varies with a standard "
+        f"The same configuration trained with another seed gives a mean {MEASURED[metric]} that varies with a standard "
         f"deviation of {_number(float(spread.median()), metric)} (median over configurations; at most "
         f"{_number(float(spread.max()), metric)})."
     )
