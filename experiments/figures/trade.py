@@ -51,7 +51,7 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     handles.append(Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"))
     handles.append(Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="another is better"))
     legend(figure, handles)
-    caption(figure, f"{title}.", f"One point per λ; bars: 95 % intervals over subjects and seeds. {_counts(means)}.")
+    caption(figure, f"{title}.", f"One point per λ; bars: {_bars(means)}. {_counts(means)}.")
     return figure
 
 
@@ -90,7 +90,7 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
     seeds = number(table["n_seeds"], "seed")
     caption(
         figure, f"{title}.",
-        "Read off each penalty's curve over λ, between neighbouring λ; bars: 95 % intervals over subjects and seeds "
+        f"Read off each penalty's curve over λ, between neighbouring λ; bars: {_bars(table)} "
         f"({number(compared['n_pairs'], 'test pair')}, {seeds}). The differences are paired: their bars are shorter.",
     )  # fmt: skip
     return figure
@@ -139,6 +139,10 @@ def _look(penalty: str) -> dict[str, Any]:
 
 def _handles(penalties: list[str]) -> list[Line2D]:
     return [Line2D([], [], label=NAMES[p], color=COLOURS[p], marker=MARKERS[p], markersize=4.5) for p in penalties]
+
+
+def _bars(table: pd.DataFrame) -> str:
+    return f"95 % intervals over subjects{' and seeds' if table['n_seeds'].max() > 1 else ''}"
 
 
 def _counts(means: pd.DataFrame) -> str:
