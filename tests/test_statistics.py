@@ -1,5 +1,7 @@
 """Statistics on data whose answer is known: by hand, or by construction in many simulated studies."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -224,6 +226,9 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
     assert "matched" not in analysis.tables
     text = "\n".join(analysis.words)
     assert "cannot be compared at equal smoothness" in text
+    assert re.search(
+        r"At λ = 0\.1, Dice is: L2 0\.\d{4} \(0\.\d{4} to 0\.\d{4}\) with an SDlogJ of 0\.\d{3}; L1 ", text
+    )
     assert "one seed" in text
 
 

@@ -18,6 +18,7 @@ def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
     if "matched" in tables:
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
+        words += _at_one_weight(tables["means"], metric)
         words.append("Penalties cannot be compared at equal smoothness: that needs two or more λ of each penalty.")
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
@@ -35,6 +36,26 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
                 f"In the {model} model the displacement folds in {part['mean'].min():.3g} to {most['mean']:.3g} % "
                 f"of the voxels, most with {NAMES[most['penalty']]} at λ = {most['lambda']:g}."
             )
+
+
+def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
+    """Accuracy and smoothness at the middle λ that penalties share."""
+    own = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
+    for setting, part in _by_setting(means, own):
+        counts = part.groupby("lambda")["penalty"].nunique()
+        shared = sorted(counts.index[(counts > 1) & (counts == counts.max())])
+        if not shared:
+            continue
+        weight = shared[len(shared) // 2]
+        lines = pick(part, part["lambda"] == weight)
+        smooth = pick(lines, lines["metric"] == "displacement_sdlogj").set_index("penalty")["mean"]
+        accurate = pick(lines, lines["metric"] == metric).sort_values("mean", ascending=ACCURACY[metric])
+        reached = "; ".join(
+            f"{NAMES[line['penalty']]} {_number(line['mean'], metric)} ({_number(line['low'], metric)} to "
+            f"{_number(line['high'], metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}"
+            for line in records(accurate)
+        )
+        yield f"At λ = {weight:g}{setting}, {MEASURED[metric]} is: {reached}."
 
 
 def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
