@@ -19,6 +19,8 @@ from ..trial_files import how_to_mend
 from .style import COLOURS, caption, new_figure, variant
 
 GRID_COLOUR, FOLD_COLOUR, FOLD_IN_MAP = "#56B4E9", "#FF2A2A", "#00A000"
+MANY_WEIGHTS = 8
+"""Up to so many λ in all, each has a column of its own."""
 Images = dict[str, np.ndarray]
 
 
@@ -146,16 +148,21 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
 def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, title: str) -> Figure:
     """The first pair over λ: for each penalty the warped image with its grid, and below it the Jacobian determinant."""
     first = next(iter(examples.values()))[0].arrays
-    columns = max(map(len, examples.values()))
+    weights = sorted({example.weight for own in examples.values() for example in own})
+    aligned = len(weights) <= MANY_WEIGHTS  # otherwise each penalty has a row of its own λ
+    columns = len(weights) if aligned else max(map(len, examples.values()))
     height, width = _panel(first["fixed"][0], 1.5)
     figure = new_figure(columns * width + 1.6, 2 * len(examples) * (height + 0.12) + 1.2, "One pair across λ")
     grid = figure.subplots(2 * len(examples), columns, squeeze=False)
     top = float(np.percentile(first["fixed"][0], 99.8)) or 1.0
     picture: Any = None
     for place, (penalty, own) in enumerate(examples.items()):
-        for axes in grid[2 * place : 2 * place + 2, len(own) :].ravel():
-            axes.set_visible(False)
-        for above, below, example in zip(grid[2 * place], grid[2 * place + 1], own, strict=False):
+        rows = grid[2 * place : 2 * place + 2]
+        places = [weights.index(example.weight) for example in own] if aligned else list(range(len(own)))
+        for column in set(range(columns)) - set(places):
+            rows[0][column].set_visible(False)
+            rows[1][column].set_visible(False)
+        for (above, below), example in zip(rows[:, places].T, own, strict=True):
             displacement = example.arrays["displacement"][0]
             _show(above, example.arrays["warped"][0], settings, vmin=0, vmax=top)
             _draw_grid(above, displacement)
@@ -165,8 +172,8 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
             picture = _show(below, np.clip(determinant, 0, 3), settings, cmap="RdBu_r", norm=norm)
             folded = np.argwhere(determinant <= 0)
             below.scatter(folded[:, 0], folded[:, 1], s=2.5, marker="s", color=FOLD_IN_MAP, linewidths=0)
-        grid[2 * place][0].set_ylabel(f"{NAMES[penalty]}\nwarped, grid", color=COLOURS[penalty])
-        grid[2 * place + 1][0].set_ylabel("determinant")
+        rows[0][places[0]].set_ylabel(f"{NAMES[penalty]}\nwarped, grid", color=COLOURS[penalty])
+        rows[1][places[0]].set_ylabel("determinant")
     figure.colorbar(
         picture, ax=grid.ravel().tolist(), label="Jacobian determinant (1: volume kept; green: folded)",
         ticks=[0, 0.5, 1, 2, 3], format=lambda value, _: f"{value:g}" if value < 3 else "≥ 3", shrink=0.6, aspect=30,

@@ -87,7 +87,7 @@ def means(sample: Sample) -> pd.DataFrame:
             seeds = own.values[metric][0].mean(-1)
             lines.append(
                 {**about, "metric": metric, "unit": METRICS.get(metric, ""), "mean": found.estimate[0]}
-                | {"low": found.low[0], "high": found.high[0]}
+                | {"low": max(found.low[0], 0.0), "high": found.high[0]}  # nothing here can be negative
                 | {"sd_seeds": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
                 | {"n_pairs": len(own.moving), "n_seeds": found.seeds}
             )
