@@ -284,11 +284,10 @@ def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
     if max_sdlogj is not None:
         return Limit("displacement_sdlogj", max_sdlogj)
     try:
-        return Limit("displacement_nonpositive_percent", float(str(max_folding).removesuffix("%")))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
+        percent = float(str(max_folding).removesuffix("%"))
+    except ValueError:
         raise InputError(f"--max-folding {max_folding}: expected a percentage, such as 0.1%.") from None
+    return Limit("displacement_nonpositive_percent", percent)
 
 
 def _find_run(name: str) -> Path:

@@ -160,3 +160,18 @@ def test_help_and_version_need_no_heavy_import():
         done = subprocess.run([sys.executable, "-c", code.format(word=word)], capture_output=True, text=True)
         assert answer in done.stdout
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "give one limit"),
+        (["--max-folding", "0.1%", "--max-sdlogj", "0.3"], "give one limit"),
+        (["--max-folding", "little"], "--max-folding little: expected a percentage"),
+        (["--max-folding=-1"], "must be a number of at least 0, found -1.0"),
+    ],
+)
+def test_limits_that_cannot_be_recommended_for(options, sentence, tmp_path):
+    result = CliRunner().invoke(app, ["recommend", str(tmp_path), *options])
+    assert result.exit_code == 2
+    assert sentence in result.output
