@@ -91,7 +91,7 @@ def write_archive(
     Args:
         rows, history: of the trials to keep.
         settings: the columns that ``study.yaml`` tells.
-        pairs: how many example pairs of each trial to keep.
+        pairs: how many example pairs of each configuration's first seed to keep.
 
     Raises:
         InputError: it cannot be written.
@@ -113,7 +113,9 @@ def write_archive(
         else:
             own["trials"].append(trial)
     write_text(folder / ENVIRONMENTS, json.dumps(kinds, indent=1))
-    for trial in trials if pairs else ():
+    same = [column for column in settings if column not in ("trial", "seed")]
+    first_seeds = rows.sort_values("seed", kind="stable").drop_duplicates(same)["trial"]  # the figures show no other
+    for trial in map(str, first_seeds) if pairs else ():
         path = examples_file(source, trial)
         if path is not None:
             write_atomically(

@@ -145,7 +145,9 @@ def report(
 def archive(
     run: RunName,
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to keep it; it is a run again.")],
-    pairs: Annotated[int, typer.Option(min=0, help="Example pairs of each trial to keep, for the figures.")] = 1,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Example pairs of each configuration to keep, for the figures.")
+    ] = 1,
 ) -> None:
     """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
     from .runner import archive as keep

@@ -207,7 +207,7 @@ def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = Non
     """Keep the complete trials of a run in ``out`` without their folders, and write its tables and figures there.
 
     Args:
-        pairs: how many example pairs of each trial to keep, for the figures.
+        pairs: how many example pairs of each configuration to keep, for the figures.
 
     Raises:
         InputError: no run there, no complete trial in it, or ``out`` holds something else.

@@ -74,6 +74,17 @@ def test_example_pairs_are_kept_as_asked(run, tmp_path):
     assert not (tmp_path / "none" / "archive" / "examples").exists()
 
 
+def test_examples_of_one_seed_are_enough(tmp_path):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"name": "seeds", "axes": {"seed": [3, 1, 2]}}))
+    study = load_study(str(tmp_path / "study.yaml"), ["training.epochs=1", "pairs.test=2"])
+    run = claim(tmp_path / "run", study, [trial.trial_id("data") for trial in study.trials])
+    for trial, settings in run.trials.items():
+        synthetic_run.trial(settings, run.path / trial, None, lambda progress: None)
+    archive(run.path, tmp_path / "kept", console=QUIET)
+    (kept,) = (tmp_path / "kept" / "archive" / "examples").iterdir()
+    assert "_s1_" in kept.name
+
+
 def test_a_run_that_is_half_done_is_kept_as_far_as_it_is(run, tmp_path):
     first = next(iter(run.trials))
     (run.path / first / "pairs.parquet").unlink()

@@ -51,9 +51,7 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
         smooth = pick(lines, lines["metric"] == "displacement_sdlogj").set_index("penalty")["mean"]
         accurate = pick(lines, lines["metric"] == metric).sort_values("mean", ascending=ACCURACY[metric])
         reached = "; ".join(
-            f"{NAMES[line['penalty']]} {_number(line['mean'], metric)} ({_number(line['low'], metric)} to "
-            f"{_number(line['high'], metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}"
-            for line in records(accurate)
+            f"{_reached(line, metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}" for line in records(accurate)
         )
         yield f"At λ = {weight:g}{setting}, {MEASURED[metric]} is: {reached}."
 
@@ -63,11 +61,7 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
     for setting, part in _by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
         for value in _middle(part):
             lines = pick(part, part["at"] == value).sort_values("mean", ascending=ACCURACY[metric])
-            reached = "; ".join(
-                f"{NAMES[line['penalty']]} {_number(line['mean'], metric)} ({_number(line['low'], metric)} to "
-                f"{_number(line['high'], metric)}, at λ = {line['lambda']:.2g})"
-                for line in records(lines)
-            )
+            reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
             yield f"At an SDlogJ of {value:g}{setting}, {MEASURED[metric]} is: {reached}."
             pairs = pick(
                 comparisons,
@@ -75,6 +69,12 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
                 & (comparisons["matched_in"] == "displacement_sdlogj"),
             )  # fmt: skip
             yield from (_verdict(line, metric) for line in records(pairs))
+
+
+def _reached(line: dict[str, Any], metric: str) -> str:
+    """Penalty, mean and interval, of which the bracket is left open."""
+    low, high = _number(line["low"], metric), _number(line["high"], metric)
+    return f"{NAMES[line['penalty']]} {_number(line['mean'], metric)} ({low} to {high}"
 
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
