@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ..pipeline.files import read_text, write_atomically, write_text
-from ..transforms.errors import InputError, one_line
+from ..transforms.errors import InputError
 from .summaries import pick
-from .trial_files import COLUMNS
+from .trial_files import COLUMNS, read_checked
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
@@ -41,21 +41,12 @@ def read_archived(run: Path, name: str) -> pd.DataFrame:
     """``rows.parquet`` or ``history.parquet`` of a run's archive; without lines if there is none.
 
     Raises:
-        InputError: it cannot be read or lacks a column.
+        InputError: it cannot be read, has no rows or lacks a column.
     """
     path, columns = run / FOLDER / name, COLUMNS["pairs.parquet" if name == ROWS else name]
     if not path.is_file():
         return pd.DataFrame(columns=pd.Index(["trial", *columns]))
-    try:
-        frame = pd.read_parquet(path)
-    except PermissionError:  # not damaged
-        raise
-    except Exception as error:  # pyarrow raises many kinds
-        raise InputError(f"{path} cannot be read ({one_line(error)}); archive the run again.") from None
-    missing = [column for column in ("trial", *columns) if column not in frame]
-    if missing:
-        raise InputError(f"{path} has no column {missing[0]}; archive the run again.")
-    return frame
+    return read_checked(path, ("trial", *columns), "archive the run again")
 
 
 def examples_file(run: Path, trial: str) -> Path | None:
@@ -102,6 +93,8 @@ def write_archive(
         small = frame.drop(columns=[column for column in settings if column in frame])
         doubles = {column: np.float32 for column, kind in small.dtypes.items() if kind == np.float64}
         small = small.astype(doubles)
+        if small.empty:  # no trial kept its history
+            continue
         write_atomically(
             folder / name, lambda path, small=small: small.to_parquet(path, index=False, compression="zstd")
         )

@@ -1,5 +1,6 @@
 """The tables that a trial leaves behind: read and checked, and what to do when one of its files is damaged."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,16 +23,25 @@ def read_parquet(path: Path) -> pd.DataFrame:
     Raises:
         InputError: missing, truncated or otherwise unreadable, without rows or without a column that it always has.
     """
+    return read_checked(path, COLUMNS[path.name], how_to_mend(path))
+
+
+def read_checked(path: Path, columns: Sequence[str], advice: str) -> pd.DataFrame:
+    """Read a parquet file that must have ``columns`` and rows; ``advice`` ends the sentence where it has not.
+
+    Raises:
+        InputError: missing, truncated or otherwise unreadable, without rows or without one of the columns.
+    """
     try:
         frame = pd.read_parquet(path)
     except PermissionError:  # not damaged
         raise
     except Exception as error:  # pyarrow raises many kinds, some of them OSError without a message
-        raise InputError(f"{path} cannot be read ({one_line(error)}); {how_to_mend(path)}.") from None
-    missing = [name for name in COLUMNS[path.name] if name not in frame]
+        raise InputError(f"{path} cannot be read ({one_line(error)}); {advice}.") from None
+    missing = [name for name in columns if name not in frame]
     if missing or frame.empty:
         fault = f"has no column {missing[0]}" if missing else "has no rows"
-        raise InputError(f"{path} {fault}; {how_to_mend(path)}.")
+        raise InputError(f"{path} {fault}; {advice}.")
     return frame
 
 

@@ -1,6 +1,7 @@
 """Views for a terminal: a study, a summary, the states of a run."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,11 @@ from rich.text import Text
 
 from .folders import Run, TrialState
 from .keys import leaves_of
-from .statistics import Limit, Recommendation
-from .statistics.curves import SMOOTHNESS
-from .statistics.words import MEASURED
 from .study import Study
 from .summaries import counts, records, setting_columns
+
+if TYPE_CHECKING:
+    from .statistics import Limit, Recommendation
 
 
 def study_view(study: Study) -> Stack:
@@ -81,8 +82,11 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
     return Text.assemble(f"{mean:{form}}", (f"\n±{spread:{form}}", "dim") if np.isfinite(spread) else "")
 
 
-def recommendation_view(found: Recommendation, limit: Limit) -> Stack:
+def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     """What to use, in a sentence, and the other configurations, best first."""
+    from .statistics.curves import SMOOTHNESS
+    from .statistics.words import MEASURED
+
     best, wanted, name = found.best, SMOOTHNESS[limit.metric], MEASURED[found.metric]
     form, unit = SHOWN[found.metric][1], " %" if limit.metric.endswith("percent") else ""
     seeds = "" if best["n_seeds"] > 1 else " One seed: how much another training would differ is not known."

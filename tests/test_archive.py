@@ -85,6 +85,13 @@ def test_examples_of_one_seed_are_enough(tmp_path):
     assert "_s1_" in kept.name
 
 
+def test_rows_are_enough(run, tmp_path):
+    for file in run.path.glob("*/history.parquet"):
+        file.unlink()
+    assert len(archive(run.path, tmp_path / "kept", console=QUIET).complete) == len(run.trials)
+    assert collect_history(open_run(tmp_path / "kept")).empty
+
+
 def test_a_run_that_is_half_done_is_kept_as_far_as_it_is(run, tmp_path):
     first = next(iter(run.trials))
     (run.path / first / "pairs.parquet").unlink()

@@ -35,13 +35,14 @@ def _draw(
     run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis
 ) -> Iterator[tuple[str, Figure | None]]:
     whole, title = summary(rows), run.study.title
-    similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
+    measured = accuracies(rows)
+    similarity = measured[-1]
     yield from training_figures(history, title, _warm_up(run))
     yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title)
     yield "similarity_vs_lambda", metric_vs_lambda(rows, whole, similarity, title)
     yield "folding_vs_lambda", folding_vs_lambda(rows, whole, title)
     yield "dice_vs_lambda", metric_vs_lambda(rows, whole, "dice", title)
-    yield from trade_figures(analysis, accuracies(rows)[0], title)
+    yield from trade_figures(analysis, measured[0], title)
     yield from distribution_figures(rows, title)
     yield from field_figures(run, rows).items()
 

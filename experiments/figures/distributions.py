@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ..summaries import NAMES, configuration, number, per_label, pick
-from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of, variant
+from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of, standard_error, variant
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
@@ -111,9 +111,8 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
         for place, penalty in enumerate(penalties):
             own = pick(lines, lines["penalty"] == penalty).set_index("label").reindex(order)
             y = np.arange(len(order)) + 0.2 * (place - (len(penalties) - 1) / 2)
-            error = own["std_pairs"] / own["n_pairs"].pow(0.5)
             look: Any = {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "", "markersize": 3.5}
-            axes.errorbar(own["mean"], y, xerr=error, elinewidth=0.7, **look)
+            axes.errorbar(own["mean"], y, xerr=standard_error(own), elinewidth=0.7, **look)
         words = ", ".join(variant(part.iloc[0], rows))
         weights = lines.groupby("penalty")["lambda"].first()
         at.append(f"{words}: " * bool(words) + ", ".join(f"{NAMES[p]} λ = {weights[p]:g}" for p in penalties))

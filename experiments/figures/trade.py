@@ -17,6 +17,7 @@ SMOOTHNESS = {
     "displacement_sdlogj": "SDlogJ of the displacement (smoother to the left)",
     "displacement_nonpositive_percent": "non-positive Jacobian of the displacement (%)",
 }
+_X = "displacement_sdlogj"
 
 
 def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple[str, Figure | None]]:
@@ -53,9 +54,6 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     legend(figure, handles)
     caption(figure, f"{title}.", f"One point per λ; bars: {_bars(means)}. {_counts(means)}.")
     return figure
-
-
-_X = "displacement_sdlogj"
 
 
 def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Figure | None:

@@ -32,7 +32,7 @@ class Curve:
 
 
 def accuracies(rows: pd.DataFrame) -> list[str]:
-    """What a study's accuracy is measured in: Dice and TRE where there are labels and landmarks, and its similarity."""
+    """What accuracy is measured in: Dice and TRE where there are labels and landmarks; last the similarity."""
     similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
     there = [metric for metric in ("dice", "tre") if metric in rows and rows[metric].notna().any()]
     return [*there, similarity]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...transforms.errors import InputError
 from ..summaries import records
-from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, weight_at
+from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import RESAMPLES, Sample
 
 
@@ -105,6 +105,5 @@ def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tupl
 
 
 def _curve_of(sample: Sample, line: pd.Series) -> Curve:
-    keys = [key for key in sample.configurations.columns if key not in ("penalty", "lambda")]
-    group = curves(sample)[tuple(line[key] for key in keys)]
+    group = curves(sample)[tuple(line[key] for key in setting_keys(sample))]
     return next(curve for curve in group if curve.penalty == line["penalty"])
