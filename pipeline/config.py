@@ -1,5 +1,6 @@
 """One trial as a typed, immutable configuration. Everything that decides its result is in here, and in its id."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +17,11 @@ Penalty = Literal["l1", "l2", "bending-hessian", "bending-laplacian", "bending-p
 Similarity = Literal["mse", "ncc"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 PENALTIES: tuple[str, ...] = ("l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure")
+
+ADDED_LATER: dict[str, Any] = {}
+"""Dotted keys younger than the committed results, each with the value that means what was done before it existed.
+
+With that value a key is no part of a trial's identity, so that finished trials stay finished."""
 
 
 class Settings(BaseModel):
@@ -135,8 +141,14 @@ class TrialSettings(Settings):
         }
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result, as plain JSON types."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"compute"})
+        """What decides the result, as plain JSON types; without the keys of ``ADDED_LATER`` that change nothing."""
+        identity = self.model_dump(mode="json", by_alias=True, exclude={"compute"})
+        for key, before in ADDED_LATER.items():
+            *sections, name = key.split(".")
+            section = functools.reduce(dict.__getitem__, sections, identity)
+            if section[name] == before:
+                del section[name]
+        return identity
 
     def trial_id(self, fingerprint: str) -> str:
         """A readable name and a hash of the configuration and of the data it is trained on."""

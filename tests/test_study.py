@@ -188,3 +188,14 @@ def test_settings_of_a_cohort():
         cohort_settings("phantom", ["seed=4"])
     with pytest.raises(InputError, match="reader = 'nope': Input should be 'phantom', 'neurite-oasis'"):
         cohort_settings("nope")
+
+
+def test_a_key_added_later_leaves_the_identity_of_earlier_trials_alone(load, monkeypatch):
+    before, other = (
+        load({"name": "a"}).trials[0],
+        load({"name": "a", "base": {"training.precision": "bfloat16"}}).trials[0],
+    )
+    monkeypatch.setattr("smoothmorph.pipeline.config.ADDED_LATER", {"training.precision": "float32"})
+    assert "precision" not in before.identity()["training"]
+    assert other.identity()["training"]["precision"] == "bfloat16"
+    assert before.trial_id("data") != other.trial_id("data")

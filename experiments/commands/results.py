@@ -1,0 +1,90 @@
+"""Commands that start from a run: status, figures, report, archive, recommend."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import RunName, find_run
+
+
+def status(run: RunName) -> None:
+    """Show how far each trial of a run is, also while it is going on."""
+    from ..runner import status as show_status
+
+    show_status(find_run(run))
+
+
+def figures(run: RunName) -> None:
+    """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed."""
+    from ..runner import rebuild
+
+    result = rebuild(find_run(run))
+    for path in result.figures:
+        typer.echo(path)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def report(
+    run: RunName,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; by default RUN/report.html.")] = None,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write tables, figures and one self-contained HTML report of a run, from its rows."""
+    from ..report import write_report
+
+    written = write_report(find_run(run), out=out)
+    typer.echo(written)
+    if open_it:
+        typer.launch(str(written))
+
+
+def archive(
+    run: RunName,
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to keep it; it is a run again.")],
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Example pairs of each configuration to keep, for the figures.")
+    ] = 1,
+) -> None:
+    """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
+    from ..runner import archive as keep
+
+    for path in keep(find_run(run), out, pairs).figures:
+        typer.echo(path)
+
+
+def recommend(
+    run: RunName,
+    max_folding: Annotated[
+        str | None, typer.Option(metavar="PERCENT", help="Most folding of the displacement, e.g. 0.1%.")
+    ] = None,
+    max_sdlogj: Annotated[float | None, typer.Option(help="Largest SDlogJ of the displacement, e.g. 0.25.")] = None,
+    accuracy: Annotated[
+        str | None, typer.Option(help="dice, tre, mse or ncc; by default the first that was measured.")
+    ] = None,
+) -> None:
+    """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
+    from rich.console import Console
+
+    from ..statistics import recommend as choose
+    from ..tables import collect
+    from ..views import recommendation_view
+
+    limit = _limit(max_folding, max_sdlogj)
+    Console().print(recommendation_view(choose(collect(find_run(run)), limit, accuracy), limit), soft_wrap=False)
+
+
+def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
+    from ...transforms.errors import InputError
+    from ..statistics import Limit
+
+    if (max_folding is None) == (max_sdlogj is None):
+        raise InputError("give one limit, either --max-folding, such as 0.1%, or --max-sdlogj, such as 0.25.")
+    if max_sdlogj is not None:
+        return Limit("displacement_sdlogj", max_sdlogj)
+    try:
+        percent = float(str(max_folding).removesuffix("%"))
+    except ValueError:
+        raise InputError(f"--max-folding {max_folding}: expected a percentage, such as 0.1%.") from None
+    return Limit("displacement_nonpositive_percent", percent)

@@ -1,0 +1,94 @@
+"""Commands that start from a study: run, show, bench."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import RUNS, Overrides
+
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A built-in study (demo, fast, published, regularizers) or a .yaml file.")
+]
+
+
+def run(
+    study: StudyName,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the cohort's files.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; by default as fits.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/<study>.")] = None,
+    executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="ray: HOST:PORT of the head, or auto; by default a cluster on this machine.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option("--cpus-per-trial", min=1, help="ray: by default 1.")] = None,
+    gpus: Annotated[float | None, typer.Option("--gpus-per-trial", min=0, help="ray: e.g. 0.5; by default 0.")] = None,
+) -> None:
+    """Run a study: only the trials that are missing, then tables and figures."""
+    from ..runner import run_study
+    from ..study import load_study
+
+    loaded = load_study(study, overrides)
+    chosen = _executor(executor, address, cpus, gpus, workers)
+    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def show(
+    study: StudyName,
+    overrides: Overrides = [],  # noqa: B006
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print a study file with every setting instead.")] = False,
+) -> None:
+    """Show the trials of a study, with every setting resolved, without running them."""
+    from ..study import load_study
+    from ..views import study_view
+
+    loaded = load_study(study, overrides)
+    if yaml:
+        sys.stdout.write(loaded.to_yaml())
+        return
+    from rich.console import Console
+
+    Console().print(study_view(loaded))
+
+
+def bench(
+    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Only these cases.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON file; by default benchmarks/results/bench.json.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny grids: see that it works, measure nothing.")] = False,
+) -> None:
+    """Measure speed and memory against official VoxelMorph."""
+    from rich.console import Console
+
+    from ..benchmark import run_bench
+    from ..executors import available_cores
+
+    out = out or Path("benchmarks/results") / ("bench_quick.json" if quick else "bench.json")
+    run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
+
+
+def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
+    """The executor of a run; None for the runner's own choice."""
+    from ...transforms.errors import InputError
+
+    if name not in ("local", "ray"):
+        raise InputError(f"unknown executor {name!r}; expected local or ray.")
+    if name == "local":
+        options = {"--address": address, "--cpus-per-trial": cpus, "--gpus-per-trial": gpus}
+        given = [option for option, value in options.items() if value is not None]
+        if given:
+            raise InputError(f"{given[0]} is for a Ray cluster; add --executor ray, or leave it out.")
+        return None
+    if workers is not None:
+        raise InputError(
+            "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
+            "decide how many trials run at once."
+        )
+    from ..distributed.executor import RayExecutor
+
+    return RayExecutor(address, cpus or 1, gpus or 0.0)
