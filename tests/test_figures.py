@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
-from smoothmorph.experiments.figures.fields import _choose, _draw_grid
+from smoothmorph.experiments.figures.fields import _choose
+from smoothmorph.experiments.figures.overview import overview
+from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
 from smoothmorph.experiments.figures.style import COLOURS, MARKERS, curves
 from smoothmorph.experiments.folders import claim, open_run
 from smoothmorph.experiments.statistics import analyse
@@ -167,12 +169,30 @@ def test_the_grid_is_where_the_image_takes_it_and_folds_are_marked():
     axes = Figure().subplots()
     shift = np.zeros((2, 30, 40))
     shift[0] = 3.0  # moving(x + 3): the moving image's line at 10 appears at 7
-    assert _draw_grid(axes, shift) == 0.0
-    lines = axes.collections[0]
+    draw_grid(axes, shift, determinant_of(shift))
+    lines, folded = axes.collections[0], axes.collections[-1]
+    assert len(folded.get_offsets()) == 0
     places = sorted({round(float(path.vertices[:, 0].mean()), 6) for path in lines.get_paths() if len(path.vertices)})
     levels = np.arange(1.0, 30, 2)
     assert places == [level - 3 for level in levels if 0 <= level - 3 <= 29]
     reflection = np.zeros((2, 30, 40))
     reflection[0, 10:20] = -2.0 * np.arange(10)[:, None]  # du/dx = -2: the determinant is -1
-    folded = _draw_grid(Figure().subplots(), reflection)
-    assert 100 * 8 / 30 <= folded <= 100 * 12 / 30
+    axes = Figure().subplots()
+    draw_grid(axes, reflection, determinant_of(reflection))
+    assert 8 * 40 <= len(axes.collections[-1].get_offsets()) <= 12 * 40
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (12, 14, 10)])
+def test_the_overview_has_a_row_of_pictures_for_each_section(shape, tmp_path):
+    generator = np.random.default_rng(0)
+    moving, fixed, warped = generator.random((3, *shape))
+    spacing = (1.0, 2.0, 3.0)[: len(shape)]
+    figure = overview(moving, fixed, warped, np.zeros((len(shape), *shape)), "Pair", "words", spacing)
+    figure.savefig(tmp_path / "overview.png")
+    panels = [axes for axes in figure.axes if axes.images]
+    rows = 1 if len(shape) == 2 else 3
+    assert len(panels) == 7 * rows
+    last = panels[2::7][-1]  # the warped image: in 3-D across axis 2, so of axes 0 and 1
+    shown = warped if len(shape) == 2 else warped[:, :, 5]
+    np.testing.assert_array_equal(last.images[0].get_array(), shown.T.astype(np.float32))
+    assert last.get_aspect() == 2.0

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -16,9 +14,19 @@ from ..archive import KEPT_ARRAYS, examples_file
 from ..folders import Run
 from ..summaries import NAMES, configuration, pick
 from ..trial_files import how_to_mend
+from .panels import (
+    FOLD_COLOUR,
+    GRID_COLOUR,
+    brightest,
+    determinant_bar,
+    determinant_of,
+    draw_determinant,
+    draw_grid,
+    panel,
+    show,
+)
 from .style import COLOURS, caption, new_figure, variant
 
-GRID_COLOUR, FOLD_COLOUR, FOLD_IN_MAP = "#56B4E9", "#FF2A2A", "#00A000"
 MANY_WEIGHTS = 8
 """Up to so many λ in all, each has a column of its own."""
 Images = dict[str, np.ndarray]
@@ -99,7 +107,8 @@ def _read(run: Run, trial: str) -> Images:
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
     """Displacement of the example pairs in voxels: a row per penalty, both components of each pair side by side."""
     pairs = len(examples[0].arrays["fixed"])
-    height, width = _panel(examples[0].arrays["fixed"][0])
+    height, width = panel(examples[0].arrays["fixed"][0])
+    down = _downwards(settings)
     figure = new_figure(2 * pairs * width + 1.3, len(examples) * height + 1.1, "Flow fields")
     grid = figure.subplots(len(examples), 2 * pairs, squeeze=False)
     largest = max(float(np.abs(example.arrays["displacement"]).max()) for example in examples)
@@ -109,7 +118,7 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
         for column, axes in enumerate(line):
             pair, component = divmod(column, 2)
             shown = example.arrays["displacement"][pair, component]
-            picture = _show(axes, shown, settings, cmap="coolwarm", vmin=-limit, vmax=limit)
+            picture = show(axes, shown, down, cmap="coolwarm", vmin=-limit, vmax=limit)
             if row == 0:
                 axes.set_title(f"pair {pair + 1}\n{_component(component, settings)}", fontsize=8)
         line[0].set_ylabel(f"{NAMES[example.penalty]}\nλ = {example.weight:g}")
@@ -121,19 +130,22 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
 def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
     """A row per example pair: moving, fixed, and for each penalty the warped moving image with its warped grid."""
     first = examples[0].arrays
-    pairs, (height, width) = len(first["fixed"]), _panel(first["fixed"][0], 2.1)
+    pairs, (height, width) = len(first["fixed"]), panel(first["fixed"][0], 2.1)
+    down = _downwards(settings)
     figure = new_figure((2 + len(examples)) * width + 0.3, pairs * (height + 0.2) + 1.4, "Warped grids")
     grid = figure.subplots(pairs, 2 + len(examples), squeeze=False)
     for pair, line in enumerate(grid):
-        top = max(float(np.percentile(first[name][pair], 99.8)) for name in ("moving", "fixed")) or 1.0
+        top = brightest(first["moving"][pair], first["fixed"][pair])
         for axes, name in zip(line, ("moving", "fixed"), strict=False):
-            _show(axes, first[name][pair], settings, vmin=0, vmax=top)
+            show(axes, first[name][pair], down, vmin=0, vmax=top)
             axes.set_title(name if pair == 0 else "")
         line[0].set_ylabel(f"pair {pair + 1}")
         for axes, example in zip(line[2:], examples, strict=True):
-            _show(axes, example.arrays["warped"][pair], settings, vmin=0, vmax=top)
-            folded = _draw_grid(axes, example.arrays["displacement"][pair])
-            axes.set_xlabel(f"folded: {folded:.3g} %", fontsize=7.5)
+            displacement = example.arrays["displacement"][pair]
+            determinant = determinant_of(displacement)
+            show(axes, example.arrays["warped"][pair], down, vmin=0, vmax=top)
+            draw_grid(axes, displacement, determinant)
+            axes.set_xlabel(f"folded: {100 * (determinant <= 0).mean():.3g} %", fontsize=7.5)
             axes.set_title(f"{NAMES[example.penalty]}\nλ = {example.weight:g}" if pair == 0 else "")
     handles = [
         Line2D([], [], color=GRID_COLOUR, linewidth=1, label="grid of the moving image, warped with it"),
@@ -151,10 +163,11 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
     weights = sorted({example.weight for own in examples.values() for example in own})
     aligned = len(weights) <= MANY_WEIGHTS  # otherwise each penalty has a row of its own λ
     columns = len(weights) if aligned else max(map(len, examples.values()))
-    height, width = _panel(first["fixed"][0], 1.5)
+    height, width = panel(first["fixed"][0], 1.5)
+    down = _downwards(settings)
     figure = new_figure(columns * width + 1.6, 2 * len(examples) * (height + 0.12) + 1.2, "One pair across λ")
     grid = figure.subplots(2 * len(examples), columns, squeeze=False)
-    top = float(np.percentile(first["fixed"][0], 99.8)) or 1.0
+    top = brightest(first["fixed"][0])
     picture: Any = None
     for place, (penalty, own) in enumerate(examples.items()):
         rows = grid[2 * place : 2 * place + 2]
@@ -164,65 +177,22 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
             rows[1][column].set_visible(False)
         for (above, below), example in zip(rows[:, places].T, own, strict=True):
             displacement = example.arrays["displacement"][0]
-            _show(above, example.arrays["warped"][0], settings, vmin=0, vmax=top)
-            _draw_grid(above, displacement)
+            determinant = determinant_of(displacement)
+            show(above, example.arrays["warped"][0], down, vmin=0, vmax=top)
+            draw_grid(above, displacement, determinant)
             above.set_title(f"λ = {example.weight:g}", fontsize=8)
-            determinant = _determinant(displacement)
-            norm = TwoSlopeNorm(1.0, 0.0, 3.0)
-            picture = _show(below, np.clip(determinant, 0, 3), settings, cmap="RdBu_r", norm=norm)
-            folded = np.argwhere(determinant <= 0)
-            below.scatter(folded[:, 0], folded[:, 1], s=2.5, marker="s", color=FOLD_IN_MAP, linewidths=0)
+            picture = draw_determinant(below, determinant, down)
         rows[0][places[0]].set_ylabel(f"{NAMES[penalty]}\nwarped, grid", color=COLOURS[penalty])
         rows[1][places[0]].set_ylabel("determinant")
-    figure.colorbar(
-        picture, ax=grid.ravel().tolist(), label="Jacobian determinant (1: volume kept; green: folded)",
-        ticks=[0, 0.5, 1, 2, 3], format=lambda value, _: f"{value:g}" if value < 3 else "≥ 3", shrink=0.6, aspect=30,
-    )  # fmt: skip
+    determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.6, aspect=30)
     moving, fixed = first["moving_id"][0], first["fixed_id"][0]
     caption(figure, f"{title}.", f"{moving} onto {fixed}. Folded voxels are marked in both rows.")
     return figure
 
 
-def _determinant(displacement: np.ndarray) -> np.ndarray:
-    """Of a displacement (2, H, W) in voxels: (H, W)."""
-    import torch
-
-    from ...transforms import jacobian_determinant
-
-    return jacobian_determinant(torch.from_numpy(np.ascontiguousarray(displacement, np.float64))[None])[0].numpy()
-
-
-def _draw_grid(axes: Axes, displacement: np.ndarray) -> float:
-    """Draw where the moving image's grid lines come to lie in the fixed grid, mark folds, return their percentage.
-
-    ``displacement`` (2, H, W) in voxels: the point x of the warped image shows moving(x + u(x)), so the moving
-    image's line "axis i = c" appears where x_i + u_i(x) = c: a contour line.
-    """
-    shape = displacement.shape[1:]
-    spacing = max(2, round(min(shape) / 20))
-    for axis, positions in enumerate(np.meshgrid(*map(np.arange, shape), indexing="ij")):
-        levels = np.arange(spacing / 2, shape[axis], spacing)
-        values = (positions + displacement[axis]).T
-        axes.contour(values, levels=levels, colors=GRID_COLOUR, linewidths=0.45, linestyles="solid")
-    determinant = _determinant(displacement)
-    folded = np.argwhere(determinant <= 0)
-    axes.scatter(folded[:, 0], folded[:, 1], s=2.5, marker="s", color=FOLD_COLOUR, linewidths=0, zorder=3)
-    return 100.0 * len(folded) / determinant.size
-
-
-def _show(axes: Axes, image: np.ndarray, settings: TrialSettings, **how: Any) -> Any:
-    """The first axis to the right. The second one points down in 2-D images and the phantom, up in other volumes."""
-    down = settings.cohort.spatial_dims == 2 or settings.cohort.reader == "phantom"
-    picture = axes.imshow(image.T, origin="upper" if down else "lower", interpolation="nearest", **how)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return picture
-
-
-def _panel(image: np.ndarray, width: float = 1.45) -> tuple[float, float]:
-    return width * image.shape[1] / image.shape[0], width
+def _downwards(settings: TrialSettings) -> bool:
+    """The second axis points down in 2-D images and the phantom, up in other volumes."""
+    return settings.cohort.spatial_dims == 2 or settings.cohort.reader == "phantom"
 
 
 def _component(component: int, settings: TrialSettings) -> str:

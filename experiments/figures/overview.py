@@ -1,0 +1,93 @@
+"""One registration at a glance: images, what differs before and after, the warped grid and the Jacobian map."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .panels import brightest, determinant_bar, determinant_of, draw_determinant, draw_grid, panel, show
+from .style import caption, new_figure, styled
+
+SECTIONS = ("across axis 0", "across axis 1", "across axis 2")
+
+
+class _Section(NamedTuple):
+    """A plane of the pair: images and determinant (H, W), displacement in the plane (2, H, W), mm of W over mm of H."""
+
+    name: str
+    moving: np.ndarray
+    fixed: np.ndarray
+    warped: np.ndarray
+    displacement: np.ndarray
+    determinant: np.ndarray
+    aspect: float
+
+
+def overview(
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    warped: np.ndarray,
+    displacement: np.ndarray,
+    title: str = "Registration",
+    words: str = "",
+    spacing: Sequence[float] | None = None,
+    down: bool = True,
+) -> Figure:
+    """A row of pictures for a 2-D pair, one for each of the three middle sections of a 3-D pair.
+
+    Args:
+        moving, fixed, warped: (*spatial), on one grid.
+        displacement: (D, *spatial), voxels of that grid: warped(x) = moving(x + u(x)).
+        title, words: above and below the pictures.
+        spacing: mm per voxel, D numbers; by default equal.
+        down: whether the second axis of a section points down, or up (3-D images in RAS).
+    """
+    sections = _sections(moving, fixed, warped, displacement, spacing or [1.0] * fixed.ndim)
+    with styled():
+        heights = [panel(section.fixed, 1.35, section.aspect)[0] for section in sections]
+        figure = new_figure(7 * 1.6 + 1.5, sum(heights) + 0.1 * len(sections) + 0.9, title)
+        grid = figure.subplots(len(sections), 7, squeeze=False, gridspec_kw={"height_ratios": heights})
+        for line, section in zip(grid, sections, strict=True):
+            picture = _row(line, section, down)
+            if len(sections) > 1:
+                line[0].set_ylabel(section.name)
+        for axes, heading in zip(
+            grid[0],
+            ("moving", "fixed", "warped", "moving - fixed", "warped - fixed", "warped grid", "Jacobian"),
+            strict=True,
+        ):
+            axes.set_title(heading)
+        determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.95, aspect=15 * len(sections))
+        caption(figure, words)
+    return figure
+
+
+def _row(line: Sequence[Axes], section: _Section, down: bool) -> object:
+    top = brightest(section.moving, section.fixed)
+    for axes, image in zip(line, (section.moving, section.fixed, section.warped), strict=False):
+        show(axes, image, down, section.aspect, vmin=0, vmax=top)
+    for axes, image in zip(line[3:], (section.moving, section.warped), strict=False):
+        show(axes, image - section.fixed, down, section.aspect, cmap="RdBu_r", vmin=-top, vmax=top)
+    show(line[5], section.warped, down, section.aspect, vmin=0, vmax=top)
+    draw_grid(line[5], section.displacement, section.determinant)
+    return draw_determinant(line[6], section.determinant, down, section.aspect)
+
+
+def _sections(
+    moving: np.ndarray, fixed: np.ndarray, warped: np.ndarray, displacement: np.ndarray, spacing: Sequence[float]
+) -> list[_Section]:
+    images = [np.asarray(image, np.float32) for image in (moving, fixed, warped)]
+    displacement = np.asarray(displacement, np.float32)
+    determinant = determinant_of(displacement)  # of the whole volume: a fold may lie across a plane
+    if fixed.ndim == 2:
+        return [_Section("", *images, displacement, determinant, spacing[1] / spacing[0])]
+    found = []
+    for axis, name in enumerate(SECTIONS):
+        a, b = (other for other in range(3) if other != axis)
+        middle = fixed.shape[axis] // 2
+        cut = [image.take(middle, axis) for image in (*images, determinant)]
+        plane = displacement[[a, b]].take(middle, axis + 1)
+        found.append(_Section(name, *cut[:3], plane, cut[3], spacing[b] / spacing[a]))
+    return found
