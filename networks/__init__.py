@@ -3,6 +3,7 @@
 from .checkpoints import from_official, load_model, load_official, save_model, to_official
 from .objective import LocalNCCLoss, Objective, ObjectiveTerms
 from .penalties import PENALTIES, BendingEnergy, L1Penalty, L2Penalty, Penalty, bending_energy, l1_penalty, l2_penalty
+from .refinement import Refinement, refine
 from .voxelmorph import Registration, VoxelMorph
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Objective",
     "ObjectiveTerms",
     "Penalty",
+    "Refinement",
     "Registration",
     "VoxelMorph",
     "bending_energy",
@@ -22,6 +24,7 @@ __all__ = [
     "l2_penalty",
     "load_model",
     "load_official",
+    "refine",
     "save_model",
     "to_official",
 ]

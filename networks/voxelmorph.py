@@ -103,22 +103,28 @@ class VoxelMorph(nn.Module):
                 f"(B, 1, {'H, W' if self.spatial_dims == 2 else 'H, W, L'}); "
                 f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
             )
-        flow = self._flow(torch.cat([moving, fixed], dim=1))
-        flow = flow.to(float32_or_better(flow)).contiguous()
+        return self.register_with(self._velocity(moving, fixed), moving, inverse)
+
+    def register_with(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:
+        """The registration that a velocity (B, D, *grid) of this model means, wherever it comes from.
+
+        ``forward`` is this on the network's velocity; instance optimization is this on one that is optimized itself.
+        """
         size = moving.shape[2:]
-        if not self.integration_steps:
-            displacement, velocity = flow, flow
-        else:
-            velocity = flow
-            if self.integration_downsize > 1:
-                half = [max(length // self.integration_downsize, 1) for length in size]
-                velocity = resize_displacement(flow, half, 1 / self.integration_downsize)
-            displacement = self._integrate(velocity, size)
+        displacement = self._integrate(velocity, size) if self.integration_steps else velocity
         backward = None
         if inverse:
             backward = self._integrate(-velocity, size) if self.integration_steps else invert(displacement)
         warped = warp(moving, displacement, padding_mode=self.padding_mode)
         return Registration(warped, displacement, velocity, backward)
+
+    def _velocity(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        flow = self._flow(torch.cat([moving, fixed], dim=1))
+        flow = flow.to(float32_or_better(flow)).contiguous()
+        if not self.integration_steps or self.integration_downsize == 1:
+            return flow
+        half = [max(length // self.integration_downsize, 1) for length in moving.shape[2:]]
+        return resize_displacement(flow, half, 1 / self.integration_downsize)
 
     def _flow(self, pair: Tensor) -> Tensor:
         """The U-Net on a size its poolings divide, cropped back."""
