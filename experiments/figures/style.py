@@ -24,6 +24,8 @@ COLOURS = {  # Okabe and Ito's palette for all kinds of colour vision
 MARKERS = {"l1": "s", "l2": "o", "bending-hessian": "^", "bending-laplacian": "D", "bending-pure": "v"}
 LINES = ("-", "--", ":", "-.")
 GREY = "#666666"
+LARGE = 100
+"""Square inches."""
 RC: Any = {
     **sns.axes_style("ticks"),
     "font.family": ["DejaVu Sans"],
@@ -130,14 +132,15 @@ def caption(figure: Figure, *lines: str) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``name.png`` (180 dpi) and ``name.svg``, each whole or not at all."""
-    written = []
+    """Write ``name.png`` (180 dpi, a large figure 120) and ``name.svg``, each whole or not at all."""
+    width, height = figure.get_size_inches()
+    dpi, written = 180 if width * height < LARGE else 120, []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         written.append(
             write_atomically(
                 folder / f"{name}.{kind}",
                 lambda path, kind=kind, metadata=metadata: figure.savefig(
-                    path, format=kind, dpi=180, metadata=metadata, facecolor="white"
+                    path, format=kind, dpi=dpi, metadata=metadata, facecolor="white"
                 ),
             )
         )

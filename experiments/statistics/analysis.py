@@ -193,7 +193,7 @@ def fronts(groups: list[Group], metric: str, rows: pd.DataFrame) -> dict[str, pd
             found = group.sample.interval(dominated_share(curve, metric, before))
             volumes.append(
                 {**group.about, "penalty": curve.penalty, "points": len(curve.places)}
-                | {"hypervolume": found.estimate[0], "low": found.low[0], "high": found.high[0]}
+                | {"hypervolume": found.estimate[0], "low": max(found.low[0], 0.0), "high": found.high[0]}
             )
     reference = f"({error(metric, np.array(before)):.4g}, {REFERENCE_SDLOGJ})"
     kind = metric.upper() if metric != "dice" else "1 - Dice"

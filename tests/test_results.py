@@ -1,0 +1,53 @@
+"""The committed results: whole, of the studies as they are shipped, and enough to make every table and figure again."""
+
+import shutil
+import time
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from checkout import ROOT
+from smoothmorph.experiments.folders import open_run, states
+from smoothmorph.experiments.report import write_report
+from smoothmorph.experiments.runner import identifiers
+from smoothmorph.experiments.study import load_study
+from smoothmorph.pipeline.trial import prepare
+
+RESULTS = ROOT / "experiments" / "results"
+STUDIES = {"published": ("neurite-oasis-2d", 166), "regularizers": ("neurite-oasis-2d", 125)}
+QUIET = Console(quiet=True)
+
+
+def test_these_are_all_results():
+    assert sorted(path.name for path in RESULTS.iterdir() if path.is_dir()) == sorted(STUDIES)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_shipped_study_is_complete(name):
+    run = open_run(RESULTS / name)
+    assert [trial.identity() for trial in run.trials.values()] == [t.identity() for t in load_study(name).trials]
+    assert {state.state for state in states(run).values()} == {"complete"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_run_on_the_real_data_finds_it_there(name, real_data):
+    folder, _ = STUDIES[name]
+    found = identifiers(load_study(name), real_data / folder, lambda *data: prepare(*data).fingerprint, QUIET)
+    assert found == list(open_run(RESULTS / name).trials)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_report_is_made_again_from_the_rows(name, tmp_path):
+    committed, copy = RESULTS / name, tmp_path / name
+    shutil.copytree(committed, copy, ignore=shutil.ignore_patterns("tables", "figures", "report.html"))
+    begin = time.monotonic()
+    assert write_report(copy).stat().st_size > 1e6
+    assert time.monotonic() - begin < 120
+    for kind in ("tables", "figures"):
+        there = {path.name for path in (committed / kind).iterdir() if path.suffix != ".parquet"}
+        assert there == {path.name for path in (copy / kind).iterdir() if path.suffix != ".parquet"}
+    for table in (committed / "tables").glob("*.csv"):
+        pd.testing.assert_frame_equal(pd.read_csv(copy / "tables" / table.name), pd.read_csv(table), rtol=1e-3)
+    rows = pd.read_parquet(copy / "tables" / "rows.parquet")
+    assert (rows.groupby("trial").size() == STUDIES[name][1]).all()
