@@ -49,9 +49,9 @@ def overview(
         heights = [panel(section.fixed, 1.35, section.aspect)[0] for section in sections]
         figure = new_figure(7 * 1.6 + 1.5, sum(heights) + 0.1 * len(sections) + 0.9, title)
         grid = figure.subplots(len(sections), 7, squeeze=False, gridspec_kw={"height_ratios": heights})
-        for line, section in zip(grid, sections, strict=True):
-            picture = _row(line, section, down)
-            if len(sections) > 1:
+        pictures = [_row(line, section, down) for line, section in zip(grid, sections, strict=True)]
+        if len(sections) > 1:
+            for line, section in zip(grid, sections, strict=True):
                 line[0].set_ylabel(section.name)
         for axes, heading in zip(
             grid[0],
@@ -59,7 +59,7 @@ def overview(
             strict=True,
         ):
             axes.set_title(heading)
-        determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.95, aspect=15 * len(sections))
+        determinant_bar(figure, pictures[0], grid.ravel().tolist(), shrink=0.95, aspect=15 * len(sections))
         caption(figure, words)
     return figure
 
@@ -78,16 +78,27 @@ def _row(line: Sequence[Axes], section: _Section, down: bool) -> object:
 def _sections(
     moving: np.ndarray, fixed: np.ndarray, warped: np.ndarray, displacement: np.ndarray, spacing: Sequence[float]
 ) -> list[_Section]:
-    images = [np.asarray(image, np.float32) for image in (moving, fixed, warped)]
+    images = {"moving": moving, "fixed": fixed, "warped": warped}
+    images = {name: np.asarray(image, np.float32) for name, image in images.items()}
     displacement = np.asarray(displacement, np.float32)
     determinant = determinant_of(displacement)  # of the whole volume: a fold may lie across a plane
     if fixed.ndim == 2:
-        return [_Section("", *images, displacement, determinant, spacing[1] / spacing[0])]
+        return [
+            _Section("", **images, displacement=displacement, determinant=determinant, aspect=spacing[1] / spacing[0])
+        ]
     found = []
     for axis, name in enumerate(SECTIONS):
         a, b = (other for other in range(3) if other != axis)
         middle = fixed.shape[axis] // 2
-        cut = [image.take(middle, axis) for image in (*images, determinant)]
+        cut = {kind: image.take(middle, axis) for kind, image in images.items()}
         plane = displacement[[a, b]].take(middle, axis + 1)
-        found.append(_Section(name, *cut[:3], plane, cut[3], spacing[b] / spacing[a]))
+        found.append(
+            _Section(
+                name,
+                **cut,
+                displacement=plane,
+                determinant=determinant.take(middle, axis),
+                aspect=spacing[b] / spacing[a],
+            )
+        )
     return found
