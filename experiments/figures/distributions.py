@@ -143,10 +143,10 @@ def _alike(rows: pd.DataFrame) -> set[str]:
 
 
 def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
-    """A row per setting, a column per penalty, titled."""
+    """A row per setting, which shares its scale, and a column per penalty, titled."""
     parts, penalties = list(_settings(rows)), penalties_of(rows)
     figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
-    grid = figure.subplots(len(parts), len(penalties), sharey="all", squeeze=False)
+    grid = figure.subplots(len(parts), len(penalties), sharey="row", squeeze=False)
     for line, part in zip(grid, parts, strict=True):
         for axes, penalty in zip(line, penalties, strict=True):
             words = ", ".join(variant(part.iloc[0], rows))
