@@ -99,11 +99,7 @@ def apply(
 
 
 def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:
-    if field.fixed.world_axes != moving.grid.world_axes:
-        raise InputError(
-            f"{path} is a field in {kind(field.fixed)}, but {moving.path} is an image in {kind(moving.grid)}; save "
-            "both as volumes, as one-slice volumes or as 2-D images."
-        )
+    check_world(path, field.fixed, moving.path, moving.grid)
     if shares_one_grid(path) and not moving.grid.is_same(field.fixed):
         raise InputError(
             f"{path} is a VoxelMorph warp, for moving and fixed images on one grid, but {moving.path} has "
@@ -111,8 +107,14 @@ def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:
         )
 
 
-def kind(grid: Geometry) -> str:
-    return {2: "two dimensions", 3: "3-D space"}[grid.world_axes]
+def check_world(path: Path, grid: Geometry, other: Path, other_grid: Geometry) -> None:
+    """Raise InputError unless both files lie in two dimensions, or both in 3-D space."""
+    if grid.world_axes != other_grid.world_axes:
+        kinds = {2: "two dimensions", 3: "3-D space"}
+        raise InputError(
+            f"{path} lies in {kinds[grid.world_axes]}, but {other} in {kinds[other_grid.world_axes]}; save both as "
+            "volumes, as one-slice volumes or as 2-D images."
+        )
 
 
 def outside_percent(field: PhysicalField, grid: Geometry) -> float:

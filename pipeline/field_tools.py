@@ -5,8 +5,16 @@ from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
-from ..transforms import InputError, PhysicalField, jacobian_determinant, jacobian_statistics, read_field, write_field
-from .apply import Done, follow, kind, load_field, outside_percent
+from ..transforms import (
+    Geometry,
+    InputError,
+    PhysicalField,
+    jacobian_determinant,
+    jacobian_statistics,
+    read_field,
+    write_field,
+)
+from .apply import Done, check_world, follow, load_field, outside_percent
 from .volumes import read_grid, write_volume
 
 
@@ -20,11 +28,7 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
     last = load_field(paths[-1], like)
     fields = [read_field(path, last.fixed) for path in paths[:-1]]
     for path, field in zip(paths, fields, strict=False):
-        if field.fixed.world_axes != last.fixed.world_axes:
-            raise InputError(
-                f"{path} is a field in {kind(field.fixed)}, but {paths[-1]} is one in {kind(last.fixed)}; they cannot "
-                "be composed."
-            )
+        check_world(path, field.fixed, paths[-1], last.fixed)
     composed = reduce(lambda second, first: first.followed_by(second), reversed(fields), last)
     write_field(out, composed)
     order = ", then ".join(str(path) for path in paths)
@@ -33,8 +37,7 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
 
 def invert(path: Path, out: Path, like: Path | None = None) -> Done:
     """The inverse of a field, on the grid of ``like`` (the moving image), by default on the field's own."""
-    grid = read_grid(like) if like is not None else None
-    field = read_field(path, grid)
+    field, grid = _with_grid(path, like)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         inverse = field.inverse(grid)
@@ -67,8 +70,7 @@ def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | Non
 
 def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
     """The same field in another kind of file, and on the grid of ``like``."""
-    grid = read_grid(like) if like is not None else None
-    field = read_field(path, grid)
+    field, grid = _with_grid(path, like)
     field = field if affine is None else follow(field, affine)
     notices = []
     if grid is not None and not field.fixed.is_same(grid):
@@ -82,6 +84,15 @@ def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None
     apart = field.affine is not None and out.suffix.lower() == ".h5"
     folded = "" if field.affine is None else ", affine apart" if apart else ", affine folded in"
     return Done(out, (f"wrote {out}: {field.fixed}{folded}.",), tuple(notices))
+
+
+def _with_grid(path: Path, like: Path | None) -> tuple[PhysicalField, Geometry | None]:
+    """A field, and the grid of another file of the same world."""
+    grid = read_grid(like) if like is not None else None
+    field = read_field(path, grid)
+    if like is not None and grid is not None:
+        check_world(path, field.fixed, like, grid)
+    return field, grid
 
 
 def regularity(field: PhysicalField) -> str:

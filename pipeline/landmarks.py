@@ -109,7 +109,7 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
         raise InputError(f"{path} has the columns {found}; expected {', '.join(columns)} in mm.")
     if not len(table):
         raise InputError(f"{path} holds no points.")
-    numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
     faulty = np.argwhere(~np.isfinite(numbers))
     if len(faulty):
         row, column = faulty[0]
