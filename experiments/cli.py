@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import data, results, studies
+from .commands import data, fields, results, studies
 from .commands.common import guarded
 
 app = typer.Typer(
@@ -26,6 +26,12 @@ for command in (
     results.recommend,
     studies.show,
     studies.bench,
+    fields.apply,
+    fields.compose,
+    fields.invert,
+    fields.jacobian,
+    fields.convert,
+    fields.points,
 ):
     app.command()(guarded(command))
 for command in (data.check, data.fetch):

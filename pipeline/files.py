@@ -1,39 +1,11 @@
-"""Atomic writes (a file is either the old one or the new one, whole, whenever the process dies), and text in UTF-8."""
+"""Files of a run: written atomically, text in UTF-8."""
 
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+from ..transforms.atomic import write_atomically
 from ..transforms.errors import InputError
 
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk and move it into place.
-
-    Raises:
-        InputError: the folder cannot be written or the disk is full; what stood at ``path`` is untouched.
-    """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot write {path}: {reason}. Free space or choose another folder, then run again."
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return path
+__all__ = ["read_text", "write_atomically", "write_text"]
 
 
 def write_text(path: Path, text: str) -> Path:

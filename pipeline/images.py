@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from monai.data.image_reader import ITKReader, NibabelReader
 from monai.data.meta_tensor import MetaTensor
-from monai.data.utils import affine_to_spacing
+from monai.data.utils import affine_to_spacing, to_affine_nd
 from monai.transforms.io.array import LoadImage
 from torch import Tensor
 
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, reason, times
+from ..transforms.geometry import SAME_PLACE, corners_apart
+from ..transforms.headers import check_gzip
 
 
 class NiftiReader(NibabelReader):
@@ -29,23 +31,32 @@ class NiftiReader(NibabelReader):
 
 
 READERS = {".nii": NiftiReader, ".nii.gz": NiftiReader, ".mha": ITKReader, ".mhd": ITKReader, ".nrrd": ITKReader}
-NIFTI_STARTS = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]
-"""The first bytes of a NIfTI-1 or NIfTI-2 file: the size of its header."""
 LARGEST_LABEL = int(np.iinfo(np.int16).max)
-SAME_PLACE = 0.1
-"""Two grids are the same if no corner is farther apart than so many voxels."""
 
 
 def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
     """Read a file with MONAI.
-
-    The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
 
     Returns:
         (1, *spatial) float64, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
 
     Raises:
         InputError: missing, unknown format, truncated or damaged, not of real numbers or of ``spatial_dims`` axes.
+    """
+    image, affine = load_file(path)
+    return _drop_singletons(image, spatial_dims, path)[None], to_affine_nd(3, affine)
+
+
+def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
+    """All voxels of a file, and where they lie.
+
+    The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
+
+    Returns:
+        float64, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true 2-D file of ITK's.
+
+    Raises:
+        InputError: missing, unknown format, truncated or damaged, not of real numbers.
     """
     suffix = next((suffix for suffix in READERS if path.name.lower().endswith(suffix)), None)
     if suffix is None:
@@ -54,30 +65,19 @@ def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
         raise InputError(f"{path} does not exist.")
     try:
         if suffix == ".nii.gz":
-            _check_gzip(path)
+            check_gzip(path)
         loaded = _loader()(path, reader=READERS[suffix]())
         assert isinstance(loaded, MetaTensor)
-        image, affine = loaded.as_tensor(), np.asarray(loaded.affine, dtype=float)
+        return loaded.as_tensor(), np.asarray(loaded.affine, dtype=float)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is truncated or damaged ({_reason(error)}); copy or download it again.") from None
+        raise InputError(f"{path} is truncated or damaged ({reason(error)}); copy or download it again.") from None
     except Exception as error:  # each format's library raises what it likes
-        raise InputError(f"cannot read {path} as an image: {_reason(error)}.") from None
-    return _drop_singletons(image, spatial_dims, path)[None], affine
+        raise InputError(f"cannot read {path} as an image: {reason(error)}.") from None
 
 
 @lru_cache(maxsize=1)
 def _loader() -> LoadImage:
     return LoadImage(image_only=True, dtype=np.float64)  # float64 holds every integer label exactly
-
-
-def _check_gzip(path: Path) -> None:
-    with open(path, "rb") as file:
-        if file.read(4) in NIFTI_STARTS:
-            raise ValueError("it is not gzip-compressed; rename it to .nii")
-    # image readers stop at the last voxel; only reading on to the end compares the checksum
-    with gzip.open(path) as file:
-        while file.read(1 << 22):
-            pass
 
 
 def _drop_singletons(image: Tensor, spatial_dims: int, path: Path) -> Tensor:
@@ -98,11 +98,16 @@ def check_image(image: Tensor, source: str) -> None:
         raise InputError(f"{source} is constant (every voxel is {low:g}); there is nothing to register.")
 
 
-def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = None) -> None:
-    """Raise InputError unless the label map holds integers from 0 to 32767 that ``names`` knows (None: any)."""
+def check_integers(label: Tensor, source: str) -> None:
+    """Raise InputError unless every voxel of a label map is an integer."""
     faulty = label[~(torch.isfinite(label) & (label == label.round()))]
     if len(faulty):
         raise InputError(f"{source} holds {float(faulty[0]):g}; a label map holds integers only.")
+
+
+def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = None) -> None:
+    """Raise InputError unless the label map holds integers from 0 to 32767 that ``names`` knows (None: any)."""
+    check_integers(label, source)
     low, high = int(label.min()), int(label.max())
     if low < 0 or high > LARGEST_LABEL:
         raise InputError(f"{source} holds label {low if low < 0 else high}; labels lie from 0 to {LARGEST_LABEL}.")
@@ -119,13 +124,9 @@ def check_same_grid(
     shape, label_shape = tuple(shape), tuple(label_shape)
     if shape != label_shape:
         raise InputError(f"{source} has {times(label_shape)} voxels, but its image has {times(shape)}.")
-    last = np.array([*shape, 1, 1][:3]) - 1
-    corners = np.stack([*np.ndindex(2, 2, 2)]) * last
-    apart = np.linalg.norm(corners @ (affine - label_affine)[:3, :3].T + (affine - label_affine)[:3, 3], axis=1)
-    if not apart.max() <= SAME_PLACE * min(spacing_of(affine, len(shape), source)):
-        raise InputError(
-            f"{source} lies up to {apart.max():.3g} mm away from its image: their affines differ; resample it."
-        )
+    apart = corners_apart(shape, affine, label_affine)
+    if not apart <= SAME_PLACE * min(spacing_of(affine, len(shape), source)):
+        raise InputError(f"{source} lies up to {apart:.3g} mm away from its image: their affines differ; resample it.")
 
 
 def spacing_of(affine: np.ndarray, spatial_dims: int, source: str) -> tuple[float, ...]:
@@ -138,13 +139,3 @@ def spacing_of(affine: np.ndarray, spatial_dims: int, source: str) -> tuple[floa
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
         raise InputError(f"{source} has voxel spacing {times(spacing)} mm; every spacing must be positive.")
     return tuple(float(f"{number:.6g}") for number in spacing)  # headers hold float32
-
-
-def times(numbers: Iterable[float]) -> str:
-    """``160x192`` from (160, 192)."""
-    return "x".join(f"{number:g}" for number in numbers)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")

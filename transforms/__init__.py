@@ -17,18 +17,23 @@ from .dictionary import (
 )
 from .differences import central_differences, check_field, forward_differences, interior, second_difference
 from .errors import InputError
+from .field_files import read_field, write_field
 from .fields import (
     compose,
     displace_points,
+    find_preimages,
     identity_grid,
     integrate,
     invert,
     mm_to_voxel,
     resize_displacement,
+    sample,
     voxel_to_mm,
     warp,
 )
+from .geometry import Geometry
 from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
+from .physical import PhysicalField
 from .random_fields import random_velocity
 
 __all__ = [
@@ -36,11 +41,13 @@ __all__ = [
     "DeformationGridD",
     "DeformationGridDict",
     "DeformationGridd",
+    "Geometry",
     "InputError",
     "JacobianDeterminant",
     "JacobianDeterminantD",
     "JacobianDeterminantDict",
     "JacobianDeterminantd",
+    "PhysicalField",
     "RandDiffeomorphic",
     "RandDiffeomorphicD",
     "RandDiffeomorphicDict",
@@ -53,6 +60,7 @@ __all__ = [
     "check_field",
     "compose",
     "displace_points",
+    "find_preimages",
     "forward_differences",
     "identity_grid",
     "integrate",
@@ -63,8 +71,11 @@ __all__ = [
     "mm_to_voxel",
     "nondiffeomorphic_percent",
     "random_velocity",
+    "read_field",
     "resize_displacement",
+    "sample",
     "second_difference",
     "voxel_to_mm",
     "warp",
+    "write_field",
 ]

@@ -1,4 +1,7 @@
-"""The one exception a user's mistake ends in: a sentence, not a traceback."""
+"""The one exception a user's mistake ends in: a sentence, not a traceback. And the words that its sentences share."""
+
+import re
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -8,3 +11,14 @@ class InputError(ValueError):
 def one_line(error: BaseException, longest: int = 300) -> str:
     """The message of an exception on one line, or its kind where it has none."""
     return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """What a file's library says is wrong, as a part of a sentence: without ITK's source lines and addresses."""
+    said = re.sub(r"(?s)^.*ITK ERROR: (\w+\(\w+\): )?", "", str(error)).strip().splitlines()
+    return (said[0] if said else type(error).__name__).rstrip(".")
+
+
+def times(numbers: Iterable[float]) -> str:
+    """``160x192`` from (160, 192)."""
+    return "x".join(f"{number:g}" for number in numbers)

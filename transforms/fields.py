@@ -8,9 +8,8 @@ A stationary velocity field v has the same form; its flow for unit time is the d
 Coordinates are computed in float32 or better and outside autocast: in bfloat16 they are off by up to 0.3 voxel.
 """
 
-import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -99,21 +98,53 @@ def invert(displacement: Tensor, iterations: int = 200, tolerance: float = 1e-3)
         iterations: at most so many.
         tolerance: stop when no voxel misses its equation by more (voxels); a warning tells when that is not reached.
     """
-    inverse = -displacement.detach()
-    error = math.inf
-    for _ in range(iterations):
-        with torch.no_grad():
-            residual = inverse + warp(displacement, inverse)
-        error = float(residual.norm(dim=1).max())
-        if error < tolerance:
-            return inverse
-        inverse = inverse - 0.5 * residual
-    warnings.warn(
-        f"invert: off by {error:.3g} voxels after {iterations} iterations; the field folds or stretches so much "
-        "that it has no reliable inverse there",
-        stacklevel=2,
+    inverse, residual = _fixed_point(
+        -displacement.detach(), lambda inverse: warp(displacement, inverse), iterations, tolerance
     )
+    error = float(residual.norm(dim=1).max())
+    if not error < tolerance:
+        warnings.warn(
+            f"invert: off by {error:.3g} voxels after {iterations} iterations; the field folds or stretches so much "
+            "that it has no reliable inverse there",
+            stacklevel=2,
+        )
     return inverse
+
+
+def find_preimages(
+    points: Tensor, displacement: Tensor, iterations: int = 200, tolerance: float = 1e-3
+) -> tuple[Tensor, Tensor]:
+    """The points x with x + u(x) = y, by the fixed point of :func:`invert`. Not differentiable.
+
+    Args:
+        points: y, (1, D, *any) voxel coordinates; beyond the grid the edge's displacement counts.
+        displacement: u, (1, D, *spatial), voxels.
+        iterations: at most so many.
+        tolerance: stop when no point misses by more (voxels).
+
+    Returns:
+        x, (1, D, *any), and by how many voxels x + u(x) misses y, (1, *any): more than ``tolerance`` where the field
+        folds or stretches so much that it has no reliable inverse.
+    """
+    step, residual = _fixed_point(
+        -sample(displacement, points), lambda step: sample(displacement, points + step), iterations, tolerance
+    )
+    return points + step, residual.norm(dim=1)
+
+
+def _fixed_point(
+    start: Tensor, displacement_at: Callable[[Tensor], Tensor], iterations: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """v with v = -displacement_at(v), and its residual; both (B, D, ...)."""
+    with torch.no_grad():
+        inverse = start
+        residual = inverse + displacement_at(inverse)
+        for _ in range(iterations):
+            if float(residual.norm(dim=1).max()) < tolerance:
+                break
+            inverse = inverse - 0.5 * residual
+            residual = inverse + displacement_at(inverse)
+    return inverse, residual
 
 
 def displace_points(points: Tensor, displacement: Tensor) -> Tensor:
@@ -132,12 +163,25 @@ def displace_points(points: Tensor, displacement: Tensor) -> Tensor:
             f"points {tuple(points.shape)} need one field (1, {axes}, *spatial) and the shape (N, {axes}); "
             f"the field has {tuple(displacement.shape)}"
         )
-    last = torch.tensor(displacement.shape[2:], dtype=displacement.dtype, device=displacement.device) - 1
-    grid = (2 * points.to(displacement) / last.clamp_min(1) - 1).flip(1)  # grid_sample takes the last axis first
-    moved = F.grid_sample(
-        displacement, grid.view(1, -1, *[1] * (axes - 1), axes), padding_mode="border", align_corners=True
-    )
-    return points + moved.flatten(2)[0].T.to(points)
+    columns = points.to(displacement).T.reshape(1, axes, -1, *[1] * (axes - 1))
+    return points + sample(displacement, columns).flatten(2)[0].T.to(points)
+
+
+def sample(image: Tensor, points: Tensor, mode: Interpolation = "bilinear", padding_mode: Padding = "border") -> Tensor:
+    """image(y) between its voxels.
+
+    Args:
+        image: (B, C, *spatial), floating.
+        points: y, (B, D, *any) voxel coordinates of ``image``, D axes of any sizes.
+        mode: ``bilinear`` (trilinear in 3-D) or ``nearest``.
+        padding_mode: outside the image: ``border`` repeats the edge, or ``zeros``.
+
+    Returns:
+        (B, C, *any).
+    """
+    units = _per_component(points, _units_per_voxel(image.shape[2:]))
+    grid = (points * units - 1).flip(1).movedim(1, -1)  # grid_sample takes the last axis first
+    return F.grid_sample(image, grid, mode, padding_mode, align_corners=True)
 
 
 def resize_displacement(field: Tensor, size: Sequence[int], scale: float | None = None) -> Tensor:

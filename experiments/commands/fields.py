@@ -1,0 +1,112 @@
+"""Commands on displacement fields in files: apply, compose, invert, jacobian, convert, points.
+
+A field takes points of the fixed image to the moving image, T(p) = A(p + d(p)); warped(p) = moving(T(p)).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ...pipeline.apply import Done
+
+ENDINGS = ".nii, .nii.gz, .mha, .nrrd, .h5 or .npz"
+FieldFile = Annotated[
+    Path, typer.Argument(metavar="FIELD", help=f"{ENDINGS}; also an affine alone: .mat, .tfm or .txt of ITK or ANTs.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")]
+OutField = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help=f"The field to write: {ENDINGS}.")]
+Fixed = Annotated[
+    Path | None,
+    typer.Option("--like", metavar="FIXED", help="The fixed image; needed where the field's file has no grid (.npz)."),
+]
+Affine = Annotated[
+    Path | None,
+    typer.Option("--affine", metavar="FILE", help="Applied after the field, as ANTs' 0GenericAffine.mat."),
+]
+
+
+def apply(
+    field: FieldFile,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The moving image, on any grid.")],
+    out: Out,
+    like: Fixed = None,
+    labels: Annotated[bool, typer.Option("--labels", help="A label map: nearest neighbour, type kept.")] = False,
+    affine: Affine = None,
+    background: Annotated[float, typer.Option(help="The value outside of the moving image.")] = 0.0,
+) -> None:
+    """Warp an image or label map onto the fixed image's grid: warped(p) = moving(T(p))."""
+    from ...pipeline.apply import apply as warp
+
+    tell(warp(field, image, out, like, labels, affine, background))
+
+
+def compose(
+    fields: Annotated[list[Path], typer.Argument(metavar="FIELD FIELD...", help="In the order in which they warp.")],
+    out: OutField,
+    like: Fixed = None,
+) -> None:
+    """Make one field that warps an image with the first field, the result with the second, and so on."""
+    from ...pipeline.field_tools import compose as compose_files
+
+    tell(compose_files(fields, out, like))
+
+
+def invert(
+    field: FieldFile,
+    out: OutField,
+    like: Annotated[
+        Path | None, typer.Option("--like", metavar="MOVING", help="The moving image; by default the field's own grid.")
+    ] = None,
+) -> None:
+    """Invert a field: from the moving image to the fixed one."""
+    from ...pipeline.field_tools import invert as invert_file
+
+    tell(invert_file(field, out, like))
+
+
+def jacobian(field: FieldFile, out: Out, like: Fixed = None, affine: Affine = None) -> None:
+    """Write the map of the Jacobian determinant: <= 0 where the field folds, > 1 where it draws from more space."""
+    from ...pipeline.field_tools import jacobian as map_determinant
+
+    tell(map_determinant(field, out, like, affine))
+
+
+def convert(
+    field: FieldFile,
+    out: OutField,
+    like: Annotated[
+        Path | None, typer.Option("--like", metavar="FIXED", help="The grid to bring it onto; by default its own.")
+    ] = None,
+    affine: Affine = None,
+) -> None:
+    """Write a field in another kind of file, and on another grid."""
+    from ...pipeline.field_tools import convert as convert_file
+
+    tell(convert_file(field, out, like, affine))
+
+
+def points(
+    field: FieldFile,
+    landmarks: Annotated[Path, typer.Argument(metavar="CSV", help="Points of the fixed image: columns x, y, z in mm.")],
+    out: Out,
+    inverse: Annotated[bool, typer.Option("--inverse", help="Points of the moving image, to the fixed one.")] = False,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="CSV", help="The same landmarks in the other image: gives TRE.")
+    ] = None,
+    lps: Annotated[bool, typer.Option("--lps", help="Coordinates are LPS, as ITK's and ANTs', not RAS.")] = False,
+    like: Fixed = None,
+    affine: Affine = None,
+) -> None:
+    """Warp landmarks from the fixed image to the moving one, T(p): the way that the field goes, not the image."""
+    from ...pipeline.landmarks import warp_points
+
+    tell(warp_points(field, landmarks, out, inverse, against, lps, like, affine))
+
+
+def tell(done: "Done") -> None:
+    for line in done.told:
+        typer.echo(line)
+    for notice in done.notices:
+        typer.echo(f"notice: {notice}", err=True)

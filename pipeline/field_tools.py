@@ -1,0 +1,106 @@
+"""Field files from field files: composed, inverted, converted, and their Jacobian determinant."""
+
+import warnings
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+
+from ..transforms import (
+    Geometry,
+    InputError,
+    PhysicalField,
+    jacobian_determinant,
+    jacobian_statistics,
+    read_field,
+    write_field,
+)
+from .apply import Done, check_world, follow, load_field, outside_percent
+from .volumes import read_grid, write_volume
+
+
+def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
+    """One field for warping an image with the first of ``paths``, the result with the second, and so on.
+
+    As maps it is T = T₁ ∘ T₂ ∘ ... on the fixed grid of the last one, which ``like`` has to be where it is given.
+    """
+    if len(paths) < 2:
+        raise InputError(f"compose needs two fields or more, got {len(paths)}.")
+    last = load_field(paths[-1], like)
+    fields = [read_field(path, last.fixed) for path in paths[:-1]]
+    for path, field in zip(paths, fields, strict=False):
+        check_world(path, field.fixed, paths[-1], last.fixed)
+    composed = reduce(lambda second, first: first.followed_by(second), reversed(fields), last)
+    write_field(out, composed)
+    order = ", then ".join(str(path) for path in paths)
+    return Done(out, (f"wrote {out}: warps an image with {order}; {composed.fixed}.", regularity(composed)))
+
+
+def invert(path: Path, out: Path, like: Path | None = None) -> Done:
+    """The inverse of a field, on the grid of ``like`` (the moving image), by default on the field's own."""
+    field, grid = _with_grid(path, like)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        inverse = field.inverse(grid)
+    write_field(out, inverse)
+    error = field.inverse_error(inverse)
+    found = (
+        f"mean {float(error.mean()):.3g} mm, max {float(error.max()):.3g} mm"
+        if len(error)
+        else "not known: the field leads nowhere into the grid of the inverse"
+    )
+    told = (
+        f"wrote {out}: from the moving image to the fixed one; {inverse.fixed}.",
+        f"inverse-consistency error |T⁻¹(T(p)) - p|: {found}.",
+        regularity(inverse),
+    )
+    return Done(out, told, tuple(f"{path}: {warning.message}." for warning in caught))
+
+
+def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
+    """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from.
+
+    In voxels of the fixed grid it is the same number: with F the grid's affine, ∂T/∂p = F (∂(x + u)/∂x) F⁻¹, and the
+    determinants of F and F⁻¹ cancel.
+    """
+    field = load_field(path, like, affine).dense()
+    determinant = jacobian_determinant(field.displacement[None])[0]
+    write_volume(out, determinant.numpy(), field.fixed)
+    return Done(out, (f"wrote {out}: det ∂T/∂p on the fixed grid, {field.fixed}.", regularity(field)))
+
+
+def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
+    """The same field in another kind of file, and on the grid of ``like``."""
+    field, grid = _with_grid(path, like)
+    field = field if affine is None else follow(field, affine)
+    notices = []
+    if grid is not None and not field.fixed.is_same(grid):
+        beyond = outside_percent(field, grid)
+        notices.append(
+            f"{path} was brought from its own grid, {field.fixed}, onto that of {like}"
+            + (f"; {beyond:.3g} % of it lies beyond, where the edge's displacement goes on." if beyond else ".")
+        )
+        field = field.resampled_onto(grid)
+    write_field(out, field)
+    apart = field.affine is not None and out.suffix.lower() == ".h5"
+    folded = "" if field.affine is None else ", affine apart" if apart else ", affine folded in"
+    return Done(out, (f"wrote {out}: {field.fixed}{folded}.",), tuple(notices))
+
+
+def _with_grid(path: Path, like: Path | None) -> tuple[PhysicalField, Geometry | None]:
+    """A field, and the grid of another file of the same world."""
+    grid = read_grid(like) if like is not None else None
+    field = read_field(path, grid)
+    if like is not None and grid is not None:
+        check_world(path, field.fixed, like, grid)
+    return field, grid
+
+
+def regularity(field: PhysicalField) -> str:
+    """Folding, SDlogJ and the range of the determinant of the whole map, in words."""
+    found = {name: float(value) for name, value in jacobian_statistics(field.dense().displacement[None]).items()}
+    extent = "volume" if field.fixed.axes == 3 else "area"
+    return (
+        f"folding: {found['nonpositive_percent']:.3g} % of the voxels have det <= 0, non-diffeomorphic {extent} "
+        f"{found['nondiffeomorphic_percent']:.3g} %; SDlogJ {found['sdlogj']:.3g}; det from {found['det_min']:.3g} to "
+        f"{found['det_max']:.3g}, median {found['det_p50']:.3g}."
+    )

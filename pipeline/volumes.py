@@ -1,0 +1,132 @@
+"""Image files with their place in the world: a user's images, whatever their axes, and warped ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from monai.data.utils import to_affine_nd
+from torch import Tensor
+
+from ..transforms import Geometry, InputError
+from ..transforms.errors import reason, times
+from ..transforms.field_files import lps
+from ..transforms.headers import check_direction
+from .files import write_atomically
+from .images import check_image, check_integers, load_file
+
+WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One image: a volume, a slice in space (160x192x1 voxels) or a true 2-D image."""
+
+    path: Path
+    values: Tensor
+    """(1, *grid.shape) float64."""
+    grid: Geometry
+
+    @property
+    def looks_like_labels(self) -> bool:
+        """Few different integers, none below 0: an image that was measured hardly looks so."""
+        values = self.values
+        return bool((values >= 0).all() and (values == values.round()).all()) and len(values.unique()) <= MANY_LABELS
+
+
+MANY_LABELS = 150
+"""More than the regions of the usual brain atlases; 8-bit images have up to 256 values."""
+
+
+def read_volume(path: Path, labels: bool = False) -> Volume:
+    """Read an image, or a label map.
+
+    Raises:
+        InputError: unreadable, without direction cosines, not one image of 2 or 3 axes, with NaN or constant; of a
+            label map: not of integers.
+    """
+    volume = _read(path)
+    (check_integers if labels else check_image)(volume.values, str(path))
+    return volume
+
+
+def read_grid(path: Path) -> Geometry:
+    """The grid of an image file, whatever its voxels; otherwise InputError as from :func:`read_volume`."""
+    return _read(path).grid
+
+
+def _read(path: Path) -> Volume:
+    loaded, affine = load_file(path)
+    check_direction(path)
+    shape = tuple(loaded.shape)
+    while len(shape) > max(len(affine) - 1, 2) and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2 and len(affine) == 4 and _is_truly_2d(loaded, affine):
+        affine = to_affine_nd(2, affine)
+    if len(shape) not in (2, 3) or len(shape) > len(affine) - 1:
+        raise InputError(f"{path} has {times(loaded.shape)} values, expected one image of 2 or 3 axes.")
+    try:
+        grid = Geometry(lps.slice_shape(shape), affine)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return Volume(path, loaded.reshape(1, *grid.shape), grid)
+
+
+def stored_type(path: Path) -> np.dtype:
+    """The type of a file's voxels; float32 where they are scaled."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        image: Any = nib.load(path)
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+        return np.dtype(np.float32) if scaled else image.get_data_dtype().newbyteorder("=")
+    itk = lps.load_itk()
+
+    return itk.array_view_from_image(itk.imread(str(path))).dtype
+
+
+def write_volume(path: Path, values: np.ndarray, grid: Geometry) -> Path:
+    """Write an image (*grid.shape), in its type.
+
+    Raises:
+        InputError: unknown format, one that cannot hold the type or the grid, or the folder cannot be written.
+    """
+    suffix = next((suffix for suffix in WRITTEN if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise InputError(f"{path} is not one of the image formats that can be written: {', '.join(WRITTEN)}.")
+    values = values.astype(np.uint8) if values.dtype == bool else values
+    save = _save_nifti if suffix.startswith(".nii") else _save_itk
+    try:
+        return write_atomically(
+            path, lambda temporary: save(temporary, values.reshape(grid.lifted_shape), grid), suffix
+        )
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"cannot write {path} with voxels of type {values.dtype}: {reason(error)}; choose another format."
+        ) from None
+
+
+def _is_truly_2d(loaded: Tensor, affine: np.ndarray) -> bool:
+    """Whether ITK takes a NIfTI file for 2-D: it has two axes, and they span the x-y plane."""
+    return loaded.ndim == 2 and not np.any(affine[2, :2]) and abs(np.linalg.det(affine[:2, :2])) > 0
+
+
+def _save_nifti(path: Path, values: np.ndarray, grid: Geometry) -> None:
+    affine = grid.affine_4x4
+    image = nib.Nifti1Image(values, affine, dtype=values.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    nib.save(image, path)
+
+
+def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
+    itk = lps.load_itk()
+
+    origin, spacing, direction = lps.itk_grid(grid)
+    image = itk.image_from_array(np.ascontiguousarray(values.T))
+    image.SetOrigin(origin)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    itk.imwrite(image, str(path), compression=True)

@@ -1,0 +1,132 @@
+"""Transforms of ITK: composites of displacement fields and affines (.h5), and affines alone (.mat, .tfm, .txt).
+
+A composite applies the transform that was added last first, and so do ANTs' lists: [affine, field] is p ↦ A(p + d(p)).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError, reason
+from ..geometry import Geometry
+from ..physical import PhysicalField
+from . import lps
+from .itk_images import to_itk
+
+
+def write(path: Path, field: PhysicalField) -> None:
+    """Write a composite of the affine, if the field has one, and the displacement, in single precision."""
+    itk = lps.load_itk()
+
+    world = field.fixed.world_axes
+    composite = itk.CompositeTransform[itk.F, world].New()
+    if field.affine is not None:
+        matrix = lps.turn(field.affine)[:-1]
+        numbers = np.concatenate([matrix[:, :-1].ravel(), matrix[:, -1]])
+        affine = itk.AffineTransform[itk.F, world].New()
+        affine.SetParameters(itk.OptimizerParameters[itk.F](numbers.tolist()))
+        composite.AddTransform(affine)
+    displacement = itk.DisplacementFieldTransform[itk.F, world].New()
+    displacement.SetDisplacementField(to_itk(replace(field, affine=None)))
+    composite.AddTransform(displacement)
+    writer = itk.TransformFileWriterTemplate[itk.F].New()
+    writer.SetFileName(str(path))
+    writer.SetUseCompression(True)
+    writer.SetInput(composite)
+    try:
+        writer.Update()
+    except RuntimeError as error:
+        raise OSError(reason(error)) from None
+
+
+def read(path: Path, like: Geometry | None = None) -> PhysicalField:
+    """Read a transform as one field.
+
+    Args:
+        path: .h5, .mat, .tfm or .txt.
+        like: the fixed image's grid, for a transform whose first step is an affine.
+
+    Raises:
+        InputError: not such a file, a transform of another kind, or no grid.
+    """
+    itk = lps.load_itk()
+
+    try:
+        transforms = itk.transformread(str(path))
+    except RuntimeError as error:
+        raise InputError(f"cannot read {path} as a transform of ITK: {reason(error)}.") from None
+    if len(transforms) != 1:
+        raise InputError(f"{path} holds {len(transforms)} transforms, expected one, or one composite of them.")
+    field, leading = None, None
+    for transform in reversed(list(_parts(transforms[0]))):  # the last one is applied first
+        step = _step(path, transform)
+        if isinstance(step, PhysicalField):
+            before = field if leading is None else _affine_alone(path, leading, like)
+            field, leading = (step if before is None else step.followed_by(before)), None
+        elif field is None:
+            leading = step if leading is None else step @ leading
+        else:
+            field = replace(field, affine=step if field.affine is None else step @ field.affine)
+    if field is not None:
+        return field
+    if leading is None:
+        raise InputError(f"{path} holds an empty transform.")
+    return _affine_alone(path, leading, like)
+
+
+def _parts(transform: Any) -> Iterator[Any]:
+    """The transforms in a composite, those in inner composites included, in the order in which they were added."""
+    itk = lps.load_itk()
+
+    transform = itk.down_cast(transform)
+    if not hasattr(transform, "GetNthTransform"):
+        yield transform
+        return
+    for index in range(transform.GetNumberOfTransforms()):
+        yield from _parts(transform.GetNthTransform(index))
+
+
+def _step(path: Path, transform: Any) -> PhysicalField | np.ndarray:
+    """A displacement field, or the affine (W + 1, W + 1) in RAS of any linear transform."""
+    if hasattr(transform, "GetDisplacementField"):
+        return _displacement(transform)
+    world = transform.GetInputSpaceDimension()
+    if not transform.IsLinear():
+        raise InputError(
+            f"{path} holds a {type(transform).__name__.removeprefix('itk')}; expected displacement fields and affine "
+            "transforms: make a displacement field of it with ITK's TransformToDisplacementFieldFilter."
+        )
+    matrix = np.eye(world + 1)
+    matrix[:-1, -1] = np.array(transform.TransformPoint([0.0] * world))
+    for axis in range(world):
+        unit = [float(other == axis) for other in range(world)]
+        matrix[:-1, axis] = np.array(transform.TransformPoint(unit)) - matrix[:-1, -1]
+    return lps.turn(matrix)
+
+
+def _displacement(transform: Any) -> PhysicalField:
+    itk = lps.load_itk()
+
+    fixed = np.array(list(transform.GetFixedParameters()))
+    world = transform.GetInputSpaceDimension()
+    size, origin, spacing = fixed[: 3 * world].reshape(3, world)
+    grid = lps.from_itk_grid(
+        size.astype(int).tolist(), origin.tolist(), spacing.tolist(), fixed[3 * world :].reshape(world, world)
+    )
+    data = itk.array_view_from_vnl_vector(transform.GetParameters())
+    return lps.from_vectors(data.reshape(*size.astype(int)[::-1], world).T, grid)
+
+
+def _affine_alone(path: Path, affine: np.ndarray, like: Geometry | None) -> PhysicalField:
+    if like is None:
+        raise InputError(
+            f"{path} begins with an affine, so it does not say which grid its field is for; name the fixed image "
+            "with --like."
+        )
+    if len(affine) - 1 != like.world_axes:
+        raise InputError(f"{path} is an affine in {len(affine) - 1} dimensions, expected {like.world_axes}.")
+    return PhysicalField(torch.zeros(like.axes, *like.shape), like, affine)

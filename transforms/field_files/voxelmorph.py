@@ -1,0 +1,76 @@
+"""VoxelMorph's own warps: .npz files, voxels of the fixed grid.
+
+``voxelmorph.py.utils.save_volfile`` writes one array ``vol``: components first from the PyTorch scripts, components
+last from the TensorFlow ones. Its contract is ours, warped(x) = moving(x + u(x)), with moving and fixed on one grid.
+Where that grid lies is not in its files. Ours say it in a second array, ``affine``, which VoxelMorph passes over.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import InputError, reason, times
+from ..geometry import Geometry
+from ..physical import PhysicalField
+
+
+def write(path: Path, field: PhysicalField) -> None:
+    """Write ``vol``, components first, with its affine folded in, and the grid's ``affine`` (voxels -> RAS mm)."""
+    field = field.dense()
+    np.savez_compressed(path, vol=field.displacement.numpy(), affine=field.fixed.affine)
+
+
+def read(path: Path, like: Geometry | None = None) -> PhysicalField:
+    """Read a warp.
+
+    Args:
+        path: an .npz file.
+        like: the grid of fixed and moving image; not needed where the file has ``affine``.
+
+    Raises:
+        InputError: not such a file, or not on the grid of ``like``.
+    """
+    arrays = _arrays(path)
+    affine = arrays.pop("affine", None)
+    warp = arrays.get("vol") if len(arrays) != 1 else next(iter(arrays.values()))
+    if warp is None or warp.dtype.kind != "f" or warp.ndim not in (3, 4):
+        found = ", ".join(f"{name} {times(array.shape)} {array.dtype}" for name, array in arrays.items()) or "nothing"
+        raise InputError(f"{path} holds {found}; expected a VoxelMorph warp: one array vol of D x spatial numbers.")
+    if affine is None and like is None:
+        raise InputError(
+            f"{path} is a VoxelMorph warp, which does not say where its grid lies; name the fixed image with --like."
+        )
+    warp = _components_first(path, warp, like.shape if like is not None else None)
+    grid = Geometry(warp.shape[1:], affine) if affine is not None else like
+    assert grid is not None
+    return PhysicalField(torch.from_numpy(np.ascontiguousarray(warp)), grid)
+
+
+def shares_one_grid(path: Path) -> bool:
+    """Whether a warp holds for a moving image on the fixed one's grid only: VoxelMorph's own knows voxels, no world."""
+    return path.suffix.lower() == ".npz" and "affine" not in _arrays(path)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"cannot read {path} as a VoxelMorph warp: {reason(error)}.") from None
+
+
+def _components_first(path: Path, warp: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+    """The warp as (D, *spatial), whichever way it is stored."""
+    axes = warp.ndim - 1
+    last = np.moveaxis(warp, -1, 0)
+    fitting = [way for way in (warp, last) if len(way) == axes and shape in (None, way.shape[1:])]
+    if not fitting:
+        expected = "D x spatial" if shape is None else f"{axes}x{times(shape)}"
+        raise InputError(
+            f"{path} holds a warp of {times(warp.shape)} numbers, expected {expected}: it is for another grid than "
+            "that of the fixed image."
+        )
+    return fitting[0]
