@@ -28,6 +28,16 @@ from .fields import (
     voxel_to_mm,
     warp,
 )
+from .inputs import (
+    DropSingletons,
+    DropSingletonsD,
+    DropSingletonsd,
+    DropSingletonsDict,
+    PairImages,
+    PairImagesD,
+    PairImagesd,
+    PairImagesDict,
+)
 from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
 from .random_fields import random_velocity
 
@@ -36,11 +46,19 @@ __all__ = [
     "DeformationGridD",
     "DeformationGridDict",
     "DeformationGridd",
+    "DropSingletons",
+    "DropSingletonsD",
+    "DropSingletonsDict",
+    "DropSingletonsd",
     "InputError",
     "JacobianDeterminant",
     "JacobianDeterminantD",
     "JacobianDeterminantDict",
     "JacobianDeterminantd",
+    "PairImages",
+    "PairImagesD",
+    "PairImagesDict",
+    "PairImagesd",
     "RandDiffeomorphic",
     "RandDiffeomorphicD",
     "RandDiffeomorphicDict",
