@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import data, results, studies
+from .commands import data, models, results, studies
 from .commands.common import guarded
 
 app = typer.Typer(
@@ -24,10 +24,12 @@ for command in (
     results.report,
     results.archive,
     results.recommend,
+    models.export,
     studies.show,
     studies.bench,
 ):
     app.command()(guarded(command))
+app.command("import")(guarded(models.import_official))
 for command in (data.check, data.fetch):
     data_app.command()(guarded(command))
 

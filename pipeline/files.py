@@ -1,6 +1,7 @@
 """Atomic writes (a file is either the old one or the new one, whole, whenever the process dies), and text in UTF-8."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,31 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
+    """Let ``fill`` fill a temporary folder beside ``path`` and move it into place.
+
+    Raises:
+        InputError: something is at ``path``, the folder cannot be written or the disk is full.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists; choose another name or remove it.")
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        fill(temporary)
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}. Free space or choose another folder, then run again."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
     return path
 
 
