@@ -6,6 +6,7 @@ Both are for images of one size, refuse any other, and are compared with the net
 import copy
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,8 @@ def export_torchscript(network: VoxelMorph, shape: Sequence[int]) -> torch.jit.S
     _, pair, expected = _reference(network, shape)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # of TorchScript, which MONAI's bundles use
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # of the graph's own check of the shape
-        traced = torch.jit.trace(graph, pair, check_trace=False)
+        warnings.filterwarnings("ignore", message="Converting a tensor")  # in the graph's own check of the shape
+        traced: Any = torch.jit.trace(graph, pair, check_trace=False)
         script = torch.jit.script(_OfOneShape(traced, [2, *shape]))
     _check(script, pair, expected)
     return script

@@ -3,10 +3,13 @@
 A registration network of MONAI's learns to align randomly deformed images. Run by test_foreign.py in an environment
 where smoothmorph is what its wheel installs.
 """
+# pyright: reportPrivateImportUsage=false
+# MONAI's names come from where its documentation has them.
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -64,6 +67,7 @@ def main(folder: Path) -> None:
     warp, penalty = Warp(), BendingEnergy()
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
+    batch = {}
     for _ in range(3):
         for batch in loader:
             moving, fixed = batch["original"].as_tensor(), batch["image"].as_tensor()
@@ -75,7 +79,8 @@ def main(folder: Path) -> None:
             losses.append(loss.item())
 
     undo = Invertd(both, preparing, nearest_interp=[False, True])
-    back = [undo(item) for item in decollate_batch(next(iter(loader)))]
+    items: Any = decollate_batch(next(iter(loader)))
+    back = [undo(item) for item in items]
     print(
         json.dumps(
             {

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle.config_parser import ConfigParser
 from monai.transforms.transform import Transform
 from torch import nn
 

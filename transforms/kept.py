@@ -24,7 +24,8 @@ def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return found
         with torch.inference_mode(False):
             made = make(*key)
-        if type(made) is Tensor and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+        recording = torch.jit.is_tracing() or torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
+        if type(made) is Tensor and not recording:
             while len(kept) >= MOST:
                 kept.pop(next(iter(kept)), None)
             kept[key] = made
