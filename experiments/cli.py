@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import data, fields, results, studies
+from .commands import data, fields, models, results, studies
 from .commands.common import guarded
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     results.report,
     results.archive,
     results.recommend,
+    models.export,
     studies.show,
     studies.bench,
     fields.apply,
@@ -34,6 +35,7 @@ for command in (
     fields.points,
 ):
     app.command()(guarded(command))
+app.command("import")(guarded(models.import_official))
 for command in (data.check, data.fetch):
     data_app.command()(guarded(command))
 

@@ -11,7 +11,7 @@ channel pair instead of 9 in 2-D, 8 instead of 27 in 3-D.
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from torch import Tensor, nn
 
 from ..transforms.differences import slabs
+from ..transforms.kept import keep
 
 SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
 SLAB_VOXELS = 2**22  # of the top level at once, where no gradient is needed
@@ -118,12 +119,11 @@ def _transposed_kernel(weight: Tensor) -> Tensor:
     return kernel.view(weight.shape[1], weight.shape[0], *[4] * axes)
 
 
-@lru_cache(maxsize=8)
+@keep
 def _spread(axes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Which of the 3^D weights count for which of the 4^D entries: (3^D, 4^D)."""
-    with torch.inference_mode(False):
-        one_axis = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]], dtype=dtype, device=device)
-        return reduce(torch.kron, [one_axis] * axes)
+    one_axis = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]], dtype=dtype, device=device)
+    return reduce(torch.kron, [one_axis] * axes)
 
 
 def _activate(features: Tensor) -> Tensor:

@@ -188,6 +188,19 @@ def _sentence(fault: Any) -> str:
     return f"{field} = {fault['input']!r}: {message}"
 
 
+def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
+    """The settings that have this :meth:`TrialSettings.identity`; a key it does not have means what was done before.
+
+    Raises:
+        InputError: as :func:`parse`.
+    """
+    values = json.loads(json.dumps(identity))
+    for key, before in ADDED_LATER.items():
+        *sections, name = key.split(".")
+        functools.reduce(lambda part, section: part.setdefault(section, {}), sections, values).setdefault(name, before)
+    return parse(TrialSettings, values, where)
+
+
 def read_trial(path: Path) -> TrialSettings:
     """Read ``trial.yaml``.
 

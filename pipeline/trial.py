@@ -20,6 +20,7 @@ from .evaluation import evaluate
 from .files import write_atomically, write_text
 from .preparation import Prepared, prepare
 from .splits import pairs_hash
+from .trained import about
 from .training import TrialFailed, train
 
 __all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
@@ -77,8 +78,9 @@ def _train_and_evaluate(
     log = _Log(folder / "log.txt")
     log(f"training on {device} with {torch.get_num_threads()} threads")
     model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
-    about = {"trial": settings.trial_id(prepared.fingerprint), "settings": settings.identity()}
-    write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, about))
+    sample = next(iter(prepared.samples.values()))  # all are of one grid
+    told = about(settings.trial_id(prepared.fingerprint), settings, sample["image"].shape[1:], sample["spacing"])
+    write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     rows, examples = evaluate(model, settings, prepared, device, lambda *state: tell(Progress("evaluating", *state)))
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))

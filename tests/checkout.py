@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,14 @@ def copy_project(target: Path) -> Path:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / file, target / file)
     return target
+
+
+def build(kind: str, source: Path, target: Path) -> Path:
+    """Builds the ``sdist`` or ``wheel`` of the project in ``source`` into the folder ``target``."""
+    call = f"import sys, setuptools.build_meta as backend; print(backend.build_{kind}(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", call, str(target)], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return target / done.stdout.splitlines()[-1]
 
 
 def copy_as_installed(target: Path) -> Path:

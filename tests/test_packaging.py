@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from checkout import PACKAGES, ROOT, copy_project, project_files
+from checkout import PACKAGES, ROOT, build, copy_project, project_files
 
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -152,18 +152,11 @@ def test_imports_within_the_packages_are_relative():
 def built(tmp_path_factory) -> tuple[Path, Path]:
     """The sdist, and the wheel that is built from nothing but the sdist."""
     folder = tmp_path_factory.mktemp("built")
-    sdist = _build("sdist", copy_project(folder / "checkout"), folder)
+    sdist = build("sdist", copy_project(folder / "checkout"), folder)
     with tarfile.open(sdist) as archive:
         safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in Python 3.11.3 and before
         archive.extractall(folder, **safely)
-    return sdist, _build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
-
-
-def _build(kind: str, source: Path, target: Path) -> Path:
-    call = f"import sys, setuptools.build_meta as backend; print(backend.build_{kind}(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", call, str(target)], cwd=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return target / done.stdout.splitlines()[-1]
+    return sdist, build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
 
 
 def test_the_wheel_has_the_four_packages_and_nothing_else(built):

@@ -215,7 +215,8 @@ class TestRandDiffeomorphicd:
         assert not back["image"].applied_operations
 
     def test_one_class_under_three_names(self):
-        for name in ("RandDiffeomorphic", "WarpImage", "JacobianDeterminant", "DeformationGrid"):
+        parts = ("RandDiffeomorphic", "WarpImage", "JacobianDeterminant", "DeformationGrid")
+        for name in (*parts, "DropSingletons", "PairImages"):
             assert getattr(sm, name + "d") is getattr(sm, name + "D") is getattr(sm, name + "Dict")
 
 
@@ -315,6 +316,68 @@ class TestWarpImage:
         twice = sm.WarpImage()(sm.WarpImage()(blob(shape), u), u)
         once = sm.WarpImage()(blob(shape), sm.compose(u[None], u[None])[0])
         assert (twice - once).abs().max() < 0.05
+
+    def test_lies_where_a_reference_lies(self, shape):
+        moving, fixed = tracked(blob(shape)), MetaTensor(blob(shape), meta={"name": "b.nii.gz"})
+        warped = sm.WarpImage()(moving, some_displacement(shape), reference=fixed)
+        assert torch.equal(plain(warped), plain(sm.WarpImage()(moving, some_displacement(shape))))
+        assert torch.equal(warped.affine, fixed.affine)
+        assert warped.meta["name"] == "b.nii.gz"
+        assert moving.meta["name"] == "a.nii.gz"
+        data = {"moving": moving, "fixed": fixed, "displacement": some_displacement(shape)}
+        twin = sm.WarpImaged("moving", reference_key="fixed")(data)["moving"]
+        assert torch.equal(plain(twin), plain(warped))
+        assert torch.equal(twin.affine, fixed.affine)
+
+
+class TestDropSingletons:
+    @pytest.mark.parametrize("trailing", [(), (1,), (1, 1)])
+    def test_drops_them_and_stays_in_place(self, shape, trailing):
+        image = tracked(blob(shape).reshape(1, *shape, *trailing))
+        image.meta["spatial_shape"] = [*shape, *trailing]
+        dropped = sm.DropSingletonsd("image", len(shape))({"image": image})["image"]
+        assert torch.equal(plain(dropped), blob(shape))
+        assert torch.equal(dropped.affine, image.affine)
+        assert dropped.meta["spatial_shape"] == list(shape)
+        assert image.meta["spatial_shape"] == [*shape, *trailing]
+
+    @pytest.mark.parametrize("other", [(1, 5), (1, 5, 6, 2), (1, 5, 6, 1, 2)])
+    def test_other_axes_are_refused(self, other):
+        with pytest.raises(ValueError, match="is not 2-D"):
+            sm.DropSingletons(2)(torch.zeros(other))
+
+    def test_a_short_axis_of_the_image_stays(self):
+        assert sm.DropSingletons(2)(torch.zeros(1, 5, 1)).shape == (1, 5, 1)
+
+
+class TestPairImages:
+    def test_moving_then_fixed_on_the_fixed_grid(self, shape):
+        moving, fixed = MetaTensor(2 * blob(shape)), tracked(blob(shape))
+        pair = sm.PairImages()(moving, fixed)
+        assert torch.equal(plain(pair), torch.cat([2 * blob(shape), blob(shape)]))
+        assert torch.equal(pair.affine, fixed.affine)
+        assert pair.meta["name"] == "a.nii.gz"
+
+    def test_results_are_named_by_the_pair(self, shape):
+        data = {"moving": tracked(blob(shape)), "fixed": tracked(blob(shape)), "name": "a_to_b"}
+        paired = sm.PairImagesd(output_key="pair")(data)
+        assert {paired[key].meta["filename_or_obj"] for key in ("pair", "fixed")} == {"a_to_b.nii.gz"}
+        assert "filename_or_obj" not in data["fixed"].meta
+        assert sm.PairImagesd(allow_missing_keys=True)({"moving": data["moving"]}).keys() == {"moving"}
+
+    def test_plain_tensors_without_tracking(self, shape):
+        set_track_meta(False)
+        try:
+            assert type(sm.PairImages()(blob(shape), blob(shape))) is Tensor
+        finally:
+            set_track_meta(True)
+
+    def test_what_makes_no_pair_is_named(self):
+        fixed = MetaTensor(torch.zeros(1, 4, 5), meta={"filename_or_obj": "f.nii.gz"})
+        with pytest.raises(ValueError, match=r"moving \(1, 4, 6\) and fixed \(1, 4, 5\) \(f.nii.gz\) need one shape"):
+            sm.PairImages()(torch.zeros(1, 4, 6), fixed)
+        with pytest.raises(ValueError, match="two keys"):
+            sm.PairImagesd(["moving"])
 
 
 class TestJacobianDeterminant:

@@ -32,6 +32,16 @@ from .fields import (
     warp,
 )
 from .geometry import Geometry
+from .inputs import (
+    DropSingletons,
+    DropSingletonsD,
+    DropSingletonsd,
+    DropSingletonsDict,
+    PairImages,
+    PairImagesD,
+    PairImagesd,
+    PairImagesDict,
+)
 from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
 from .physical import PhysicalField
 from .random_fields import random_velocity
@@ -41,12 +51,20 @@ __all__ = [
     "DeformationGridD",
     "DeformationGridDict",
     "DeformationGridd",
+    "DropSingletons",
+    "DropSingletonsD",
+    "DropSingletonsDict",
+    "DropSingletonsd",
     "Geometry",
     "InputError",
     "JacobianDeterminant",
     "JacobianDeterminantD",
     "JacobianDeterminantDict",
     "JacobianDeterminantd",
+    "PairImages",
+    "PairImagesD",
+    "PairImagesDict",
+    "PairImagesd",
     "PhysicalField",
     "RandDiffeomorphic",
     "RandDiffeomorphicD",

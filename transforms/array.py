@@ -130,10 +130,20 @@ class WarpImage(Transform):
         self.padding_mode: Padding = padding_mode
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, img: NdarrayOrTensor, displacement: NdarrayOrTensor, mode: Interpolation | None = None
+        self,
+        img: NdarrayOrTensor,
+        displacement: NdarrayOrTensor,
+        mode: Interpolation | None = None,
+        reference: NdarrayOrTensor | None = None,
     ) -> Tensor:
-        """``img`` (C, *spatial) warped with ``displacement`` (D, *spatial), voxels; ``mode`` overrides the own."""
-        return _warped(_tracked(img), displacement, mode or self.mode, self.padding_mode)
+        """``img`` (C, *spatial) warped with ``displacement`` (D, *spatial), voxels.
+
+        Args:
+            mode: overrides the own.
+            reference: the fixed image, or what lies on its grid: the result takes its affine and metadata instead.
+        """
+        warped = _warped(_tracked(img), displacement, mode or self.mode, self.padding_mode)
+        return warped if reference is None else _like(_plain(warped), _tracked(reference))
 
 
 class JacobianDeterminant(Transform):

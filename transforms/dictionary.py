@@ -107,6 +107,8 @@ class WarpImaged(MapTransform):
         displacement_key: where the displacement (D, *spatial), voxels, is.
         mode: ``bilinear`` or ``nearest``, one for all keys or one per key.
         padding_mode: ``border`` or ``zeros``.
+        reference_key: the fixed image, or what lies on its grid: the warped images take its affine and metadata
+            instead of keeping their own.
         allow_missing_keys: skip keys that a sample lacks.
     """
 
@@ -118,17 +120,20 @@ class WarpImaged(MapTransform):
         displacement_key: str = "displacement",
         mode: Modes = "bilinear",
         padding_mode: Padding = "border",
+        reference_key: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.displacement_key = displacement_key
+        self.reference_key = reference_key
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         self.warp_image = WarpImage(padding_mode=padding_mode)
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
         d: dict[Hashable, Any] = dict(data)
         for key, mode in self.key_iterator(d, self.mode):
-            d[key] = self.warp_image(d[key], d[self.displacement_key], mode)
+            reference = None if self.reference_key is None else d[self.reference_key]
+            d[key] = self.warp_image(d[key], d[self.displacement_key], mode, reference)
         return d
 
 

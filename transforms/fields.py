@@ -10,7 +10,6 @@ Coordinates are computed in float32 or better and outside autocast: in bfloat16 
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .differences import check_field, check_spacing, float32_or_better
+from .kept import keep
 
 Interpolation = Literal["bilinear", "nearest"]
 Padding = Literal["zeros", "border"]
@@ -250,17 +250,14 @@ def _units_per_voxel(shape: Sequence[int]) -> list[float]:
     return [2 / max(size - 1, 1) for size in shape]
 
 
-# Grids are kept between calls, and made outside inference mode so that a later training step may use them.
-@lru_cache(maxsize=8)
+@keep
 def _kept_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        axes = [torch.arange(size, dtype=dtype, device=device) for size in shape]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+    axes = [torch.arange(size, dtype=dtype, device=device) for size in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
 
 
-@lru_cache(maxsize=8)
+@keep
 def _sampling_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """The points of the grid in sampling units, correctly rounded: (1, *shape, D)."""
-    with torch.inference_mode(False):
-        exact = _to_sampling_units(_kept_grid(shape, torch.float64, torch.device("cpu"))) - 1
-        return exact.movedim(1, -1).contiguous().to(device, dtype)
+    exact = _to_sampling_units(_kept_grid(shape, torch.float64, torch.device("cpu"))) - 1
+    return exact.movedim(1, -1).contiguous().to(device, dtype)

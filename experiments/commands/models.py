@@ -1,0 +1,66 @@
+"""Commands that start from a trained network: export, import."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A trial's folder, or a model.safetensors.")]
+
+
+def export(
+    model: Model,
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="bundle (of MONAI), torchscript, torch-export or official (VoxelMorph)."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder (bundle) or file to make.")],
+    shape: Annotated[
+        str | None, typer.Option(metavar="NxN[xN]", help="Voxels of the images; by default as it was trained.")
+    ] = None,
+    authors: Annotated[str | None, typer.Option(help="bundle: who trained it.")] = None,
+) -> None:
+    """Write a trained network as a MONAI bundle, as a graph of its own, or for official VoxelMorph."""
+    from ...pipeline.exporting import export as write
+    from ...pipeline.trained import open_trained
+
+    sizes = None if shape is None else _sizes(shape)
+    trained = open_trained(model)
+    write(trained, kind, out, sizes, _rows(trained.source.parent, trained.trial), authors)
+    typer.echo(out)
+
+
+def import_official(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="The .pt file that official VoxelMorph saved.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to make.")],
+    integration_steps: Annotated[int | None, typer.Option(help="If the file does not tell; VoxelMorph's: 7.")] = None,
+    integration_downsize: Annotated[
+        int | None, typer.Option(help="If the file does not tell; VoxelMorph's: 2.")
+    ] = None,
+) -> None:
+    """Turn the weights of official VoxelMorph (PyTorch) into a model of smoothmorph."""
+    from ...pipeline.trained import import_official as convert
+
+    given = {"integration_steps": integration_steps, "integration_downsize": integration_downsize}
+    convert(weights, out, **{name: value for name, value in given.items() if value is not None})
+    typer.echo(out)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    from ...transforms.errors import InputError
+
+    sizes = text.replace(",", "x").split("x")
+    if not all(size.strip().isdecimal() and int(size) for size in sizes):
+        raise InputError(f"--shape {text}: expected numbers of voxels, such as 160x192.")
+    return tuple(map(int, sizes))
+
+
+def _rows(folder: Path, trial: str | None):
+    """What was measured with this model; a model that was moved away from its trial has none."""
+    from ..trial_files import read_parquet
+
+    file = folder / "pairs.parquet"
+    if trial is None or not file.is_file():
+        return None
+    rows = read_parquet(file)
+    return rows if set(rows["trial"]) == {trial} else None

@@ -1,0 +1,94 @@
+"""A trained network with what is known about it: where it comes from, what it was trained for, what it achieves."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..networks import VoxelMorph, load_official, read_model, read_official, save_model
+from ..transforms.errors import InputError
+from .config import TrialSettings, from_identity
+from .files import write_atomically
+from .images import times
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``trial`` and ``settings`` are None for a network that no trial of ours trained.
+
+    ``shape`` and ``spacing`` (mm per voxel) are of the images it was trained on, None where that is not recorded.
+    """
+
+    network: VoxelMorph
+    source: Path
+    trial: str | None = None
+    settings: TrialSettings | None = None
+    shape: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+
+    def shape_or(self, given: Sequence[int] | None) -> tuple[int, ...]:
+        """The shape that is given, or else the one that the network was trained on.
+
+        Raises:
+            InputError: neither, or of another number of axes than the network.
+        """
+        shape = tuple(given or self.shape or ())
+        if not shape:
+            raise InputError(f"{self.source} does not say for which images its network is; give --shape, e.g. 160x192.")
+        if len(shape) != self.network.spatial_dims or min(shape) < 1:
+            raise InputError(
+                f"--shape {times(shape)} does not fit {self.source}, a {self.network.spatial_dims}-D network."
+            )
+        return shape
+
+
+def about(trial: str, settings: TrialSettings, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
+    """What a trial writes beside its weights, for :func:`open_trained`."""
+    grid = {"shape": list(shape), "spacing": list(spacing)}
+    return {"trial": trial, "settings": settings.identity(), "grid": grid}
+
+
+def open_trained(path: Path) -> Trained:
+    """Read a network.
+
+    Args:
+        path: a trial's folder or a ``model.safetensors``.
+
+    Raises:
+        InputError: no model there, or a damaged one.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    network, told = read_model(file)
+    if "settings" not in told:
+        return Trained(network, file, None, None, *_grid(told, None))
+    settings = from_identity(told["settings"], str(file))
+    return Trained(network, file, str(told.get("trial", "")), settings, *_grid(told, settings.cohort.size))
+
+
+def import_official(path: Path, out: Path, **settings: int) -> None:
+    """Turn the weights that official VoxelMorph saved into a ``model.safetensors``.
+
+    Args:
+        path: what ``VxmDense.save`` wrote.
+        out: the file to write; must not exist.
+        settings: ``integration_steps`` and ``integration_downsize`` where the file does not tell them.
+
+    Raises:
+        InputError: no weights of VoxelMorph's default network, or ``out`` exists.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists; choose another name or remove it.")
+    network, (_, config) = load_official(path, **settings), read_official(path)
+    told: dict[str, Any] = {"official": json.loads(json.dumps({"file": path.name, "config": config}, default=str))}
+    if "inshape" in config:
+        told["grid"] = {"shape": [int(length) for length in config["inshape"]], "spacing": None}
+    write_atomically(out, lambda temporary: save_model(temporary, network, told))
+
+
+def _grid(
+    told: Mapping[str, Any], size: tuple[int, ...] | None
+) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:
+    grid = told.get("grid") or {"shape": size, "spacing": None}
+    shape, spacing = grid["shape"], grid["spacing"]
+    return None if shape is None else tuple(shape), None if spacing is None else tuple(spacing)

@@ -1,0 +1,254 @@
+"""Graphs of the network, weights for official VoxelMorph, and the commands that write and read them."""
+
+import io
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from smoothmorph.experiments.cli import app
+from smoothmorph.networks import (
+    VoxelMorph,
+    export_program,
+    export_torchscript,
+    load_model,
+    load_official,
+    save_model,
+    save_official,
+)
+from smoothmorph.networks.official import import_voxelmorph
+from smoothmorph.pipeline.config import ADDED_LATER, TrialSettings, from_identity
+from smoothmorph.pipeline.trained import about, open_trained
+from smoothmorph.transforms import InputError
+from smoothmorph.transforms.kept import MOST, keep
+
+SHAPES = {2: (22, 33), 3: (16, 17, 20)}
+ALIGNED = {2: (32, 48), 3: (16, 16, 32)}
+
+
+@pytest.fixture(params=[(2, 0), (2, 7), (3, 0), (3, 7)], ids=lambda case: f"{case[0]}-D, {case[1]} steps")
+def network(request) -> VoxelMorph:
+    """A network whose flow is far from the identity."""
+    dims, steps = request.param
+    torch.manual_seed(0)
+    network = VoxelMorph(dims, integration_steps=steps)
+    torch.nn.init.normal_(network.unet.convolutions[-1].weight, std=2.0)
+    return network.eval()
+
+
+def pair(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+def displacement(network: VoxelMorph, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(images[:, :1], images[:, 1:]).displacement
+
+
+equal = partial(torch.testing.assert_close, rtol=0, atol=1e-5)
+
+
+def test_torchscript_computes_what_the_network_does(network):
+    shape = SHAPES[network.spatial_dims]
+    buffer = io.BytesIO()
+    torch.jit.save(export_torchscript(network, shape), buffer)
+    buffer.seek(0)
+    script = torch.jit.load(buffer)
+    images = pair(3, 2, *shape)
+    expected = displacement(network, images)
+    assert float(expected.abs().mean()) > 0.2
+    with torch.no_grad():
+        equal(script(images), expected)
+        equal(script(images[:1]), expected[:1])
+    with pytest.raises(torch.jit.Error, match="this network takes images"):
+        script(pair(1, 2, *(length + 16 for length in shape)))
+
+
+def test_a_program_of_torch_export_computes_what_the_network_does(network):
+    shape = SHAPES[network.spatial_dims]
+    program = export_program(network, shape).module()
+    images = pair(1, 2, *shape)
+    with torch.no_grad():
+        equal(program(images), displacement(network, images))
+    with pytest.raises((AssertionError, RuntimeError)):
+        program(pair(1, 2, *(length + 16 for length in shape)))
+
+
+def test_a_shape_of_other_axes_is_refused():
+    with pytest.raises(ValueError, match="2-D VoxelMorph"):
+        export_program(VoxelMorph(2), (16, 16, 16))
+
+
+class TestKept:
+    def test_the_latest_are_kept(self):
+        made = []
+
+        @keep
+        def ones(size: int) -> Tensor:
+            made.append(size)
+            return torch.ones(size)
+
+        first = ones(1)
+        assert ones(1) is first
+        for size in range(2, MOST + 2):
+            ones(size)
+        assert made == list(range(1, MOST + 2))
+        ones(MOST + 1)
+        ones(1)
+        assert made == [*range(1, MOST + 2), 1]
+
+    @pytest.mark.parametrize("record", [partial(torch.export.export, strict=False), torch.jit.trace])
+    @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+    def test_what_belongs_to_a_graph_is_not_kept(self, record):
+        @keep
+        def ones(size: int) -> Tensor:
+            return torch.ones(size)
+
+        class Adding(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return x + ones(3)
+
+        record(Adding(), (torch.zeros(3),))
+        assert type(ones(3)) is Tensor
+        assert torch.equal(Adding()(torch.zeros(3)), torch.ones(3))
+
+    def test_a_network_computes_the_same_after_it_was_exported_first(self):
+        shape = (20, 39)  # of no other test, so that no grid of it is kept
+        torch.manual_seed(0)
+        network = VoxelMorph(2).eval()
+        images = pair(1, 1, *shape)
+        torch.export.export(network, (images, images), strict=False)
+        registration = network(images, images)
+        assert {type(part) for part in registration[:3]} == {Tensor}
+        assert torch.isfinite(registration.displacement).all()
+
+
+class TestOfficial:
+    @pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
+    def test_official_voxelmorph_reads_it(self, network, tmp_path):
+        vxm = import_voxelmorph()
+        shape = ALIGNED[network.spatial_dims]
+        save_official(tmp_path / "official.pt", network, shape)
+        theirs = vxm.networks.VxmDense.load(tmp_path / "official.pt", "cpu").eval()
+        images = pair(1, 2, *shape)
+        expected = displacement(network, images)
+        with torch.no_grad():
+            _, found = theirs(images[:, :1], images[:, 1:], registration=True)
+        assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+        back = load_official(tmp_path / "official.pt")
+        assert back.config == network.config
+        assert all(torch.equal(a, b) for a, b in zip(back.parameters(), network.parameters(), strict=True))
+
+    @pytest.mark.parametrize(
+        ("network", "shape", "sentence"),
+        [
+            (lambda: VoxelMorph(2, padding_mode="border"), (32, 32), "pads with border"),
+            (lambda: VoxelMorph(2, channels=(8, 16)), (32, 32), "feature widths of its own"),
+            (lambda: VoxelMorph(2), (32, 30), "divide by 16, got 32x30"),
+            (lambda: VoxelMorph(2), (32, 32, 32), "takes 2 sizes"),
+        ],
+    )
+    def test_what_official_voxelmorph_does_not_have(self, network, shape, sentence, tmp_path):
+        with pytest.raises(InputError, match=sentence):
+            save_official(tmp_path / "official.pt", network(), shape)
+
+
+class Stranger:
+    """What only a loader that runs code could read."""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """The command line, in a folder with models, official weights and other things."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = VoxelMorph(2, integration_steps=5).eval()
+    settings = TrialSettings()
+    save_model(Path("model.safetensors"), network, about("a-trial", settings, (32, 48), (1.0, 1.0)))
+    save_model(Path("bare.safetensors"), network)
+    save_official(Path("official.pt"), network, (32, 48))
+    torch.save(torch.load("official.pt", weights_only=True)["model_state"], "state.pt")
+    torch.save({"model_state": Stranger()}, "stranger.pt")
+    torch.save([1, 2], "list.pt")
+    torch.save({"config": {"int_steps": "many", "int_downsize": 2}, "model_state": torch.load("state.pt")}, "odd.pt")
+    Path("there").mkdir()
+    Path("notes.txt").write_text("no model")
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_from_the_command_line_to_official_and_back(call):
+    assert call("export", "model.safetensors", "official", "out.pt").exit_code == 0
+    done = call("import", "out.pt", "back.safetensors")
+    assert (done.exit_code, done.output) == (0, "back.safetensors\n")
+    back, before = open_trained(Path("back.safetensors")), load_model(Path("model.safetensors"))
+    assert back.network.config == before.config
+    assert back.shape == (32, 48)
+    assert (back.trial, back.settings) == (None, None)
+    assert all(torch.equal(a, b) for a, b in zip(back.network.parameters(), before.parameters(), strict=True))
+    done = call("import", "state.pt", "x.safetensors", "--integration-steps", 5, "--integration-downsize", 2)
+    assert done.exit_code == 0
+    assert load_model(Path("x.safetensors")).config == before.config
+
+
+def test_graphs_from_the_command_line(call):
+    network = load_model(Path("model.safetensors"))
+    assert call("export", "model.safetensors", "torchscript", "out.ts").exit_code == 0
+    assert call("export", "bare.safetensors", "torch-export", "out.pt2", "--shape", "16x20").exit_code == 0
+    extra = {"metadata.json": "", "smoothmorph.json": ""}
+    script = torch.jit.load("out.ts", _extra_files=extra)
+    assert json.loads(extra["metadata.json"])["trial"] == "a-trial"
+    program = torch.export.load("out.pt2", extra_files=extra)
+    assert json.loads(extra["smoothmorph.json"])["shape"] == [16, 20]
+    for graph, shape in ((script, (32, 48)), (program.module(), (16, 20))):
+        images = pair(1, 2, *shape)
+        with torch.no_grad():
+            equal(graph(images), displacement(network, images))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["export", "none", "bundle", "out"], "no model at none."),
+        (["export", "there", "bundle", "out"], "no model at there/model.safetensors."),
+        (["export", "notes.txt", "bundle", "out"], "notes.txt is damaged or not a safetensors file"),
+        (["export", "model.safetensors", "onnx", "out"], "unknown kind 'onnx'; expected bundle, torchscript"),
+        (["export", "model.safetensors", "bundle", "there"], "there exists; choose another name"),
+        (["export", "model.safetensors", "bundle", "notes.txt/out"], "cannot write notes.txt/out"),
+        (["export", "model.safetensors", "official", "notes.txt"], "notes.txt exists; choose another name"),
+        (["export", "bare.safetensors", "torchscript", "out"], "does not say for which images its network is"),
+        (["export", "model.safetensors", "torchscript", "out", "--shape", "32"], "--shape 32 does not fit"),
+        (["export", "model.safetensors", "torchscript", "out", "--shape", "ax3"], "--shape ax3: expected numbers"),
+        (["export", "model.safetensors", "torchscript", "out", "--shape", "0x3"], "--shape 0x3: expected numbers"),
+        (["export", "model.safetensors", "official", "out", "--shape", "32x50"], "divide by 16, got 32x50"),
+        (["export", "model.safetensors", "official", "out", "--authors", "me"], "--authors is for a bundle"),
+        (["import", "none.pt", "out"], "no weights at none.pt."),
+        (["import", "notes.txt", "out"], "notes.txt cannot be read as plain weights"),
+        (["import", "stranger.pt", "out"], "stranger.pt cannot be read as plain weights"),
+        (["import", "list.pt", "out"], "list.pt holds no state dictionary"),
+        (["import", "odd.pt", "out"], "odd.pt: such a VxmDense network cannot be made"),
+        (["import", "official.pt", "there"], "there exists; choose another name"),
+        (["import", "state.pt", "out"], "give integration_steps and integration_downsize"),
+        (["import", "official.pt", "out", "--integration-downsize", "3"], "integration_downsize 1 or 2, got 5 and 3"),
+    ],
+)
+def test_a_mistake_is_one_line(words, sentence, call):
+    done = call(*words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sentence in done.stderr
+    assert not Path("out").exists()
+    assert not list(Path().glob("*.partial"))
+
+
+def test_settings_from_an_identity_are_what_they_were_before_a_key_existed(monkeypatch):
+    monkeypatch.setitem(ADDED_LATER, "training.batch_size", 3)
+    default = TrialSettings()
+    before = default.model_copy(update={"training": default.training.model_copy(update={"batch_size": 3})})
+    assert "batch_size" not in before.identity()["training"]
+    assert from_identity(before.identity(), "test") == before
+    assert from_identity(default.identity(), "test") == default

@@ -1,0 +1,34 @@
+"""Tensors that are made once and kept between calls, such as grids."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST = 8
+
+
+def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``make`` with its eight latest results, by positional arguments.
+
+    Unlike ``functools.lru_cache``, what is made while a graph is recorded (``torch.jit.trace``, ``torch.export``,
+    ``torch.compile``) belongs to that graph and is not kept: a later call would compute with it. What was kept before
+    is a constant of the graph. Results are made outside inference mode, so that a later training step may use them.
+    """
+    kept: dict[tuple[Hashable, ...], Tensor] = {}
+
+    def get(*key: Any) -> Tensor:
+        found = kept.get(key)
+        if found is not None:
+            return found
+        with torch.inference_mode(False):
+            made = make(*key)
+        recording = torch.jit.is_tracing() or torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
+        if type(made) is Tensor and not recording:
+            while len(kept) >= MOST:
+                kept.pop(next(iter(kept)), None)
+            kept[key] = made
+        return made
+
+    return get
