@@ -14,7 +14,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Check and fetch data.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 for command in (
@@ -36,7 +36,7 @@ for command in (
 ):
     app.command()(guarded(command))
 app.command("import")(guarded(models.import_official))
-for command in (data.check, data.fetch):
+for command in (data.check, data.fetch, data.table):
     data_app.command()(guarded(command))
 
 

@@ -40,8 +40,12 @@ def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
 
 def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
     """As :func:`read_cohort`, but without asking whether every subject's files exist."""
-    for key, readers in (("labels", ("neurite-oasis", "table")), ("file", ("table",))):
-        if getattr(settings, key) is not None and settings.reader not in readers:
+    for key, nothing, readers in (
+        ("labels", None, ("neurite-oasis", "table")),
+        ("file", None, ("table",)),
+        ("align", "none", tuple(FILE_READERS)),  # the phantom's subjects share the template's space
+    ):
+        if getattr(settings, key) != nothing and settings.reader not in readers:
             raise InputError(f"cohort.{key} is {getattr(settings, key)!r}, but the {settings.reader} reader has none.")
     if settings.reader == "phantom":
         return _choose(make_phantom(settings), settings.exclude, None)

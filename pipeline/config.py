@@ -18,7 +18,7 @@ Similarity = Literal["mse", "ncc"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 PENALTIES: tuple[str, ...] = ("l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure")
 
-ADDED_LATER: dict[str, Any] = {}
+ADDED_LATER: dict[str, Any] = {"cohort.align": "none", "cohort.reference": None}
 """Dotted keys younger than the committed results, each with the value that means what was done before it existed.
 
 With that value a key is no part of a trial's identity, so that finished trials stay finished."""
@@ -43,6 +43,10 @@ class CohortSettings(Settings):
     seed: Seed = Field(default=0, description="phantom: seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = "none"
     size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
+    align: Literal["none", "centre", "affine"] = Field(
+        default="none", description="images onto the axes and voxels of one subject: by their middles, or affinely"
+    )
+    reference: str | None = Field(default=None, description="align: that subject; by default the first that trains")
     exclude: tuple[str, ...] = Field(default=(), description="subject ids to leave out")
 
 

@@ -36,18 +36,30 @@ def read_subject(subject: Subject, settings: CohortSettings, label_names: Mappin
         label_names: the values a label map may hold besides 0; None allows all.
 
     Raises:
+        InputError: as :func:`read_stored`, and as :func:`finish`.
+    """
+    sample, _ = read_stored(subject, settings.spatial_dims, label_names)
+    return finish(sample, settings, str(subject.image))
+
+
+def read_stored(
+    subject: Subject, spatial_dims: int, label_names: Mapping[int, str] | None = None
+) -> tuple[Sample, np.ndarray]:
+    """The checked files of one subject as they are, in float64, and the image's 4x4 affine (voxel to RAS mm).
+
+    Raises:
         InputError: a file is missing, unreadable or truncated; wrong number of axes; NaN, infinite or constant
             image; label of another shape or affine, not of integers, or with a value that has no name.
     """
     if subject.image is None:
         raise InputError(f"subject {subject.id} has no image file.")
     source = str(subject.image)
-    image, affine = read_image(subject.image, settings.spatial_dims)
+    image, affine = read_image(subject.image, spatial_dims)
     check_image(image, source)
-    spacing = spacing_of(affine, settings.spatial_dims, source)
+    spacing = spacing_of(affine, spatial_dims, source)
     label = None
     if subject.label is not None:
-        label, label_affine = read_image(subject.label, settings.spatial_dims)
+        label, label_affine = read_image(subject.label, spatial_dims)
         check_same_grid(image.shape[1:], affine, label.shape[1:], label_affine, str(subject.label))
         check_label(label, str(subject.label), label_names)
     sample = Sample(
@@ -57,7 +69,7 @@ def read_subject(subject: Subject, settings: CohortSettings, label_names: Mappin
         landmarks=None,
         spacing=spacing,
     )
-    return finish(sample, settings, source)
+    return sample, affine
 
 
 def finish(sample: Sample, settings: CohortSettings, source: str) -> Sample:
@@ -138,5 +150,5 @@ def _check_grids(samples: Mapping[str, Sample]) -> None:
         if not np.allclose(sample["spacing"], first["spacing"], rtol=SAME_SPACING, atol=0):
             raise InputError(
                 f"{subject_id} has voxels of {times(sample['spacing'])} mm but {first_id} of "
-                f"{times(first['spacing'])} mm; resample every image to one voxel spacing."
+                f"{times(first['spacing'])} mm; resample every image to one voxel spacing, or set cohort.align."
             )

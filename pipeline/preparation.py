@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..transforms.errors import InputError
+from .alignment import align_cohort
 from .cohorts import Cohort, Sample, read_cohort
 from .config import CohortSettings, PairSettings, SplitSettings, TrialSettings
 from .images import times
@@ -85,6 +86,7 @@ def _prepare(
 ) -> Prepared:
     cohort = read_cohort(cohort_settings, root)
     split = split_cohort(cohort, split_settings, root)
+    cohort = align_cohort(cohort, cohort_settings, split.train)
     ids = {*split.train, *split.validation, *split.test}
     if cohort_settings.size is not None:
         _check_memory(cohort_settings.size, len(ids))

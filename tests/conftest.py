@@ -17,6 +17,12 @@ def real_data() -> Path:
     return Path(folder).resolve()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory) -> None:
+    """Nothing is kept in the user's caches."""
+    os.environ["SMOOTHMORPH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_cohort(tmp_path_factory):
     """A function dims -> folder of a table cohort: twelve images of a disc (a ball in 3-D), with its label."""

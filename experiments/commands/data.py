@@ -1,4 +1,4 @@
-"""Commands about data: check, fetch."""
+"""Commands about data: check, fetch, table."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,3 +37,68 @@ def fetch(
     with counting(f"fetching {name}", in_bytes=True) as progress:
         fetched = download(name, to, sha256, progress)
     typer.echo(str(fetched))
+
+
+Entities = Annotated[
+    list[str], typer.Option("--entity", metavar="KEY=VALUE", help="BIDS: and with this; KEY= without.")
+]
+
+
+def table(
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    bids: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A BIDS data set.")] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Instead: files such as 'images/*.nii.gz'; * is the id.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="With --images: such as 'labels/*.nii.gz'.")
+    ] = None,
+    suffix: Annotated[str, typer.Option(help="BIDS: suffix of the images.")] = "T1w",
+    derivatives: Annotated[
+        Path | None, typer.Option(help="BIDS: folder of the label maps (dseg) and, with --desc, of the images.")
+    ] = None,
+    desc: Annotated[str | None, typer.Option(help="BIDS: images with this desc, e.g. preproc.")] = None,
+    entities: Entities = [],  # noqa: B006
+    label_entities: Annotated[
+        list[str], typer.Option("--label-entity", metavar="KEY=VALUE", help="BIDS: label maps with this.")
+    ] = [],  # noqa: B006
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="BIDS: without label maps.")] = False,
+    split_column: Annotated[
+        str | None, typer.Option(help="BIDS: column of participants.tsv; by default split, if there.")
+    ] = None,
+    exclude: Annotated[list[str], typer.Option(metavar="ID", help="BIDS: leave out a scan, e.g. sub-03.")] = [],  # noqa: B006
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Make the table of subjects that a study reads, from a BIDS data set or from files that a pattern finds."""
+    from ...pipeline.bids import BidsQuery, find_bids
+    from ...pipeline.tabulate import find_pattern, write_table
+    from ...transforms.errors import InputError
+
+    if (bids is None) == (images is None) or (bids is not None and labels is not None):
+        raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")
+    if bids is not None:
+        wanted = _entities("--entity", [*entities, *([f"desc={desc}"] if desc is not None else [])])
+        of_labels = _entities("--label-entity", label_entities)
+        query = BidsQuery(suffix, derivatives, wanted, of_labels, not no_labels, split_column, frozenset(exclude))
+        listing = find_bids(bids, query)
+    else:
+        listing = find_pattern(str(images), labels)
+    written = write_table(listing, out, overwrite)
+    for line in (*listing.notes, listing.summary()):
+        typer.echo(line)
+    typer.echo(
+        f"{written}: see what is in it by `smoothmorph data check table --root {written.parent} "
+        f"--set cohort.file={written.name}`, with cohort.spatial_dims=3 for volumes."
+    )
+
+
+def _entities(option: str, texts: list[str]) -> dict[str, str]:
+    from ...transforms.errors import InputError
+
+    entities = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isalpha():
+            raise InputError(f"{option} {text}: expected KEY=VALUE, such as acq=highres, or KEY= for none.")
+        entities[key] = value
+    return entities
