@@ -28,7 +28,7 @@ from smoothmorph.networks import VoxelMorph, from_official
 from smoothmorph.networks.official import import_voxelmorph, official_network
 from smoothmorph.pipeline.allocator import keep_freed_memory
 from smoothmorph.pipeline.config import TrialSettings
-from smoothmorph.pipeline.evaluation import evaluate
+from smoothmorph.pipeline.evaluation import by_network, evaluate
 from smoothmorph.pipeline.files import write_atomically
 from smoothmorph.pipeline.preparation import prepare
 from smoothmorph.pipeline.splits import training_pairs
@@ -134,7 +134,7 @@ def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.Data
 
 
 def _measure(model: VoxelMorph, trial: TrialSettings, root: Path) -> pd.DataFrame:
-    return evaluate(model, trial, prepare(trial, root), CPU, hausdorff=False)[0]
+    return evaluate(by_network(model, trial, CPU), trial, prepare(trial, root), hausdorff=False)[0]
 
 
 def _point(side: str, trial: TrialSettings, steps: int, seconds: float, rows: pd.DataFrame) -> dict[str, object]:

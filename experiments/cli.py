@@ -22,6 +22,7 @@ for command in (
     results.status,
     results.figures,
     results.report,
+    results.join,
     results.archive,
     results.recommend,
     models.export,

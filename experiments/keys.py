@@ -1,7 +1,8 @@
 """Dotted keys into a trial's settings, such as ``objective.lambda``: checked against the schema, read and assigned."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..pipeline.config import Settings, TrialSettings
@@ -84,8 +85,14 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leaves_of(settings: TrialSettings) -> dict[str, Any]:
-    """What decides a trial's result as ``{dotted key: plain value}`` (``compute`` is left out)."""
-    return dict(_walk(settings.identity(), ""))
+    """A trial's settings as ``{dotted key: plain value}``, the same keys for every trial; without ``compute``."""
+    return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"}), ""))
+
+
+def varying_keys(trials: Sequence[TrialSettings]) -> list[str]:
+    """The dotted keys in which trials differ, in the order of the configuration."""
+    leaves = [leaves_of(trial) for trial in trials]
+    return [key for key in leaves[0] if len({json.dumps(trial[key]) for trial in leaves}) > 1]
 
 
 def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -64,12 +64,14 @@ def run_study(
         task, fingerprint: what runs a trial and what identifies its data; the pipeline's own by default.
 
     Raises:
-        InputError: the study, its data or the folder are at fault; nothing was run.
+        InputError: the study, its data or the folder are at fault, or a baseline is not installed; nothing was run.
         KeyboardInterrupt: stopped; running again goes on where it stopped.
     """
     begin = time.monotonic()
     console = console or Console()
     check_writable(out)
+    from ..pipeline.baselines import require
+
     if task is None:
         from ..pipeline.trial import run_trial as task
     with locked(out) as lock:
@@ -77,6 +79,7 @@ def run_study(
         run = claim(out, study, ids)
         result = StudyResult(run)
         jobs = _missing(run, root, result)
+        require({job.settings.model.method for job in jobs})
         executor = executor or LocalExecutor(workers or default_workers(study, len(jobs)))
         done = len(run.trials) - len(jobs)
         console.print(

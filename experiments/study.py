@@ -15,7 +15,7 @@ from pydantic import Field
 from ..pipeline.config import CohortSettings, Settings, TrialSettings, parse
 from ..pipeline.strict_yaml import parse_yaml, read_yaml
 from ..transforms.errors import InputError
-from .keys import check_key, flatten, leaves_of, nest, unite
+from .keys import check_key, flatten, nest, unite, varying_keys
 
 BUILT_IN = Path(__file__).parent / "studies"
 
@@ -82,8 +82,7 @@ class Study:
 
     def varying(self) -> list[str]:
         """The dotted keys in which the trials differ, in the order of the configuration."""
-        leaves = [leaves_of(trial) for trial in self.trials]
-        return [key for key in leaves[0] if len({json.dumps(trial[key]) for trial in leaves}) > 1]
+        return varying_keys(self.trials)
 
     def override(self, key: str, value: Any) -> "Study":
         """Fix ``key`` to ``value`` in every trial; an axis over that key shrinks to the one value."""

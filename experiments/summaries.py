@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ..pipeline.config import PENALTIES
+from ..pipeline.config import BASELINES, PENALTIES
 from .keys import known_keys
 
 NAMES = {
@@ -16,6 +16,8 @@ NAMES = {
     "bending-pure": "Bending (pure)",
 }
 """What penalties are called in tables, figures and sentences."""
+METHODS = {"identity": "No registration", "syn": "SyN", "elastix": "elastix"}
+"""What baselines are called there: they are models without a penalty."""
 SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
 MEASURES = ("nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_min", "magnitude")
 METRICS: dict[str, str] = {  # metric -> unit
@@ -35,9 +37,52 @@ METRICS: dict[str, str] = {  # metric -> unit
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
-    """The columns that tell configurations apart: penalty, lambda, model and whatever else differs except the seed."""
+    """The columns that tell configurations apart: penalty, lambda, model and whatever else differs except the seed.
+
+    What differs only between networks and baselines, as what a baseline has not, tells nothing that the model does not.
+    """
     others = [*SETTINGS[3:], *(key for key in known_keys() if key != "seed" and key in rows)]
-    return [*SETTINGS[:3], *(name for name in others if rows[name].nunique(dropna=False) > 1)]
+    parts = networks(rows), baselines(rows)
+    return [*SETTINGS[:3], *(n for n in others if any(part[n].nunique(dropna=False) > 1 for part in parts))]
+
+
+def networks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines of trained networks, of rows or of any table with a ``model``."""
+    return pick(frame, ~frame["model"].isin(BASELINES))
+
+
+def baselines(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines of methods that train nothing."""
+    return pick(frame, frame["model"].isin(BASELINES))
+
+
+def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a table for a reader: where a baseline has no penalty and no λ, there is nothing."""
+    if not {"penalty", "lambda"} <= set(frame):
+        return frame
+    trained = frame["penalty"] != "none"
+    return frame.assign(**{key: frame[key].where(trained) for key in ("penalty", "lambda")})
+
+
+def variant(line: Any, frame: pd.DataFrame) -> list[str]:
+    """What sets a configuration apart besides penalty and λ (or method), in words; ``frame``: rows or a summary."""
+    trained = line["model"] not in BASELINES
+    own = networks(frame) if trained else pick(frame, frame["model"] == line["model"])
+    words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
+    for key in (setting_columns(frame) if "metric" in frame else configuration(frame))[3:]:
+        if own[key].nunique(dropna=False) > 1:
+            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {_plain(line[key])}")
+    return words
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def configuration_name(line: Any, frame: pd.DataFrame) -> str:
+    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
+    name = [METHODS[line["model"]]] if line["model"] in METHODS else [NAMES[line["penalty"]], f"λ {line['lambda']:g}"]
+    return ", ".join([*name, *variant(line, frame)])
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

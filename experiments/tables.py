@@ -3,7 +3,8 @@
 Percent means percent (0..100) in every table.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_atomically
 from .archive import HISTORY, ROWS, read_archived
 from .folders import Run, open_run, trial_state
-from .keys import leaves_of
+from .keys import known_keys, leaves_of, varying_keys
 from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
 from .statistics import Analysis
 from .summaries import SETTINGS, per_label, pick, summary
@@ -69,19 +70,23 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
 
 
 def further_settings(run: Run) -> list[str]:
-    """The dotted keys that vary in a study beyond those that rows always have."""
-    trials = list(run.trials.values())
+    """The dotted keys that vary among the networks of a study, or one method's trials, and have no column yet."""
+    by_method: dict[str, list[TrialSettings]] = {}
+    for trial in run.trials.values():
+        by_method.setdefault(trial.model.method, []).append(trial)
+    trained = by_method.get("voxelmorph", [])
     has_column = {f"objective.{name}" for name in SETTINGS} | {"seed"}
-    if len({t.model.integration_steps for t in trials}) == len({t.model.kind for t in trials}):
+    if len({t.model.integration_steps for t in trained}) == len({t.model.kind for t in trained}):
         has_column.add("model.integration_steps")
-    return [key for key in run.study.varying() if key not in has_column]
+    varying = {key for trials in by_method.values() for key in varying_keys(trials) if trials[0].concerns(key)}
+    return [key for key in known_keys() if key in varying - has_column]
 
 
-def settings_columns(settings: TrialSettings, extra: Iterable[str] = ()) -> dict[str, object]:
-    """The settings of a trial as they appear in its rows."""
+def settings_columns(settings: TrialSettings, extra: Sequence[str] = ()) -> dict[str, object]:
+    """The settings of a trial as they appear in its rows; empty what is no setting of its method."""
     leaves = leaves_of(settings)
-    further = {key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra}
-    return {**settings.columns(), **further}
+    plain = {key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra}
+    return {**settings.columns(), **{key: plain[key] if settings.concerns(key) else math.nan for key in extra}}
 
 
 def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,11 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from ..pipeline.config import BASELINES
 from .folders import Run, TrialState
 from .keys import leaves_of
 from .study import Study
-from .summaries import counts, records, setting_columns
+from .summaries import as_shown, baselines, counts, records, setting_columns
 
 if TYPE_CHECKING:
     from .statistics import Limit, Recommendation
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 def study_view(study: Study) -> Stack:
     """What all trials share, and a line per trial with what varies."""
-    varying = study.varying()
+    varying = [key for key in study.varying() if any(trial.concerns(key) for trial in study.trials)]
     shared = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
     sections: dict[str, list[str]] = {}
     for key, value in leaves_of(study.trials[0]).items():
-        if key not in varying:
+        if key not in varying and any(trial.concerns(key) for trial in study.trials):
             section, _, leaf = key.rpartition(".")
             sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
     for section, words in sections.items():
@@ -38,7 +39,7 @@ def study_view(study: Study) -> Stack:
     for place, trial in enumerate(study.trials, 1):
         leaves = leaves_of(trial)
         names = ", ".join(name for name, members in groups.items() if trial in members)
-        trials.add_row(str(place), names, *(str(leaves[key]) for key in varying))
+        trials.add_row(str(place), names, *(str(leaves[key]) if trial.concerns(key) else "" for key in varying))
     return Stack(heading, Text(study.question), shared, trials)
 
 
@@ -50,13 +51,19 @@ SHOWN = {
     "displacement_nonpositive_percent": ("folding\n%", ".3f"),
     "velocity_nonpositive_percent": ("velocity\nfolding %", ".3f"),
     "displacement_sdlogj": ("SDlogJ", ".3f"),
+    "seconds": ("s per\npair", ".2g"),
 }
 
 
 def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> Table:
-    """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns."""
+    """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns.
+
+    The folding of the velocity gives way to the seconds where there are baselines, which have no velocity.
+    """
     keys = setting_columns(whole)
-    metrics = [name for name in SHOWN if name in set(whole["metric"]) and (name != "ncc" or similarity == "ncc")]
+    compared = not baselines(whole).empty
+    left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"ncc"} - {similarity})}
+    metrics = [name for name in SHOWN if name in set(whole["metric"]) - left_out]
     note = f"mean ± standard deviation over pairs; {counts(whole)}"
     table = Table(title=Text(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]
@@ -68,8 +75,8 @@ def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> T
     cells = [f"{value:{SHOWN[metric][1]}}" if np.isfinite(value) else "" for metric, value in before.items()]
     table.add_row("before", *[""] * (len(shown_keys) - 1), *cells, style="dim", end_section=True)
     for _, line in whole.groupby(keys, dropna=False, sort=False):
-        values = line[shown_keys].to_numpy(dtype=object)[0]
-        names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+        values = as_shown(line)[shown_keys].to_numpy(dtype=object)[0]
+        names = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v) for v in values]
         table.add_row(*names, *(_cell(line, metric) for metric in metrics))
     return table
 
@@ -131,6 +138,7 @@ def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> T
         table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")
     styles = {"complete": "green", "running": "cyan", "partial": "yellow", "failed": "red", "damaged": "red"}
     for trial, state in found.items():
-        epochs = f"{state.epochs} of {run.trials[trial].training.epochs}"
+        trained = run.trials[trial].model.method not in BASELINES
+        epochs = f"{state.epochs} of {run.trials[trial].training.epochs}" if trained else ""
         table.add_row(trial, Text(state.state, styles.get(state.state, "dim")), epochs, Text(state.reason))
     return table

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +16,26 @@ from .strict_yaml import read_yaml
 
 Penalty = Literal["l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure"]
 Similarity = Literal["mse", "ncc"]
+Method = Literal["voxelmorph", "identity", "syn", "elastix"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 PENALTIES: tuple[str, ...] = ("l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure")
 
-ADDED_LATER: dict[str, Any] = {"cohort.align": "none", "cohort.reference": None}
+BASELINES: tuple[str, ...] = ("identity", "syn", "elastix")
+"""The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""
+
+ADDED_LATER: dict[str, Any] = {"cohort.align": "none", "cohort.reference": None, "model.method": "voxelmorph"}
 """Dotted keys younger than the committed results, each with the value that means what was done before it existed.
 
 With that value a key is no part of a trial's identity, so that finished trials stay finished."""
+
+_OF_PAIRS: dict[str, Any] = {"cohort": True, "split": True, "pairs": {"test", "seed"}, "model": {"method"}}
+_COUNTS: dict[str, dict[str, Any]] = {
+    "identity": _OF_PAIRS,
+    "syn": _OF_PAIRS | {"baseline": {"iterations"}},
+    "elastix": _OF_PAIRS | {"baseline": {"grid_spacing", "bending_weight"}, "seed": True},
+}
+"""By baseline, the settings that decide its result: it is the same trial in every study of the same pairs."""
+_NOT_OF_NETWORKS = {"compute", "baseline"}
 
 
 class Settings(BaseModel):
@@ -71,15 +85,31 @@ class PairSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The VoxelMorph network. ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one."""
+    """The VoxelMorph network, or a method that trains nothing and has none of the other settings here.
 
+    ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one.
+    """
+
+    method: Method = "voxelmorph"
     integration_steps: int = Field(default=7, ge=0, le=16)
     integration_downsize: Literal[1, 2] = 2
     padding_mode: Literal["zeros", "border"] = "zeros"
 
     @property
     def kind(self) -> str:
+        if self.method in BASELINES:
+            return self.method
         return "diffeomorphic" if self.integration_steps else "displacement"
+
+
+class BaselineSettings(Settings):
+    """Of the methods that train nothing; a network has none of it."""
+
+    iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(100, 100, 50), min_length=1, description="syn: at most, on each level, coarse to fine"
+    )
+    grid_spacing: float = Field(default=6.0, ge=1, description="elastix: voxels between control points, at the end")
+    bending_weight: float = Field(default=5.0, ge=0, description="elastix: of the bending energy, beside the metric")
 
 
 class ObjectiveSettings(Settings):
@@ -121,6 +151,7 @@ class TrialSettings(Settings):
     model: ModelSettings = ModelSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
+    baseline: BaselineSettings = BaselineSettings()
     compute: ComputeSettings = ComputeSettings()
     seed: Seed = 0
 
@@ -134,7 +165,7 @@ class TrialSettings(Settings):
     def columns(self) -> dict[str, Any]:
         """The settings that every row carries; tables and figures group by them."""
         objective = self.objective
-        return {
+        settings: dict[str, Any] = {
             "penalty": objective.penalty,
             "lambda": objective.weight,
             "model": self.model.kind,
@@ -143,14 +174,27 @@ class TrialSettings(Settings):
             "multiplier": objective.multiplier,
             "seed": self.seed,
         }
+        if self.model.method in BASELINES:  # nothing of the objective concerns it
+            settings |= {"penalty": "none", "lambda": 0.0, "similarity": None, "acts_on": None, "multiplier": math.nan}
+        return settings
+
+    def concerns(self, key: str) -> bool:
+        """Whether a dotted key, such as ``training.epochs``, is a setting of this trial's method."""
+        section, _, name = key.partition(".")
+        if self.model.method not in BASELINES:
+            return section not in _NOT_OF_NETWORKS
+        counts = _COUNTS[self.model.method].get(section, ())
+        return counts is True or name in counts
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, as plain JSON types; without the keys of ``ADDED_LATER`` that change nothing."""
-        identity = self.model_dump(mode="json", by_alias=True, exclude={"compute"})
+        baseline = _COUNTS.get(self.model.method)
+        counts: Any = {"include": baseline} if baseline else {"exclude": _NOT_OF_NETWORKS}
+        identity = self.model_dump(mode="json", by_alias=True, **counts)
         for key, before in ADDED_LATER.items():
             *sections, name = key.split(".")
-            section = functools.reduce(dict.__getitem__, sections, identity)
-            if section[name] == before:
+            section = functools.reduce(lambda tree, part: tree.get(part, {}), sections, identity)
+            if name in section and section[name] == before:
                 del section[name]
         return identity
 
@@ -158,6 +202,8 @@ class TrialSettings(Settings):
         """A readable name and a hash of the configuration and of the data it is trained on."""
         canonical = json.dumps({"trial": self.identity(), "data": fingerprint}, sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+        if self.model.method in BASELINES:
+            return f"{self.model.method}_{digest}"
         objective = self.objective
         return f"{objective.penalty}_{objective.weight:g}_{self.model.kind}_s{self.seed}_{digest}"
 

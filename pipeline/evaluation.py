@@ -1,5 +1,6 @@
 """One row per (trial, test pair), and a few pairs kept as pictures. Figures and reports read these, never a model."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from ..networks import Registration, VoxelMorph
 from ..transforms import warp
-from .config import TrialSettings
+from .config import BASELINES, TrialSettings
+from .finished import FinishedPairs
 from .metrics import field_metrics, overlap_metrics, similarity_metrics, target_registration_error
 from .preparation import Prepared
 from .subjects import Sample
@@ -19,58 +21,70 @@ from .training import autocast, build_objective
 EXAMPLES = 3  # test pairs whose images and fields are kept
 
 
+Registrar = Callable[[Sample, Sample], tuple[Registration, float]]
+"""(moving, fixed) -> their registration, its parts on the CPU in float32, and the seconds that it took."""
+
+
 def evaluate(
-    model: VoxelMorph,
+    register: Registrar,
     settings: TrialSettings,
     prepared: Prepared,
-    device: torch.device,
     report: Callable[[int, int, str], None] | None = None,
     hausdorff: bool = True,
+    finished: FinishedPairs | None = None,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Measure every test pair, before and after registration.
 
     Args:
-        model: the trained network.
+        register: the trained network (see `by_network`) or a baseline.
         settings: the trial.
         prepared: its data.
-        device: where to compute.
         report: called with (pairs done, pairs, message).
         hausdorff: also measure ``hd95``, which takes longer than all the rest.
+        finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
 
     Returns:
         rows, one per test pair (see the README for the columns), and the examples: ``moving``, ``fixed``, ``warped``
         (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
         ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
     """
-    model = model.to(device).eval()
     trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
     rows, examples = [], []
     for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
-        moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
-        registration, seconds = _register(model, settings, moving, fixed, device)
-        pair = {"moving": moving_id, "fixed": fixed_id}
-        measured = _measure(settings, prepared.cohort.label_names, moving, fixed, registration, hausdorff)
-        rows.append({**trial, **pair, **measured, "seconds": seconds})
-        if index < EXAMPLES:
-            examples.append({**_example(moving, fixed, registration), "moving_id": moving_id, "fixed_id": fixed_id})
+        about = {**trial, "moving": moving_id, "fixed": fixed_id}
+        kept = finished.read(index, about) if finished is not None else None
+        if kept is None:
+            moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
+            registration, seconds = register(moving, fixed)
+            measured = _measure(settings, prepared.cohort.label_names, moving, fixed, registration, hausdorff)
+            kept = {**about, **measured, "seconds": seconds}, {}
+            if index < EXAMPLES:
+                kept[1].update(_example(moving, fixed, registration), moving_id=moving_id, fixed_id=fixed_id)
+            if finished is not None:
+                finished.write(index, *kept)
+        rows.append(kept[0])
+        examples += [kept[1]] if kept[1] else []
         if report is not None:
-            report(index + 1, len(prepared.test_pairs), "evaluating")
+            report(index + 1, len(prepared.test_pairs), f"{kept[0]['seconds']:.2g} s a pair")
     return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
-def _register(
-    model: VoxelMorph, settings: TrialSettings, moving: Sample, fixed: Sample, device: torch.device
-) -> tuple[Registration, float]:
-    """Register one pair; the parts come back on the CPU, and the seconds are the network's alone."""
-    images = moving["image"][None].to(device), fixed["image"][None].to(device)
-    _synchronize(device)
-    started = time.perf_counter()
-    with torch.no_grad(), autocast(settings, device):
-        registration = model(*images)
-    _synchronize(device)
-    seconds = time.perf_counter() - started
-    parts = (registration.warped, registration.displacement, registration.velocity)
-    return Registration(*(part.float().cpu() for part in parts)), seconds
+def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
+    """Registers with a network on ``device``; the seconds are the network's alone."""
+    model = model.to(device).eval()
+
+    def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
+        images = moving["image"][None].to(device), fixed["image"][None].to(device)
+        _synchronize(device)
+        started = time.perf_counter()
+        with torch.no_grad(), autocast(settings, device):
+            registration = model(*images)
+        _synchronize(device)
+        seconds = time.perf_counter() - started
+        parts = (registration.warped, registration.displacement, registration.velocity)
+        return Registration(*(part.float().cpu() for part in parts)), seconds
+
+    return register
 
 
 def _synchronize(device: torch.device) -> None:
@@ -88,11 +102,9 @@ def _measure(
 ) -> dict[str, float]:
     images = moving["image"][None], fixed["image"][None]
     spacing = fixed["spacing"]
-    row = {
-        **_before(similarity_metrics(*images)),
-        **similarity_metrics(registration.warped, images[1]),
-        "loss": float(build_objective(settings)(registration, images[1]).loss),
-    }
+    row = {**_before(similarity_metrics(*images)), **similarity_metrics(registration.warped, images[1])}
+    trained = settings.model.method not in BASELINES
+    row["loss"] = float(build_objective(settings)(registration, images[1]).loss) if trained else math.nan
     if moving["label"] is not None and fixed["label"] is not None:
         labels = moving["label"][None], fixed["label"][None]
         warped = warp(labels[0], registration.displacement, mode="nearest", padding_mode="zeros")

@@ -10,14 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..networks import save_model
 from ..transforms.errors import InputError
 from .allocator import keep_freed_memory
-from .config import TrialSettings, read_trial
-from .evaluation import evaluate
+from .baselines import PACKAGES, by_baseline, require
+from .config import BASELINES, TrialSettings, read_trial
+from .evaluation import by_network, evaluate
 from .files import write_atomically, write_text
+from .finished import FinishedPairs
 from .preparation import Prepared, prepare
 from .splits import pairs_hash
 from .trained import about
@@ -26,11 +29,15 @@ from .training import TrialFailed, train
 __all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
 
 _PACKAGES = ("smoothmorph", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "nibabel", "itk", "nilearn")
+_FINISHED = "finished"  # the folder of a baseline's pairs until it is complete
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done."""
+    """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done.
+
+    A baseline's one stage between loading and done is registering (pairs).
+    """
 
     stage: str
     done: int
@@ -44,7 +51,7 @@ def run_trial(
     """Train (or resume), evaluate and write one trial; does nothing if it is complete.
 
     ``pairs.parquet`` is written last: it exists only when the trial is complete. Running a trial that was killed or
-    failed goes on from its last checkpoint.
+    failed goes on from its last checkpoint; a baseline, which trains nothing, from its last pair.
 
     Args:
         settings: the trial.
@@ -53,39 +60,61 @@ def run_trial(
         report: called as work goes on.
 
     Raises:
-        InputError: a fault in the data, a folder of another configuration, a damaged checkpoint, a full disk.
-        TrialFailed: training diverged.
+        InputError: a fault in the data, a folder of another configuration, a damaged checkpoint, a full disk, a
+            baseline whose package is not installed.
+        TrialFailed: training diverged, or a baseline gave up on a pair.
     """
     tell = report or (lambda _: None)
     check_folder(settings, folder)
+    require([settings.model.method])
     if (folder / "pairs.parquet").exists():
         return
     write_text(folder / "trial.yaml", settings.to_yaml())
     for leftover in folder.glob(".*.partial"):  # of a run that was killed while it wrote
         leftover.unlink(missing_ok=True)
-    device = choose_device(settings.compute.device)
+    baseline = settings.model.method in BASELINES
+    device = choose_device("cpu" if baseline else settings.compute.device)
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
     keep_freed_memory()
     prepared = prepare(settings, root, lambda done, total: tell(Progress("loading", done, total)))
     _describe(settings, prepared, folder, device)
-    _train_and_evaluate(settings, prepared, folder, device, tell)
+    log = _Log(folder / "log.txt")
+    if baseline:
+        rows, examples = _register(settings, prepared, folder, tell, log)
+    else:
+        rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
+    write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
+    write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
+    FinishedPairs(folder / _FINISHED).clear()
+    log(f"complete: {len(rows)} test pairs")
+    tell(Progress("done", len(rows), len(rows)))
+
+
+Tell = Callable[[Progress], None]
+Results = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 
 def _train_and_evaluate(
-    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Callable[[Progress], None]
-) -> None:
-    log = _Log(folder / "log.txt")
+    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Tell, log: "_Log"
+) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
     model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
     sample = next(iter(prepared.samples.values()))  # all are of one grid
     told = about(settings.trial_id(prepared.fingerprint), settings, sample["image"].shape[1:], sample["spacing"])
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
-    rows, examples = evaluate(model, settings, prepared, device, lambda *state: tell(Progress("evaluating", *state)))
-    write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
-    write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
-    log(f"complete: {len(rows)} test pairs")
-    tell(Progress("done", len(rows), len(rows)))
+    register = by_network(model, settings, device)
+    return evaluate(register, settings, prepared, lambda *state: tell(Progress("evaluating", *state)))
+
+
+def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Tell, log: "_Log") -> Results:
+    log(f"registering by {settings.model.method} with {torch.get_num_threads()} threads")
+
+    def say(done: int, total: int, message: str) -> None:
+        log(f"pair {done}/{total}: {message}")
+        tell(Progress("registering", done, total, message))
+
+    return evaluate(by_baseline(settings), settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
 
 
 def check_folder(settings: TrialSettings, folder: Path) -> None:
@@ -114,8 +143,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def _describe(settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device) -> None:
+    needed = [package for method, package in PACKAGES.items() if method == settings.model.method]
     environment = {
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in (*_PACKAGES, *needed)},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",

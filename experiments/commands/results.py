@@ -1,4 +1,4 @@
-"""Commands that start from a run: status, figures, report, archive, recommend."""
+"""Commands that start from a run: status, figures, report, join, archive, recommend."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +38,21 @@ def report(
     typer.echo(written)
     if open_it:
         typer.launch(str(written))
+
+
+def join(
+    run: RunName,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The run whose trials are taken in.")],
+) -> None:
+    """Take the trials of another run, such as `baselines`, into RUN, and write its tables and figures again.
+
+    Both must be measured on the same test pairs. OTHER stays as it is.
+    """
+    from ..joining import join as take_in
+    from ..runner import rebuild
+
+    for path in rebuild(take_in(find_run(run), find_run(other)).path).figures:
+        typer.echo(path)
 
 
 def archive(

@@ -9,7 +9,10 @@ import typer
 from .common import RUNS, Overrides
 
 StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A built-in study (demo, fast, published, regularizers) or a .yaml file.")
+    str,
+    typer.Argument(
+        metavar="STUDY", help="A built-in study (baselines, demo, fast, published, regularizers) or a .yaml file."
+    ),
 ]
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...pipeline.config import BASELINES
 from ..folders import Run
 from ..statistics import Analysis, accuracies
-from ..summaries import summary
+from ..summaries import networks, summary
+from .baselines import baselines_of
 from .distributions import distribution_figures
 from .fields import field_figures
 from .lambdas import folding_vs_lambda, metric_vs_lambda, similarity_vs_folding
 from .loss import training_figures
+from .structures import dice_per_structure
 from .style import save, styled
 from .trade import trade_figures
 
@@ -34,22 +37,33 @@ def draw_figures(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: 
 def _draw(
     run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis
 ) -> Iterator[tuple[str, Figure | None]]:
-    whole, title = summary(rows), run.study.title
-    measured = accuracies(rows)
-    similarity = measured[-1]
-    yield from training_figures(history, title, _warm_up(run))
-    yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title)
-    yield "similarity_vs_lambda", metric_vs_lambda(rows, whole, similarity, title)
-    yield "folding_vs_lambda", folding_vs_lambda(rows, whole, title)
-    yield "dice_vs_lambda", metric_vs_lambda(rows, whole, "dice", title)
+    measured, title = accuracies(rows), run.study.title
+    yield from _of_networks(run, rows, history, measured[-1])
     yield from trade_figures(analysis, measured[0], title)
     yield from distribution_figures(rows, title)
+    yield "dice_per_structure", dice_per_structure(rows, title)
     yield from field_figures(run, rows).items()
+
+
+def _of_networks(
+    run: Run, rows: pd.DataFrame, history: pd.DataFrame, similarity: str
+) -> Iterator[tuple[str, Figure | None]]:
+    """The figures of training and over λ, which a run of baselines alone has not."""
+    trained, without, title = networks(rows), baselines_of(summary(rows)), run.study.title
+    if trained.empty:
+        return
+    whole = summary(trained)
+    yield from training_figures(history, title, _warm_up(run))
+    yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title, without)
+    yield "similarity_vs_lambda", metric_vs_lambda(trained, whole, similarity, title, without)
+    yield "folding_vs_lambda", folding_vs_lambda(trained, whole, title, without)
+    yield "dice_vs_lambda", metric_vs_lambda(trained, whole, "dice", title, without)
 
 
 def _warm_up(run: Run) -> str:
     """What a caption must say where λ is on its way up during training."""
-    shares = {trial.training.penalty_warmup for trial in run.trials.values()} - {0.0}
+    trained = [trial for trial in run.trials.values() if trial.model.method not in BASELINES]
+    shares = {trial.training.penalty_warmup for trial in trained} - {0.0}
     if not shares:
         return ""
     words = " or ".join(f"{100 * share:g}" for share in sorted(shares))

@@ -1,6 +1,6 @@
-"""How measures spread: SDlogJ over pairs and determinants over voxels for each λ, and Dice structure by structure."""
+"""How measures spread: SDlogJ over pairs and determinants over voxels, for each λ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from ..summaries import NAMES, configuration, number, per_label, pick
-from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of, standard_error, variant
+from ..summaries import NAMES, configuration, networks, number, pick, summary, variant
+from .baselines import Baseline, baselines_of, draw_levels, handles
+from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
@@ -19,16 +20,21 @@ BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
 
 def distribution_figures(rows: pd.DataFrame, title: str) -> Iterator[tuple[str, Figure | None]]:
     """Every figure of this module; those whose columns nobody measured are None."""
-    yield "sdlogj_by_lambda", sdlogj_by_lambda(rows, title)
-    yield "determinants_by_lambda", determinants_by_lambda(rows, title)
-    yield "dice_per_structure", dice_per_structure(rows, title)
+    trained = networks(rows)
+    if not trained.empty:
+        yield "sdlogj_by_lambda", sdlogj_by_lambda(trained, title, baselines_of(summary(rows)))
+        yield "determinants_by_lambda", determinants_by_lambda(trained, title)
 
 
-def sdlogj_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
-    """A box per λ over test pairs (each the mean of its seeds); a column per penalty, a row per setting."""
+def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline] = ()) -> Figure | None:
+    """A box per λ over test pairs (each the mean of its seeds); a column per penalty, a row per setting.
+
+    The means of the baselines, which are ``without`` training, are lines across.
+    """
     metric = "displacement_sdlogj"
+    without = [baseline for baseline in without if baseline.model != "identity"]  # is 0
     figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs")
-    for line, part in zip(grid, _settings(rows), strict=True):
+    for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
             pairs = own.groupby(["lambda", "moving", "fixed"], as_index=False)[metric].mean()
@@ -38,12 +44,16 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
             drawn = axes.boxplot(boxes, widths=0.6, tick_labels=[f"{weight:g}" for weight in weights], **look)
             for box in drawn["boxes"]:
                 box.set(facecolor=COLOURS[penalty], linewidth=0.8)
+            draw_levels(axes, without, metric)
         line[0].set_ylabel("SDlogJ")
     grid[0][0].set_ylim(bottom=0, auto=None)
     for axes in grid[-1]:
         axes.set_xlabel("λ")
-    pairs_of = rows.groupby("trial")["moving"].size()
-    caption(figure, f"{title}.", f"Boxes: quartiles over {number(pairs_of, 'test pair')}; whiskers: 1.5 times the box.")
+    if without:
+        legend(figure, handles(without, levels=True))
+    pairs_of, lines = rows.groupby("trial")["moving"].size(), " Lines across: means." * bool(without)
+    words = f"Boxes: quartiles over {number(pairs_of, 'test pair')}; whiskers: 1.5 times the box.{lines}"
+    caption(figure, f"{title}.", words)
     return figure
 
 
@@ -53,7 +63,7 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     if not set(columns) <= set(rows):
         return None
     figure, grid = _grid(rows, "Jacobian determinants of the displacement")
-    for line, part in zip(grid, _settings(rows), strict=True):
+    for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
             if own.empty:
@@ -79,72 +89,21 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
         line[0].set_ylabel("determinant (1: volume kept)")
     for axes in grid[-1]:
         axes.set_xlabel("λ")
-    handles = [
+    explained = [
         Line2D([], [], color=GREY, marker="o", markersize=4, label="median"),
         Patch(color=GREY, alpha=0.45, label="5 % to 95 %"),
         Patch(color=GREY, alpha=0.2, label="1 % to 99 %"),
         Line2D([], [], color=GREY, ls=":", label="least, greatest"),
         Line2D([], [], color="#FF2A2A", label="0: folded below"),
     ]
-    legend(figure, handles)
+    legend(figure, explained)
     caption(figure, f"{title}.", "Over the voxels of a pair, averaged over pairs and seeds. Logarithmic above 1.")
     return figure
 
 
-def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
-    """A line per structure, best first: Dice before registration and with each penalty at a like smoothness."""
-    chosen = pick(rows, rows["trial"].isin(_alike(rows)))
-    table = per_label(chosen)
-    if table.empty:
-        return None
-    parts = list(_settings(chosen))
-    order = table.groupby("label")["mean"].mean().sort_values().index
-    height = 0.19 * len(order) + 1.8
-    figure = new_figure(3.4 * len(parts) + 4.2, max(height, 3.2), "Dice of each structure")
-    panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
-    at: list[str] = []
-    for axes, part in zip(panels, parts, strict=True):
-        lines = per_label(part)
-        before = lines.groupby("label")["before"].mean().reindex(order)
-        axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
-        penalties = penalties_of(part)
-        for place, penalty in enumerate(penalties):
-            own = pick(lines, lines["penalty"] == penalty).set_index("label").reindex(order)
-            y = np.arange(len(order)) + 0.2 * (place - (len(penalties) - 1) / 2)
-            look: Any = {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "", "markersize": 3.5}
-            axes.errorbar(own["mean"], y, xerr=standard_error(own), elinewidth=0.7, **look)
-        words = ", ".join(variant(part.iloc[0], rows))
-        weights = lines.groupby("penalty")["lambda"].first()
-        at.append(f"{words}: " * bool(words) + ", ".join(f"{NAMES[p]} λ = {weights[p]:g}" for p in penalties))
-        axes.set_title(words)
-        axes.grid(axis="y", alpha=0.25)
-        axes.set_xlabel("Dice")
-    panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
-    handles = [Line2D([], [], color=COLOURS[p], marker=MARKERS[p], ls="", label=NAMES[p]) for p in penalties_of(chosen)]
-    legend(figure, [*handles, Line2D([], [], color=GREY, marker="|", ls="", label="before")])
-    caption(
-        figure, f"{title}.",
-        f"At the tested λ of nearest SDlogJ. {'; '.join(at)}. Bars: ± 1 standard error over pairs.",
-    )  # fmt: skip
-    return figure
-
-
-def _alike(rows: pd.DataFrame) -> set[str]:
-    """The trials of one λ per penalty and setting: those whose SDlogJ is nearest to the middle of what all reach."""
-    chosen: set[str] = set()
-    for part in _settings(rows):
-        means = part.groupby(["penalty", "lambda"])["displacement_sdlogj"].mean()
-        ends = means.groupby("penalty").agg(["min", "max"])
-        goal = (ends["min"].max() + ends["max"].min()) / 2
-        for penalty in penalties_of(part):
-            weight = (means[penalty] - goal).abs().idxmin()
-            chosen |= set(pick(part, (part["penalty"] == penalty) & (part["lambda"] == weight))["trial"])
-    return chosen
-
-
 def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
     """A row per setting, which shares its scale, and a column per penalty, titled."""
-    parts, penalties = list(_settings(rows)), penalties_of(rows)
+    parts, penalties = list(settings_of(rows)), penalties_of(rows)
     figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
     grid = figure.subplots(len(parts), len(penalties), sharey="row", squeeze=False)
     for line, part in zip(grid, parts, strict=True):
@@ -154,6 +113,7 @@ def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
     return figure, grid
 
 
-def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
+def settings_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The parts of networks' rows by what is set besides penalty and λ."""
     keys = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
     return [part for _, part in rows.groupby(keys, dropna=False, sort=False)]

@@ -12,7 +12,7 @@ from ...pipeline.config import PENALTIES, TrialSettings
 from ...transforms.errors import InputError
 from ..archive import KEPT_ARRAYS, examples_file
 from ..folders import Run
-from ..summaries import NAMES, configuration, pick
+from ..summaries import METHODS, NAMES, baselines, configuration, networks, pick, records, variant
 from ..trial_files import how_to_mend
 from .panels import (
     FOLD_COLOUR,
@@ -25,7 +25,7 @@ from .panels import (
     panel,
     show,
 )
-from .style import COLOURS, caption, new_figure, variant
+from .style import COLOURS, caption, new_figure
 
 MANY_WEIGHTS = 8
 """Up to so many λ in all, each has a column of its own."""
@@ -33,28 +33,37 @@ Images = dict[str, np.ndarray]
 
 
 class Example(NamedTuple):
-    """The example pairs of one trial: arrays as in ``examples.npz``."""
+    """The example pairs of one trial, of a penalty and λ or of a baseline's name: arrays as in ``examples.npz``."""
 
     penalty: str
     weight: float
     arrays: Images
 
+    @property
+    def name(self) -> str:
+        return f"{NAMES[self.penalty]}\nλ = {self.weight:g}" if self.penalty in NAMES else self.penalty
+
 
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
-    """Flow fields and warped grids; one of each per model kind or further setting, named after it."""
-    others = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
+    """Flow fields and warped grids; one of each per model kind or further setting, named after it.
+
+    The baselines are in each of them, or in figures of their own where no network was trained.
+    """
+    trained, without = networks(rows), _of_baselines(run, baselines(rows))
+    others = [key for key in configuration(trained) if key not in ("penalty", "lambda")]
     drawn: dict[str, Figure] = {}
-    for _, part in rows.groupby(others, dropna=False):
-        examples = _choose(run, part)
+    parts = [part for _, part in trained.groupby(others, dropna=False)] if len(trained) else [rows]
+    for part in parts:
+        examples = [*(_choose(run, part) if len(trained) else []), *without]
         if not examples:
             continue
-        words = variant(part.iloc[0], rows)
+        words = variant(part.iloc[0], rows) if len(trained) else []
         suffix = "".join(f"_{word.replace(' ', '_')}" for word in words)
         title = ", ".join([run.study.title, *words])
         settings = run.trials[part["trial"].iloc[0]]
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
         drawn[f"warped_grids{suffix}"] = warped_grids(examples, settings, title)
-        across = _across(run, part)
+        across = _across(run, networks(part))
         if across:
             drawn[f"across_lambda{suffix}"] = across_lambda(across, settings, title)
     return drawn
@@ -87,6 +96,17 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
     return chosen
 
 
+def _of_baselines(run: Run, rows: pd.DataFrame) -> list[Example]:
+    """The examples of every baseline but the images as they are; of several seeds the first."""
+    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)) & (rows["model"] != "identity"))
+    lines = rows.sort_values("seed", kind="stable").drop_duplicates(configuration(rows)) if len(rows) else rows
+    found = []
+    for line in records(lines):
+        name = "\n".join([METHODS[line["model"]], *variant(line, rows)])
+        found.append(Example(name, 0.0, _read(run, str(line["trial"]))))
+    return found
+
+
 def _with_examples(run: Run, rows: pd.DataFrame) -> list[str]:
     return [trial for trial in rows["trial"].unique() if examples_file(run.path, trial) is not None]
 
@@ -105,7 +125,7 @@ def _read(run: Run, trial: str) -> Images:
 
 
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
-    """Displacement of the example pairs in voxels: a row per penalty, both components of each pair side by side."""
+    """Displacement of the example pairs in voxels: a row per penalty or baseline, both components of each pair."""
     pairs = len(examples[0].arrays["fixed"])
     height, width = panel(examples[0].arrays["fixed"][0])
     down = _downwards(settings)
@@ -121,14 +141,14 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
             picture = show(axes, shown, down, cmap="coolwarm", vmin=-limit, vmax=limit)
             if row == 0:
                 axes.set_title(f"pair {pair + 1}\n{_component(component, settings)}", fontsize=8)
-        line[0].set_ylabel(f"{NAMES[example.penalty]}\nλ = {example.weight:g}")
+        line[0].set_ylabel(example.name)
     figure.colorbar(picture, ax=grid.ravel().tolist(), label="displacement (voxels)", shrink=0.8, aspect=30)
     caption(figure, f"{title}. {_pair_names(examples[0])}")
     return figure
 
 
 def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
-    """A row per example pair: moving, fixed, and for each penalty the warped moving image with its warped grid."""
+    """A row per example pair: moving, fixed, and by each penalty and baseline the warped image with its warped grid."""
     first = examples[0].arrays
     pairs, (height, width) = len(first["fixed"]), panel(first["fixed"][0], 2.1)
     down = _downwards(settings)
@@ -146,7 +166,7 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
             show(axes, example.arrays["warped"][pair], down, vmin=0, vmax=top)
             draw_grid(axes, displacement, determinant)
             axes.set_xlabel(f"folded: {100 * (determinant <= 0).mean():.3g} %", fontsize=7.5)
-            axes.set_title(f"{NAMES[example.penalty]}\nλ = {example.weight:g}" if pair == 0 else "")
+            axes.set_title(example.name if pair == 0 else "")
     handles = [
         Line2D([], [], color=GRID_COLOUR, linewidth=1, label="grid of the moving image, warped with it"),
         Line2D([], [], color=FOLD_COLOUR, linestyle="", marker="s", markersize=4, label="Jacobian determinant ≤ 0"),

@@ -1,5 +1,7 @@
 """Measures against λ, and similarity against folding: the published kinds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..summaries import counts, pick, setting_columns
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
+from .baselines import Baseline, draw_levels, draw_points, handles
 from .style import (
     GREY,
     Curve,
@@ -34,34 +37,46 @@ MANY_POINTS = 18
 FIELDS = {"displacement": "Displacement (what warps the image)", "velocity": "Velocity (as in the published study)"}
 
 
-def similarity_vs_folding(whole: pd.DataFrame, similarity: str, title: str) -> Figure | None:
-    """Similarity against folding: a point per λ, a line per penalty; the displacement and the velocity apart."""
+def similarity_vs_folding(
+    whole: pd.DataFrame, similarity: str, title: str, without: Sequence[Baseline] = ()
+) -> Figure | None:
+    """Similarity against folding: a point per λ, a line per penalty; the displacement and the velocity apart.
+
+    The baselines ``without`` training are points in the panel of the displacement; they have no velocity.
+    """
     found = curves(whole, similarity)
-    figure = new_figure(7.6 + legend_width(found), 4.2, "Similarity against folding")
+    figure = new_figure(7.6 + legend_width([*found, *without]), 4.2, "Similarity against folding")
     note = ""
     for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
         metric = f"{field}_nonpositive_percent"
-        note = percent_axis(axes, "x", _reach(whole, [metric]), LABELS[metric]) or note
+        beside = without if field == "displacement" else ()
+        note = percent_axis(axes, "x", _reach(whole, [metric], beside), LABELS[metric]) or note
         words = []
         for x, y in zip(curves(whole, metric), found, strict=True):
             _trade(axes, x, y)
             points = zip(x.points["mean"], y.points["mean"], x.points["lambda"], strict=True)
             words += [(a, b, f"{weight:g}", x.colour) for a, b, weight in points]
+        draw_points(axes, beside, metric, similarity)
         axes.set_title(heading)
         axes.set_ylabel(LABELS[similarity] if field == "displacement" else "")
-        say_no_folding(axes, [x for x, *_ in words], GREY)
+        say_no_folding(axes, [*(x for x, *_ in words), *_means_of(beside, metric)], GREY)
         annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
-    legend(figure, curve_handles(found))
+    legend(figure, [*curve_handles(found), *handles(without)])
     bars = f"Mean over {counts(whole)}; {BARS}."
     numbers = " Numbers: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
     caption(figure, f"{title}. {bars}{numbers}", note)
     return figure
 
 
-def _reach(whole: pd.DataFrame, metrics: list[str]) -> np.ndarray:
+def _reach(whole: pd.DataFrame, metrics: list[str], without: Sequence[Baseline]) -> np.ndarray:
     """The values that an axis has to hold: means, and the upper ends of their bars."""
     lines = pick(whole, whole["metric"].isin(metrics))
-    return np.concatenate([lines["mean"], lines["mean"] + standard_error(lines)])
+    others = [value for metric in metrics for value in _means_of(without, metric)]
+    return np.concatenate([lines["mean"], lines["mean"] + standard_error(lines), others])
+
+
+def _means_of(without: Sequence[Baseline], metric: str) -> list[float]:
+    return [float(line["mean"]) for baseline in without if (line := baseline[metric]) is not None]
 
 
 def _trade(axes: Axes, x: Curve, y: Curve) -> None:
@@ -72,15 +87,22 @@ def _trade(axes: Axes, x: Curve, y: Curve) -> None:
     )  # fmt: skip
 
 
-def metric_vs_lambda(rows: pd.DataFrame, whole: pd.DataFrame, metric: str, title: str) -> Figure | None:
-    """One metric against λ, a line per penalty, beside its value before registration; None if nobody measured it."""
+def metric_vs_lambda(
+    rows: pd.DataFrame, whole: pd.DataFrame, metric: str, title: str, without: Sequence[Baseline] = ()
+) -> Figure | None:
+    """One metric against λ, a line per penalty, beside its value before registration and that of the baselines.
+
+    None if nobody measured it.
+    """
+    without = [baseline for baseline in without if baseline.model != "identity"]  # is before registration
     found = curves(whole, metric)
     if not found:
         return None
     name = {"mse": "Similarity", "ncc": "Similarity"}.get(metric, metric.capitalize())
-    figure = new_figure(4.9 + legend_width(found), 4.0, f"{name} against λ")
+    figure = new_figure(4.9 + legend_width([*found, *without]), 4.0, f"{name} against λ")
     axes = figure.subplots()
     _against_lambda(axes, rows, whole, metric)
+    draw_levels(axes, without, metric)
     axes.set_ylabel(LABELS[metric])
     before = whole.loc[whole["metric"] == metric, "before"].mean()
     if np.isfinite(before):
@@ -89,26 +111,31 @@ def metric_vs_lambda(rows: pd.DataFrame, whole: pd.DataFrame, metric: str, title
             "before registration", (1, before), (-2, 3), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", ha="right", fontsize=7.5, color=GREY,
         )  # fmt: skip
-    legend(figure, curve_handles(found))
+    legend(figure, [*curve_handles(found), *handles(without, levels=True)])
     caption(figure, f"{title}.", _means(whole))
     return figure
 
 
-def folding_vs_lambda(rows: pd.DataFrame, whole: pd.DataFrame, title: str) -> Figure | None:
+def folding_vs_lambda(
+    rows: pd.DataFrame, whole: pd.DataFrame, title: str, without: Sequence[Baseline] = ()
+) -> Figure | None:
     """Non-positive Jacobians against λ, of the displacement and of the velocity; 0 stands on the axis as 0."""
+    without = [baseline for baseline in without if baseline.model != "identity"]  # never folds
     metrics = [f"{field}_nonpositive_percent" for field in FIELDS]
     found = curves(whole, metrics[0])
-    figure = new_figure(7.6 + legend_width(found), 4.0, "Folding against λ")
+    figure = new_figure(7.6 + legend_width([*found, *without]), 4.0, "Folding against λ")
     panels = figure.subplots(1, 2, sharey=True)
     note = ""
     for axes, metric, heading in zip(panels, metrics, FIELDS.values(), strict=True):
         _against_lambda(axes, rows, whole, metric, floor=0.0)
-        note = percent_axis(axes, "y", _reach(whole, metrics), "non-positive Jacobian determinants (%)")
-        say_no_folding(axes, list(whole.loc[whole["metric"] == metric, "mean"]), GREY)
+        beside = without if metric == metrics[0] else ()
+        draw_levels(axes, beside, metric)
+        note = percent_axis(axes, "y", _reach(whole, metrics, without), "non-positive Jacobian determinants (%)")
+        say_no_folding(axes, [*whole.loc[whole["metric"] == metric, "mean"], *_means_of(beside, metric)], GREY)
         axes.set_title(heading)
     panels[1].set_ylabel("")
     panels[1].tick_params(labelleft=True)
-    legend(figure, curve_handles(found))
+    legend(figure, [*curve_handles(found), *handles(without, levels=True)])
     caption(figure, f"{title}. {_means(whole)}", note)
     return figure
 

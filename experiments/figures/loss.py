@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..summaries import NAMES, configuration, number, pick
-from .style import COLOURS, GREY, caption, legend, new_figure, penalties_of, variant
+from ..summaries import NAMES, configuration, number, pick, variant
+from .style import COLOURS, GREY, caption, legend, new_figure, penalties_of
 
 FEW_EPOCHS = 12
 """Up to so many epochs each one gets a dot; a single epoch would otherwise not be seen."""

@@ -1,6 +1,7 @@
 """How every figure looks: one colour and marker per penalty, captions, and saving as PNG and SVG."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from ...pipeline.config import PENALTIES
 from ...pipeline.files import write_atomically
-from ..summaries import NAMES, configuration, pick, setting_columns
+from ..summaries import NAMES, pick, setting_columns, variant
 
 COLOURS = {  # Okabe and Ito's palette for all kinds of colour vision
     "l1": "#D55E00",
@@ -86,16 +87,6 @@ def curve_keys(summary: pd.DataFrame) -> list[str]:
     return [key for key in setting_columns(summary) if key != "lambda"]
 
 
-def variant(line: pd.Series, frame: pd.DataFrame) -> list[str]:
-    """What sets a configuration apart besides penalty and λ, in words."""
-    words = [f"{line['model']} model"] if frame["model"].nunique() > 1 else []
-    columns = setting_columns(frame) if "metric" in frame else configuration(frame)
-    for key in columns:
-        if key not in ("penalty", "lambda", "model"):
-            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {line[key]}")
-    return words
-
-
 def new_figure(width: float, height: float, title: str) -> Figure:
     """A figure of its own, outside pyplot: nothing of a notebook's state is touched. Sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -119,8 +110,8 @@ def curve_handles(found: list[Curve]) -> list[Line2D]:
     return [Line2D([], [], label=curve.label, **curve_look(curve)) for curve in found]
 
 
-def legend_width(found: list[Curve]) -> float:
-    """The inches that a legend of these curves takes, about."""
+def legend_width(found: Sequence[Any]) -> float:
+    """The inches that a legend of these curves takes, about; of each only the label counts."""
     return 0.7 + 0.065 * max(len(curve.label) for curve in found)
 
 

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from ..statistics import Analysis
 from ..summaries import NAMES, number, pick
+from .baselines import baselines_of, draw_points, handles
 from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of
 
 LABELS = {"dice": "Dice (mean over labels)", "mse": "MSE (a.u.²)", "ncc": "NCC (1 is best)", "tre": "TRE (mm)"}
@@ -22,7 +23,7 @@ _X = "displacement_sdlogj"
 
 def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple[str, Figure | None]]:
     """The Pareto front, and the comparison at equal SDlogJ and at equal folding, where there are curves."""
-    if "fronts" not in analysis.tables:
+    if "means" not in analysis.tables:
         return
     yield "pareto_front", pareto_front(analysis, metric, title)
     for smoothness in SMOOTHNESS:
@@ -31,13 +32,17 @@ def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple
 
 
 def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
-    """A panel per setting: accuracy against SDlogJ, both with intervals; filled where no other is better in both."""
-    points, means = analysis.tables["fronts"], analysis.tables["means"]
-    keys = _setting_keys(points)
-    parts = list(_settings(points, keys))
+    """A panel per setting: accuracy against SDlogJ, both with intervals; filled where no other is better in both.
+
+    The baselines are points in every panel, or in one of their own where no network was trained.
+    """
+    means = analysis.tables["means"]
+    points, without = analysis.tables.get("fronts", pd.DataFrame()), baselines_of(means)
+    keys = _setting_keys(points) if len(points) else []
+    parts = list(_settings(points, keys)) if len(points) else [("", points)]
     figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "Accuracy against smoothness")
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
-        for penalty in penalties_of(part):
+        for penalty in penalties_of(part) if len(part) else ():
             own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
             x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (_X, metric))
             axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
@@ -45,15 +50,23 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
             axes.scatter(
                 x["mean"], y["mean"], marker=MARKERS[penalty], c=faces, edgecolors=COLOURS[penalty], s=32, zorder=3
             )
+        draw_points(axes, without, _X, metric)
         axes.set_xlabel(SMOOTHNESS[_X])
         axes.set_title(words)
     figure.axes[0].set_ylabel(LABELS[metric])
-    handles = _handles(penalties_of(points))
-    handles.append(Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"))
-    handles.append(Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="another is better"))
-    legend(figure, handles)
-    caption(figure, f"{title}.", f"One point per λ; bars: {_bars(means)}. {_counts(means)}.")
+    legend(figure, [*(_front_handles(points) if len(points) else []), *handles(without)])
+    caption(
+        figure, f"{title}.", f"{'One point per λ; bars' if len(points) else 'Bars'}: {_bars(means)}. {_counts(means)}."
+    )
     return figure
+
+
+def _front_handles(points: pd.DataFrame) -> list[Line2D]:
+    return [
+        *_handles(penalties_of(points)),
+        Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"),
+        Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="another is better"),
+    ]
 
 
 def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Figure | None:

@@ -20,7 +20,7 @@ from .tables import by_configuration, from_frame, structures
 from .words import definitions
 
 MAIN = ("mse", "ncc", "dice", "hd95", "tre", "displacement_nonpositive_percent", "displacement_sdlogj")
-MAIN_LAST = ("velocity_nonpositive_percent",)
+MAIN_LAST = ("velocity_nonpositive_percent", "seconds")
 
 
 def build_page(result: StudyResult) -> Page:
@@ -38,7 +38,11 @@ def build_page(result: StudyResult) -> Page:
         Section("trials", "Trials", [trials_table(run, result.rows, result.history)]),
         Section("environment", "Environment", [Words([words]), *([versions] if versions else [])]),
         Section("reproduce", "How to reproduce", reproduce(run, noted)),
-        Section("definitions", "What the words mean", [Terms(definitions(metrics, penalties))]),
+        Section(
+            "definitions",
+            "What the words mean",
+            [Terms(definitions(metrics, penalties, result.rows["model"].unique()))],
+        ),
     ]
     trials = f"{len(result.complete)} of {len(run.trials)} trials complete"
     facts = [trials, counts(result.summary), *([f"smoothmorph {version}"] if version else [])]

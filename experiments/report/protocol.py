@@ -7,7 +7,8 @@ import pandas as pd
 
 from ...pipeline.config import TrialSettings
 from ..folders import Run
-from ..summaries import NAMES
+from ..summaries import METHODS, NAMES
+from .baselines import BASELINES
 from .blocks import Table
 from .tables import from_frame
 from .words import heading, value_name
@@ -31,7 +32,19 @@ MANY = 3
 
 
 def protocol(run: Run) -> list[tuple[str, str]]:
-    """What was trained and how: term and sentence."""
+    """What was trained or registered, and how: term and sentence."""
+    by_method: dict[str, dict[str, TrialSettings]] = {}
+    for name, trial in run.trials.items():
+        by_method.setdefault(trial.model.method, {})[name] = trial
+    parts = {method: Run(run.path, run.study, trials) for method, trials in by_method.items()}
+    networks = parts.pop("voxelmorph", None)
+    return [
+        *(_networks(networks) if networks else []),
+        *((METHODS[method], _each(part, BASELINES[method])) for method, part in parts.items()),
+    ]
+
+
+def _networks(run: Run) -> list[tuple[str, str]]:
     trials = list(run.trials.values())
     penalties = dict.fromkeys(NAMES[trial.objective.penalty] for trial in trials)
     weights = sorted({trial.objective.weight for trial in trials})

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...pipeline.config import BASELINES
 from ..folders import Run, short_names, states
 from ..study import built_in_studies, load_study
 from ..summaries import pick
@@ -22,7 +23,8 @@ def trials_table(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Table:
         past = pick(history, history["trial"] == trial) if len(history) else history
         own = pick(rows, rows["trial"] == trial)
         line = {"trial": name, "state": found[trial].state}
-        line |= {"epochs": len(past), "of": run.trials[trial].training.epochs}
+        trained = run.trials[trial].model.method not in BASELINES
+        line |= {"epochs": len(past), "of": run.trials[trial].training.epochs} if trained else {}
         line |= {"training (s)": past["seconds"].sum() if len(past) and "seconds" in past else None}
         for part in ("train", "validation"):
             line[f"last {part} loss"] = past[f"{part}_loss"].iloc[-1] if len(past) else None
@@ -80,8 +82,10 @@ def reproduce(run: Run, found: Mapping[str, Environment]) -> list[Code]:
     fetch = ["smoothmorph data fetch neurite-oasis-2d --to data"] if "neurite-oasis" in readers else []
     roots = {frozenset({"phantom"}): "", frozenset({"neurite-oasis"}): " --data-root data/neurite-oasis-2d"}
     root = roots.get(frozenset(readers), " --data-root DIR")
+    needed = any(trial.model.method in ("syn", "elastix") for trial in run.trials.values())
+    extras = "'.[baselines]'" if needed else "."
     commands = [
-        "pip install -c constraints.txt -e .",
+        f"pip install -c constraints.txt -e {extras}",
         *fetch,
         f"smoothmorph run {study.name if built_in else file}{root}",
         f"smoothmorph report runs/{study.name}",

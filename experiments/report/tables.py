@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from ..figures.style import variant
 from ..keys import known_keys
-from ..summaries import NAMES, counts, number, pick, setting_columns
+from ..summaries import as_shown, configuration_name, counts, number, pick, setting_columns
 from .blocks import Cell, Column, Table, data_uri
 from .words import heading, value_name
 
@@ -27,8 +26,9 @@ def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", 
     """
     shown = [key for key in map(str, frame) if key != "unit" and frame[key].notna().any()]
     shown = [key for key in shown if key != "model" or frame[key].nunique() > 1]
-    columns = [Column(heading(key), _is_numeric(frame[key])) for key in shown]
-    lines = list(zip(*(_cells(key, frame[key]) for key in shown), strict=True))
+    named = as_shown(frame)
+    columns = [Column(heading(key), _is_numeric(named[key])) for key in shown]
+    lines = list(zip(*(_cells(key, named[key]) for key in shown), strict=True))
     title = title or str(frame.attrs.get("title", "")) or heading(name).capitalize()
     note = note or str(frame.attrs.get("note", ""))
     return Table(name, title, columns, lines, note=note, csv=csv_link(frame) if csv else "")
@@ -46,7 +46,7 @@ def by_configuration(name: str, whole: pd.DataFrame, metrics: Sequence[str], tit
     wide = wide.reindex(pd.MultiIndex.from_frame(whole[keys].drop_duplicates()))  # in the order of the summary
     metrics = [metric for metric in metrics if ("mean", metric) in wide and wide["mean", metric].notna().any()]
     shown = [key for key in keys if key != "model" or whole[key].nunique() > 1]
-    settings = wide.index.to_frame(index=False)
+    settings = as_shown(wide.index.to_frame(index=False))
     columns = [_cells(key, settings[key]) for key in shown]
     first = [Cell("before registration"), *[Cell()] * (len(shown) - 1)]
     for metric in metrics:
@@ -72,9 +72,8 @@ def structures(labels: pd.DataFrame) -> Table:
     order = named["label"].drop_duplicates()
     columns: dict[str, Any] = {"structure": order, "before": named.groupby("label")["before"].mean().loc[order]}
     for _, part in named.groupby(keys, dropna=False, sort=False):
-        line = part.iloc[0]
-        words = [NAMES[line["penalty"]], f"λ {line['lambda']:g}", *variant(line, named[[*keys, "metric"]])]
-        columns[", ".join(words)] = part.set_index("label")["mean"].loc[order]
+        name = configuration_name(part.iloc[0], named[[*keys, "metric"]])
+        columns[name] = part.set_index("label")["mean"].loc[order]
     frame = pd.DataFrame({key: np.asarray(values) for key, values in columns.items()})
     note = f"Mean over {number(named['n_pairs'], 'test pair')} that have the structure."
     return replace(from_frame("structures", frame, "Dice of each structure", note), csv=csv_link(labels))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..keys import known_keys
-from ..summaries import NAMES
+from ..summaries import METHODS, NAMES
 
 FIELD_MEASURES = {  # heading, what it means
     "nonpositive_percent": (
@@ -51,7 +51,10 @@ MEASURES = {  # metric -> heading, what it means
         for field in ("displacement", "velocity")
         for measure, (heading, meaning) in FIELD_MEASURES.items()
     },
-    "seconds": ("seconds per pair", "time of the network for one test pair"),
+    "seconds": (
+        "seconds per pair",
+        "time to register a test pair whose images are in memory: a trained network's pass, or a baseline's iterations",
+    ),
 }
 MEASURES["displacement_sdlogj"] = ("SDlogJ", MEASURES["displacement_sdlogj"][1])
 HEADINGS = {
@@ -86,6 +89,13 @@ PENALTIES = {
     "bending-laplacian": "mean of (∇²u)², as the published study writes it",
     "bending-pure": "mean (∂²u/∂a²)² without mixed derivatives, as the published study computes it; 0 on a twist",
 }
+BASELINES = {
+    "identity": "the images as they are, from which every method starts",
+    "syn": "symmetric diffeomorphic registration by ANTs, which maximizes the local correlation of each pair anew "
+    "(Avants et al., Medical Image Analysis 2008)",
+    "elastix": "B-spline registration by elastix, which maximizes the correlation less the bending energy of each pair "
+    "anew (Klein et al., IEEE TMI 2010)",
+}
 
 
 def heading(column: str) -> str:
@@ -105,16 +115,18 @@ def value_name(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     word = str(value)
-    return NAMES.get(word) or (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
+    return NAMES.get(word) or METHODS.get(word) or (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
 
 
-def definitions(metrics: Iterable[str], penalties: Iterable[str]) -> list[tuple[str, str]]:
-    """λ, the penalties and the measures of a run: term and meaning."""
+def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterable[str]) -> list[tuple[str, str]]:
+    """λ, the penalties, baselines and measures of a run: term and meaning."""
+    without_training = [(METHODS[name], BASELINES[name]) for name in BASELINES if name in set(models)]
     penalized = [(f"penalty {NAMES[name]}", PENALTIES[name]) for name in PENALTIES if name in set(penalties)]
     measured = [words for metric, words in MEASURES.items() if metric in set(metrics)]
     return [
         ("λ", "weight of the penalty in similarity + λ · penalty; the greater, the smoother the field"),
         *penalized,
+        *without_training,
         ("displacement", "u in warped(x) = moving(x + u(x)), in voxels: what warps the image"),
         (
             "velocity",

@@ -10,28 +10,15 @@ import pandas as pd
 
 from ...transforms.errors import InputError
 from ..summaries import METRICS, records
-from .curves import (
-    SMOOTHNESS,
-    Curve,
-    accuracies,
-    at_smoothness,
-    common_range,
-    curves,
-    pairs_at,
-    setting_keys,
-    targets,
-    weight_at,
-)
+from .baselines import against_baselines, baselines_in_words
+from .curves import SMOOTHNESS, Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
+from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
 from .pairwise import compare, holm, mixed_model
-from .sample import LEVEL, RESAMPLES, Sample
+from .sample import INTERVALS, RESAMPLES, Sample, titled
 from .words import in_words
 
 SUMMARIZED = ("mse", "ncc", "dice", "hd95", "tre", *SMOOTHNESS, "displacement_nondiffeomorphic_percent")
-INTERVALS = (
-    f"{LEVEL:.0%} intervals over subjects, {RESAMPLES} resamples (pairs share subjects), and over seeds where there "
-    "are several"
-)
 
 
 @dataclass(frozen=True)
@@ -42,15 +29,6 @@ class Analysis:
     words: list[str]
 
 
-@dataclass(frozen=True)
-class Group:
-    """The curves that are compared with each other: the same setting, other penalties."""
-
-    about: dict[str, Any]
-    sample: Sample
-    curves: list[Curve]
-
-
 def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
     """All statistics of a study's rows; of trials without a common test pair nothing but a sentence that says so."""
     metrics = [metric for metric in SUMMARIZED if metric in rows and rows[metric].notna().any()]
@@ -58,23 +36,17 @@ def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
         sample = Sample.of(rows, metrics, resamples)
     except InputError as error:
         return Analysis({}, [str(error).capitalize()])
-    groups, measured = list(_groups(sample)), accuracies(rows)
+    groups, measured = list(groups_of(sample)), accuracies(rows)
     tables = {
         "means": means(sample),
+        "baselines": against_baselines(sample, groups, measured),
         "comparisons": comparisons(groups, measured),
         "matched": matched(groups, measured),
         "mixed_model": mixed_models(groups, measured[0]),
         **fronts(groups, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
-    return Analysis(tables, in_words(tables, measured))
-
-
-def _groups(sample: Sample) -> Iterator[Group]:
-    frame, keys = sample.configurations, setting_keys(sample)
-    for setting in curves(sample):
-        own = sample.select((frame[keys] == list(setting)).all(axis=1))
-        yield Group(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
+    return Analysis(tables, [*in_words(tables, measured), *baselines_in_words(tables, measured[0], rows)])
 
 
 def means(sample: Sample) -> pd.DataFrame:
@@ -91,7 +63,7 @@ def means(sample: Sample) -> pd.DataFrame:
                 | {"sd_seeds": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
                 | {"n_pairs": len(own.moving), "n_seeds": found.seeds}
             )
-    return _titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
+    return titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
 
 
 def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
@@ -108,7 +80,7 @@ def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(lines)
     if not table.empty:
         table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
-    return _titled(
+    return titled(
         table,
         "Penalties compared pair by pair",
         f"Difference: first minus second, {INTERVALS}; p: Wilcoxon's signed-rank test over pairs, Holm-corrected over "
@@ -151,7 +123,7 @@ def matched(groups: list[Group], measured: list[str]) -> pd.DataFrame:
                         | {"lambda": weight, "metric": metric, "mean": found.estimate[0]}
                         | {"low": found.low[0], "high": found.high[0], "n_seeds": found.seeds}
                     )
-    return _titled(
+    return titled(
         pd.DataFrame(lines),
         "Accuracy at equal smoothness",
         "Read off each penalty's curve over λ, linearly between the two nearest λ, at the same SDlogJ or folding of "
@@ -172,7 +144,7 @@ def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
                 about = {**group.about, "first": first.penalty, "second": second.penalty}
                 about |= {"matched_in": "displacement_sdlogj", "at": value, "metric": metric}
                 lines.append({**about, **fitted._asdict()})
-    return _titled(
+    return titled(
         pd.DataFrame(lines),
         "The same differences by a mixed model",
         "Difference = mean + effects of both subjects + effect of the seed + residual, restricted maximum likelihood.",
@@ -198,20 +170,15 @@ def fronts(groups: list[Group], metric: str, rows: pd.DataFrame) -> dict[str, pd
     reference = f"({error(metric, np.array(before)):.4g}, {REFERENCE_SDLOGJ})"
     kind = metric.upper() if metric != "dice" else "1 - Dice"
     return {
-        "fronts": _titled(
+        "fronts": titled(
             pd.DataFrame(points),
             f"Pareto front of {kind if kind != 'NCC' else '1 - NCC'} and SDlogJ",
             "On the front: no other configuration of the same model is better in both.",
         ),
-        "hypervolume": _titled(
+        "hypervolume": titled(
             pd.DataFrame(volumes),
             "Hypervolume",
             f"The share of the box between (0, 0) and the reference point {reference}, the error before registration "
             f"and an SDlogJ of {REFERENCE_SDLOGJ}, that a penalty's configurations dominate; {INTERVALS}.",
         ),
     }
-
-
-def _titled(table: pd.DataFrame, title: str, note: str) -> pd.DataFrame:
-    table.attrs.update(title=title, note=note)
-    return table

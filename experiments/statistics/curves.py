@@ -1,5 +1,6 @@
 """Curves over λ: each penalty's accuracy as a function of its smoothness, read off at equal smoothness."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...pipeline.config import PENALTIES
-from ..summaries import pick
+from ..summaries import networks, pick
 from .sample import Sample, Statistic
 
 SMOOTHNESS = {"displacement_sdlogj": "SDlogJ", "displacement_nonpositive_percent": "folding (%)"}
@@ -31,18 +32,27 @@ class Curve:
     places: np.ndarray
 
 
+@dataclass(frozen=True)
+class Group:
+    """The curves that are compared with each other: the same setting, other penalties."""
+
+    about: dict[str, Any]
+    sample: Sample
+    curves: list[Curve]
+
+
 def accuracies(rows: pd.DataFrame) -> list[str]:
     """What accuracy is measured in: Dice and TRE where there are labels and landmarks; last the similarity."""
-    similarity = "ncc" if set(rows["similarity"]) == {"ncc"} else "mse"
+    similarity = "ncc" if set(networks(rows)["similarity"]) == {"ncc"} else "mse"
     there = [metric for metric in ("dice", "tre") if metric in rows and rows[metric].notna().any()]
     return [*there, similarity]
 
 
 def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
-    """The curves of each setting, in the order of the penalties; the columns of a setting are `setting_keys`."""
+    """The networks' curves of each setting, in the order of the penalties; its columns are `setting_keys`."""
     frame, found = sample.configurations, {}
     keys = setting_keys(sample)
-    for setting in dict.fromkeys(frame[keys].itertuples(index=False, name=None)):
+    for setting in dict.fromkeys(networks(frame)[keys].itertuples(index=False, name=None)):
         own = (frame[keys] == list(setting)).all(axis=1)
         for penalty in PENALTIES:
             points = pick(frame, own & (frame["penalty"] == penalty)).sort_values(by="lambda")
@@ -52,9 +62,19 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
     return found
 
 
+def groups(sample: Sample) -> Iterator[Group]:
+    """The curves of each setting, with a sample of their own."""
+    frame, keys = sample.configurations, setting_keys(sample)
+    for setting in curves(sample):
+        own = sample.select((frame[keys] == list(setting)).all(axis=1))
+        yield Group(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
+
+
 def setting_keys(sample: Sample) -> list[str]:
-    """The columns that tell settings apart."""
-    return [key for key in sample.configurations.columns if key not in ("penalty", "lambda")]
+    """The columns that tell settings of networks apart: the model, and what else not all of them share."""
+    frame = networks(sample.configurations)
+    others = [key for key in frame.columns if key not in ("penalty", "lambda", "model")]
+    return ["model", *(key for key in others if frame[key].nunique(dropna=False) > 1)]
 
 
 def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:

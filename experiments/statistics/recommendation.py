@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ...transforms.errors import InputError
-from ..summaries import records
+from ..summaries import networks, records
 from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import RESAMPLES, Sample
 
@@ -52,13 +52,16 @@ def recommend(
     """Choose by the mean over test pairs; the intervals are over subjects and seeds.
 
     Args:
-        rows: of a study.
+        rows: of a study; its baselines are no candidates.
         limit: on folding or SDlogJ.
         metric: what to be accurate in; by default Dice, TRE or the similarity, the first that was measured.
 
     Raises:
-        InputError: nothing is within the limit, or the metric was not measured.
+        InputError: nothing is within the limit, no network was trained, or the metric was not measured.
     """
+    rows = networks(rows)
+    if rows.empty:
+        raise InputError("this run trained no network; there is nothing to choose from.")
     measured = accuracies(rows)
     metric = metric or measured[0]
     if metric not in measured:

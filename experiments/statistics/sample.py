@@ -16,6 +16,11 @@ from ..summaries import configuration
 
 RESAMPLES = 2000
 LEVEL = 0.95
+INTERVALS = (
+    f"{LEVEL:.0%} intervals over subjects, {RESAMPLES} resamples (pairs share subjects), and over seeds where there "
+    "are several"
+)
+"""How tables say what their intervals are."""
 STEP = 1e-4  # of a pair's weight, for the derivative of a statistic
 
 Statistic = Callable[[dict[str, np.ndarray]], np.ndarray]
@@ -59,20 +64,20 @@ class Sample:
         keys = configuration(rows)
         rows = rows.copy()
         rows["pair"] = list(zip(rows["moving"], rows["fixed"], strict=True))
-        rows = rows.drop_duplicates([*keys, "seed", "pair"])  # two groups of a study may hold the same trial
-        tables = {m: rows.pivot(index="pair", columns=[*keys, "seed"], values=m) for m in metrics}
+        rows["line"] = rows.groupby(keys, dropna=False, sort=False).ngroup()
+        rows = rows.drop_duplicates(["line", "seed", "pair"])  # two groups of a study may hold the same trial
+        tables = {m: rows.pivot(index="pair", columns=["line", "seed"], values=m) for m in metrics}
         common = pd.concat(list(tables.values()), axis=1).dropna().index
         if not len(common):
             raise InputError("no test pair is common to all trials of this run; statistics compare the same pairs.")
-        configurations = rows[keys].drop_duplicates().reset_index(drop=True)
+        configurations = rows.drop_duplicates("line").sort_values("line")[keys].reset_index(drop=True)
         seeds = np.sort(rows["seed"].unique())
-        lines, places = list(configurations.itertuples(index=False, name=None)), {s: i for i, s in enumerate(seeds)}
+        places = {seed: place for place, seed in enumerate(seeds)}
         values = {}
         for metric, table in tables.items():
-            array = np.full((len(lines), len(seeds), len(common)), np.nan)
-            for column, numbers in table.loc[common].items():
-                *line, trial_seed = column
-                array[lines.index(tuple(line)), places[trial_seed]] = numbers
+            array = np.full((len(configurations), len(seeds), len(common)), np.nan)
+            for (line, trial_seed), numbers in table.loc[common].items():
+                array[line, places[trial_seed]] = numbers
             values[metric] = array
         _, subjects = np.unique(np.array([list(pair) for pair in common], dtype=str), return_inverse=True)
         moving, fixed = subjects.reshape(-1, 2).T
@@ -153,6 +158,12 @@ def _student(freedom: int, count: int) -> np.ndarray:
     """(B,): Student's distribution at evenly spaced probabilities, shuffled: its tails as they are, without luck."""
     values = student.ppf((np.arange(count) + 0.5) / count, freedom)
     return np.random.default_rng(1).permutation(values)
+
+
+def titled(table: pd.DataFrame, title: str, note: str) -> pd.DataFrame:
+    """The table with what a report says of it."""
+    table.attrs.update(title=title, note=note)
+    return table
 
 
 def pair_weights(moving: np.ndarray, fixed: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:

@@ -5,24 +5,29 @@ from typing import Any
 
 import pandas as pd
 
-from ..summaries import NAMES, pick, records
+from ..keys import known_keys
+from ..summaries import NAMES, networks, pick, records
 from .curves import ACCURACY
 
 MEASURED = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
 
 
 def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
-    """The answer in short: penalties at equal smoothness, fronts, folding, noise of seeds."""
-    metric = measured[0]
-    words = [*_folding(tables["means"])]
+    """What there is to say of the networks: penalties at equal smoothness, fronts, folding, noise of seeds."""
+    metric, trained = measured[0], networks(tables["means"])
+    if trained.empty:
+        return []
+    # what is no setting of networks has a column only because baselines differ in it
+    trained = trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
+    words = [*_folding(trained)]
     if "matched" in tables:
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
-        words += _at_one_weight(tables["means"], metric)
+        words += _at_one_weight(trained, metric)
         words.append("Penalties cannot be compared at equal smoothness: that needs two or more λ of each penalty.")
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
-    return [*words, *_seeds(tables["means"], metric)]
+    return [*words, *_seeds(trained, metric)]
 
 
 def _folding(means: pd.DataFrame) -> Iterator[str]:
@@ -41,7 +46,7 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
 def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
     """Accuracy and smoothness at the middle λ that penalties share."""
     own = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
-    for setting, part in _by_setting(means, own):
+    for setting, part in by_setting(means, own):
         counts = part.groupby("lambda")["penalty"].nunique()
         shared = sorted(counts.index[(counts > 1) & (counts == counts.max())])
         if not shared:
@@ -58,7 +63,7 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
 
 def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
     chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == "displacement_sdlogj"))
-    for setting, part in _by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
+    for setting, part in by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
         for value in _middle(part):
             lines = pick(part, part["at"] == value).sort_values("mean", ascending=ACCURACY[metric])
             reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
@@ -73,24 +78,24 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
 
 def _reached(line: dict[str, Any], metric: str) -> str:
     """Penalty, mean and interval, of which the bracket is left open."""
-    low, high = _number(line["low"], metric), _number(line["high"], metric)
-    return f"{NAMES[line['penalty']]} {_number(line['mean'], metric)} ({low} to {high}"
+    low, high = as_text(line["low"], metric), as_text(line["high"], metric)
+    return f"{NAMES[line['penalty']]} {as_text(line['mean'], metric)} ({low} to {high}"
 
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = NAMES[line["first"]], NAMES[line["second"]]
-    interval = f"{_number(line['low'], metric)} to {_number(line['high'], metric)}"
+    interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
     if line["low"] <= 0 <= line["high"]:
         return f"There {first} and {second} cannot be told apart (difference {interval})."
     better = (line["difference"] < 0) == ACCURACY[metric]
     ahead, behind = (first, second) if better else (second, first)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
-    size = _number(abs(line["difference"]), metric)
+    size = as_text(abs(line["difference"]), metric)
     return f"There {ahead} is better than {behind} by {size} (difference {interval}; Wilcoxon, Holm: {p})."
 
 
 def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
-    for setting, part in _by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
+    for setting, part in by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
         ordered = records(part.sort_values("hypervolume", ascending=False))
         shares = ", ".join(
             f"{NAMES[line['penalty']]} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
@@ -107,12 +112,12 @@ def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     spread = own["sd_seeds"].dropna()
     yield (
         f"The same configuration trained with another seed gives a mean {MEASURED[metric]} that varies with a standard "
-        f"deviation of {_number(float(spread.median()), metric)} (median over configurations; at most "
-        f"{_number(float(spread.max()), metric)})."
+        f"deviation of {as_text(float(spread.median()), metric)} (median over configurations; at most "
+        f"{as_text(float(spread.max()), metric)})."
     )
 
 
-def _by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
+def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
     """The parts of a table by what is set besides penalty and λ, each with its name as it follows a noun."""
     keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
     for values, part in table.groupby(keys, sort=False):
@@ -133,5 +138,5 @@ def _middle(part: pd.DataFrame) -> list[float]:
     return [values[len(values) // 2]] if values else []
 
 
-def _number(value: float, metric: str) -> str:
+def as_text(value: float, metric: str) -> str:
     return f"{value:.4f}" if metric in ("dice", "ncc") else f"{value:.3g}"

@@ -1,0 +1,74 @@
+"""Baselines in figures: grey points and lines with a marker each, beside the curves of networks and never one."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ..summaries import METHODS, baselines, pick, setting_columns, variant
+
+GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # of several configurations of one method
+MARKERS = {"identity": "P", "syn": "X", "elastix": "p"}
+DASHES: dict[str, Any] = {"identity": (0, (1, 2)), "syn": (0, (5, 1.5)), "elastix": (0, (5, 1.5, 1, 1.5))}
+
+
+class Baseline(NamedTuple):
+    """One baseline: how it looks, and its lines by metric, of a summary or of the analysis' means."""
+
+    label: str
+    model: str
+    colour: str
+    metrics: pd.DataFrame
+
+    def __getitem__(self, metric: str) -> pd.Series | None:
+        return self.metrics.loc[metric] if metric in self.metrics.index else None
+
+
+def baselines_of(table: pd.DataFrame) -> list[Baseline]:
+    """The baselines in a summary, or in the means of an analysis, in their own order."""
+    own = baselines(table)
+    found: list[Baseline] = []
+    for model in METHODS:
+        parts = pick(own, own["model"] == model).groupby(setting_columns(own), dropna=False, sort=True)
+        for place, (_, lines) in enumerate(parts):
+            label = ", ".join([METHODS[model], *variant(lines.iloc[0], own)])
+            found.append(Baseline(label, model, GREYS[place % len(GREYS)], lines.set_index("metric")))
+    return found
+
+
+def look(baseline: Baseline) -> dict[str, Any]:
+    """How matplotlib draws a baseline's point."""
+    return {"color": baseline.colour, "marker": MARKERS[baseline.model], "linestyle": "", "markersize": 6}
+
+
+def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
+    """A point per baseline; a table with ``low`` and ``high`` gives it bars."""
+    for baseline in found:
+        across, up = baseline[x], baseline[y]
+        if across is None or up is None:
+            continue
+        reach = [
+            np.array([[v["mean"] - v["low"]], [v["high"] - v["mean"]]]) if "low" in v else None for v in (across, up)
+        ]
+        axes.errorbar(
+            across["mean"], up["mean"], xerr=reach[0], yerr=reach[1], elinewidth=0.8, zorder=4, **look(baseline)
+        )
+
+
+def draw_levels(axes: Axes, found: Sequence[Baseline], metric: str) -> None:
+    """A line across the axes per baseline."""
+    for baseline in found:
+        line = baseline[metric]
+        if line is not None and np.isfinite(line["mean"]):
+            dashes = DASHES[baseline.model]
+            axes.axhline(line["mean"], color=baseline.colour, linestyle=dashes, linewidth=1.1, zorder=0.5)
+
+
+def handles(found: Sequence[Baseline], levels: bool = False) -> list[Line2D]:
+    """The baselines for a legend, as points or as lines."""
+    if levels:
+        return [Line2D([], [], color=b.colour, linestyle=DASHES[b.model], linewidth=1.1, label=b.label) for b in found]
+    return [Line2D([], [], label=baseline.label, **look(baseline)) for baseline in found]

@@ -1,0 +1,104 @@
+"""Dice structure by structure: before registration, with each penalty at a like smoothness, and with the baselines."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..summaries import NAMES, baselines, networks, per_label, pick, variant
+from .baselines import baselines_of, look
+from .distributions import settings_of
+from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of, standard_error
+
+
+class Series(NamedTuple):
+    """What is drawn in one colour: its look, and a line of a summary per structure."""
+
+    label: str
+    look: dict[str, Any]
+    lines: pd.DataFrame
+
+
+def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
+    """A line per structure, best first, a panel per setting; None without labels."""
+    trained = networks(rows)
+    chosen = pick(trained, trained["trial"].isin(_alike(trained)))
+    without = _of_baselines(baselines(rows))
+    parts = settings_of(chosen) if len(chosen) else [chosen]
+    panels_of = [[*_of_penalties(part), *without] for part in parts]
+    everything = [series.lines for panel in panels_of for series in panel]
+    if not everything or all(lines.empty for lines in everything):
+        return None
+    table = pd.concat(everything)
+    order = table.groupby("label")["mean"].mean().sort_values().index
+    before = table.groupby("label")["before"].mean().reindex(order)
+    figure = new_figure(3.4 * len(parts) + 4.2, max(0.19 * len(order) + 1.8, 3.2), "Dice of each structure")
+    panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
+    for axes, part, found in zip(panels, parts, panels_of, strict=True):
+        axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
+        for place, series in enumerate(found):
+            own = series.lines.set_index("label").reindex(order)
+            y = np.arange(len(order)) + 0.6 * ((place + 0.5) / len(found) - 0.5)
+            axes.errorbar(own["mean"], y, xerr=standard_error(own), elinewidth=0.7, **series.look)
+        axes.set_title(", ".join(variant(part.iloc[0], rows)) if len(part) else "")
+        axes.grid(axis="y", alpha=0.25)
+        axes.set_xlabel("Dice")
+    panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
+    shown = {series.label: series for panel in panels_of for series in panel}
+    known = [Line2D([], [], label=label, **series.look) for label, series in shown.items()]
+    legend(figure, [*known, Line2D([], [], color=GREY, marker="|", ls="", label="before")])
+    caption(figure, f"{title}.", f"{_weights(parts, rows)}Bars: ± 1 standard error over pairs.")
+    return figure
+
+
+def _of_penalties(part: pd.DataFrame) -> list[Series]:
+    lines = per_label(part) if len(part) else part
+    if lines.empty:
+        return []
+    return [
+        Series(
+            NAMES[penalty],
+            {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "", "markersize": 3.5},
+            pick(lines, lines["penalty"] == penalty),
+        )
+        for penalty in penalties_of(part)
+    ]
+
+
+def _of_baselines(rows: pd.DataFrame) -> list[Series]:
+    """Each baseline but the images as they are, which are the values before."""
+    lines = per_label(rows) if len(rows) else rows
+    if lines.empty:
+        return []
+    return [
+        Series(b.label, look(b) | {"markersize": 4}, b.metrics.rename_axis("label").reset_index())
+        for b in baselines_of(lines.rename(columns={"label": "metric"}))
+        if b.model != "identity"
+    ]
+
+
+def _weights(parts: list[pd.DataFrame], rows: pd.DataFrame) -> str:
+    """Which λ the panels show."""
+    at: list[str] = []
+    for part in parts:
+        if len(part):
+            words = ", ".join(variant(part.iloc[0], rows))
+            weights = part.groupby("penalty")["lambda"].first()
+            shown = ", ".join(f"{NAMES[p]} λ = {weights[p]:g}" for p in penalties_of(part))
+            at.append(f"{words}: {shown}" if words else shown)
+    return f"At the tested λ of nearest SDlogJ. {'; '.join(at)}. " if at else ""
+
+
+def _alike(rows: pd.DataFrame) -> set[str]:
+    """The trials of one λ per penalty and setting: those whose SDlogJ is nearest to the middle of what all reach."""
+    chosen: set[str] = set()
+    for part in settings_of(rows) if len(rows) else ():
+        means = part.groupby(["penalty", "lambda"])["displacement_sdlogj"].mean()
+        ends = means.groupby("penalty").agg(["min", "max"])
+        goal = (ends["min"].max() + ends["max"].min()) / 2
+        for penalty in penalties_of(part):
+            weight = (means[penalty] - goal).abs().idxmin()
+            chosen |= set(pick(part, (part["penalty"] == penalty) & (part["lambda"] == weight))["trial"])
+    return chosen

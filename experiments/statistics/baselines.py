@@ -1,0 +1,89 @@
+"""Networks against baselines: each penalty's curve read off at the baseline's own smoothness, on the same pairs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..summaries import METHODS, NAMES, baselines, configuration, networks, pick, records, variant
+from .curves import ACCURACY, Curve, Group, pairs_at, weight_at
+from .pairwise import Paired, compare, holm
+from .sample import INTERVALS, Sample, titled
+from .words import MEASURED, as_text, by_setting
+
+MATCHED_IN = "displacement_sdlogj"
+
+
+def against_baselines(sample: Sample, groups: Sequence[Group], measured: Sequence[str]) -> pd.DataFrame:
+    """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
+    lines: list[dict[str, Any]] = []
+    for baseline in records(baselines(sample.configurations).reset_index()):
+        own = sample.select(np.arange(len(sample.configurations)) == baseline["index"])
+        value = np.array([own.means()[MATCHED_IN][0]])
+        for group, curve in _reaching(groups, float(value[0])):
+            weight = weight_at(curve, group.sample, MATCHED_IN, value)[0]
+            about = {**group.about, "penalty": curve.penalty, "lambda": weight, "baseline": baseline["model"]}
+            about |= {"matched_in": MATCHED_IN, "at": value[0]}
+            for metric in measured:
+                reached = pairs_at(curve, group.sample, MATCHED_IN, metric, float(value[0]))
+                difference = compare(group.sample, reached - own.pair_means(metric))
+                lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
+    table = pd.DataFrame(lines)
+    if not table.empty:
+        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
+    return titled(
+        table,
+        "Networks against baselines at equal smoothness",
+        "Difference: the penalty's curve over λ, read off linearly where its SDlogJ is the baseline's, minus the "
+        f"baseline; {INTERVALS}; p and effect as above. Curves that do not reach that SDlogJ are left out.",
+    )
+
+
+def _reaching(groups: Sequence[Group], value: float) -> Iterator[tuple[Group, Curve]]:
+    for group in groups:
+        means = group.sample.means()[MATCHED_IN]
+        for curve in group.curves:
+            if len(curve.places) > 1 and means[curve.places].min() <= value <= means[curve.places].max():
+                yield group, curve
+
+
+def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> Iterator[str]:
+    """What each baseline reaches, how long it takes, and which penalties are better at its smoothness."""
+    of_baselines, own_rows = baselines(tables["means"]), baselines(rows)
+    keys = configuration(rows)
+    parts = (frame.groupby(keys, sort=False, dropna=False) for frame in (of_baselines, own_rows))
+    for (_, lines), (_, own) in zip(*parts, strict=True):
+        found, line = lines.set_index("metric"), lines.iloc[0]
+        name = ", ".join([METHODS[line["model"]], *variant(line, of_baselines)])
+        low, high = (as_text(found.loc[metric, end], metric) for end in ("low", "high"))
+        reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({low} to {high})"
+        if line["model"] == "identity":
+            yield f"Without registration, {MEASURED[metric]} is {reached}."
+            continue
+        folding = found.loc["displacement_nonpositive_percent", "mean"]
+        yield (
+            f"Without training, {name} reaches {MEASURED[metric]} {reached} with an SDlogJ of "
+            f"{found.loc[MATCHED_IN, 'mean']:.3g} and {folding:.2g} % folding, "
+            f"in {own['seconds'].mean():.2g} s a pair."
+        )
+    if len(own_rows) and len(networks(rows)):
+        yield f"A trained network takes {networks(rows)['seconds'].mean():.2g} s a pair."
+    if "baselines" in tables:
+        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric)
+
+
+def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
+    own = ("penalty", "lambda", "baseline", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
+    for (baseline, value), part in table.groupby(["baseline", "at"], sort=False):
+        for setting, lines in by_setting(part, own):
+            verdicts = []
+            for line in records(lines):
+                interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
+                behind = (line["difference"] < 0) != ACCURACY[metric]
+                word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
+                verdicts.append(f"{NAMES[line['penalty']]} {word} ({interval})")
+            yield (
+                f"Networks as smooth as {METHODS[baseline]} (SDlogJ {value:.3g}){setting}, difference in "
+                f"{MEASURED[metric]}: {'; '.join(verdicts)}."
+            )

@@ -1,0 +1,56 @@
+"""SyN by ANTs: symmetric diffeomorphic registration with local cross-correlation.
+
+Avants et al., Medical Image Analysis 2008, "Symmetric diffeomorphic image registration with cross-correlation".
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RADIUS = 4
+"""Voxels of the window of the cross-correlation on each side: windows of 9, as VoxelMorph's NCC."""
+
+
+def load(threads: int) -> Any:
+    """ANTs, which takes some seconds to load. The number of threads counts until the first registration."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+    import ants
+
+    return ants
+
+
+def syn(
+    moving: np.ndarray, fixed: np.ndarray, spacing: Sequence[float], iterations: Sequence[int], threads: int = 1
+) -> np.ndarray:
+    """Register ``moving`` to ``fixed`` without an affine part, as a network does.
+
+    The rest is as ANTs has it: gradient step 0.2, update smoothed with a variance of 3 voxels², the total field not
+    smoothed. Nothing is drawn at random: the same number of threads gives the same bits.
+
+    Args:
+        moving, fixed: (*spatial) float32, of one shape.
+        spacing: mm per voxel.
+        iterations: at most so many on each level, coarse to fine; each level halves the voxels of the next.
+        threads: of ANTs, which keeps to the number of the first registration in a process.
+
+    Returns:
+        the displacement (D, *spatial) float32, in voxels of the fixed grid.
+
+    Raises:
+        RuntimeError: ANTs gives up.
+    """
+    ants = load(threads)
+    images = [ants.from_numpy(np.ascontiguousarray(image), spacing=tuple(spacing)) for image in (fixed, moving)]
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = str(Path(folder) / "syn_")
+        registered = ants.registration(
+            *images, "SyNOnly", initial_transform="Identity", outprefix=prefix,
+            syn_metric="CC", syn_sampling=RADIUS, reg_iterations=tuple(iterations),
+        )  # fmt: skip
+        warp, _ = registered["fwdtransforms"]  # the other is the identity that it started from
+        millimetres = ants.image_read(warp).numpy()  # (*spatial, D), x first, which is axis i: no direction is given
+    return np.moveaxis(millimetres / np.asarray(spacing, np.float32), -1, 0)

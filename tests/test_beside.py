@@ -1,0 +1,273 @@
+"""Baselines beside networks: rows of both in every table and figure, and runs that are joined."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from rich.console import Console
+
+import synthetic_run
+from smoothmorph.experiments.figures import draw_figures
+from smoothmorph.experiments.folders import claim, open_run, states
+from smoothmorph.experiments.joining import join
+from smoothmorph.experiments.report.page import build_page, render
+from smoothmorph.experiments.report.protocol import protocol
+from smoothmorph.experiments.runner import StudyResult, archive
+from smoothmorph.experiments.statistics import Limit, analyse, recommend
+from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.summaries import baselines, configuration, configuration_name, networks, summary
+from smoothmorph.experiments.tables import collect, collect_history, further_settings
+from smoothmorph.experiments.views import status_table, study_view, summary_table
+from smoothmorph.transforms.errors import InputError
+
+METHODS = {"name": "baselines", "axes": {"model.method": ["identity", "syn", "elastix"]}}
+WEIGHTS = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 20.0]}}
+NETWORKS = {
+    "name": "networks",
+    "axes": {"objective.penalty": ["l1", "l2"], "objective.lambda": [0.001, 0.01, 0.1], "seed": [0, 1]},
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A complete run of a study with these groups, made by the stand-in for training."""
+
+    def make(*groups, name="run", overrides=(), pairs="pairs"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "groups": list(groups)}))
+        study = load_study(str(tmp_path / f"{name}.yaml"), ["training.epochs=2", "pairs.test=12", *overrides])
+        run = claim(tmp_path / name, study, [trial.trial_id("data") for trial in study.trials])
+        for trial, settings in run.trials.items():
+            synthetic_run.trial(settings, run.path / trial, None, lambda progress: None)
+            noted = {"data": "data", "test_pairs": pairs}
+            (run.path / trial / "environment.json").write_text(json.dumps(noted))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures are drawn small and kept by name."""
+    figures: dict[str, Figure] = {}
+
+    def save(figure, folder, name):
+        figure.savefig(io.BytesIO(), dpi=20)
+        figures[name] = figure
+        return [folder / f"{name}.png"]
+
+    monkeypatch.setattr("smoothmorph.experiments.figures.save", save)
+    return figures
+
+
+def text_of(view, width=100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view)
+    return console.file.getvalue()
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+# Rows and tables
+
+
+def test_rows_of_baselines_have_no_penalty_and_set_no_network_apart(make):
+    run = make(NETWORKS, METHODS)
+    rows = collect(run)
+    assert further_settings(run) == []
+    assert configuration(rows) == ["penalty", "lambda", "model"]
+    own = baselines(rows)
+    assert own["model"].unique().tolist() == ["identity", "syn", "elastix"]
+    assert (own["penalty"] == "none").all()
+    assert (own["lambda"] == 0).all()
+    assert len(networks(rows)) + len(own) == len(rows)
+    assert own["trial"].nunique() == 3
+    lines = summary(rows).query("metric == 'seconds'").set_index("model")["mean"]
+    assert lines["syn"] == 4.0
+    assert set(collect_history(run)["model"]) == {"diffeomorphic"}
+
+
+def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
+    alone, beside = collect(make(NETWORKS, name="alone")), collect(make(NETWORKS, METHODS, name="beside"))
+    pd.testing.assert_frame_equal(
+        summary(alone), networks(summary(beside)).reset_index(drop=True), check_dtype=False, check_index_type=False
+    )
+    one, two = analyse(alone, 50), analyse(beside, 50)
+    for name in one.tables:
+        table = networks(two.tables[name]).reset_index(drop=True)
+        pd.testing.assert_frame_equal(table, one.tables[name], check_dtype=False)
+    assert two.words[: len(one.words)] == one.words
+    limit = Limit("displacement_sdlogj", 0.3)
+    assert recommend(alone, limit, resamples=50).table.equals(recommend(beside, limit, resamples=50).table)
+
+
+def test_several_settings_of_one_baseline_are_told_apart_by_what_differs(make):
+    run = make(NETWORKS, METHODS, WEIGHTS)
+    rows = collect(run)
+    assert further_settings(run) == ["baseline.bending_weight"]
+    assert rows.loc[rows["model"] != "elastix", "baseline.bending_weight"].isna().all()
+    whole = summary(rows)
+    names = {configuration_name(line, whole) for _, line in whole.iterrows()}
+    assert {"SyN", "No registration", "elastix, bending weight 20", "L2, λ 0.01"} <= names
+    assert analyse(rows, 50).tables["means"]["baseline.bending_weight"].nunique() == 3
+
+
+def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_can_be_chosen(make):
+    rows = collect(make(METHODS))
+    found = analyse(rows, 50)
+    assert list(found.tables) == ["means"]
+    assert [words.split(",")[0] for words in found.words] == [
+        "Without registration", "Without training", "Without training"
+    ]  # fmt: skip
+    assert "4 s a pair" in found.words[1]
+    with pytest.raises(InputError, match="this run trained no network"):
+        recommend(rows, Limit("displacement_sdlogj", 0.3))
+
+
+def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
+    """A curve whose Dice and SDlogJ are linear between two λ, read off half way."""
+    rows = collect(make(NETWORKS, METHODS))
+    sdlogj = {0.001: 0.4, 0.01: 0.3, 0.1: 0.1}
+    dice = {0.001: 0.8, 0.01: 0.7, 0.1: 0.6}
+    trained = rows["penalty"] != "none"
+    rows.loc[trained, "displacement_sdlogj"] = rows["lambda"].map(sdlogj)
+    rows.loc[trained, "dice"] = rows["lambda"].map(dice)
+    for method, roughness, overlap in (("syn", 0.2, 0.72), ("elastix", 0.5, 0.9), ("identity", 0.0, 0.5)):
+        rows.loc[rows["model"] == method, ["displacement_sdlogj", "dice"]] = roughness, overlap
+    found = analyse(rows, 50)
+    table = found.tables["baselines"].query("metric == 'dice'")
+    assert table["baseline"].tolist() == ["syn", "syn"]  # nobody is as rough as elastix or as smooth as nothing
+    assert table["penalty"].tolist() == ["l1", "l2"]
+    assert table["difference"].to_numpy() == pytest.approx(0.65 - 0.72)
+    assert table["lambda"].to_numpy() == pytest.approx(np.sqrt(0.01 * 0.1))
+    assert any("Networks as smooth as SyN (SDlogJ 0.2), difference in Dice: L1 worse" in line for line in found.words)
+
+
+# What a person sees
+
+
+def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
+    run = make(NETWORKS, METHODS)
+    rows = collect(run)
+    told = text_of(summary_table(summary(rows), "title"), 80)
+    assert all(len(line) <= 80 for line in told.splitlines())
+    assert "s per" in told
+    line = next(line for line in told.splitlines() if "elastix" in line)
+    assert "none" not in line
+    assert "s per" not in text_of(summary_table(summary(networks(rows)), "title"))
+    state = text_of(status_table(run, states(run), False), 160)
+    assert next(line for line in state.splitlines() if "syn_" in line).count("of") == 0
+    study = text_of(study_view(run.study), 200)
+    assert "syn" in study
+    assert "iterations" in study
+    assert "iterations" not in text_of(study_view(load_study("demo")), 200).replace("integration", "")
+
+
+@pytest.mark.parametrize("groups", [(NETWORKS, METHODS), (NETWORKS, METHODS, WEIGHTS), (METHODS,), (WEIGHTS,)])
+def test_figures_show_baselines_beside_the_curves_and_alone(groups, make, drawn):
+    run = make(*groups)
+    rows = collect(run)
+    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    both = {"pareto_front", "dice_per_structure", "warped_grids", "flow_fields"}
+    over_weights = {"similarity_vs_folding", "folding_vs_lambda", "dice_vs_lambda", "sdlogj_by_lambda"}
+    assert both <= set(drawn)
+    assert (over_weights <= set(drawn)) == (groups[0] is NETWORKS)
+    for name in (both | over_weights) & set(drawn) - {"warped_grids", "flow_fields"}:
+        assert any("elastix" in label for label in legend_of(drawn[name])), name
+    shown = [axes.get_title() for axes in drawn["warped_grids"].axes]
+    assert any(title.startswith("elastix") for title in shown)
+    curves = [line for line in drawn["pareto_front"].axes[0].get_lines() if len(line.get_xdata()) > 1]
+    assert len(curves) == (2 if groups[0] is NETWORKS else 0)  # one per penalty, none of baselines
+
+
+def test_the_lambda_axis_does_not_hold_the_zero_of_baselines(make, drawn):
+    run = make(NETWORKS, METHODS)
+    rows = collect(run)
+    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    for name in ("dice_vs_lambda", "folding_vs_lambda"):
+        assert drawn[name].axes[0].get_xlim()[0] > 0
+
+
+@pytest.mark.parametrize("groups", [(NETWORKS, METHODS, WEIGHTS), (METHODS,)])
+def test_the_report_tells_of_baselines(groups, make, drawn):
+    run = make(*groups)
+    rows, history = collect(run), collect_history(run)
+    complete = list(run.trials)
+    result = StudyResult(run, complete, rows=rows, history=history, summary=summary(rows), analysis=analyse(rows, 50))
+    html = render(build_page(result))
+    assert "SyN" in html
+    assert "seconds per pair" in html
+    assert "&#39;.[baselines]&#39;" in html
+    terms = dict(protocol(run))
+    assert "100 × 100 × 50 iterations" in terms["SyN"]
+    assert ("Network" in terms) == (groups[0] is NETWORKS)
+    assert "elastix" not in terms.get("Model", "")
+
+
+def test_an_archive_keeps_baselines(make, tmp_path, no_figures):
+    run = make(NETWORKS, METHODS)
+    archive(run.path, tmp_path / "kept", console=Console(file=io.StringIO()))
+    kept = open_run(tmp_path / "kept")
+    assert {state.state for state in states(kept).values()} == {"complete"}
+    pd.testing.assert_frame_equal(collect(kept), collect(run), check_dtype=False, rtol=1e-6)
+
+
+# Runs that are joined
+
+
+def test_joined_runs_are_the_run_of_both(make):
+    run, other = make(NETWORKS, name="one"), make(METHODS, name="other", overrides=["training.epochs=9"])
+    whole = make(NETWORKS, METHODS, name="whole")
+    joined = join(run.path, other.path)
+    assert list(joined.trials) == list(whole.trials)
+    found = open_run(run.path)
+    assert list(found.trials) == list(whole.trials)
+    assert {state.state for state in states(found).values()} == {"complete"}
+    pd.testing.assert_frame_equal(collect(found), collect(whole))
+    assert [group.name for group in found.study.groups] == ["networks", "baselines"]
+    before = (run.path / "study.yaml").read_text()
+    join(run.path, other.path)
+    assert (run.path / "study.yaml").read_text() == before
+    assert not list(run.path.glob(".*.partial"))
+
+
+def test_joined_networks_keep_their_own_settings(make):
+    run = make(NETWORKS, name="one")
+    longer = {"name": "networks", "axes": {"objective.penalty": ["l2"]}}
+    other = make(longer, name="longer", overrides=["training.epochs=5", "objective.multiplier=2"])
+    found = open_run(join(run.path, other.path).path)
+    assert set(found.trials) == {*run.trials, *other.trials}
+    assert [group.name for group in found.study.groups] == ["networks", "longer-networks"]
+    (trial,) = other.trials
+    assert found.trials[trial].training.epochs == 5
+    assert found.trials[trial].objective.multiplier == 2
+
+
+def test_runs_on_other_pairs_are_not_joined(make):
+    run, other = make(NETWORKS, name="one"), make(METHODS, name="other", pairs="other pairs")
+    with pytest.raises(InputError, match=r"not of the same test pairs \(hash pairs, and other pairs\)"):
+        join(run.path, other.path)
+    assert set(open_run(run.path).trials) == set(run.trials)
+
+
+def test_a_run_that_tells_nothing_of_its_pairs_is_not_joined(make):
+    run, other = make(NETWORKS, name="one"), make(METHODS, name="other")
+    for path in other.path.glob("*/environment.json"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"other has no environment\.json"):
+        join(run.path, other.path)
+
+
+def test_a_trial_that_is_only_archived_is_not_joined(make, tmp_path, no_figures):
+    run, other = make(NETWORKS, name="one"), make(METHODS, name="other")
+    archive(other.path, tmp_path / "kept", console=Console(file=io.StringIO()))
+    with pytest.raises(InputError, match="only in the archive of its run"):
+        join(run.path, tmp_path / "kept")
+    archive(run.path, tmp_path / "networks", console=Console(file=io.StringIO()))
+    found = join(tmp_path / "networks", other.path)  # the other way round
+    assert len(collect(found)) == 12 * (12 + 3)
