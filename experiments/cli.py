@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import data, fields, models, results, studies
+from .commands import data, fields, models, register, results, studies
 from .commands.common import guarded
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (
     results.join,
     results.archive,
     results.recommend,
+    register.register,
     models.export,
     studies.show,
     studies.bench,

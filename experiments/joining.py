@@ -46,12 +46,12 @@ def join(path: Path, other: Path) -> Run:
 def unite_studies(study: Study, other: Study) -> Study:
     """The study, and the other's groups that add trials, with whatever differs between the two bases set in them."""
     held, names = {_identity(trial) for trial in study.trials}, [group.name for group in study.groups]
-    base, others = (_defaults() | one.base for one in (study, other))
+    base, others = ({**_defaults(), **one.base} for one in (study, other))
     added: list[Group] = []
     for group in other.groups:
         if all(_identity(trial) in held for trial in other.group_trials(group.name)):
             continue
-        whole = others | group.settings
+        whole = {**others, **group.settings}
         settings = {key: whole[key] for key in whole if key not in group.axes and whole[key] != base[key]}
         name = group.name if group.name not in names else f"{other.name}-{group.name}"
         added.append(Group(name, settings, group.axes))

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..transforms.differences import float32_or_better
-from ..transforms.fields import Padding, integrate, invert, resize_displacement, warp
+from ..transforms.fields import Padding, integrate, resize_displacement, warp
+from ..transforms.inversion import invert
 from .unet import UNet
 
 

@@ -71,6 +71,7 @@ class Aligner:
             label=None if label is None else resample(label, matrix, self.grid.shape, order=0),
             landmarks=None,
             spacing=self._reference[0]["spacing"],
+            axes=self._reference[0]["axes"],
         )
         done = self.settings.model_copy(update={"intensity": "none", "size": None})
         return finish(placed, done, f"{volume.path}, aligned with {self.reference.id},")

@@ -88,10 +88,7 @@ def apply(
     write_volume(out, warped[0].numpy().astype(stored_type(image) if labels else "float32"), field.fixed)
     notices = []
     if not labels and moving.looks_like_labels:
-        notices.append(
-            f"{image} holds {len(values.unique())} different integers and was interpolated; if it is a label map, add "
-            "--labels."
-        )
+        notices.append(f"{image} looks like a label map and was interpolated; if it is one, add --labels.")
     if share < 100:
         notices.append(f"{100 - share:.3g} % of the voxels come from outside of {image}; they are {background:g}.")
     how = "nearest neighbour" if labels else "linear interpolation"

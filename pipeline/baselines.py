@@ -77,7 +77,8 @@ def _syn(settings: TrialSettings) -> Displace:
 
     threads = torch.get_num_threads()
     load(threads)
-    return lambda *pair: syn(*pair, settings.baseline.iterations, threads)
+    own = settings.baseline
+    return lambda moving, fixed, spacing: syn(moving, fixed, spacing, own.iterations, threads)
 
 
 def _elastix(settings: TrialSettings) -> Displace:
@@ -85,7 +86,9 @@ def _elastix(settings: TrialSettings) -> Displace:
 
     load(settings.cohort.spatial_dims)
     own, threads = settings.baseline, torch.get_num_threads()
-    return lambda *pair: elastix(*pair, own.grid_spacing, own.bending_weight, settings.seed, threads)
+    return lambda moving, fixed, spacing: elastix(
+        moving, fixed, spacing, own.grid_spacing, own.bending_weight, settings.seed, threads
+    )
 
 
 _METHODS: dict[str, Callable[[TrialSettings], Displace]] = {"identity": _identity, "syn": _syn, "elastix": _elastix}

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..transforms.field_files.lps import load_itk
+
 LEVELS, ITERATIONS, SAMPLES = 4, 300, 3000
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "Registration": ("MultiMetricMultiResolutionRegistration",),
@@ -44,8 +46,7 @@ class Tools(NamedTuple):
 @lru_cache(maxsize=2)
 def load(dims: int) -> tuple[Any, Tools]:
     """ITK and what of it is needed, which takes some ten seconds to load."""
-    import itk
-
+    itk = load_itk()
     itk.ParameterObject  # noqa: B018 (ITK loads on access)
     kind = itk.Image[itk.F, dims]
     return itk, Tools(itk.ElastixRegistrationMethod[kind, kind], itk.TransformixFilter[kind])

@@ -38,9 +38,7 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
 def invert(path: Path, out: Path, like: Path | None = None) -> Done:
     """The inverse of a field, on the grid of ``like`` (the moving image), by default on the field's own."""
     field, grid = _with_grid(path, like)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        inverse = field.inverse(grid)
+    inverse, notices = inverted(field, grid, path)
     write_field(out, inverse)
     error = field.inverse_error(inverse)
     found = (
@@ -53,7 +51,15 @@ def invert(path: Path, out: Path, like: Path | None = None) -> Done:
         f"inverse-consistency error |T⁻¹(T(p)) - p|: {found}.",
         regularity(inverse),
     )
-    return Done(out, told, tuple(f"{path}: {warning.message}." for warning in caught))
+    return Done(out, told, notices)
+
+
+def inverted(field: PhysicalField, grid: Geometry | None, source: Path) -> tuple[PhysicalField, tuple[str, ...]]:
+    """The inverse on ``grid``, and what there is to say of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        inverse = field.inverse(grid)
+    return inverse, tuple(f"{source}: {warning.message}." for warning in caught)
 
 
 def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data.image_reader import ITKReader, NibabelReader
@@ -16,6 +17,7 @@ from monai.transforms.io.array import LoadImage
 from torch import Tensor
 
 from ..transforms.errors import InputError, reason, times
+from ..transforms.field_files.lps import load_itk
 from ..transforms.geometry import SAME_PLACE, corners_apart
 from ..transforms.headers import check_gzip
 
@@ -30,7 +32,28 @@ class NiftiReader(NibabelReader):
         return super().get_data(img)
 
 
-READERS = {".nii": NiftiReader, ".nii.gz": NiftiReader, ".mha": ITKReader, ".mhd": ITKReader, ".nrrd": ITKReader}
+class DicomReader(ITKReader):
+    """MONAI's reader, but of slices at equal distances only: ITK would place the others where they are not."""
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
+        metadata, name = img.GetMetaDataDictionary(), "ITK_non_uniform_sampling_deviation"
+        spacing = float(list(img.GetSpacing())[-1])
+        off = float(metadata[name]) if metadata.HasKey(name) else 0.0
+        if off > UNEVEN * spacing:
+            raise ValueError(f"the distances between its slices differ by up to {off:.3g} mm; is a slice missing?")
+        return super().get_data(img)
+
+
+READERS = {
+    ".nii": NiftiReader,
+    ".nii.gz": NiftiReader,
+    ".mha": ITKReader,
+    ".mhd": ITKReader,
+    ".nrrd": ITKReader,
+    ".dcm": DicomReader,
+}
+UNEVEN = 0.01
+"""Distances between slices may differ by this fraction."""
 LARGEST_LABEL = int(np.iinfo(np.int16).max)
 
 
@@ -48,7 +71,7 @@ def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
 
 
 def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
-    """All voxels of a file, and where they lie.
+    """All voxels of a file, or of a folder that holds one DICOM series, and where they lie.
 
     The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
 
@@ -56,23 +79,49 @@ def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
         float64, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true 2-D file of ITK's.
 
     Raises:
-        InputError: missing, unknown format, truncated or damaged, not of real numbers.
+        InputError: missing, unknown format, truncated or damaged, not of real numbers; a folder of no or of several
+            DICOM series.
     """
     suffix = next((suffix for suffix in READERS if path.name.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise InputError(f"{path} is not one of the image formats that can be read: {', '.join(READERS)}.")
-    if not path.is_file():
+    if suffix is None and not path.is_dir():
+        raise InputError(
+            f"{path} is not one of the image formats that can be read: {', '.join(READERS)}, or the folder of a DICOM "
+            "series."
+        )
+    if not path.exists():
         raise InputError(f"{path} does not exist.")
     try:
         if suffix == ".nii.gz":
             check_gzip(path)
-        loaded = _loader()(path, reader=READERS[suffix]())
+        reader = DicomReader(series_name=_series(path)) if path.is_dir() else READERS[suffix or ""]()
+        loaded = _loader()(path, reader=reader)
         assert isinstance(loaded, MetaTensor)
         return loaded.as_tensor(), np.asarray(loaded.affine, dtype=float)
+    except InputError:
+        raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path} is truncated or damaged ({reason(error)}); copy or download it again.") from None
     except Exception as error:  # each format's library raises what it likes
         raise InputError(f"cannot read {path} as an image: {reason(error)}.") from None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether an image is a DICOM series, or one file of it."""
+    return path.is_dir() or path.name.lower().endswith(".dcm")
+
+
+def _series(folder: Path) -> str:
+    """The one DICOM series of a folder."""
+    names = load_itk().GDCMSeriesFileNames.New()
+    names.SetUseSeriesDetails(True)
+    names.AddSeriesRestriction("0008|0021")  # the series' date; both as MONAI's reader has it, which takes the name
+    names.SetDirectory(str(folder))
+    found = names.GetSeriesUIDs()
+    if len(found) != 1:
+        raise InputError(
+            f"the folder {folder} holds {len(found) or 'no'} DICOM series; give an image file or a folder with one."
+        )
+    return found[0]
 
 
 @lru_cache(maxsize=1)
@@ -127,6 +176,12 @@ def check_same_grid(
     apart = corners_apart(shape, affine, label_affine)
     if not apart <= SAME_PLACE * min(spacing_of(affine, len(shape), source)):
         raise InputError(f"{source} lies up to {apart:.3g} mm away from its image: their affines differ; resample it.")
+
+
+def axes_of(affine: np.ndarray) -> str:
+    """Where the axes of a 4x4 affine lead, as nibabel has it: "RAS"; empty where two of them are one."""
+    axes = nib.aff2axcodes(affine)
+    return "" if None in axes else "".join(axes)
 
 
 def spacing_of(affine: np.ndarray, spatial_dims: int, source: str) -> tuple[float, ...]:

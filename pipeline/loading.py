@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..transforms.errors import InputError
 from .config import CohortSettings
-from .images import check_image, check_label, check_same_grid, read_image, spacing_of, times
+from .images import axes_of, check_image, check_label, check_same_grid, read_image, spacing_of, times
 from .subjects import Cohort, Sample, Subject
 
 SCALING: dict[str, Callable[[Tensor], Any]] = {
@@ -68,6 +68,7 @@ def read_stored(
         label=label,
         landmarks=None,
         spacing=spacing,
+        axes=axes_of(affine),
     )
     return sample, affine
 
@@ -98,6 +99,7 @@ def finish(sample: Sample, settings: CohortSettings, source: str) -> Sample:
         label=_plain(label, torch.int16) if label is not None else None,
         landmarks=_plain(landmarks, torch.float32) if landmarks is not None else None,
         spacing=sample["spacing"],
+        axes=sample["axes"],
     )
 
 
@@ -151,4 +153,9 @@ def _check_grids(samples: Mapping[str, Sample]) -> None:
             raise InputError(
                 f"{subject_id} has voxels of {times(sample['spacing'])} mm but {first_id} of "
                 f"{times(first['spacing'])} mm; resample every image to one voxel spacing, or set cohort.align."
+            )
+        if sample["axes"] != first["axes"]:
+            raise InputError(
+                f"the voxel axes of {subject_id} lead to {sample['axes']} but those of {first_id} to {first['axes']}; "
+                "bring every image into one orientation, or set cohort.align."
             )

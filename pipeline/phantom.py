@@ -18,7 +18,7 @@ from ..transforms.random_fields import random_velocity
 from .config import CohortSettings
 from .loading import finish
 from .subjects import Cohort, Sample, Subject
-from .template import LABEL_NAMES, SPACING, read_template, template_digest
+from .template import AXES, LABEL_NAMES, SPACING, read_template, template_digest
 
 COUNT = {2: 40, 3: 24}
 """Subjects unless the settings say otherwise."""
@@ -88,6 +88,7 @@ def make_subject(subject: Subject, settings: CohortSettings) -> Sample:
         label=label,
         landmarks=torch.from_numpy(locate(template.landmarks, displacement[0].numpy())),
         spacing=(float(SPACING[dims]),) * dims,
+        axes=AXES[dims],
     )
     return finish(sample, settings, subject.id)
 

@@ -43,6 +43,8 @@ class Sample(TypedDict):
     """(N, D) float32, voxel coordinates in this subject's grid, in one order for all subjects."""
     spacing: tuple[float, ...]
     """mm per voxel, D numbers."""
+    axes: str
+    """Where each axis of the grid leads, as nibabel has it ("RAS"); of a slice with the axis across it ("LIA")."""
 
 
 @dataclass(frozen=True)

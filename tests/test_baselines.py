@@ -172,7 +172,9 @@ def test_finished_pairs_of_another_trial_are_not_taken(tmp_path):
     pairs, about = FinishedPairs(tmp_path / "finished"), {"trial": "syn_1", "moving": "a", "fixed": "b"}
     assert pairs.read(0, about) is None
     pairs.write(0, {**about, "dice/left & right": 0.5, "loss": float("nan")}, {"warped": np.eye(2)})
-    row, example = pairs.read(0, about)
+    kept = pairs.read(0, about)
+    assert kept is not None
+    row, example = kept
     assert row["dice/left & right"] == 0.5
     assert np.isnan(row["loss"])
     assert np.array_equal(example["warped"], np.eye(2))

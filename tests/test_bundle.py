@@ -49,14 +49,14 @@ def trial(request, tiny_cohort, tmp_path_factory) -> Path:
     settings = settings_of(request.param)
     run_trial(settings, folder, tiny_cohort(request.param))
     trained = open_trained(folder)
-    assert trained.shape == ((32, 32) if request.param == 2 else (18, 18, 20))
-    assert trained.spacing == (1.0,) * request.param
+    assert trained.images.shape == ((32, 32) if request.param == 2 else (18, 18, 20))
+    assert trained.images.spacing == (1.0,) * request.param
     assert trained.settings is not None
     assert trained.settings.identity() == settings.identity()
     assert trained.trial
     torch.manual_seed(0)
     torch.nn.init.normal_(trained.network.unet.convolutions[-1].weight, std=2.0)
-    told = about(trained.trial, settings, trained.shape, trained.spacing)
+    told = about(trained.trial, settings, trained.images)
     save_model(folder / "model.safetensors", trained.network, told)
     return folder
 

@@ -23,6 +23,7 @@ from smoothmorph.networks import (
 from smoothmorph.networks.official import import_voxelmorph
 from smoothmorph.pipeline.config import ADDED_LATER, TrialSettings, from_identity
 from smoothmorph.pipeline.trained import about, open_trained
+from smoothmorph.pipeline.training_images import TrainingImages
 from smoothmorph.transforms import InputError
 from smoothmorph.transforms.kept import MOST, keep
 
@@ -168,7 +169,7 @@ def call(tmp_path, monkeypatch):
     torch.manual_seed(0)
     network = VoxelMorph(2, integration_steps=5).eval()
     settings = TrialSettings()
-    save_model(Path("model.safetensors"), network, about("a-trial", settings, (32, 48), (1.0, 1.0)))
+    save_model(Path("model.safetensors"), network, about("a-trial", settings, TrainingImages((32, 48), (1.0, 1.0))))
     save_model(Path("bare.safetensors"), network)
     save_official(Path("official.pt"), network, (32, 48))
     torch.save(torch.load("official.pt", weights_only=True)["model_state"], "state.pt")

@@ -1,5 +1,7 @@
 """Displacement and velocity fields against hand-computed translations, scipy, ITK and the matrix exponential."""
 
+import warnings
+
 import itk
 import numpy as np
 import pytest
@@ -237,7 +239,23 @@ class TestInvert:
     def test_warns_of_a_field_without_inverse(self):
         fold = 3 * torch.randn((1, 2, 16, 16), generator=seeded(0))
         with pytest.warns(UserWarning, match="invert: off by"):
-            invert(fold, iterations=20)
+            invert(fold)
+
+    @pytest.mark.parametrize("axes", [2, 3])
+    @pytest.mark.parametrize("stretch", [3.0, 12.0])
+    def test_where_the_map_stretches_much(self, axes, stretch):
+        """Up to thirteenfold, and without a fold; a fixed point with one step length swings there for ever."""
+        size = 64
+        x = torch.arange(float(size)) - size / 2
+        u = stretch * torch.tanh(x) * torch.exp(-((x / 20) ** 2))
+        assert (x[1:] + u[1:] > x[:-1] + u[:-1]).all()
+        assert (u[1:] - u[:-1]).max() > 0.7 * stretch
+        field = torch.zeros(1, axes, size, *[6] * (axes - 1))
+        field[0, 0] = u.view(-1, *[1] * (axes - 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            inverse = invert(field)
+        assert compose(field, inverse).abs().max() < 2e-3
 
 
 class TestIntegrate:

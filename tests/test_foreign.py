@@ -15,6 +15,7 @@ from checkout import build, copy_project
 from smoothmorph.networks import VoxelMorph
 from smoothmorph.pipeline.bundle import write_bundle
 from smoothmorph.pipeline.trained import Trained
+from smoothmorph.pipeline.training_images import TrainingImages
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_bundle_runs_in_its_folder(clean, tmp_path):
     network = VoxelMorph(2).eval()
     torch.nn.init.normal_(network.unet.convolutions[-1].weight, std=2.0)
     bundle = tmp_path / "bundle"
-    write_bundle(Trained(network, bundle, shape=(32, 48)), bundle)
+    write_bundle(Trained(network, bundle, images=TrainingImages((32, 48))), bundle)
     run(clean, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", cwd=bundle)
     written = {path.name for path in (bundle / "eval").rglob("*.nii.gz")}
     assert written == {"sample_warped.nii.gz", "sample_displacement_voxels.nii.gz"}

@@ -21,10 +21,8 @@ from .field_files import read_field, write_field
 from .fields import (
     compose,
     displace_points,
-    find_preimages,
     identity_grid,
     integrate,
-    invert,
     mm_to_voxel,
     resize_displacement,
     sample,
@@ -42,6 +40,7 @@ from .inputs import (
     PairImagesd,
     PairImagesDict,
 )
+from .inversion import find_preimages, invert
 from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
 from .physical import PhysicalField
 from .random_fields import random_velocity

@@ -8,8 +8,7 @@ A stationary velocity field v has the same form; its flow for unit time is the d
 Coordinates are computed in float32 or better and outside autocast: in bfloat16 they are off by up to 0.3 voxel.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -85,66 +84,6 @@ def compose(first: Tensor, second: Tensor, padding_mode: Padding = "border") -> 
     Both (B, D, *spatial), voxels of the same grid. As maps it is (id + u₁) ∘ (id + u₂).
     """
     return second + warp(first, second, padding_mode=padding_mode)
-
-
-def invert(displacement: Tensor, iterations: int = 200, tolerance: float = 1e-3) -> Tensor:
-    """The displacement v of the inverse map, v(x) = -u(x + v(x)), by a damped fixed point. Not differentiable.
-
-    Chen et al., Medical Physics 2008, "A simple fixed-point approach to invert a deformation field"; halving each
-    step makes it converge where the map stretches by up to about four instead of two. A fold has no inverse.
-
-    Args:
-        displacement: (B, D, *spatial), voxels.
-        iterations: at most so many.
-        tolerance: stop when no voxel misses its equation by more (voxels); a warning tells when that is not reached.
-    """
-    inverse, residual = _fixed_point(
-        -displacement.detach(), lambda inverse: warp(displacement, inverse), iterations, tolerance
-    )
-    error = float(residual.norm(dim=1).max())
-    if not error < tolerance:
-        warnings.warn(
-            f"invert: off by {error:.3g} voxels after {iterations} iterations; the field folds or stretches so much "
-            "that it has no reliable inverse there",
-            stacklevel=2,
-        )
-    return inverse
-
-
-def find_preimages(
-    points: Tensor, displacement: Tensor, iterations: int = 200, tolerance: float = 1e-3
-) -> tuple[Tensor, Tensor]:
-    """The points x with x + u(x) = y, by the fixed point of :func:`invert`. Not differentiable.
-
-    Args:
-        points: y, (1, D, *any) voxel coordinates; beyond the grid the edge's displacement counts.
-        displacement: u, (1, D, *spatial), voxels.
-        iterations: at most so many.
-        tolerance: stop when no point misses by more (voxels).
-
-    Returns:
-        x, (1, D, *any), and by how many voxels x + u(x) misses y, (1, *any): more than ``tolerance`` where the field
-        folds or stretches so much that it has no reliable inverse.
-    """
-    step, residual = _fixed_point(
-        -sample(displacement, points), lambda step: sample(displacement, points + step), iterations, tolerance
-    )
-    return points + step, residual.norm(dim=1)
-
-
-def _fixed_point(
-    start: Tensor, displacement_at: Callable[[Tensor], Tensor], iterations: int, tolerance: float
-) -> tuple[Tensor, Tensor]:
-    """v with v = -displacement_at(v), and its residual; both (B, D, ...)."""
-    with torch.no_grad():
-        inverse = start
-        residual = inverse + displacement_at(inverse)
-        for _ in range(iterations):
-            if float(residual.norm(dim=1).max()) < tolerance:
-                break
-            inverse = inverse - 0.5 * residual
-            residual = inverse + displacement_at(inverse)
-    return inverse, residual
 
 
 def displace_points(points: Tensor, displacement: Tensor) -> Tensor:

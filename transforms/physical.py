@@ -14,11 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.spatial import KDTree
 from torch import Tensor
 
+from .differences import central_differences
 from .errors import InputError
-from .fields import Interpolation, find_preimages, sample
+from .fields import Interpolation, sample
 from .geometry import Geometry, mapped, turned
+from .inversion import find_preimages
+from .jacobian import jacobian_determinant
 
 INVERTED = 1e-3
 """A point has a reliable preimage if one is found that misses it by no more voxels."""
@@ -63,8 +67,8 @@ class PhysicalField:
             points: (N, W), RAS mm.
 
         Returns:
-            (N, W), RAS mm, float64, and by how many voxels T misses each q, (N,): more than ``INVERTED`` where the
-            field folds, so that q has no preimage or several.
+            (N, W), RAS mm, float64, and by how many voxels T misses each q, (N,): infinite where the field folds, so
+            that q has several preimages.
         """
         x, missed = self._preimages(mapped(np.linalg.inv(self._to_moving), self._columns(points)))
         return mapped(self.fixed.affine, x).flatten(1).T, missed.flatten()
@@ -147,8 +151,7 @@ class PhysicalField:
         lost = 100 * float((missed > INVERTED).float().mean())
         if lost:
             warnings.warn(
-                f"{lost:.3g} % of the voxels have no reliable inverse (off by up to {float(missed.max()):.3g} voxels): "
-                "the field folds or stretches too much there",
+                f"{lost:.3g} % of the voxels have no reliable inverse: the field folds there",
                 stacklevel=2,
             )
         moved = mapped(np.linalg.inv(grid.affine) @ self._to_moving, x)
@@ -177,9 +180,24 @@ class PhysicalField:
         return x + sample(self._lifted().to(x.dtype)[None], x[None])[0]
 
     def _preimages(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x with x + u(x) = y for voxel coordinates (W, *any), and by how many voxels it misses."""
+        """x with x + u(x) = y for voxel coordinates (W, *any), and by how many voxels it misses, infinite in folds."""
         x, missed = find_preimages(y[None], self._lifted().to(y.dtype)[None], tolerance=INVERTED)
-        return x[0], missed[0]
+        return x[0], missed[0].where(~self._in_a_fold(y), torch.inf)
+
+    def _in_a_fold(self, y: Tensor) -> Tensor:
+        """Which of the voxel coordinates (W, *any) x + u(x) = y folded voxels x cover: (*any)."""
+        axes = self.fixed.axes
+        folded = (jacobian_determinant(self.displacement[None])[0] <= 0).nonzero()
+        covered = torch.zeros(y.shape[1:], dtype=torch.bool)
+        if not len(folded):
+            return covered
+        at = (slice(None), *folded.T)
+        gradient = torch.stack([part[0][at] for part in central_differences(self.displacement[None])])  # (D, D, folds)
+        stretch = (gradient.movedim(2, 0) + torch.eye(axes)).norm(dim=(1, 2))
+        images = folded + self.displacement[at].T
+        near = KDTree(y[:axes].flatten(1).T.numpy()).query_ball_point(images.numpy(), (0.5 * stretch + 0.5).numpy())
+        covered.view(-1)[torch.as_tensor(sorted({index for found in near for index in found}), dtype=torch.long)] = True
+        return covered
 
     def _columns(self, points: Tensor) -> Tensor:
         """(N, W) -> (W, N, 1[, 1]) float64: points as a grid of them."""

@@ -23,7 +23,7 @@ class Baseline(NamedTuple):
     colour: str
     metrics: pd.DataFrame
 
-    def __getitem__(self, metric: str) -> pd.Series | None:
+    def line(self, metric: str) -> pd.Series | None:
         return self.metrics.loc[metric] if metric in self.metrics.index else None
 
 
@@ -47,7 +47,7 @@ def look(baseline: Baseline) -> dict[str, Any]:
 def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
     """A point per baseline; a table with ``low`` and ``high`` gives it bars."""
     for baseline in found:
-        across, up = baseline[x], baseline[y]
+        across, up = baseline.line(x), baseline.line(y)
         if across is None or up is None:
             continue
         reach = [
@@ -61,7 +61,7 @@ def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
 def draw_levels(axes: Axes, found: Sequence[Baseline], metric: str) -> None:
     """A line across the axes per baseline."""
     for baseline in found:
-        line = baseline[metric]
+        line = baseline.line(metric)
         if line is not None and np.isfinite(line["mean"]):
             dashes = DASHES[baseline.model]
             axes.axhline(line["mean"], color=baseline.colour, linestyle=dashes, linewidth=1.1, zorder=0.5)

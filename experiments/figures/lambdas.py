@@ -76,7 +76,7 @@ def _reach(whole: pd.DataFrame, metrics: list[str], without: Sequence[Baseline])
 
 
 def _means_of(without: Sequence[Baseline], metric: str) -> list[float]:
-    return [float(line["mean"]) for baseline in without if (line := baseline[metric]) is not None]
+    return [float(line["mean"]) for baseline in without if (line := baseline.line(metric)) is not None]
 
 
 def _trade(axes: Axes, x: Curve, y: Curve) -> None:

@@ -6,11 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from nibabel.orientations import apply_orientation, io_orientation
 
+from ...pipeline.images import axes_of
+from ...transforms import PhysicalField
 from .panels import brightest, determinant_bar, determinant_of, draw_determinant, draw_grid, panel, show
 from .style import caption, new_figure, styled
 
 SECTIONS = ("across axis 0", "across axis 1", "across axis 2")
+PLANES = ("sagittal", "coronal", "axial")
+"""The same in RAS."""
 
 
 class _Section(NamedTuple):
@@ -34,6 +39,7 @@ def overview(
     words: str = "",
     spacing: Sequence[float] | None = None,
     down: bool = True,
+    names: Sequence[str] = SECTIONS,
 ) -> Figure:
     """A row of pictures for a 2-D pair, one for each of the three middle sections of a 3-D pair.
 
@@ -43,8 +49,9 @@ def overview(
         title, words: above and below the pictures.
         spacing: mm per voxel, D numbers; by default equal.
         down: whether the second axis of a section points down, or up (3-D images in RAS).
+        names: of the three sections.
     """
-    sections = _sections(moving, fixed, warped, displacement, spacing or [1.0] * fixed.ndim)
+    sections = _sections(moving, fixed, warped, displacement, spacing or [1.0] * fixed.ndim, names)
     with styled():
         heights = [panel(section.fixed, 1.35, section.aspect)[0] for section in sections]
         figure = new_figure(7 * 1.6 + 1.5, sum(heights) + 0.1 * len(sections) + 0.9, title)
@@ -64,6 +71,27 @@ def overview(
     return figure
 
 
+def overview_in_world(
+    moving: np.ndarray, fixed: np.ndarray, warped: np.ndarray, field: PhysicalField, title: str, words: str = ""
+) -> Figure:
+    """The overview on the fixed grid of ``field``, a volume turned so that its axes lead right, forward and up (RAS).
+
+    Args:
+        moving, fixed, warped: (*spatial), on that grid.
+        field: its displacement; an affine is not drawn.
+        title, words: above and below the pictures.
+    """
+    grid, displacement = field.fixed, field.displacement.numpy()
+    if grid.axes == 2:
+        down = grid.world_axes == 2 or axes_of(grid.affine)[1] in "IP"
+        return overview(moving, fixed, warped, displacement, title, words, grid.spacing, down)
+    turn = io_orientation(grid.affine)
+    own = np.argsort(turn[:, 0])  # the image's axis that becomes this one
+    moving, fixed, warped = (apply_orientation(image, turn) for image in (moving, fixed, warped))
+    turned = np.stack([apply_orientation(displacement[axis], turn) * turn[axis, 1] for axis in own])
+    return overview(moving, fixed, warped, turned, title, words, [grid.spacing[axis] for axis in own], False, PLANES)
+
+
 def _row(line: Sequence[Axes], section: _Section, down: bool) -> object:
     top = brightest(section.moving, section.fixed)
     for axes, image in zip(line, (section.moving, section.fixed, section.warped), strict=False):
@@ -76,7 +104,12 @@ def _row(line: Sequence[Axes], section: _Section, down: bool) -> object:
 
 
 def _sections(
-    moving: np.ndarray, fixed: np.ndarray, warped: np.ndarray, displacement: np.ndarray, spacing: Sequence[float]
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    warped: np.ndarray,
+    displacement: np.ndarray,
+    spacing: Sequence[float],
+    names: Sequence[str],
 ) -> list[_Section]:
     images = {"moving": moving, "fixed": fixed, "warped": warped}
     images = {name: np.asarray(image, np.float32) for name, image in images.items()}
@@ -87,7 +120,7 @@ def _sections(
             _Section("", **images, displacement=displacement, determinant=determinant, aspect=spacing[1] / spacing[0])
         ]
     found = []
-    for axis, name in enumerate(SECTIONS):
+    for axis, name in enumerate(names):
         a, b = (other for other in range(3) if other != axis)
         middle = fixed.shape[axis] // 2
         cut = {kind: image.take(middle, axis) for kind, image in images.items()}

@@ -1,7 +1,7 @@
 """Networks against baselines: each penalty's curve read off at the baseline's own smoothness, on the same pairs."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,8 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
 
 def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
     own = ("penalty", "lambda", "baseline", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
-    for (baseline, value), part in table.groupby(["baseline", "at"], sort=False):
+    for key, part in table.groupby(["baseline", "at"], sort=False):
+        baseline, value = cast(tuple[str, float], key)
         for setting, lines in by_setting(part, own):
             verdicts = []
             for line in records(lines):

@@ -58,7 +58,7 @@ def write_bundle(
         card = model_card(trained, out.name, values, measured)
         (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
         (folder / "LICENSE").write_text(_licence(), encoding="utf-8")
-        write_sample(folder / "sample_data", shape, trained.spacing)
+        write_sample(folder / "sample_data", shape, trained.images.spacing)
 
     write_folder(out, fill)
 

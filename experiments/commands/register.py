@@ -1,0 +1,201 @@
+"""The command that registers two images with a trained network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ...networks import Objective
+    from ...pipeline.registering import Pair, Registered
+    from ...pipeline.trained import Trained
+
+Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
+Written = ".nii, .nii.gz, .mha or .nrrd"
+Optional = Path | None
+
+
+def register(
+    moving: Annotated[Path, typer.Argument(metavar="MOVING", help=f"The image that is warped: {Image}")],
+    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="The image that it is warped onto.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A trial's folder, a model.safetensors, or a shipped model: see `smoothmorph models`.",
+        ),
+    ],
+    affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
+    refine: Annotated[int, typer.Option(metavar="N", min=0, help="Steps of optimization on this very pair.")] = 0,
+    penalty: Annotated[str | None, typer.Option(help="--refine: by default that of the training.")] = None,
+    weight: Annotated[float | None, typer.Option("--lambda", min=0, help="--refine: λ.")] = None,
+    similarity: Annotated[str | None, typer.Option(help="--refine: mse or ncc.")] = None,
+    warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
+    field: Annotated[
+        Optional, typer.Option(metavar="F", help="Write the displacement field: .nii[.gz], .mha, .nrrd, .h5 or .npz.")
+    ] = None,
+    inverse_field: Annotated[Optional, typer.Option(metavar="I", help="Write the inverse field.")] = None,
+    jacobian: Annotated[Optional, typer.Option(metavar="J", help="Write the map of the Jacobian determinant.")] = None,
+    moving_labels: Annotated[Optional, typer.Option(metavar="L", help="A label map over MOVING, warped along.")] = None,
+    fixed_labels: Annotated[Optional, typer.Option(metavar="L", help="One over FIXED: gives Dice.")] = None,
+    warped_labels: Annotated[
+        Optional, typer.Option(metavar="FILE", help="Where warped labels go; by default beside W, with -labels.")
+    ] = None,
+    report: Annotated[Optional, typer.Option(metavar="R", help="Draw an overview: .png, .pdf or .svg.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Register two images of any shape, spacing and orientation with a trained network.
+
+    The field takes points of the fixed image to the moving one: warped(p) = moving(T(p)). Every file that is written
+    lies on the fixed image's grid, but for the inverse field, which lies on the moving image's.
+    """
+    outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
+    outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
+    _check_outputs(outputs, [moving, fixed, moving_labels, fixed_labels])
+
+    from rich.console import Console
+
+    from ...pipeline.registering import Pair
+    from ...pipeline.registering import register as register_pair
+    from ...pipeline.trained import open_trained
+    from ...pipeline.volumes import read_volume
+
+    trained = open_trained(model)
+    pair = Pair(
+        read_volume(moving),
+        read_volume(fixed),
+        None if moving_labels is None else read_volume(moving_labels, labels=True),
+        None if fixed_labels is None else read_volume(fixed_labels, labels=True),
+    )
+    objective = _objective(trained, penalty, weight, similarity)
+    progress = _progress(Console(stderr=True))
+    with progress:
+        task = progress.add_task("loading", total=None)
+        found = register_pair(
+            trained, pair, affine, refine, objective, device,
+            lambda doing, done, total: progress.update(task, description=doing, completed=done, total=total),
+        )  # fmt: skip
+    _print(found)
+    written, notices = _write(found, pair, outputs)
+    for path in written:
+        typer.echo(f"wrote {path}")
+    for notice in notices:
+        typer.echo(f"notice: {notice}", err=True)
+
+
+def _beside(warped: Path | None, labels: Path | None) -> Path | None:
+    if warped is None or labels is None:
+        return None
+    stem, dot, ending = warped.name.partition(".")
+    return warped.with_name(f"{stem}-labels{dot}{ending}")
+
+
+def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
+    """Raise InputError, before anything is computed, for a file that could not be written at the end."""
+    from ...pipeline.volumes import WRITTEN
+    from ...transforms.errors import InputError
+    from ...transforms.field_files import WRITERS
+
+    endings = {
+        "report": (".png", ".pdf", ".svg"),
+        "field": tuple(WRITERS),
+        "inverse-field": tuple(WRITERS),
+    }
+    given = {name: path for name, path in outputs.items() if path is not None}
+    for name, path in given.items():
+        known = endings.get(name, WRITTEN)
+        if not path.name.lower().endswith(known):
+            raise InputError(
+                f"--{name} {path} has none of the endings that it can be written with: {', '.join(known)}."
+            )
+        if path.resolve() in {one.resolve() for one in inputs if one is not None}:
+            raise InputError(f"--{name} {path} is an image that is read; choose another name.")
+    if len({path.resolve() for path in given.values()}) < len(given):
+        raise InputError("two of the files to write have one name; choose others.")
+
+
+def _objective(trained: "Trained", penalty: str | None, weight: float | None, similarity: str | None) -> "Objective":
+    """The training's objective with what the user chose."""
+    from ...pipeline.config import TrialSettings, parse
+    from ...pipeline.training import build_objective
+
+    settings = trained.settings or TrialSettings()
+    chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
+    values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
+    values["cohort"]["spatial_dims"] = trained.network.spatial_dims
+    values["objective"] |= {key: value for key, value in chosen.items() if value is not None}
+    return build_objective(parse(TrialSettings, values, "--refine"))
+
+
+def _progress(console: Any) -> Any:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True,
+        disable=not console.is_terminal,
+    )  # fmt: skip
+
+
+def _print(found: "Registered") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    with_dice = found.states[0].dice is not None
+    for name in ("", "MSE", "NCC", *(["Dice"] if with_dice else []), "folding %", "SDlogJ"):
+        table.add_column(name, justify="right" if name else "left")
+    for state in found.states:
+        dice = [f"{state.dice:.3f}"] if state.dice is not None else []
+        table.add_row(
+            state.name, f"{state.mse:.5f}", f"{state.ncc:.4f}", *dice, f"{state.folding:.3g}", f"{state.sdlogj:.3f}"
+        )
+    Console().print(table)
+
+
+def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[list[Path], tuple[str, ...]]:
+    """Write what was asked for, the fields last: not every format can hold every one, and the rest is there then."""
+    import numpy as np
+
+    from ...pipeline.field_tools import inverted
+    from ...pipeline.volumes import stored_type, write_volume
+    from ...transforms import jacobian_determinant, write_field
+
+    field, notices, written = found.field, found.notices, []
+    if (path := outputs["warped"]) is not None:
+        image, _ = field.warp(pair.moving.values, pair.moving.grid)
+        written.append(write_volume(path, image[0].numpy(), field.fixed))
+    if (path := outputs["warped-labels"]) is not None and (labels := pair.moving_labels) is not None:
+        image, _ = field.warp(labels.values, labels.grid, "nearest")
+        written.append(write_volume(path, image[0].numpy().astype(stored_type(labels.path)), field.fixed))
+    if (path := outputs["jacobian"]) is not None:
+        volume_of = 1.0 if field.affine is None else float(np.linalg.det(field.affine[:-1, :-1]))
+        determinant = volume_of * jacobian_determinant(field.displacement[None])[0]  # by the chain rule
+        written.append(write_volume(path, determinant.numpy(), field.fixed))
+    if (path := outputs["report"]) is not None:
+        written.append(_draw(path, found, pair))
+    if (path := outputs["field"]) is not None:
+        written.append(write_field(path, field))
+    if (path := outputs["inverse-field"]) is not None:
+        inverse, of_inverse = inverted(field, pair.moving.grid, path)
+        written.append(write_field(path, inverse))
+        notices += of_inverse
+    return written, notices
+
+
+def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
+    from ...pipeline.files import write_atomically
+    from ..figures.overview import overview_in_world
+
+    before, after = found.states[0], found.states[-1]
+    words = (
+        f"MSE {before.mse:.4f} before, {after.mse:.4f} after; NCC {before.ncc:.3f}, {after.ncc:.3f}; folding "
+        f"{after.folding:.3g} %, SDlogJ {after.sdlogj:.3f}."
+    )
+    moving, fixed, warped = (image[0].numpy() for image in (found.moving, found.fixed, found.warped))
+    names = pair.moving.path, pair.fixed.path
+    parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject
+    title = " onto ".join(str(Path(*name.parts[-parts:])) for name in names)
+    figure = overview_in_world(moving, fixed, warped, found.field, title, words)
+    return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150), path.suffix)

@@ -1,0 +1,139 @@
+"""What images a network was trained on, and how others are brought to look like them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..transforms import Geometry, InputError
+from ..transforms.errors import times
+from .images import axes_of
+from .loading import SAME_SPACING, SCALING
+from .preparation import Prepared
+from .volumes import Volume
+
+OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
+PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
+BRIGHT = 99.8
+"""The percentile that stands for an image's brightest voxels."""
+ALIKE = 2.0
+"""Images whose brightest voxels are within this factor of the training images' are left as they are."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The grid and the intensities that a network knows; None or empty where that is not recorded.
+
+    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``: the median
+    over the training subjects of their brightest voxels, after scaling.
+    """
+
+    shape: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    axes: str = ""
+    brightest: float | None = None
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> "TrainingImages":
+        """Those of the training subjects."""
+        samples = [prepared.samples[name] for name in prepared.split.train]
+        bright = float(np.median([brightest(sample["image"]) for sample in samples]))
+        first = samples[0]  # all are of one grid
+        return cls(tuple(first["image"].shape[1:]), first["spacing"], first["axes"], bright)
+
+    @classmethod
+    def read(cls, noted: Mapping[str, Any]) -> "TrainingImages":
+        """From what :meth:`note` gave, whatever else is noted there."""
+        known: dict[str, Any] = {
+            field.name: tuple(value) if isinstance(value := noted[field.name], list) else value
+            for field in fields(cls)
+            if field.name in noted
+        }
+        return cls(**known)
+
+    def note(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def grid_over(self, image: Volume) -> Geometry:
+        """A grid around the middle of ``image`` with the axes and the spacing of the training images.
+
+        It covers the image and is at least as large as they were. An image that has their axes and spacing keeps its
+        own voxels, so that nothing is interpolated.
+
+        Raises:
+            InputError: another number of axes, or a slice of another plane.
+        """
+        grid = image.grid
+        if self.shape is not None and grid.axes != len(self.shape):
+            raise InputError(
+                f"{image.path} has {grid.axes} axes ({times(grid.shape)} voxels), but the model was trained on "
+                f"{len(self.shape)}-D images; choose a model for {grid.axes}-D images."
+            )
+        columns, sizes, middle = [], [], []
+        for axis, (own, sign) in enumerate(self._order(image)):
+            length, spacing = grid.shape[own], grid.spacing[own]
+            step = spacing if self.spacing is None else self.spacing[axis]
+            keeps = abs(spacing / step - 1) <= SAME_SPACING
+            step = spacing if keeps else step
+            needed = length if keeps else int(np.ceil(length * spacing / step))
+            size = needed if self.shape is None else max(needed, self.shape[axis])
+            columns.append(sign * grid.affine[:-1, own] / spacing * step)
+            sizes.append(size)
+            # a whole number of voxels before an image that keeps its own, so that none falls between two
+            middle.append((size - 1) / 2 + ((size - length) % 2 / 2 if keeps else 0))
+        affine = grid.affine.copy()
+        centre = affine[:-1, -1] + affine[:-1, : grid.axes] @ (np.array(grid.shape) - 1) / 2
+        affine[:-1, : grid.axes] = np.stack(columns, axis=1)
+        affine[:-1, -1] = centre - affine[:-1, : grid.axes] @ middle
+        return Geometry(tuple(sizes), affine)
+
+    def _order(self, image: Volume) -> list[tuple[int, int]]:
+        """For each axis of the training images: the image's axis that leads along it, and +1, or -1 against it."""
+        axes = axes_of(image.grid.affine) if image.grid.world_axes == 3 else ""
+        if not self.axes or not axes:
+            return [(axis, 1) for axis in range(image.grid.axes)]
+        order = []
+        for letter in self.axes[: image.grid.axes]:
+            leads = [letter in (own, OPPOSITE[own]) for own in axes[: image.grid.axes]]
+            if not any(leads):
+                raise InputError(
+                    f"{image.path} is a slice of the {plane_of(axes)} plane, but the model was trained on slices of "
+                    f"the {plane_of(self.axes)} one."
+                )
+            own = leads.index(True)
+            order.append((own, 1 if axes[own] == letter else -1))
+        return order
+
+    def scale(self, image: Volume, intensity: str) -> tuple[Tensor, str]:
+        """Intensities as in training, and a notice where that took more than the training's own scaling.
+
+        Args:
+            image: as it is in its file.
+            intensity: ``cohort.intensity`` of the training.
+
+        Returns:
+            (1, *spatial) float32.
+        """
+        scaled = SCALING[intensity](image.values).float()
+        if self.brightest is None or intensity != "none":
+            return scaled, ""
+        bright = brightest(scaled)
+        if bright <= 0 or 1 / ALIKE <= bright / self.brightest <= ALIKE:
+            return scaled, ""
+        return scaled * (self.brightest / bright), (
+            f"the brightest voxels of {image.path} are {bright:.3g} where those of the training images are "
+            f"{self.brightest:.3g}; the network sees it scaled to match."
+        )
+
+
+def brightest(image: Tensor) -> float:
+    """The percentile that stands for the brightest voxels."""
+    return float(np.percentile(image.numpy(), BRIGHT))
+
+
+def plane_of(axes: str) -> str:
+    """``coronal`` for the axes of a slice that lies across A or P."""
+    return next(name for letters, name in PLANES.items() if axes[-1] in letters)

@@ -1,0 +1,290 @@
+"""Registering a user's images: any orientation and voxels, every output, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import itk
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from smoothmorph.experiments.cli import app
+from smoothmorph.networks import VoxelMorph, save_model
+from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.registering import Pair, register
+from smoothmorph.pipeline.trained import Trained, about
+from smoothmorph.pipeline.training_images import TrainingImages
+from smoothmorph.pipeline.volumes import Volume, read_volume
+from smoothmorph.transforms import Geometry, read_field
+from world_cases import CORONAL, blobs, grid, rotation, save
+
+STEP = (1.5, -1.0, 0.5)
+"""What the network of these tests answers whatever it sees: so many training voxels along each training axis."""
+AXES = {2: "LIA", 3: "LAI"}
+SPACING = {2: (1.2, 0.8), 3: (1.2, 0.8, 1.0)}
+ALONG = {"L": (-1, 0, 0), "R": (1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+
+
+def answering(dims: int, steps: int = 0) -> VoxelMorph:
+    network = VoxelMorph(dims, steps, 1, channels=(4, 4, 4, 4), final_channels=(4,))
+    flow = network.unet.convolutions[-1]
+    with torch.no_grad():
+        flow.weight.zero_()
+        flow.bias.copy_(torch.tensor(STEP[:dims]))
+    return network
+
+
+def trained(dims: int, **images) -> Trained:
+    settings = parse(TrialSettings, {"cohort": {"spatial_dims": dims}, "objective": {"similarity": "mse"}}, "test")
+    known = {"shape": (32, 32, 24)[:dims], "spacing": SPACING[dims], "axes": AXES[dims], "brightest": 1.0}
+    return Trained(answering(dims), Path("model"), "trial", settings, TrainingImages(**{**known, **images}))
+
+
+def volume(name: str, geometry: Geometry, seed: int = 0) -> Volume:
+    return Volume(Path(name), torch.from_numpy(blobs(geometry.shape, seed))[None].double(), geometry)
+
+
+def expected(dims: int) -> np.ndarray:
+    """The displacement of `answering` in RAS mm."""
+    steps = zip(STEP, SPACING[dims], AXES[dims], strict=False)
+    return sum(step * spacing * np.array(ALONG[letter]) for step, spacing, letter in steps)
+
+
+PLACES = {
+    "as in training": (3, grid((30, 28, 26), SPACING[3], np.diag([-1.0, 1, -1]), (4, 5, 6))),
+    "other axes": (3, grid((26, 30, 28), (1.0, 1.2, 0.8), np.array([[0, -1.0, 0], [0, 0, 1], [1, 0, 0]]))),
+    "other voxels": (3, grid((20, 22, 30), (2.0, 1.1, 0.7), np.diag([1.0, -1, 1]), (1, -70, 9))),
+    "a slice": (2, grid((40, 36), (1.2, 0.8, 1), CORONAL, (0, -7, 3))),
+    "a turned slice": (2, grid((36, 40), (0.9, 1.1, 1), CORONAL @ np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]))),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_field_is_that_of_the_network_in_the_world(name):
+    """One displacement in mm, wherever the image's own axes lead and whatever its voxels are."""
+    dims, place = PLACES[name]
+    found = register(trained(dims), Pair(volume("moving", place), volume("fixed", place, 1)))
+    world = place.affine[:3, : place.axes] @ found.field.displacement.flatten(1).double().numpy()
+    np.testing.assert_allclose(world, np.broadcast_to(expected(dims)[:, None], world.shape), atol=1e-4)
+    assert found.field.fixed is place
+    assert found.field.affine is None
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_grid_of_training_voxels_is_kept_and_another_one_covered(dims):
+    images = trained(dims).images
+    own = PLACES["a slice" if dims == 2 else "as in training"][1]
+    kept = images.grid_over(volume("fixed", own))
+    offset = np.linalg.inv(kept.affine) @ own.affine
+    np.testing.assert_allclose(offset[:dims, :dims], np.eye(dims), atol=1e-9)
+    np.testing.assert_allclose(offset[:dims, -1], offset[:dims, -1].round(), atol=1e-9)  # voxels lie on voxels
+    assert kept.shape == tuple(map(max, own.shape, images.shape))
+    turned = PLACES["a turned slice" if dims == 2 else "other voxels"][1]
+    around = images.grid_over(volume("fixed", turned))
+    np.testing.assert_allclose(around.spacing, SPACING[dims])
+    assert "".join(nib.aff2axcodes(around.affine))[:dims] == AXES[dims][:dims]
+    corners = np.stack([*np.ndindex(*[2] * dims)]) * (np.array(turned.shape) - 1)
+    lifted = np.concatenate([corners, np.zeros((len(corners), 3 - dims)), np.ones((len(corners), 1))], axis=1)
+    inside = (np.linalg.inv(around.affine) @ turned.affine @ lifted.T)[:dims].T
+    assert (inside > -0.51).all()
+    assert (inside < np.array(around.shape) - 0.49).all()
+
+
+def test_intensities_far_from_the_training_are_scaled_and_it_is_said():
+    place = PLACES["as in training"][1]
+    bright = volume("bright.nii", place)
+    bright = replace(bright, values=4000 * bright.values)
+    found = register(trained(3), Pair(bright, volume("fixed.nii", place, 1)))
+    assert ["bright.nii" in notice and "scaled to match" in notice for notice in found.notices] == [True]
+    assert float(found.moving.max()) == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
+    place = PLACES["a slice" if dims == 2 else "as in training"][1]
+    pair = Pair(volume("moving", place), volume("fixed", place))  # one image: nothing should move
+    told = []
+    found = register(trained(dims), pair, steps=30, tell=lambda *state: told.append(state))
+    by_name = {state.name: state for state in found.states}
+    assert list(by_name) == ["before", "network", "refined"]
+    assert by_name["refined"].mse < 0.5 * by_name["network"].mse
+    assert by_name["before"].mse == pytest.approx(0, abs=1e-10)
+    assert told[-1][0].startswith("refining: objective")
+    assert told[-1][1:] == (30, 30)
+
+
+def test_an_affine_is_found_first_and_stays_apart():
+    place, shift = grid((40, 44, 36), (1.2, 0.8, 1.0)), (9.0, -6, 4)
+    moved = grid((40, 44, 36), (1.2, 0.8, 1.0), rotation(0, 0, 8), shift)
+    found = register(trained(3), Pair(volume("moving", moved), volume("fixed", place)), affine=True)
+    assert [state.name for state in found.states] == ["before", "affine", "network"]
+    assert found.states[1].mse < 0.1 * found.states[0].mse
+    assert found.field.affine is not None
+    np.testing.assert_allclose(found.field.affine[:3, :3], rotation(0, 0, 8), atol=0.03)
+    np.testing.assert_allclose(found.field.affine[:3, 3], shift, atol=0.8)
+
+
+# The command
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """`smoothmorph register` in a folder with models, images and labels in two and three dimensions."""
+    monkeypatch.chdir(tmp_path)
+    for dims in (2, 3):
+        model = trained(dims)
+        assert model.settings is not None
+        told = about("trial", model.settings, model.images)
+        save_model(tmp_path / f"model{dims}.safetensors", model.network, told)
+        place = PLACES["a slice" if dims == 2 else "other voxels"][1]
+        for number, name in enumerate(("moving", "fixed")):
+            image = blobs(place.shape, number)
+            save(tmp_path / f"{name}{dims}.nii.gz", image, place)
+            save(tmp_path / f"{name}{dims}-seg.nii.gz", ((image > 0.3) + 1 * (image > 0.6)).astype(np.uint8), place)
+    return lambda *words: CliRunner().invoke(app, ["register", *map(str, words)])
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_every_option(call, dims):
+    result = call(
+        f"moving{dims}.nii.gz", f"fixed{dims}.nii.gz", "--model", f"model{dims}.safetensors", "--affine",
+        "--refine", 3, "--penalty", "bending-hessian", "--lambda", 0.1, "--similarity", "ncc",
+        "--moving-labels", f"moving{dims}-seg.nii.gz", "--fixed-labels", f"fixed{dims}-seg.nii.gz",
+        "--warped", "out/w.nii.gz", "--field", "out/f.h5", "--inverse-field", "out/i.h5", "--jacobian", "out/j.mha",
+        "--report", "out/r.png",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["MSE", "NCC", "Dice", "folding", "%", "SDlogJ"]
+    assert [line.split()[0] for line in lines[1:5]] == ["before", "affine", "network", "refined"]
+    written = {"w.nii.gz", "w-labels.nii.gz", "j.mha", "r.png", "f.h5", "i.h5"}
+    assert {path.name for path in Path("out").iterdir()} == written
+    fixed, moving = read_volume(Path(f"fixed{dims}.nii.gz")), read_volume(Path(f"moving{dims}.nii.gz"))
+    field = read_field("out/f.h5", fixed.grid)
+    assert field.fixed.is_same(fixed.grid)
+    warped, labels = read_volume(Path("out/w.nii.gz")), read_volume(Path("out/w-labels.nii.gz"), labels=True)
+    again, _ = field.warp(moving.values, moving.grid)
+    assert (again - warped.values).abs().max() < 1e-3
+    source = read_volume(Path(f"moving{dims}-seg.nii.gz"), labels=True)
+    again, _ = field.warp(source.values, source.grid, "nearest")
+    assert float((again != labels.values).float().mean()) < 1e-3
+    assert nib.load("out/w-labels.nii.gz").get_data_dtype() == np.uint8
+    assert field.affine is not None
+    determinant = read_volume(Path("out/j.mha")).values
+    assert float(determinant.mean()) == pytest.approx(np.linalg.det(field.affine[:-1, :-1]), rel=0.2)
+    points = torch.from_numpy(
+        fixed.grid.affine[:-1, -1] + fixed.grid.affine[:-1, :dims] @ (np.array(fixed.grid.shape) / 2)
+    )
+    there = field.map_points(points[None])
+    back = read_field("out/i.h5", moving.grid).map_points(there)
+    assert float((back - points).norm()) < 0.1
+    assert Path("out/r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_any_file_it_measures(call):
+    result = call("moving3.nii.gz", "fixed3.nii.gz", "--model", "model3.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "wrote" not in result.stdout
+    assert "SDlogJ" in result.stdout
+
+
+def test_a_dicom_series_is_an_image(call, tmp_path):
+    place = grid((24, 26, 12), (1.1, 0.9, 2.5), rotation(10, -5, 20), (3, 40, -6))
+    values = (1000 * blobs(place.shape)).astype(np.int16)
+    write_series(tmp_path / "series", values, place)
+    read = read_volume(tmp_path / "series")
+    assert read.grid.is_same(place)
+    assert np.array_equal(read.values[0].numpy(), values)
+    result = call("series", "series", "--model", "model3.safetensors", "--warped", "w.nii.gz")
+    assert result.exit_code == 0, result.output
+    assert read_volume(Path("w.nii.gz")).grid.is_same(place)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "moving3.nii.gz fixed3.nii.gz -m model2.safetensors",
+            "is for 2-D images, but moving3.nii.gz is 3-D",
+        ),
+        ("moving2.nii.gz F", "the model is for 3-D images, but moving2.nii.gz is 2-D"),
+        ("moving3-seg.nii.gz F", "moving3-seg.nii.gz looks like a label map"),
+        ("far.nii.gz F", "far.nii.gz and fixed3.nii.gz share 0 % of the smaller field of view; add --affine"),
+        ("noise.nii.gz F --affine", "noise.nii.gz cannot be aligned with fixed3.nii.gz"),
+        ("nowhere.nii.gz F", "nowhere.nii.gz has no direction cosines"),
+        (
+            "axial.nii.gz axial.nii.gz -m model2.safetensors",
+            "axial.nii.gz is a slice of the axial plane, but the model was trained on",
+        ),
+        (
+            "moving3.nii.gz F --moving-labels fixed2-seg.nii.gz",
+            "fixed2-seg.nii.gz lies on another grid than its image",
+        ),
+        ("none.nii.gz F", "none.nii.gz does not exist"),
+        ("moving3.nii.gz fixed3.nii.gz -m none", "none"),
+        ("moving3.nii.gz F --warped w.png", "--warped w.png has none of the endings"),
+        ("moving3.nii.gz F --field f.jpg", "--field f.jpg has none of the endings"),
+        ("moving3.nii.gz F --warped moving3.nii.gz", "is an image that is read"),
+        ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have one name"),
+        ("moving3.nii.gz F --refine 3 --penalty l3", "objective.penalty"),
+        ("empty F", "the folder empty holds no DICOM series"),
+        ("gap F", "the distances between its slices differ by up to"),
+    ],
+)
+def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
+    words = words.replace("F", "fixed3.nii.gz --model model3.safetensors").split()
+    place = PLACES["other voxels"][1]
+    far = place.affine.copy()
+    far[:3, 3] += 1000
+    save(tmp_path / "far.nii.gz", blobs(place.shape), Geometry(place.shape, far))
+    if "noise.nii.gz" in words:
+        tiny = grid((20, 22, 30), (0.02, 0.02, 0.02), centre=(500, 0, 0))
+        save(tmp_path / "noise.nii.gz", np.random.default_rng(0).random(tiny.shape).astype(np.float32), tiny)
+    if "gap" in words:
+        even = grid((12, 14, 8), (1, 1, 2))
+        write_series(tmp_path / "gap", (1000 * blobs(even.shape)).astype(np.int16), even)
+        (tmp_path / "gap" / "003.dcm").unlink()
+    (tmp_path / "empty").mkdir()
+    nowhere = nib.Nifti1Image(blobs(place.shape), None)
+    nowhere.header.set_sform(None, 0)
+    nowhere.header.set_qform(None, 0)
+    nib.save(nowhere, tmp_path / "nowhere.nii.gz")
+    save(tmp_path / "axial.nii.gz", blobs((30, 32)), grid((30, 32), (1, 1, 1)))
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert sentence in result.stderr
+
+
+def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
+    """A DICOM series by ITK: one file per slice across the last axis."""
+    folder.mkdir()
+    lps = np.diag([-1.0, -1, 1, 1]) @ place.affine
+    spacing = np.array(place.spacing)
+    direction = lps[:3, :3] / spacing
+    for number in range(values.shape[2]):
+        origin = lps[:3, 3] + number * lps[:3, 2]
+        image = itk.image_from_array(np.ascontiguousarray(values[:, :, number : number + 1].T))
+        image.SetSpacing(spacing.tolist())
+        image.SetOrigin(origin.tolist())
+        image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
+        about_it = image.GetMetaDataDictionary()
+        tags = {
+            "0008|0060": "MR",
+            "0008|0021": "20200101",
+            "0018|0050": f"{spacing[2]:.8f}",
+            "0020|000d": "1.2.826.0.1.3680043.2.1125.2",
+            "0020|000e": "1.2.826.0.1.3680043.2.1125.1",
+            "0020|0013": str(number + 1),
+            "0020|0032": "\\".join(f"{value:.8f}" for value in origin),
+            "0020|0037": "\\".join(f"{value:.8f}" for value in [*direction[:, 0], *direction[:, 1]]),
+        }
+        for tag, value in tags.items():
+            about_it[tag] = value
+        image.SetMetaDataDictionary(about_it)
+        io = itk.GDCMImageIO.New()
+        io.KeepOriginalUIDOn()
+        itk.imwrite(image, str(folder / f"{number:03d}.dcm"), imageio=io)
