@@ -26,6 +26,7 @@ for command in (
     results.archive,
     results.recommend,
     register.register,
+    models.models,
     models.export,
     studies.show,
     studies.bench,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -14,9 +15,11 @@ from .voxelmorph import VoxelMorph
 _KEY = "smoothmorph"
 
 
-def save_model(path: Path, model: VoxelMorph, about: Mapping[str, Any] | None = None) -> None:
-    """Write weights, the constructor's arguments and ``about`` (plain JSON values) to one safetensors file."""
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+def save_model(
+    path: Path, model: VoxelMorph, about: Mapping[str, Any] | None = None, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write weights of ``dtype``, the constructor's arguments and ``about`` (plain JSON) to a safetensors file."""
+    weights = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in model.state_dict().items()}
     description = json.dumps({"model": model.config, "about": dict(about or {})}, sort_keys=True)
     path.write_bytes(save(weights, metadata={_KEY: description}))  # save_file hides what a full disk answers
 

@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 from monai.data.torchscript_utils import save_net_with_metadata
 
-from ..networks import export_program, export_torchscript, save_official
+from ..networks import export_program, export_torchscript, save_model, save_official
 from ..transforms.errors import InputError
 from .bundle import write_bundle
-from .files import write_atomically
-from .trained import Trained
+from .bundle.metadata import measures, metadata, model_card
+from .files import write_atomically, write_text
+from .trained import Trained, about
 
 Shape = Sequence[int] | None
 
@@ -31,46 +32,64 @@ def export(
 
     Args:
         trained: the network.
-        kind: ``bundle`` (a folder), or ``torchscript``, ``torch-export`` or ``official`` (a file).
+        kind: ``bundle`` (a folder), ``model`` (a small file with a model card beside it), or ``torchscript``,
+            ``torch-export`` or ``official`` (a file).
         out: must not exist.
         shape: (*spatial) of the images; None is the shape it was trained on.
-        rows: of its test pairs, and ``authors``: for a bundle's model card.
+        rows: of its test pairs, and ``authors``: for the model card of a bundle or a model.
 
     Raises:
         InputError: an unknown kind, ``out`` exists or cannot be written, a shape that is unknown or does not fit, or
             a network that the kind cannot hold.
     """
-    if kind not in ("bundle", *FILES):
-        raise InputError(f"unknown kind {kind!r}; expected bundle, {', '.join(FILES)}.")
-    if authors is not None and kind != "bundle":
-        raise InputError(f"--authors is for a bundle; a {kind} file does not hold them.")
+    if kind not in (*CARDED, *FILES):
+        raise InputError(f"unknown kind {kind!r}; expected {', '.join((*CARDED, *FILES))}.")
+    if authors is not None and kind not in CARDED:
+        raise InputError(f"--authors is for a bundle or a model; a {kind} file does not hold them.")
     if out.exists():
         raise InputError(f"{out} exists; choose another name or remove it.")
     if kind == "bundle":
         write_bundle(trained, out, shape, rows, authors)
         return
+    if kind == "model":
+        _model(trained, out, rows, authors)
+        return
     found = trained.shape_or(shape)
     write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
 
 
-def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
-    about: dict[str, object] = {"model": trained.network.config, "shape": list(shape)}
+def _told(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
+    told: dict[str, object] = {"model": trained.network.config, "shape": list(shape)}
     if trained.settings is not None:
-        about |= {"trial": trained.trial, "settings": trained.settings.identity()}
-    return about
+        told |= {"trial": trained.trial, "settings": trained.settings.identity()}
+    return told
+
+
+def _model(trained: Trained, out: Path, rows: pd.DataFrame | None, authors: str | None) -> None:
+    """Weights in half precision, which are half as large and register alike, and a model card beside them."""
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out} does not end in .safetensors.")
+    told: dict[str, object] = {"images": trained.images.note()}
+    if trained.settings is not None and trained.trial is not None:
+        told = about(trained.trial, trained.settings, trained.images)
+    measured = measures(rows)
+    values = metadata(trained, trained.shape_or(None), measured, authors)
+    card = model_card(trained, out.stem, values, measured, "weights")
+    write_atomically(out, lambda temporary: save_model(temporary, trained.network, told, torch.float16))
+    write_text(out.with_suffix(".md"), card)
 
 
 def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     script = export_torchscript(trained.network, shape)
-    save_net_with_metadata(script, str(path), False, meta_values=_about(trained, shape))
+    save_net_with_metadata(script, str(path), False, meta_values=_told(trained, shape))
 
 
 def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     program, buffer = export_program(trained.network, shape), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights in the convolutions' order
-        about = {"smoothmorph.json": json.dumps(_about(trained, shape))}
-        torch.export.save(program, buffer, extra_files=about)
+        about_it = {"smoothmorph.json": json.dumps(_told(trained, shape))}
+        torch.export.save(program, buffer, extra_files=about_it)
     path.write_bytes(buffer.getvalue())
 
 
@@ -78,6 +97,7 @@ def _official(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     save_official(path, trained.network, shape)
 
 
+CARDED = ("bundle", "model")
 FILES: dict[str, Callable[[Trained, Path, Sequence[int]], None]] = {
     "torchscript": _torchscript,
     "torch-export": _torch_export,

@@ -11,6 +11,7 @@ from ..transforms.errors import InputError
 from .config import TrialSettings, from_identity
 from .files import write_atomically
 from .images import times
+from .shipped import find_model
 from .training_images import TrainingImages
 
 
@@ -52,12 +53,12 @@ def open_trained(path: Path) -> Trained:
     """Read a network.
 
     Args:
-        path: a trial's folder or a ``model.safetensors``.
+        path: a trial's folder, a ``model.safetensors``, or the name of a shipped model.
 
     Raises:
         InputError: no model there, or a damaged one.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = find_model(path)
     network, told = read_model(file)
     if "settings" not in told:
         return Trained(network, file, images=TrainingImages.read(told.get("images", {})))

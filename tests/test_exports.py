@@ -187,7 +187,7 @@ def test_from_the_command_line_to_official_and_back(call):
     assert (done.exit_code, done.output) == (0, "back.safetensors\n")
     back, before = open_trained(Path("back.safetensors")), load_model(Path("model.safetensors"))
     assert back.network.config == before.config
-    assert back.shape == (32, 48)
+    assert back.images.shape == (32, 48)
     assert (back.trial, back.settings) == (None, None)
     assert all(torch.equal(a, b) for a, b in zip(back.network.parameters(), before.parameters(), strict=True))
     done = call("import", "state.pt", "x.safetensors", "--integration-steps", 5, "--integration-downsize", 2)
@@ -213,10 +213,10 @@ def test_graphs_from_the_command_line(call):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["export", "none", "bundle", "out"], "no model at none."),
-        (["export", "there", "bundle", "out"], "no model at there/model.safetensors."),
+        (["export", "none", "bundle", "out"], "no model at none;"),
+        (["export", "there", "bundle", "out"], "no model at there/model.safetensors;"),
         (["export", "notes.txt", "bundle", "out"], "notes.txt is damaged or not a safetensors file"),
-        (["export", "model.safetensors", "onnx", "out"], "unknown kind 'onnx'; expected bundle, torchscript"),
+        (["export", "model.safetensors", "onnx", "out"], "unknown kind 'onnx'; expected bundle, model, torchscript"),
         (["export", "model.safetensors", "bundle", "there"], "there exists; choose another name"),
         (["export", "model.safetensors", "bundle", "notes.txt/out"], "cannot write notes.txt/out"),
         (["export", "model.safetensors", "official", "notes.txt"], "notes.txt exists; choose another name"),

@@ -71,4 +71,4 @@ def test_a_bundle_runs_in_its_folder(clean, tmp_path):
     write_bundle(Trained(network, bundle, images=TrainingImages((32, 48))), bundle)
     run(clean, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", cwd=bundle)
     written = {path.name for path in (bundle / "eval").rglob("*.nii.gz")}
-    assert written == {"sample_warped.nii.gz", "sample_displacement_voxels.nii.gz"}
+    assert written == {"sample_warped.nii.gz", "sample_displacement.nii.gz"}

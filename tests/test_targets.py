@@ -1,10 +1,13 @@
 """Every transform, loss and network can be made from a bundle's configuration, by ``_target_``, and called."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from monai.bundle.config_parser import ConfigParser
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 from torch import nn
 
@@ -18,6 +21,8 @@ SAMPLE = {"image": IMAGES[0, 0], "moving": IMAGES[0, 0], "fixed": IMAGES[1, 0], 
 REGISTRATION = smoothmorph.networks.Registration(IMAGES[0], FIELD, FIELD)
 NETWORK = {"_target_": "smoothmorph.networks.VoxelMorph", "spatial_dims": 2, "integration_steps": 3}
 
+FOLDER = Path(tempfile.mkdtemp())
+
 CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "transforms.DeformationGrid": ({"spacing": 4}, (FIELD[0],)),
     "transforms.DeformationGridd": ({"keys": "displacement"}, (SAMPLE,)),
@@ -29,6 +34,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "transforms.PairImagesd": ({"keys": ["moving", "fixed"], "output_key": "image"}, (SAMPLE,)),
     "transforms.RandDiffeomorphic": ({"prob": 1.0, "magnitude": [1, 2]}, (IMAGES[0, 0],)),
     "transforms.RandDiffeomorphicd": ({"keys": ["moving", "fixed"], "prob": 1.0}, (SAMPLE,)),
+    "transforms.SaveField": ({"output_dir": str(FOLDER)}, (MetaTensor(FIELD[0]),)),
+    "transforms.SaveFieldd": ({"keys": "u", "output_dir": str(FOLDER)}, ({"u": MetaTensor(FIELD[0])},)),
     "transforms.WarpImage": ({"mode": "nearest"}, (IMAGES[0, 0], FIELD[0])),
     "transforms.WarpImaged": ({"keys": "moving", "reference_key": "fixed"}, (SAMPLE,)),
     "networks.BendingEnergy": ({"form": "laplacian"}, (FIELD,)),

@@ -42,6 +42,7 @@ from .inputs import (
 )
 from .inversion import find_preimages, invert
 from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
+from .output import SaveField, SaveFieldD, SaveFieldd, SaveFieldDict, SliceWriter
 from .physical import PhysicalField
 from .random_fields import random_velocity
 
@@ -69,6 +70,11 @@ __all__ = [
     "RandDiffeomorphicD",
     "RandDiffeomorphicDict",
     "RandDiffeomorphicd",
+    "SaveField",
+    "SaveFieldD",
+    "SaveFieldDict",
+    "SaveFieldd",
+    "SliceWriter",
     "WarpImage",
     "WarpImageD",
     "WarpImageDict",

@@ -1,24 +1,35 @@
-"""Commands that start from a trained network: export, import."""
+"""Commands on trained networks: models, export, import."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A trial's folder, or a model.safetensors.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A trial's folder, a .safetensors file, or a shipped model.")
+]
+
+
+def models() -> None:
+    """List the models that come with smoothmorph; `register --model` takes their names."""
+    from ...pipeline.shipped import shipped_models
+
+    for name, path in shipped_models().items():
+        lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+        typer.echo(f"{name}: {lines[2]}\n  card: {path.with_suffix('.md')}")
 
 
 def export(
     model: Model,
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="bundle (of MONAI), torchscript, torch-export or official (VoxelMorph)."),
+        typer.Argument(metavar="KIND", help="bundle (of MONAI), model, torchscript, torch-export or official."),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder (bundle) or file to make.")],
     shape: Annotated[
         str | None, typer.Option(metavar="NxN[xN]", help="Voxels of the images; by default as it was trained.")
     ] = None,
-    authors: Annotated[str | None, typer.Option(help="bundle: who trained it.")] = None,
+    authors: Annotated[str | None, typer.Option(help="bundle, model: who trained it.")] = None,
 ) -> None:
     """Write a trained network as a MONAI bundle, as a graph of its own, or for official VoxelMorph."""
     from ...pipeline.exporting import export as write

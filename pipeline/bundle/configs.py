@@ -21,8 +21,8 @@ def inference(network: VoxelMorph, settings: TrialSettings | None) -> Config:
     """``configs/inference.json``: registers the pairs of a list and writes warped images and displacements.
 
     The images are read and scaled as in training. The network reads the scaled ones, and the moving image is warped
-    with its own intensities. ``field_saver`` writes the displacement, and can be replaced by another transform of
-    ``pred``: (D, *spatial), voxels of the fixed image's grid, with the affine of the fixed image.
+    with its own intensities. ``field_saver`` writes the displacement for ITK and ANTs, and can be replaced by another
+    transform of ``pred``: (D, *spatial), voxels of the fixed image's grid, with the affine of the fixed image.
     """
     warping = {"displacement_key": "pred", "padding_mode": network.padding_mode, "reference_key": "pred"}
     return {
@@ -41,8 +41,16 @@ def inference(network: VoxelMorph, settings: TrialSettings | None) -> Config:
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "inferer": {"_target_": "SimpleInferer"},
-        "image_saver": _saver("warped", "warped"),
-        "field_saver": _saver("pred", "displacement_voxels"),
+        "image_saver": {
+            "_target_": "SaveImaged",
+            "keys": "warped",
+            "output_dir": "@output_dir",
+            "output_postfix": "warped",
+            "output_ext": ".nii.gz",
+            "writer": "smoothmorph.transforms.SliceWriter",
+            "print_log": False,
+        },
+        "field_saver": {"_target_": "smoothmorph.transforms.SaveFieldd", "keys": "pred", "output_dir": "@output_dir"},
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
@@ -98,8 +106,3 @@ def _on_the_fixed_grid(settings: TrialSettings | None) -> list[Config]:
         return []
     undone = {"transform": "@preprocessing", "orig_keys": "fixed", "nearest_interp": False}
     return [{"_target_": "Invertd", "keys": ["warped", "pred"], **undone}]
-
-
-def _saver(key: str, postfix: str) -> Config:
-    where = {"output_dir": "@output_dir", "output_postfix": postfix, "output_ext": ".nii.gz"}
-    return {"_target_": "SaveImaged", "keys": key, **where, "resample": False, "print_log": False}

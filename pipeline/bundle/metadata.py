@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,9 +17,15 @@ VERSION = "0.1.0"
 REQUIRED = ("smoothmorph", "pytorch-ignite", "nibabel")
 SOURCES = {
     "phantom": "synthetic phantom of smoothmorph, made from the ICBM152 template",
-    "neurite-oasis": "Neurite-OASIS v1.0 (Marcus et al. 2007; Hoopes et al. 2021), under the OASIS data use agreement",
+    "neurite-oasis": "Neurite-OASIS v1.0 (Marcus et al. 2007; Hoopes et al. 2021): skull-stripped, bias-corrected, "
+    "affinely aligned T1-weighted brains of adults, under the OASIS data use agreement",
     "decathlon": "Medical Segmentation Decathlon, CC-BY-SA 4.0",
     "table": "images of the trial's owner, listed in a table",
+}
+TERMS = {
+    "neurite-oasis": "OASIS asks for research use only, for an acknowledgement, and that nobody tries to identify its "
+    "participants.",
+    "decathlon": "The images are under CC-BY-SA 4.0; cite Antonelli et al., Nature Communications 2022.",
 }
 REFERENCES = [
     "Balakrishnan et al., VoxelMorph: A Learning Framework for Deformable Medical Image Registration, IEEE TMI 2019.",
@@ -84,8 +90,14 @@ def metadata(
     return json.loads(json.dumps(values))
 
 
-def model_card(trained: Trained, name: str, values: Mapping[str, Any], measured: Mapping[str, float]) -> str:
-    """``docs/README.md`` of the bundle ``name`` with the metadata ``values``."""
+def model_card(
+    trained: Trained,
+    name: str,
+    values: Mapping[str, Any],
+    measured: Mapping[str, float],
+    kind: Literal["model", "weights"] = "model",
+) -> str:
+    """``docs/README.md`` of the bundle ``name`` with the metadata ``values``; or what stands beside ``weights``."""
     loader = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["times"] = times
@@ -93,7 +105,8 @@ def model_card(trained: Trained, name: str, values: Mapping[str, Any], measured:
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
     known["parameters"] = f"{sum(parameter.numel() for parameter in trained.network.parameters()):,}"
     known["scaling"] = SCALING[trained.settings.cohort.intensity] if trained.settings is not None else ""
-    return templates.get_template("model_card.md.j2").render(known)
+    known["terms"] = TERMS.get(trained.settings.cohort.reader, "") if trained.settings is not None else ""
+    return templates.get_template(f"{kind}_card.md.j2").render(known)
 
 
 def measures(rows: pd.DataFrame | None) -> dict[str, float]:

@@ -1,0 +1,106 @@
+"""What MONAI pipelines write: displacements for ITK, ANTs and Slicer, and slices that stay where they lie."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config.type_definitions import KeysCollection
+from monai.data.folder_layout import FolderLayout
+from monai.data.image_writer import NibabelWriter
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import to_affine_nd
+from monai.transforms.transform import MapTransform, Transform
+from monai.utils.enums import TransformBackends
+from torch import Tensor
+
+from .field_files import write_field
+from .geometry import Geometry
+from .physical import PhysicalField
+
+
+class SliceWriter(NibabelWriter):
+    """MONAI's NIfTI writer, for ``SaveImage(writer=...)``, with an image left where it lies, also a slice in space.
+
+    MONAI's own drops the third column of a slice's affine, which fails for one across another axis than the third.
+    """
+
+    def set_metadata(self, meta_dict: Mapping[Any, Any] | None, resample: bool = False, **options: Any) -> None:
+        """Take the affine from ``meta_dict``; nothing is resampled."""
+        _, affine, _ = self.get_meta_info(meta_dict)
+        self.affine = to_affine_nd(3, np.asarray(affine, dtype=float))
+        if self.data_obj.ndim == 2:
+            self.data_obj = self.data_obj[..., None]
+
+
+class SaveField(Transform):
+    """Writes a displacement field (mm, LPS) and passes it on as it is, as MONAI's ``SaveImage`` does with an image.
+
+    Args:
+        output_dir: the folder; files are named as by ``SaveImage``, after the image that the field's metadata tells.
+        output_postfix: between that name and the ending.
+        output_ext: ``.nii``, ``.nii.gz``, ``.mha``, ``.nrrd``, ``.h5`` or ``.npz``.
+        separate_folder: a folder of its own for each field.
+    """
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's way)
+
+    def __init__(
+        self,
+        output_dir: str | Path = "./",
+        output_postfix: str = "displacement",
+        output_ext: str = ".nii.gz",
+        separate_folder: bool = True,
+    ) -> None:
+        self.layout = FolderLayout(str(output_dir), output_postfix, output_ext, separate_folder, makedirs=True)
+        self.written = 0
+
+    def __call__(self, displacement: MetaTensor) -> MetaTensor:
+        """(D, *spatial), voxels of the grid that its affine (voxels to RAS mm) places.
+
+        Raises:
+            InputError: the format cannot hold it, or the folder cannot be written.
+        """
+        affine = np.asarray(displacement.affine, dtype=float)
+        axes = displacement.ndim - 1
+        if len(affine) - 1 not in (axes, 3):
+            raise ValueError(f"a displacement {tuple(displacement.shape)} cannot have an affine {affine.shape}")
+        name = displacement.meta.get("filename_or_obj")
+        if not name:
+            name, self.written = f"{self.written}", self.written + 1
+        plain: Tensor = displacement.as_tensor()
+        grid = Geometry(tuple(displacement.shape[1:]), affine)
+        write_field(self.layout.filename(subject=str(name)), PhysicalField(plain, grid))
+        return displacement
+
+
+class SaveFieldd(MapTransform):
+    """Dictionary twin of :class:`SaveField`.
+
+    Args:
+        keys: displacements (D, *spatial), voxels.
+        output_dir, output_postfix, output_ext, separate_folder: as there.
+        allow_missing_keys: skip keys that a sample lacks.
+    """
+
+    backend = SaveField.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path = "./",
+        output_postfix: str = "displacement",
+        output_ext: str = ".nii.gz",
+        separate_folder: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.save = SaveField(output_dir, output_postfix, output_ext, separate_folder)
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        for key in self.key_iterator(data):
+            self.save(data[key])
+        return dict(data)
+
+
+SaveFieldD = SaveFieldDict = SaveFieldd
