@@ -1,0 +1,73 @@
+"""The models that come with the package: that they are what their cards say."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from checkout import ROOT
+from smoothmorph.experiments.cli import app
+from smoothmorph.pipeline.evaluation import by_network, evaluate
+from smoothmorph.pipeline.preparation import prepare
+from smoothmorph.pipeline.shipped import find_model, shipped_models
+from smoothmorph.pipeline.trained import open_trained
+
+MODELS = {"brain-2d": ("regularizers", "neurite-oasis-2d")}
+"""Name -> the study that trained it, and the folder of its real data."""
+CARD = {"Dice, mean over labels": "dice", "SDlogJ": "displacement_sdlogj"}
+
+
+def rows_of(name: str) -> pd.DataFrame:
+    """What the study measured with this model."""
+    rows = pd.read_parquet(ROOT / "experiments" / "results" / MODELS[name][0] / "archive" / "rows.parquet")
+    return rows[rows["trial"] == open_trained(Path(name)).trial]
+
+
+def test_these_are_all_models():
+    assert set(shipped_models()) == set(MODELS)
+    assert all(path.stat().st_size < 1 << 20 for path in shipped_models().values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_card_says_what_the_committed_results_hold(name):
+    card, rows = find_model(Path(name)).with_suffix(".md").read_text(encoding="utf-8"), rows_of(name)
+    assert f"Means over {len(rows)} test pairs" in card
+    for words, measure in CARD.items():
+        (after,) = re.findall(rf"^\| {words} \|.*\| ([\d.]+) \|$", card, flags=re.M)
+        assert float(after) == pytest.approx(rows[measure].mean(), rel=1e-3)
+    assert "## Licence" in card
+    assert "Not for diagnosis" in card
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_knows_its_images(name):
+    trained = open_trained(Path(name))
+    images = trained.images
+    assert trained.settings is not None
+    assert images.shape is not None
+    assert images.spacing is not None
+    assert len(images.axes) == 3
+    assert images.brightest is not None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_in_half_precision_it_registers_as_it_did(name, real_data):
+    trained = open_trained(Path(name))
+    assert trained.settings is not None
+    prepared = prepare(trained.settings, real_data / MODELS[name][1])
+    few = prepared.__class__(**{**vars(prepared), "test_pairs": prepared.test_pairs[:4]})
+    rows, _ = evaluate(by_network(trained.network, trained.settings, torch.device("cpu")), trained.settings, few, hausdorff=False)
+    before = rows_of(name).set_index(["moving", "fixed"])
+    for row in rows.to_dict("records"):
+        then = before.loc[(row["moving"], row["fixed"])]
+        assert row["dice"] == pytest.approx(then["dice"], abs=2e-3)
+        assert row["displacement_sdlogj"] == pytest.approx(then["displacement_sdlogj"], abs=2e-3)
+
+
+def test_the_command_lists_them():
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 0
+    assert all(f"{name}: VoxelMorph" in result.stdout for name in MODELS)
