@@ -1,6 +1,8 @@
 """Loading subjects: files -> checked, plain tensors, one subject at a time or a whole split into memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -124,6 +126,8 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
     pool = ThreadPoolExecutor(torch.get_num_threads())
     try:
         for subject, sample in zip(subjects, pool.map(cohort.load, subjects), strict=True):
+            if not samples:
+                check_memory(sample["image"].shape[1:], len(subjects), subject.id)
             samples[subject.id] = sample
             if progress is not None:
                 progress(len(samples), len(subjects))
@@ -131,6 +135,20 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
         pool.shutdown(cancel_futures=True)
     _check_grids(samples)
     return samples
+
+
+def check_memory(size: Sequence[int], subjects: int, source: str) -> None:
+    """Raise InputError if so many images and label maps of ``size`` exceed the machine's memory."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not on Windows
+        return
+    needed = subjects * math.prod(size) * (torch.float32.itemsize + torch.int16.itemsize)
+    if 0 < there < needed:
+        raise InputError(
+            f"{subjects} subjects of {times(size)} voxels ({source}) take {needed / 2**30:,.0f} GiB, but this machine "
+            f"has {there / 2**30:,.0f} GiB of memory; make cohort.size smaller or cohort.subjects fewer."
+        )
 
 
 def _check_grids(samples: Mapping[str, Sample]) -> None:

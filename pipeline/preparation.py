@@ -1,13 +1,10 @@
 """From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
 
-import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..transforms.errors import InputError
@@ -15,7 +12,7 @@ from .alignment import align_cohort
 from .cohorts import Cohort, Sample, read_cohort
 from .config import CohortSettings, PairSettings, SplitSettings, TrialSettings
 from .images import times
-from .loading import load_samples
+from .loading import check_memory, load_samples
 from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
 
 SMALLEST = 6
@@ -89,7 +86,7 @@ def _prepare(
     cohort = align_cohort(cohort, cohort_settings, split.train)
     ids = {*split.train, *split.validation, *split.test}
     if cohort_settings.size is not None:
-        _check_memory(cohort_settings.size, len(ids))
+        check_memory(cohort_settings.size, len(ids), "cohort.size")
     samples = load_samples(cohort, ids, progress)
     shape = next(iter(samples.values()))["image"].shape[1:]
     if min(shape) < SMALLEST:
@@ -105,20 +102,6 @@ def _prepare(
         samples=samples,
         fingerprint=cohort.fingerprint(),
     )
-
-
-def _check_memory(size: Sequence[int], subjects: int) -> None:
-    """Raise InputError if so many images and label maps exceed the machine's memory, before any is made."""
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not on Windows
-        return
-    needed = subjects * math.prod(size) * (torch.float32.itemsize + torch.int16.itemsize)
-    if 0 < there < needed:
-        raise InputError(
-            f"cohort.size {list(size)} takes {needed / 2**30:,.0f} GiB for {subjects} subjects, but this machine has "
-            f"{there / 2**30:,.0f} GiB of memory; choose a smaller size."
-        )
 
 
 class PairDataset(Dataset):

@@ -59,7 +59,9 @@ def test_in_half_precision_it_registers_as_it_did(name, real_data):
     assert trained.settings is not None
     prepared = prepare(trained.settings, real_data / MODELS[name][1])
     few = prepared.__class__(**{**vars(prepared), "test_pairs": prepared.test_pairs[:4]})
-    rows, _ = evaluate(by_network(trained.network, trained.settings, torch.device("cpu")), trained.settings, few, hausdorff=False)
+    rows, _ = evaluate(
+        by_network(trained.network, trained.settings, torch.device("cpu")), trained.settings, few, hausdorff=False
+    )
     before = rows_of(name).set_index(["moving", "fixed"])
     for row in rows.to_dict("records"):
         then = before.loc[(row["moving"], row["fixed"])]
