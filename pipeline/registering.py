@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..networks import Objective, Refinement, VoxelMorph, refine
+from ..networks import Objective, VoxelMorph, refine
 from ..transforms import Geometry, InputError, PhysicalField, jacobian_statistics
 from .affine import LEAST_OVERLAP, register_affine
 from .apply import check_world
@@ -110,60 +110,52 @@ def register(
     grid = model.images.grid_over(pair.fixed)
     matrix = _affine(pair, affine, tell)
     settings = model.settings or TrialSettings()
-    (moving, told), (fixed, also) = (
-        model.images.scale(one, settings.cohort.intensity) for one in (pair.moving, pair.fixed)
+    scaled = [model.images.scale(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed)]
+    moving, fixed = (
+        _on_grid(values, volume.grid, place @ grid.affine_4x4, grid)
+        for (values, _), volume, place in zip(scaled, (pair.moving, pair.fixed), (matrix, np.eye(4)), strict=True)
     )
-    on_grid = [
-        resample(image, in_voxels(np.linalg.inv(volume.grid.affine_4x4) @ place, grid.shape, False), grid.shape, 1)
-        for image, volume, place in (
-            (moving, pair.moving, (np.eye(4) if matrix is None else matrix) @ grid.affine_4x4),
-            (fixed, pair.fixed, grid.affine_4x4),
-        )
-    ]
-    found = _by_network(
-        model.network, objective or build_objective(settings), [image[None] for image in on_grid], steps, device, tell
-    )
-    fields = [PhysicalField(torch.zeros(pair.fixed.grid.axes, *pair.fixed.grid.shape), pair.fixed.grid)]
-    names = ["before"]
-    own = None if matrix is None else _own_axes(matrix, grid)
-    if own is not None:
-        fields.append(replace(fields[0], affine=own))
-        names.append("affine")
+    found = _by_network(model.network, objective or build_objective(settings), moving, fixed, steps, device, tell)
+    own = matrix[np.ix_(kept := [*range(grid.world_axes), 3], kept)] if affine else None
+    fields = {"before": PhysicalField.identity(pair.fixed.grid)}
+    if affine:
+        fields["affine"] = replace(fields["before"], affine=own)
     for name, displacement in found.items():
-        fields.append(PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid))
-        names.append(name)
-    images = [field.warp(moving, pair.moving.grid)[0] for field in fields]
-    states = [_state(*each, fixed, pair) for each in zip(names, fields, images, strict=True)]
+        fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
+    (moving, told), (fixed, also) = scaled
+    images = {name: field.warp(moving, pair.moving.grid)[0] for name, field in fields.items()}
+    states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
     notices = tuple(notice for notice in (told, also, _unknown(model)) if notice)
-    return Registered(fields[-1], tuple(states), images[0], fixed, images[-1], notices)
+    last = states[-1].name
+    return Registered(fields[last], states, images["before"], fixed, images[last], notices)
 
 
-def _affine(pair: Pair, wanted: bool, tell: Tell) -> np.ndarray | None:
-    """4x4, RAS mm of the fixed image -> RAS mm of the moving one; None is the identity."""
+def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry) -> Tensor:
+    """An image (1, *own) on a grid whose voxels ``to_world`` takes to where the image has them: (1, 1, *grid)."""
+    matrix = in_voxels(np.linalg.inv(own.affine_4x4) @ to_world, grid.shape, whole=False)
+    return resample(image, matrix, grid.shape, order=1)[None]
+
+
+def _affine(pair: Pair, wanted: bool, tell: Tell) -> np.ndarray:
+    """4x4, RAS mm of the fixed image -> RAS mm of the moving one; the identity unless it is wanted."""
     if wanted:
         return register_affine(pair.fixed, pair.moving, lambda done, total: tell("aligning", done, total))
-    shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4))
-    _, inside = PhysicalField(torch.zeros(pair.fixed.grid.axes, *pair.fixed.grid.shape), pair.fixed.grid).warp(
-        pair.moving.values, pair.moving.grid, "nearest"
-    )
-    if shared < LEAST_OVERLAP or not inside.any():
+    unmoved = PhysicalField.identity(pair.fixed.grid)
+    _, inside = unmoved.warp(pair.moving.values, pair.moving.grid, "nearest")  # of slices, in their depth, too
+    shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4)) * bool(inside.any())
+    if shared < LEAST_OVERLAP:
         raise InputError(
-            f"{pair.moving.path} and {pair.fixed.path} share {100 * shared * bool(inside.any()):.0f} % of the smaller "
-            "field of view; add --affine to align them first."
+            f"{pair.moving.path} and {pair.fixed.path} share {100 * shared:.0f} % of the smaller field of view; add "
+            "--affine to align them first."
         )
-    return None
-
-
-def _own_axes(matrix: np.ndarray, grid: Geometry) -> np.ndarray:
-    """A 4x4 affine for a grid in W dimensions: (W + 1, W + 1)."""
-    kept = [*range(grid.world_axes), 3]
-    return matrix[np.ix_(kept, kept)]
+    return np.eye(4)
 
 
 def _by_network(
     network: VoxelMorph,
     objective: Objective,
-    images: list[Tensor],
+    moving: Tensor,
+    fixed: Tensor,
     steps: int,
     device: torch.device | str,
     tell: Tell,
@@ -171,19 +163,16 @@ def _by_network(
     """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for."""
     tell("registering", 0, 1)
     network = network.to(device).eval()
-    moving, fixed = (image.to(device) for image in images)
+    moving, fixed = moving.to(device), fixed.to(device)
     with torch.no_grad():
         found = {"network": network(moving, fixed).displacement.cpu()}
     tell("registering", 1, 1)
     if steps:
-        refined: Refinement = refine(
-            network,
-            objective,
-            moving,
-            fixed,
-            steps,
-            report=lambda done, total, told: tell(f"refining: {told}", done, total),
-        )
+
+        def report(done: int, total: int, told: str) -> None:
+            tell(f"refining: {told}", done, total)
+
+        refined = refine(network, objective, moving, fixed, steps, report=report)
         found["refined"] = refined.registration.displacement.cpu()
     return found
 

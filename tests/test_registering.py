@@ -57,6 +57,7 @@ PLACES = {
     "other axes": (3, grid((26, 30, 28), (1.0, 1.2, 0.8), np.array([[0, -1.0, 0], [0, 0, 1], [1, 0, 0]]))),
     "other voxels": (3, grid((20, 22, 30), (2.0, 1.1, 0.7), np.diag([1.0, -1, 1]), (1, -70, 9))),
     "a slice": (2, grid((40, 36), (1.2, 0.8, 1), CORONAL, (0, -7, 3))),
+    "a true 2-D image": (2, grid((40, 36), (1.2, 0.8), np.diag([-1.0, -1]))),
     "a turned slice": (2, grid((36, 40), (0.9, 1.1, 1), CORONAL @ np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]))),
 }
 
@@ -66,8 +67,10 @@ def test_the_field_is_that_of_the_network_in_the_world(name):
     """One displacement in mm, wherever the image's own axes lead and whatever its voxels are."""
     dims, place = PLACES[name]
     found = register(trained(dims), Pair(volume("moving", place), volume("fixed", place, 1)))
-    world = place.affine[:3, : place.axes] @ found.field.displacement.flatten(1).double().numpy()
-    np.testing.assert_allclose(world, np.broadcast_to(expected(dims)[:, None], world.shape), atol=1e-4)
+    world = place.affine[:-1, : place.axes] @ found.field.displacement.flatten(1).double().numpy()
+    # a true 2-D image has no third axis to tell its plane by: its own axes count
+    steps = place.affine[:2, :2] @ STEP[:2] if place.world_axes == 2 else expected(dims)
+    np.testing.assert_allclose(world, np.broadcast_to(steps[:, None], world.shape), atol=1e-4)
     assert found.field.fixed is place
     assert found.field.affine is None
 
@@ -229,6 +232,8 @@ def test_a_dicom_series_is_an_image(call, tmp_path):
         ("moving3.nii.gz F --warped moving3.nii.gz", "is an image that is read"),
         ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have one name"),
         ("moving3.nii.gz F --refine 3 --penalty l3", "objective.penalty"),
+        ("moving3.nii.gz F --device cuda:9", "the device is cuda:9, but torch sees"),
+        ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
         ("empty F", "the folder empty holds no DICOM series"),
         ("gap F", "the distances between its slices differ by up to"),
     ],

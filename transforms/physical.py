@@ -48,6 +48,11 @@ class PhysicalField:
             raise ValueError(f"this grid needs a displacement of {expected}, got {tuple(self.displacement.shape)}")
         object.__setattr__(self, "displacement", self.displacement.detach().cpu().float())
 
+    @classmethod
+    def identity(cls, grid: Geometry) -> "PhysicalField":
+        """The field that moves nothing."""
+        return cls(torch.zeros(grid.axes, *grid.shape), grid)
+
     def map_points(self, points: Tensor) -> Tensor:
         """T(p): where points of the fixed image lie in the moving image.
 

@@ -44,7 +44,7 @@ def register(
         Optional, typer.Option(metavar="FILE", help="Where warped labels go; by default beside W, with -labels.")
     ] = None,
     report: Annotated[Optional, typer.Option(metavar="R", help="Draw an overview: .png, .pdf or .svg.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Register two images of any shape, spacing and orientation with a trained network.
 
@@ -60,8 +60,10 @@ def register(
     from ...pipeline.registering import Pair
     from ...pipeline.registering import register as register_pair
     from ...pipeline.trained import open_trained
+    from ...pipeline.trial import choose_device
     from ...pipeline.volumes import read_volume
 
+    where = choose_device(device)
     trained = open_trained(model)
     pair = Pair(
         read_volume(moving),
@@ -74,7 +76,7 @@ def register(
     with progress:
         task = progress.add_task("loading", total=None)
         found = register_pair(
-            trained, pair, affine, refine, objective, device,
+            trained, pair, affine, refine, objective, where,
             lambda doing, done, total: progress.update(task, description=doing, completed=done, total=total),
         )  # fmt: skip
     _print(found)

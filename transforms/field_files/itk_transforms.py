@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors import InputError, reason
 from ..geometry import Geometry
@@ -129,4 +128,4 @@ def _affine_alone(path: Path, affine: np.ndarray, like: Geometry | None) -> Phys
         )
     if len(affine) - 1 != like.world_axes:
         raise InputError(f"{path} is an affine in {len(affine) - 1} dimensions, expected {like.world_axes}.")
-    return PhysicalField(torch.zeros(like.axes, *like.shape), like, affine)
+    return replace(PhysicalField.identity(like), affine=affine)
