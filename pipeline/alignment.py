@@ -8,18 +8,16 @@ crops around an organ the centre of mass is that of the crop and of its shading.
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from ..transforms import Geometry, InputError
 from .affine import RECIPE, register_affine
 from .config import CohortSettings
-from .files import write_text
+from .files import cache_folder, write_text
 from .loading import SCALING, finish, read_stored
 from .placement import centre, check_planes, in_voxels, resample
 from .subjects import Cohort, Sample, Subject
@@ -130,14 +128,6 @@ class Aligner:
         with contextlib.suppress(InputError):  # where nothing can be kept, it is found again next time
             write_text(path, json.dumps(found.tolist()))
         return found
-
-
-def cache_folder() -> Path:
-    """Where results that can be found again are kept: $SMOOTHMORPH_CACHE, or ``smoothmorph`` in the user's caches."""
-    chosen = os.environ.get("SMOOTHMORPH_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smoothmorph"
 
 
 def _digest(volume: Volume) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..transforms.atomic import write_atomically
 from ..transforms.errors import InputError
 
-__all__ = ["read_text", "write_atomically", "write_folder", "write_text"]
+__all__ = ["cache_folder", "read_text", "write_atomically", "write_folder", "write_text"]
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
@@ -57,3 +57,11 @@ def read_text(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from None
+
+
+def cache_folder() -> Path:
+    """Where results that can be found again are kept: $SMOOTHMORPH_CACHE, or ``smoothmorph`` in the user's caches."""
+    chosen = os.environ.get("SMOOTHMORPH_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smoothmorph"

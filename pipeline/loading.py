@@ -1,9 +1,11 @@
 """Loading subjects: files -> checked, plain tensors, one subject at a time or a whole split into memory."""
 
+import hashlib
 import math
-import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,9 @@ from torch import Tensor
 
 from ..transforms.errors import InputError
 from .config import CohortSettings
+from .files import cache_folder
 from .images import axes_of, check_image, check_label, check_same_grid, read_image, spacing_of, times
+from .mapped import MappedLoader
 from .subjects import Cohort, Sample, Subject
 
 SCALING: dict[str, Callable[[Tensor], Any]] = {
@@ -23,6 +27,8 @@ SCALING: dict[str, Callable[[Tensor], Any]] = {
     "minmax": ScaleIntensity(),
     "percentile": ScaleIntensityRangePercentiles(lower=1, upper=99, b_min=0, b_max=1, clip=True),
 }
+IN_MEMORY = 4 << 30
+"""Bytes of a cohort that a process holds in memory; a larger one is mapped from files in the user's cache."""
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 SAME_SPACING = 0.01
@@ -111,7 +117,7 @@ def _plain(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None = None) -> dict[str, Sample]:
-    """Load subjects into memory, several at once.
+    """Load subjects, several at once: into memory, or mapped from files if they exceed ``IN_MEMORY``.
 
     Args:
         cohort: the subjects and how to load one.
@@ -119,15 +125,17 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
         progress: called with (done, total) after each subject.
 
     Raises:
-        InputError: an unknown id, whatever loading one subject raises, or subjects of different shapes or spacings.
+        InputError: an unknown id, whatever loading one subject raises, or subjects of different shapes or spacings;
+            they exceed the disk.
     """
     subjects = [cohort[subject_id] for subject_id in sorted(set(ids))]
-    samples: dict[str, Sample] = {}
+    if not subjects:
+        return {}
+    samples = {subjects[0].id: cohort.load(subjects[0])}
+    load = _loader(cohort, samples[subjects[0].id], len(subjects))
     pool = ThreadPoolExecutor(torch.get_num_threads())
     try:
-        for subject, sample in zip(subjects, pool.map(cohort.load, subjects), strict=True):
-            if not samples:
-                check_memory(sample["image"].shape[1:], len(subjects), subject.id)
+        for subject, sample in zip(subjects, pool.map(load, subjects), strict=True):
             samples[subject.id] = sample
             if progress is not None:
                 progress(len(samples), len(subjects))
@@ -137,17 +145,31 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
     return samples
 
 
-def check_memory(size: Sequence[int], subjects: int, source: str) -> None:
-    """Raise InputError if so many images and label maps of ``size`` exceed the machine's memory."""
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not on Windows
-        return
-    needed = subjects * math.prod(size) * (torch.float32.itemsize + torch.int16.itemsize)
-    if 0 < there < needed:
+def _loader(cohort: Cohort, first: Sample, subjects: int) -> Callable[[Subject], Sample]:
+    """How to load the other subjects, seeing the first one."""
+    shape = first["image"].shape[1:]
+    if needed_bytes(shape, subjects) <= IN_MEMORY:
+        return lambda subject: first if subject.id == first["id"] else cohort.load(subject)
+    folder = cache_folder() / "samples" / hashlib.sha256(cohort.fingerprint().encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        check_disk(shape, subjects, folder)
+    return MappedLoader(cohort.load, folder)
+
+
+def needed_bytes(size: Sequence[int], subjects: int) -> int:
+    """Of images and label maps of so many subjects."""
+    return subjects * math.prod(size) * (torch.float32.itemsize + torch.int16.itemsize)
+
+
+def check_disk(size: Sequence[int], subjects: int, folder: Path) -> None:
+    """Raise InputError if images and label maps that exceed the memory exceed the disk of ``folder``, too."""
+    there = next(parent for parent in folder.parents if parent.exists())
+    needed, free = needed_bytes(size, subjects), shutil.disk_usage(there).free
+    if needed > max(free, IN_MEMORY):
         raise InputError(
-            f"{subjects} subjects of {times(size)} voxels ({source}) take {needed / 2**30:,.0f} GiB, but this machine "
-            f"has {there / 2**30:,.0f} GiB of memory; make cohort.size smaller or cohort.subjects fewer."
+            f"{subjects} subjects of {times(size)} voxels take {needed / 2**30:,.0f} GiB, but {there} has "
+            f"{free / 2**30:,.0f} GiB free; make cohort.size smaller or cohort.subjects fewer, or "
+            "let SMOOTHMORPH_CACHE name a folder on a larger disk."
         )
 
 

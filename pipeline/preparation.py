@@ -11,8 +11,9 @@ from ..transforms.errors import InputError
 from .alignment import align_cohort
 from .cohorts import Cohort, Sample, read_cohort
 from .config import CohortSettings, PairSettings, SplitSettings, TrialSettings
+from .files import cache_folder
 from .images import times
-from .loading import check_memory, load_samples
+from .loading import check_disk, load_samples
 from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
 
 SMALLEST = 6
@@ -86,7 +87,7 @@ def _prepare(
     cohort = align_cohort(cohort, cohort_settings, split.train)
     ids = {*split.train, *split.validation, *split.test}
     if cohort_settings.size is not None:
-        check_memory(cohort_settings.size, len(ids), "cohort.size")
+        check_disk(cohort_settings.size, len(ids), cache_folder())  # before one image of an absurd size is made
     samples = load_samples(cohort, ids, progress)
     shape = next(iter(samples.values()))["image"].shape[1:]
     if min(shape) < SMALLEST:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cohort_files import SHAPE, image, label, neurite_id, write_image, write_neurite
+from smoothmorph.pipeline import loading
 from smoothmorph.pipeline.cohorts import read_cohort
 from smoothmorph.pipeline.config import CohortSettings
 from smoothmorph.pipeline.loading import load_samples
@@ -254,6 +255,32 @@ def test_load_samples(root):
         load_samples(cohort, cohort.ids)
 
 
+def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_path, monkeypatch):
+    cohort = read_cohort(NEURITE, root)
+    held = load_samples(cohort, cohort.ids)
+    monkeypatch.setattr(loading, "IN_MEMORY", 0)
+    monkeypatch.setenv("SMOOTHMORPH_CACHE", str(tmp_path / "kept"))
+    load_samples(cohort, cohort.ids)
+    reads = []
+    again = replace(cohort, load=lambda subject: reads.append(subject.id) or cohort.load(subject))
+    mapped = load_samples(again, cohort.ids)
+    assert reads == [cohort.ids[0]]  # only to see how large they are
+    for name, sample in held.items():
+        for key, value in sample.items():
+            same = (
+                torch.equal(value, mapped[name][key]) if isinstance(value, torch.Tensor) else value == mapped[name][key]
+            )
+            assert same, key
+    (folder,) = (tmp_path / "kept" / "samples").iterdir()
+    damaged = folder / f"{cohort.ids[2]}.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert torch.equal(load_samples(again, cohort.ids)[cohort.ids[2]]["image"], held[cohort.ids[2]]["image"])
+    assert reads == [cohort.ids[0], cohort.ids[0], cohort.ids[2]]
+    other = replace(cohort, reading={**cohort.reading, "intensity": "minmax"})
+    load_samples(other, cohort.ids)
+    assert len([*(tmp_path / "kept" / "samples").iterdir()]) == 2
+
+
 @pytest.mark.parametrize("fault", [InputError, KeyboardInterrupt])
 def test_after_a_fault_nothing_is_loaded_any_more(fault, root, monkeypatch):
     """Threads that still load while the interpreter ends would abort the process."""
@@ -265,6 +292,7 @@ def test_after_a_fault_nothing_is_loaded_any_more(fault, root, monkeypatch):
             if fault is InputError and subject.id == neurite_id(1):
                 raise InputError("damaged.")
             time.sleep(0.05)
+            return whole.load(subject)
         finally:
             ended.append(subject.id)
 
@@ -272,7 +300,8 @@ def test_after_a_fault_nothing_is_loaded_any_more(fault, root, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    cohort = replace(read_cohort(NEURITE, root), load=load)
+    whole = read_cohort(NEURITE, root)
+    cohort = replace(whole, load=load)
     with pytest.raises(fault):
         load_samples(cohort, cohort.ids, stop)
     assert sorted(began) == sorted(ended)

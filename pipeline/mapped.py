@@ -1,0 +1,65 @@
+"""Samples that are mapped from files instead of held in memory, so that every worker shares one copy.
+
+The operating system keeps what is in use in its page cache and drops it where memory is needed.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .allocator import return_freed_memory
+from .files import write_atomically
+from .subjects import Sample, Subject
+
+TENSORS = ("image", "label", "landmarks")
+
+
+@dataclass(frozen=True)
+class MappedLoader:
+    """Loads a subject from its file in ``folder``, which the first load makes.
+
+    Args:
+        load: of the cohort.
+        folder: of samples that are the same wherever they have the same id.
+    """
+
+    load: Callable[[Subject], Sample]
+    folder: Path
+
+    def __call__(self, subject: Subject) -> Sample:
+        """As ``load``, mapped.
+
+        Raises:
+            InputError: what ``load`` raises; the folder cannot be written or the disk is full.
+        """
+        path = self.folder / f"{subject.id}.safetensors"
+        if not _is_whole(path):
+            write_atomically(path, lambda temporary: _save(self.load(subject), temporary))
+            return_freed_memory()
+        return _open(path)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there and not damaged."""
+    try:
+        return path.is_file() and _open(path) is not None
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return False
+
+
+def _save(sample: Sample, path: Path) -> None:
+    tensors = {name: sample[name] for name in TENSORS if sample[name] is not None}
+    others = {name: value for name, value in sample.items() if name not in TENSORS}
+    save_file(tensors, path, metadata={"sample": json.dumps(others)})
+
+
+def _open(path: Path) -> Sample:
+    with safe_open(path, framework="pt") as file:
+        others = json.loads(file.metadata()["sample"])
+        there = set(file.keys())
+        tensors = {name: file.get_tensor(name) if name in there else None for name in TENSORS}
+    return Sample(**{**others, "spacing": tuple(others["spacing"])}, **tensors)
