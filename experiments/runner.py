@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
+from rich.status import Status
 
 from ..pipeline.config import TrialSettings
 from ..transforms.errors import InputError
@@ -22,7 +23,8 @@ from .views import status_table, summary_table
 if TYPE_CHECKING:
     from .statistics import Analysis
 
-Fingerprint = Callable[[TrialSettings, "Path | None"], str]
+Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
+"""(trial, root, told of (subjects done, subjects)) -> the fingerprint of its data."""
 
 
 @dataclass
@@ -101,16 +103,21 @@ def identifiers(study: Study, root: Path | None, fingerprint: Fingerprint, conso
     for trial in study.trials:
         data = json.dumps(trial.model_dump(mode="json", include={"cohort", "split", "pairs"}), sort_keys=True)
         if data not in known:
-            with console.status(f"reading and checking the {trial.cohort.reader} cohort"):
-                known[data] = fingerprint(trial, root)
+            doing = f"reading and checking the {trial.cohort.reader} cohort"
+            with console.status(doing) as status:
+                known[data] = fingerprint(trial, root, _counting(status, doing))
         ids.append(trial.trial_id(known[data]))
     return ids
 
 
-def _pipeline_fingerprint(settings: TrialSettings, root: Path | None) -> str:
+def _counting(status: Status, doing: str) -> Callable[[int, int], None]:
+    return lambda done, total: status.update(f"{doing} ({done} of {total})")
+
+
+def _pipeline_fingerprint(settings: TrialSettings, root: Path | None, tell: Callable[[int, int], None]) -> str:
     from ..pipeline.trial import prepare
 
-    return prepare(settings, root).fingerprint
+    return prepare(settings, root, tell).fingerprint
 
 
 def default_workers(study: Study, missing: int) -> int:

@@ -82,9 +82,7 @@ def _prepare(
     root: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> Prepared:
-    cohort = read_cohort(cohort_settings, root)
-    split = split_cohort(cohort, split_settings, root)
-    cohort = align_cohort(cohort, cohort_settings, split.train)
+    cohort, split = find_data(cohort_settings, split_settings, root)
     ids = {*split.train, *split.validation, *split.test}
     if cohort_settings.size is not None:
         check_disk(cohort_settings.size, len(ids), cache_folder())  # before one image of an absurd size is made
@@ -103,6 +101,17 @@ def _prepare(
         samples=samples,
         fingerprint=cohort.fingerprint(),
     )
+
+
+def find_data(cohort: CohortSettings, split: SplitSettings, root: Path | None) -> tuple[Cohort, Split]:
+    """The cohort, to be aligned as it is loaded, and its split; no image is opened.
+
+    Raises:
+        InputError: any fault in the folder, the lists or the settings.
+    """
+    found = read_cohort(cohort, root)
+    sides = split_cohort(found, split, root)
+    return align_cohort(found, cohort, sides.train), sides
 
 
 class PairDataset(Dataset):

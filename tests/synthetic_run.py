@@ -21,7 +21,7 @@ STIFFNESS = {"l1": 4.0, "l2": 1.0, "bending-hessian": 0.4, "bending-laplacian": 
 LABELS = ("left white matter", "right white matter", "left gray matter", "right gray matter")
 
 
-def fingerprint(settings: TrialSettings, root: Path | None) -> str:
+def fingerprint(settings: TrialSettings, root: Path | None, tell=None) -> str:
     """Names the data, like the pipeline's: depends on the cohort, and on what is in the root's ``data`` file."""
     data = (root / "data").read_text() if root and (root / "data").exists() else ""
     return json.dumps(settings.cohort.model_dump(mode="json")) + data

@@ -108,7 +108,7 @@ def log_of(folder: Path) -> list[tuple[int, str]]:
 
 
 def test_data_that_the_nodes_do_not_find_are_sent(execute, address, tiny_cohort, tmp_path):
-    def prepare_and_hide(settings, root):
+    def prepare_and_hide(settings, root, tell):
         prepared = prepare(settings, root)
         if root.exists():
             root.rename(tmp_path / "hidden")

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,11 +13,17 @@ from smoothmorph.experiments.folders import open_run, states
 from smoothmorph.experiments.report import write_report
 from smoothmorph.experiments.runner import identifiers
 from smoothmorph.experiments.study import load_study
-from smoothmorph.pipeline.trial import prepare
+from smoothmorph.pipeline.config import TrialSettings
+from smoothmorph.pipeline.preparation import find_data
 
 RESULTS = ROOT / "experiments" / "results"
 STUDIES = {"published": ("neurite-oasis-2d", 166), "regularizers": ("neurite-oasis-2d", 125)}
 QUIET = Console(quiet=True)
+
+
+def fingerprint(settings: TrialSettings, root: Path | None, _) -> str:
+    """That of the data, without loading and aligning every image."""
+    return find_data(settings.cohort, settings.split, root)[0].fingerprint()
 
 
 def test_these_are_all_results():
@@ -33,7 +40,7 @@ def test_the_shipped_study_is_complete(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_run_on_the_real_data_finds_it_there(name, real_data):
     folder, _ = STUDIES[name]
-    found = identifiers(load_study(name), real_data / folder, lambda *data: prepare(*data).fingerprint, QUIET)
+    found = identifiers(load_study(name), real_data / folder, fingerprint, QUIET)
     assert found == list(open_run(RESULTS / name).trials)
 
 

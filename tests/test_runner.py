@@ -246,7 +246,7 @@ def test_a_fault_in_a_figure_hides_nothing(execute, root, monkeypatch):
 
 def test_an_absent_device_is_refused_before_any_trial_starts(execute):
     for workers in (1, 2):
-        with pytest.raises(InputError, match=r"compute\.device is cuda:99, but torch sees"):
+        with pytest.raises(InputError, match=r"the device is cuda:99, but torch sees"):
             execute("compute.device=cuda:99", task=refuse, workers=workers)
 
 

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from checkout import ROOT
 from smoothmorph.experiments.cli import app
 from smoothmorph.pipeline.evaluation import by_network, evaluate
-from smoothmorph.pipeline.preparation import prepare
+from smoothmorph.pipeline.preparation import Prepared, find_data
 from smoothmorph.pipeline.shipped import find_model, shipped_models
+from smoothmorph.pipeline.splits import frozen_pairs
 from smoothmorph.pipeline.trained import open_trained
 
 MODELS = {"brain-2d": ("regularizers", "neurite-oasis-2d")}
@@ -57,11 +58,13 @@ def test_it_knows_its_images(name):
 def test_in_half_precision_it_registers_as_it_did(name, real_data):
     trained = open_trained(Path(name))
     assert trained.settings is not None
-    prepared = prepare(trained.settings, real_data / MODELS[name][1])
-    few = prepared.__class__(**{**vars(prepared), "test_pairs": prepared.test_pairs[:4]})
-    rows, _ = evaluate(
-        by_network(trained.network, trained.settings, torch.device("cpu")), trained.settings, few, hausdorff=False
-    )
+    settings, root = trained.settings, real_data / MODELS[name][1]
+    cohort, split = find_data(settings.cohort, settings.split, root)
+    pairs = frozen_pairs(split.test, settings.pairs.test, settings.pairs.seed + 1)[:2]
+    samples = {subject: cohort.load(cohort[subject]) for pair in pairs for subject in pair}
+    few = Prepared(cohort, split, (), pairs, samples, cohort.fingerprint())
+    register = by_network(trained.network, settings, torch.device("cpu"))
+    rows, _ = evaluate(register, settings, few, hausdorff=False)
     before = rows_of(name).set_index(["moving", "fixed"])
     for row in rows.to_dict("records"):
         then = before.loc[(row["moving"], row["fixed"])]
