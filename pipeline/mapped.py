@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from .allocator import return_freed_memory
 from .files import write_atomically
@@ -52,7 +54,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _save(sample: Sample, path: Path) -> None:
-    tensors = {name: sample[name] for name in TENSORS if sample[name] is not None}
+    tensors = {name: value for name in TENSORS if isinstance(value := sample[name], Tensor)}
     others = {name: value for name, value in sample.items() if name not in TENSORS}
     save_file(tensors, path, metadata={"sample": json.dumps(others)})
 
@@ -62,4 +64,5 @@ def _open(path: Path) -> Sample:
         others = json.loads(file.metadata()["sample"])
         there = set(file.keys())
         tensors = {name: file.get_tensor(name) if name in there else None for name in TENSORS}
-    return Sample(**{**others, "spacing": tuple(others["spacing"])}, **tensors)
+    sample: Any = {**others, "spacing": tuple(others["spacing"]), **tensors}
+    return sample

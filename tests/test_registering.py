@@ -49,7 +49,7 @@ def volume(name: str, geometry: Geometry, seed: int = 0) -> Volume:
 def expected(dims: int) -> np.ndarray:
     """The displacement of `answering` in RAS mm."""
     steps = zip(STEP, SPACING[dims], AXES[dims], strict=False)
-    return sum(step * spacing * np.array(ALONG[letter]) for step, spacing, letter in steps)
+    return np.sum([step * spacing * np.array(ALONG[letter]) for step, spacing, letter in steps], axis=0)
 
 
 PLACES = {

@@ -17,7 +17,12 @@ from smoothmorph.pipeline.config import TrialSettings
 from smoothmorph.pipeline.preparation import find_data
 
 RESULTS = ROOT / "experiments" / "results"
-STUDIES = {"published": ("neurite-oasis-2d", 166), "regularizers": ("neurite-oasis-2d", 125)}
+STUDIES = {
+    "baselines": ("neurite-oasis-2d", 125),
+    "hippocampus": ("Task04_Hippocampus", 60),
+    "published": ("neurite-oasis-2d", 166),
+    "regularizers": ("neurite-oasis-2d", 125),
+}
 QUIET = Console(quiet=True)
 
 
@@ -49,7 +54,7 @@ def test_the_report_is_made_again_from_the_rows(name, tmp_path):
     committed, copy = RESULTS / name, tmp_path / name
     shutil.copytree(committed, copy, ignore=shutil.ignore_patterns("tables", "figures", "report.html"))
     begin = time.monotonic()
-    assert write_report(copy).stat().st_size > 1e6
+    assert write_report(copy).stat().st_size > 5e5
     assert time.monotonic() - begin < 120
     for kind in ("tables", "figures"):
         there = {path.name for path in (committed / kind).iterdir() if path.suffix != ".parquet"}

@@ -16,7 +16,10 @@ from smoothmorph.pipeline.shipped import find_model, shipped_models
 from smoothmorph.pipeline.splits import frozen_pairs
 from smoothmorph.pipeline.trained import open_trained
 
-MODELS = {"brain-2d": ("regularizers", "neurite-oasis-2d")}
+MODELS = {
+    "brain-2d": ("regularizers", "neurite-oasis-2d"),
+    "hippocampus-3d": ("hippocampus", "Task04_Hippocampus"),
+}
 """Name -> the study that trained it, and the folder of its real data."""
 CARD = {"Dice, mean over labels": "dice", "SDlogJ": "displacement_sdlogj"}
 

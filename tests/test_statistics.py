@@ -290,3 +290,12 @@ def test_a_limit_that_nothing_keeps(rows):
         recommend(rows, Limit("displacement_sdlogj", 0.001), resamples=50)
     with pytest.raises(InputError, match="this run has no tre; it measured dice, mse"):
         recommend(rows, Limit("displacement_sdlogj", 0.2), "tre", resamples=50)
+
+
+def test_a_range_below_what_folding_is_told_apart_by_is_none(rows):
+    """The diffeomorphic model often folds nowhere, or in one voxel of a million: five targets would be one."""
+    tiny = rows.assign(displacement_nonpositive_percent=rows["displacement_sdlogj"] * 1e-4)
+    sample = Sample.of(tiny, ["dice", "displacement_nonpositive_percent"], resamples=10)
+    group = curves(sample)["displacement",]
+    assert common_range(sample, group, "displacement_nonpositive_percent") is None
+    assert targets(0.3, 0.302, "displacement_sdlogj").tolist() == [0.3]

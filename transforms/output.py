@@ -70,7 +70,7 @@ class SaveField(Transform):
             name, self.written = f"{self.written}", self.written + 1
         plain: Tensor = displacement.as_tensor()
         grid = Geometry(tuple(displacement.shape[1:]), affine)
-        write_field(self.layout.filename(subject=str(name)), PhysicalField(plain, grid))
+        write_field(Path(self.layout.filename(subject=str(name))), PhysicalField(plain, grid))
         return displacement
 
 

@@ -84,15 +84,16 @@ def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[f
         return None
     low = max(means[curve.places].min() for curve in group)
     high = min(means[curve.places].max() for curve in group)
-    return (float(low), float(high)) if low < high else None
+    start, stop = _scale(np.array([low, high]), smoothness)  # of folding: nothing to tell apart below LEAST_PERCENT
+    return (float(low), float(high)) if start < stop else None
 
 
 def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndarray:
-    """Values evenly spread over a range, in the scale that is interpolated in."""
+    """Values evenly spread over a range, in the scale that is interpolated in, and rounded: fewer in a narrow one."""
     start, stop = _scale(np.array([low, high]), smoothness)
     scaled = np.linspace(start, stop, count + 2)[1:-1]
     values = 10**scaled if smoothness.endswith("percent") else scaled
-    return np.array([float(f"{value:.2g}") for value in values])
+    return np.unique([float(f"{value:.2g}") for value in values])
 
 
 def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray) -> Statistic:
