@@ -78,4 +78,4 @@ def test_in_half_precision_it_registers_as_it_did(name, real_data):
 def test_the_command_lists_them():
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 0
-    assert all(f"{name}: VoxelMorph" in result.stdout for name in MODELS)
+    assert all(f"{name}\n  Trained on: " in result.stdout for name in MODELS)

@@ -15,8 +15,9 @@ def models() -> None:
     from ...pipeline.shipped import shipped_models
 
     for name, path in shipped_models().items():
-        lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
-        typer.echo(f"{name}: {lines[2]}\n  card: {path.with_suffix('.md')}")
+        card = path.with_suffix(".md")
+        images = [line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("- Trained on: ")]
+        typer.echo(f"{name}\n  {images[0].removeprefix('- ')}\n  Card: {card}")
 
 
 def export(
