@@ -200,4 +200,6 @@ def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
     parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject
     title = " onto ".join(str(Path(*name.parts[-parts:])) for name in names)
     figure = overview_in_world(moving, fixed, warped, found.field, title, words)
-    return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150), path.suffix)
+    return write_atomically(
+        path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"), path.suffix
+    )
