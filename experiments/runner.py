@@ -3,48 +3,21 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.status import Status
 
 from ..pipeline.config import TrialSettings
-from ..transforms.errors import InputError
 from .board import Board
 from .executors import Event, Executor, Job, LocalExecutor, Task, available_cores
-from .folders import Run, TrialState, check_writable, claim, open_run, short_names, states, trial_state
-from .locks import Lock, locked, running_trials
+from .folders import Run, check_writable, claim, short_names, states, trial_state
+from .locks import Lock, locked
+from .outcome import StudyResult, finish, report
 from .study import Study
-from .views import status_table, summary_table
-
-if TYPE_CHECKING:
-    from .statistics import Analysis
 
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
 """(trial, root, told of (subjects done, subjects)) -> the fingerprint of its data."""
-
-
-@dataclass
-class StudyResult:
-    """What a run of a study left behind; ``failed`` and ``interrupted`` map trial identifiers to reasons."""
-
-    run: Run
-    complete: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    interrupted: dict[str, str] = field(default_factory=dict)
-    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
-    history: pd.DataFrame = field(default_factory=pd.DataFrame)
-    summary: pd.DataFrame = field(default_factory=pd.DataFrame)
-    analysis: "Analysis | None" = None
-    figures: list[Path] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def exit_code(self) -> int:
-        return 1 if self.failed or self.interrupted else 0
 
 
 def run_study(
@@ -176,96 +149,3 @@ def _enter(event: Event, result: StudyResult) -> None:
         result.failed[event.trial] = event.reason
     else:
         result.interrupted[event.trial] = event.reason
-
-
-def finish(result: StudyResult, console: Console) -> None:
-    """Write the tables and figures of what is complete."""
-    from .figures import draw_figures
-    from .statistics import analyse
-    from .tables import collect, collect_history, write_tables
-
-    rows, history = collect(result.run, result.complete), collect_history(result.run)
-    result.rows, result.history = rows, history
-    if rows.empty:
-        return
-    with console.status("resampling subjects and seeds"):
-        result.analysis = analyse(rows)
-    result.summary = write_tables(result.run, rows, history, result.analysis)
-    with console.status("drawing the figures"):
-        result.figures = draw_figures(result.run, rows, history, result.analysis)
-
-
-def report(result: StudyResult, console: Console) -> None:
-    """Print the summary table, where everything is, and what went wrong."""
-    if not result.summary.empty:
-        console.print(summary_table(result.summary, result.run.study.title))
-        console.print(f"tables: {result.run.path / 'tables'}   figures: {result.run.path / 'figures'}", soft_wrap=True)
-    report_trials(result, console)
-
-
-def report_trials(result: StudyResult, console: Console) -> None:
-    """Print which trials failed or were interrupted, and how many are complete."""
-    names = short_names(result.run)
-    for word, trials in (("failed", result.failed), ("interrupted", result.interrupted)):
-        for trial, reason in trials.items():
-            console.print(f"{word}: {names[trial]}: {reason}", style="red", markup=False, soft_wrap=True)
-    count = f"{len(result.complete)} of {len(result.run.trials)} trials complete"
-    console.print(f"{count} after {result.seconds:.0f} s" if result.seconds else count, highlight=False)
-
-
-def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = None) -> StudyResult:
-    """Keep the complete trials of a run in ``out`` without their folders, and write its tables and figures there.
-
-    Args:
-        pairs: how many example pairs of each configuration to keep, for the figures.
-
-    Raises:
-        InputError: no run there, no complete trial in it, or ``out`` holds something else.
-    """
-    from .archive import write_archive
-    from .tables import collect, collect_history, further_settings, settings_columns
-
-    run = open_run(path)
-    rows, history = collect(run), collect_history(run)
-    if rows.empty:
-        raise InputError(f"{path} has no complete trial yet; `smoothmorph status {path}` tells how far each is.")
-    claim(out, run.study, list(run.trials))
-    settings = settings_columns(next(iter(run.trials.values())), further_settings(run))
-    write_archive(path, out, rows, history, list(settings), pairs)
-    return rebuild(out, console)
-
-
-def status(out: Path, console: Console | None = None) -> dict[str, TrialState]:
-    """Print and return how far each trial of a run is; also while it is going on.
-
-    Raises:
-        InputError: no run there.
-    """
-    run = open_run(out)
-    found, going_on = states(run), running_trials(out) is not None
-    (console or Console()).print(status_table(run, found, going_on))
-    return found
-
-
-def rebuild(out: Path, console: Console | None = None) -> StudyResult:
-    """Write the tables and figures of a run again, from what its trials (or their archive) left; trains nothing.
-
-    Failed and damaged trials are left out, printed, and in the result.
-
-    Raises:
-        InputError: no run there, no complete trial in it, or a figure's file is damaged.
-    """
-    run = open_run(out)
-    console = console or Console()
-    check_writable(out)
-    result = StudyResult(run)
-    for trial, state in states(run).items():
-        if state.state == "complete":
-            result.complete.append(trial)
-        elif state.state in ("failed", "damaged"):
-            result.failed[trial] = state.reason
-    report_trials(result, console)
-    if not result.complete:
-        raise InputError(f"{out} has no complete trial yet; `smoothmorph status {out}` tells how far each is.")
-    finish(result, console)
-    return result

@@ -15,7 +15,7 @@ from ..transforms.errors import InputError
 from .bundle import write_bundle
 from .bundle.metadata import measures, metadata, model_card
 from .files import write_atomically, write_text
-from .trained import Trained, about
+from .trained import Trained
 
 Shape = Sequence[int] | None
 
@@ -58,38 +58,33 @@ def export(
     write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
 
 
-def _told(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
-    told: dict[str, object] = {"model": trained.network.config, "shape": list(shape)}
-    if trained.settings is not None:
-        told |= {"trial": trained.trial, "settings": trained.settings.identity()}
-    return told
+def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
+    return {"model": trained.network.config, "shape": list(shape), **trained.origin}
 
 
 def _model(trained: Trained, out: Path, rows: pd.DataFrame | None, authors: str | None) -> None:
     """Weights in half precision, which are half as large and register alike, and a model card beside them."""
     if out.suffix != ".safetensors":
         raise InputError(f"{out} does not end in .safetensors.")
-    told: dict[str, object] = {"images": trained.images.note()}
-    if trained.settings is not None and trained.trial is not None:
-        told = about(trained.trial, trained.settings, trained.images)
+    about = {**trained.origin, "images": trained.images.note()}
     measured = measures(rows)
     values = metadata(trained, trained.shape_or(None), measured, authors)
     card = model_card(trained, out.stem, values, measured, "weights")
-    write_atomically(out, lambda temporary: save_model(temporary, trained.network, told, torch.float16))
+    write_atomically(out, lambda temporary: save_model(temporary, trained.network, about, torch.float16))
     write_text(out.with_suffix(".md"), card)
 
 
 def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     script = export_torchscript(trained.network, shape)
-    save_net_with_metadata(script, str(path), False, meta_values=_told(trained, shape))
+    save_net_with_metadata(script, str(path), False, meta_values=_about(trained, shape))
 
 
 def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     program, buffer = export_program(trained.network, shape), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights in the convolutions' order
-        about_it = {"smoothmorph.json": json.dumps(_told(trained, shape))}
-        torch.export.save(program, buffer, extra_files=about_it)
+        about = {"smoothmorph.json": json.dumps(_about(trained, shape))}
+        torch.export.save(program, buffer, extra_files=about)
     path.write_bytes(buffer.getvalue())
 
 

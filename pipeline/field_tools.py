@@ -9,7 +9,6 @@ from ..transforms import (
     Geometry,
     InputError,
     PhysicalField,
-    jacobian_determinant,
     jacobian_statistics,
     read_field,
     write_field,
@@ -63,14 +62,9 @@ def inverted(field: PhysicalField, grid: Geometry | None, source: Path) -> tuple
 
 
 def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
-    """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from.
-
-    In voxels of the fixed grid it is the same number: with F the grid's affine, ∂T/∂p = F (∂(x + u)/∂x) F⁻¹, and the
-    determinants of F and F⁻¹ cancel.
-    """
+    """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from."""
     field = load_field(path, like, affine).dense()
-    determinant = jacobian_determinant(field.displacement[None])[0]
-    write_volume(out, determinant.numpy(), field.fixed)
+    write_volume(out, field.jacobian_determinant().numpy(), field.fixed)
     return Done(out, (f"wrote {out}: det ∂T/∂p on the fixed grid, {field.fixed}.", regularity(field)))
 
 

@@ -3,6 +3,7 @@
 The operating system keeps what is in use in its page cache and drops it where memory is needed.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,18 +40,11 @@ class MappedLoader:
             InputError: what ``load`` raises; the folder cannot be written or the disk is full.
         """
         path = self.folder / f"{subject.id}.safetensors"
-        if not _is_whole(path):
-            write_atomically(path, lambda temporary: _save(self.load(subject), temporary))
-            return_freed_memory()
+        with contextlib.suppress(OSError, SafetensorError, KeyError, ValueError):  # not there, or damaged: made again
+            return _open(path)
+        write_atomically(path, lambda temporary: _save(self.load(subject), temporary))
+        return_freed_memory()
         return _open(path)
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether the file is there and not damaged."""
-    try:
-        return path.is_file() and _open(path) is not None
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return False
 
 
 def _save(sample: Sample, path: Path) -> None:

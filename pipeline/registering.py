@@ -108,26 +108,31 @@ def register(
     tell = tell or (lambda *_: None)
     pair.check(model.network.spatial_dims)
     grid = model.images.grid_over(pair.fixed)
-    matrix = _affine(pair, affine, tell)
     settings = model.settings or TrialSettings()
-    scaled = [model.images.scale(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed)]
-    moving, fixed = (
-        _on_grid(values, volume.grid, place @ grid.affine_4x4, grid)
-        for (values, _), volume, place in zip(scaled, (pair.moving, pair.fixed), (matrix, np.eye(4)), strict=True)
+    (moving, told), (fixed, also) = (
+        model.images.scale(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed)
     )
-    found = _by_network(model.network, objective or build_objective(settings), moving, fixed, steps, device, tell)
-    own = matrix[np.ix_(kept := [*range(grid.world_axes), 3], kept)] if affine else None
     fields = {"before": PhysicalField.identity(pair.fixed.grid)}
+    before, inside = fields["before"].warp(moving, pair.moving.grid)
+    matrix, own = np.eye(4), None
     if affine:
+        matrix = register_affine(pair.fixed, pair.moving, lambda done, total: tell("aligning", done, total))
+        own = matrix[np.ix_(kept := [*range(grid.world_axes), 3], kept)]
         fields["affine"] = replace(fields["before"], affine=own)
+    else:
+        _check_overlap(pair, inside)
+    on_grid = (
+        _on_grid(moving, pair.moving.grid, matrix @ grid.affine_4x4, grid),
+        _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
+    )
+    found = _by_network(model.network, objective or build_objective(settings), *on_grid, steps, device, tell)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
-    (moving, told), (fixed, also) = scaled
-    images = {name: field.warp(moving, pair.moving.grid)[0] for name, field in fields.items()}
+    images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
     notices = tuple(notice for notice in (told, also, _unknown(model)) if notice)
     last = states[-1].name
-    return Registered(fields[last], states, images["before"], fixed, images[last], notices)
+    return Registered(fields[last], states, before, fixed, images[last], notices)
 
 
 def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry) -> Tensor:
@@ -136,19 +141,14 @@ def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry)
     return resample(image, matrix, grid.shape, order=1)[None]
 
 
-def _affine(pair: Pair, wanted: bool, tell: Tell) -> np.ndarray:
-    """4x4, RAS mm of the fixed image -> RAS mm of the moving one; the identity unless it is wanted."""
-    if wanted:
-        return register_affine(pair.fixed, pair.moving, lambda done, total: tell("aligning", done, total))
-    unmoved = PhysicalField.identity(pair.fixed.grid)
-    _, inside = unmoved.warp(pair.moving.values, pair.moving.grid, "nearest")  # of slices, in their depth, too
+def _check_overlap(pair: Pair, inside: Tensor) -> None:
+    """Raise InputError if the images hardly overlap as they lie; ``inside``: of slices, in their depth, too."""
     shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4)) * bool(inside.any())
     if shared < LEAST_OVERLAP:
         raise InputError(
             f"{pair.moving.path} and {pair.fixed.path} share {100 * shared:.0f} % of the smaller field of view; add "
             "--affine to align them first."
         )
-    return np.eye(4)
 
 
 def _by_network(

@@ -28,6 +28,11 @@ class Trained:
     settings: TrialSettings | None = None
     images: TrainingImages = field(default_factory=TrainingImages)
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The trial and its settings as plain values, for files that are made of the network; empty without them."""
+        return {} if self.settings is None else {"trial": self.trial, "settings": self.settings.identity()}
+
     def shape_or(self, given: Sequence[int] | None) -> tuple[int, ...]:
         """The shape that is given, or else the one that the network was trained on.
 

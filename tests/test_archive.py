@@ -12,7 +12,8 @@ from rich.console import Console
 import synthetic_run
 from smoothmorph.experiments.archive import HISTORY, ROWS, environments
 from smoothmorph.experiments.folders import claim, open_run, states
-from smoothmorph.experiments.runner import archive, rebuild, run_study
+from smoothmorph.experiments.outcome import archive, rebuild
+from smoothmorph.experiments.runner import run_study
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.tables import collect, collect_history
 from smoothmorph.transforms.errors import InputError

@@ -14,9 +14,9 @@ import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.folders import claim, open_run, states
 from smoothmorph.experiments.joining import join
+from smoothmorph.experiments.outcome import StudyResult, archive
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
-from smoothmorph.experiments.runner import StudyResult, archive
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.summaries import baselines, configuration, configuration_name, networks, summary

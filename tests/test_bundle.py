@@ -178,7 +178,7 @@ def test_monai_loads_it_by_its_name(trial, bundle):
 
 
 def test_the_model_card_tells_what_was_measured(trial, bundle):
-    card = (bundle / "docs/README.md").read_text()
+    card = (bundle / "docs/README.md").read_text(encoding="utf-8")
     metrics = json.loads((bundle / "configs/metadata.json").read_text())["eval_metrics"]
     rows = pd.read_parquet(trial / "pairs.parquet")
     assert metrics["mse"] == pytest.approx(rows["mse"].mean(), rel=1e-3)
@@ -196,7 +196,7 @@ def test_without_a_trial_the_card_says_that_nothing_is_known(trial, tmp_path):
         write_bundle(trained, tmp_path / "out")
     shape = (16,) * trained.network.spatial_dims
     write_bundle(trained, tmp_path / "out", shape)
-    card = (tmp_path / "out/docs/README.md").read_text()
+    card = (tmp_path / "out/docs/README.md").read_text(encoding="utf-8")
     assert "Not measured." in card
     assert "How it was trained is not recorded." in card
 

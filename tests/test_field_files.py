@@ -18,6 +18,7 @@ from world_cases import (
     grid,
     inner,
     itk_transform,
+    itk_transform_of,
     make_case,
     make_field,
     rotation,
@@ -151,17 +152,6 @@ def test_we_warp_by_itks_composite_as_itk_and_ants_do(case, spline):
     for read in (field, field.dense()):
         check(case, read, warped_by_itk(case, composite))
         check(case, read, warped_by_ants(case, [file]))
-
-
-def itk_transform_of(image):
-    """A displacement field transform that owns a copy of ``image``."""
-    world = image.GetImageDimension()
-    transform = itk.DisplacementFieldTransform[itk.D, world].New()
-    direction = itk.array_from_matrix(image.GetDirection()).ravel()
-    numbers = [*itk.size(image), *image.GetOrigin(), *image.GetSpacing(), *direction]
-    transform.SetFixedParameters(itk.OptimizerParameters[itk.D]([float(number) for number in numbers]))
-    itk.array_view_from_image(transform.GetDisplacementField())[:] = itk.array_view_from_image(image)
-    return transform
 
 
 @pytest.mark.parametrize("name", ["other moving grid", "2-D"])

@@ -1,5 +1,6 @@
 """Registering a user's images: any orientation and voxels, every output, and what is refused."""
 
+import locale
 from dataclasses import replace
 from pathlib import Path
 
@@ -267,6 +268,7 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
 def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
     """A DICOM series by ITK: one file per slice across the last axis."""
     folder.mkdir()
+    kept = locale.setlocale(locale.LC_ALL)
     lps = np.diag([-1.0, -1, 1, 1]) @ place.affine
     spacing = np.array(place.spacing)
     direction = lps[:3, :3] / spacing
@@ -293,3 +295,4 @@ def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
         io = itk.GDCMImageIO.New()
         io.KeepOriginalUIDOn()
         itk.imwrite(image, str(folder / f"{number:03d}.dcm"), imageio=io)
+    locale.setlocale(locale.LC_ALL, kept)  # GDCM's writer sets another, under which later tests would read ASCII

@@ -20,6 +20,7 @@ import synthetic_run
 from smoothmorph.experiments.archive import environments
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.folders import claim
+from smoothmorph.experiments.outcome import archive, rebuild
 from smoothmorph.experiments.report import write_report
 from smoothmorph.experiments.report.blocks import Table
 from smoothmorph.experiments.report.page import build_page, render
@@ -27,7 +28,6 @@ from smoothmorph.experiments.report.protocol import data, groups, protocol
 from smoothmorph.experiments.report.provenance import environment, reproduce
 from smoothmorph.experiments.report.tables import by_configuration, from_frame, significant, structures
 from smoothmorph.experiments.report.words import heading
-from smoothmorph.experiments.runner import archive, rebuild
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.summaries import per_label, summary
 from smoothmorph.experiments.tables import collect

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 import synthetic_run
-from smoothmorph.experiments import runner
+from smoothmorph.experiments import outcome, runner
 from smoothmorph.experiments.executors import Job, LocalExecutor, available_cores
 from smoothmorph.experiments.folders import open_run
 from smoothmorph.experiments.locks import locked, running_trials
@@ -153,7 +153,7 @@ def test_a_failing_trial_is_reported_and_the_others_go_on(execute, root, tmp_pat
     assert "failed: l1_0.1_diffeomorphic_s0: training diverged: the loss is nan in epoch 1." in result.text
     assert "Traceback" in log.read_text()
     assert json.loads((log.parent / "failure.json").read_text()) == {"reason": "ZeroDivisionError: division by zero"}
-    states = runner.status(tmp_path / "out", Console(file=io.StringIO()))
+    states = outcome.status(tmp_path / "out", Console(file=io.StringIO()))
     assert [states[name].state for name in (diverged, crashed)] == ["failed", "failed"]
     assert len(collect(tmp_path / "out")) == 2 * 5
 
@@ -176,7 +176,7 @@ def test_a_damaged_trial_is_told_of_not_deleted_and_spoils_no_other(execute, tmp
     assert f"delete {path} and run the study again;" in result.failed[trial]
     assert len(result.complete) == 3
     assert len(path.read_bytes()) == 100
-    again = runner.rebuild(tmp_path / "out", Console(file=io.StringIO()))
+    again = outcome.rebuild(tmp_path / "out", Console(file=io.StringIO()))
     assert (again.failed, again.exit_code, len(again.complete)) == (result.failed, 1, 3)
 
 
@@ -279,7 +279,7 @@ def test_states_while_running_and_after_an_interruption(execute, root, tmp_path)
         ("complete", 2), ("running", 2), ("missing", 0), ("missing", 0),
     ]  # fmt: skip
     console = Console(file=io.StringIO(), width=120)
-    states = runner.status(tmp_path / "out", console)
+    states = outcome.status(tmp_path / "out", console)
     assert [state.state for state in states.values()] == ["complete", "partial", "missing", "missing"]
     assert "2 of 2" in console.file.getvalue()
     assert execute().exit_code == 0
@@ -405,11 +405,11 @@ def test_tables_and_figures_can_be_made_again(execute, tmp_path):
     before = contents(tmp_path / "out" / "tables")
     for path in (tmp_path / "out" / "tables").iterdir():
         path.unlink()
-    assert len(runner.rebuild(tmp_path / "out", Console(file=io.StringIO())).complete) == 4
+    assert len(outcome.rebuild(tmp_path / "out", Console(file=io.StringIO())).complete) == 4
     assert contents(tmp_path / "out" / "tables") == before
 
 
 def test_nothing_to_make_tables_of(execute, tmp_path):
     execute(task=lambda settings, folder, root, report: None)
     with pytest.raises(InputError, match="has no complete trial yet; `smoothmorph status"):
-        runner.rebuild(tmp_path / "out")
+        outcome.rebuild(tmp_path / "out")

@@ -146,8 +146,12 @@ def itk_transform(file: Path):
     """What ITK's own readers make of a field file."""
     if file.name.endswith((".h5", ".mat")):
         return itk.transformread(str(file))[0]
-    world = dimensions(file)
-    image = itk.imread(str(file), pixel_type=itk.Vector[itk.F, world])
+    return itk_transform_of(itk.imread(str(file), pixel_type=itk.Vector[itk.F, dimensions(file)]))
+
+
+def itk_transform_of(image):
+    """A displacement field transform that owns a copy of ``image``."""
+    world = image.GetImageDimension()
     transform = itk.DisplacementFieldTransform[itk.D, world].New()
     direction = itk.array_from_matrix(image.GetDirection()).ravel()
     numbers = [*itk.size(image), *image.GetOrigin(), *image.GetSpacing(), *direction]

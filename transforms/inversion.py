@@ -51,12 +51,13 @@ def find_preimages(points: Tensor, displacement: Tensor, tolerance: float = 1e-3
     """
     with torch.no_grad():
         found = points - sample(displacement, points)
+        residual = found + sample(displacement, found) - points
         for _ in range(SWEEPS):
-            residual = found + sample(displacement, found) - points
             if float(residual.norm(dim=1).max()) < tolerance:
                 break
             found = found - residual / 2
-        missed = (found + sample(displacement, found) - points).norm(dim=1)
+            residual = found + sample(displacement, found) - points
+        missed = residual.norm(dim=1)
         left = (missed >= tolerance)[0]
         if left.any():
             column = (1, points.shape[1], -1, *[1] * (displacement.ndim - 3))

@@ -116,6 +116,18 @@ class PhysicalField:
         moved = mapped(matrix - np.diag([*[1.0] * self.fixed.world_axes, 0]), self.fixed.points())
         return PhysicalField(self.fixed.in_plane(moved + turned(matrix, self._lifted())), self.fixed)
 
+    def jacobian_determinant(self) -> Tensor:
+        """det ∂T/∂p on the fixed grid, within its plane if it is a slice: (*shape).
+
+        With M the affine in voxels of the fixed grid, it is det M · det(I + ∂u/∂x), by the chain rule; the grid's own
+        affine cancels.
+        """
+        determinant = jacobian_determinant(self.displacement[None])[0]
+        if self.affine is None:
+            return determinant
+        matrix = np.linalg.inv(self.fixed.affine) @ self._to_moving
+        return determinant * float(np.linalg.det(matrix[: self.fixed.axes, : self.fixed.axes]))
+
     def resampled_onto(self, grid: Geometry) -> "PhysicalField":
         """The same map from another grid over the fixed image, d interpolated linearly; A stays apart.
 

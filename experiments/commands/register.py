@@ -158,11 +158,9 @@ def _print(found: "Registered") -> None:
 
 def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[list[Path], tuple[str, ...]]:
     """Write what was asked for, the fields last: not every format can hold every one, and the rest is there then."""
-    import numpy as np
-
     from ...pipeline.field_tools import inverted
     from ...pipeline.volumes import stored_type, write_volume
-    from ...transforms import jacobian_determinant, write_field
+    from ...transforms import write_field
 
     field, notices, written = found.field, found.notices, []
     if (path := outputs["warped"]) is not None:
@@ -172,9 +170,7 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
         image, _ = field.warp(labels.values, labels.grid, "nearest")
         written.append(write_volume(path, image[0].numpy().astype(stored_type(labels.path)), field.fixed))
     if (path := outputs["jacobian"]) is not None:
-        volume_of = 1.0 if field.affine is None else float(np.linalg.det(field.affine[:-1, :-1]))
-        determinant = volume_of * jacobian_determinant(field.displacement[None])[0]  # by the chain rule
-        written.append(write_volume(path, determinant.numpy(), field.fixed))
+        written.append(write_volume(path, field.jacobian_determinant().numpy(), field.fixed))
     if (path := outputs["report"]) is not None:
         written.append(_draw(path, found, pair))
     if (path := outputs["field"]) is not None:

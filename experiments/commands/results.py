@@ -10,14 +10,14 @@ from .common import RunName, find_run
 
 def status(run: RunName) -> None:
     """Show how far each trial of a run is, also while it is going on."""
-    from ..runner import status as show_status
+    from ..outcome import status as show_status
 
     show_status(find_run(run))
 
 
 def figures(run: RunName) -> None:
     """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed."""
-    from ..runner import rebuild
+    from ..outcome import rebuild
 
     result = rebuild(find_run(run))
     for path in result.figures:
@@ -49,7 +49,7 @@ def join(
     Both must be measured on the same test pairs. OTHER stays as it is.
     """
     from ..joining import join as take_in
-    from ..runner import rebuild
+    from ..outcome import rebuild
 
     for path in rebuild(take_in(find_run(run), find_run(other)).path).figures:
         typer.echo(path)
@@ -63,7 +63,7 @@ def archive(
     ] = 1,
 ) -> None:
     """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
-    from ..runner import archive as keep
+    from ..outcome import archive as keep
 
     for path in keep(find_run(run), out, pairs).figures:
         typer.echo(path)

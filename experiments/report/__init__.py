@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ...pipeline.files import write_text
-from ..runner import rebuild
+from ..outcome import rebuild
 from .page import build_page, render
 
 __all__ = ["write_report"]

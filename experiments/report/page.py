@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..archive import environments
 from ..figures.style import penalties_of
 from ..folders import short_names
-from ..runner import StudyResult
+from ..outcome import StudyResult
 from ..summaries import METRICS, counts, per_label
 from ..tables import published
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words

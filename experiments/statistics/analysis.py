@@ -14,7 +14,7 @@ from .baselines import against_baselines, baselines_in_words
 from .curves import SMOOTHNESS, Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
-from .pairwise import compare, holm, mixed_model
+from .pairwise import compare, mixed_model, with_holm
 from .sample import INTERVALS, RESAMPLES, Sample, titled
 from .words import in_words
 
@@ -77,11 +77,8 @@ def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
                     result = compare(group.sample, differences)
                     about = {**names, "matched_in": basis, "at": value, "metric": metric}
                     lines.append({**about, **result._asdict(), "n_pairs": differences.shape[1]})
-    table = pd.DataFrame(lines)
-    if not table.empty:
-        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
     return titled(
-        table,
+        with_holm(lines),
         "Penalties compared pair by pair",
         f"Difference: first minus second, {INTERVALS}; p: Wilcoxon's signed-rank test over pairs, Holm-corrected over "
         "all lines of a metric; effect: matched-pairs rank-biserial correlation. The test takes pairs as independent; "

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..summaries import METHODS, NAMES, baselines, configuration, networks, pick, records, variant
 from .curves import ACCURACY, Curve, Group, pairs_at, weight_at
-from .pairwise import Paired, compare, holm
+from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
 from .words import MEASURED, as_text, by_setting
 
@@ -29,11 +29,8 @@ def against_baselines(sample: Sample, groups: Sequence[Group], measured: Sequenc
                 reached = pairs_at(curve, group.sample, MATCHED_IN, metric, float(value[0]))
                 difference = compare(group.sample, reached - own.pair_means(metric))
                 lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
-    table = pd.DataFrame(lines)
-    if not table.empty:
-        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
     return titled(
-        table,
+        with_holm(lines),
         "Networks against baselines at equal smoothness",
         "Difference: the penalty's curve over λ, read off linearly where its SDlogJ is the baseline's, minus the "
         f"baseline; {INTERVALS}; p and effect as above. Curves that do not reach that SDlogJ are left out.",

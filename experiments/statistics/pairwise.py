@@ -1,9 +1,11 @@
 """Two configurations on the same pairs: Wilcoxon's test, its effect size, Holm's correction, a mixed model."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm, rankdata, wilcoxon
 
 from .sample import Sample
@@ -61,6 +63,14 @@ def holm(p: np.ndarray) -> np.ndarray:
     from statsmodels.stats.multitest import multipletests
 
     return np.asarray(multipletests(p, method="holm")[1]) if len(p) else np.asarray(p, float)
+
+
+def with_holm(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Comparisons as a table, with ``p_holm``: corrected over all lines of a metric."""
+    table = pd.DataFrame(lines)
+    if not table.empty:
+        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
+    return table
 
 
 def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:

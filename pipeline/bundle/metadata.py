@@ -86,7 +86,7 @@ def metadata(
         },
     }
     if trained.settings is not None:
-        values["smoothmorph"] = {"trial": trained.trial, "settings": trained.settings.identity()}
+        values["smoothmorph"] = trained.origin
     return json.loads(json.dumps(values))
 
 
@@ -95,7 +95,7 @@ def model_card(
     name: str,
     values: Mapping[str, Any],
     measured: Mapping[str, float],
-    kind: Literal["model", "weights"] = "model",
+    kind: Literal["bundle", "weights"] = "bundle",
 ) -> str:
     """``docs/README.md`` of the bundle ``name`` with the metadata ``values``; or what stands beside ``weights``."""
     loader = FileSystemLoader(Path(__file__).parent)
