@@ -131,14 +131,11 @@ def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
 
     MONAI concatenates [skip, upsampled], VoxelMorph [upsampled, skip]: the input channels are rolled by the skip's.
     """
-    convolutions = model.unet.convolutions
     levels = model.unet.levels
     names = [f"unet_model.encoder.{level}.0.main" for level in range(levels)]
     names += [f"unet_model.decoder.{level}.0.main" for level in range(levels)]
     names += [f"unet_model.remaining.{index}.main" for index in range(len(model.final_channels) + 1)]
-    skips = [0] * (levels + 1) + [convolution.out_channels for convolution in reversed(convolutions[:levels])]
-    skips += [0] * (len(convolutions) - len(skips))
-    for name, convolution, skip in zip([*names, "flow"], convolutions, skips, strict=True):
+    for name, convolution, skip in zip([*names, "flow"], model.unet.convolutions, model.unet.skips, strict=True):
         assert convolution.bias is not None
         yield f"{name}.weight", convolution.weight, skip
         yield f"{name}.bias", convolution.bias, 0

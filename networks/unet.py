@@ -11,7 +11,7 @@ channel pair instead of 9 in 2-D, 8 instead of 27 in 3-D.
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from torch import Tensor, nn
 
 from ..transforms.differences import slabs
-from ..transforms.kept import keep
+from .kernels import Kernels, make_kernels
 
 SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
 SLAB_VOXELS = 2**22  # of the top level at once, where no gradient is needed
@@ -51,79 +51,81 @@ class UNet(VoxelMorphUNet):
         """All convolutions in the order of evaluation."""
         return [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
 
+    @cached_property
+    def skips(self) -> list[int]:
+        """How many channels each convolution takes over a skip connection; they are the first of its input."""
+        widths = [convolution.out_channels for convolution in self.convolutions[: self.levels]]
+        return [0] * (self.levels + 1) + widths[::-1] + [0] * (len(self.convolutions) - 2 * self.levels - 1)
+
     def forward(self, concatenated_pairs: Tensor) -> Tensor:
         """The flow of ``concatenated_pairs``; without gradients a large grid's top level is evaluated in slabs."""
-        pairs = concatenated_pairs
+        pairs, levels = concatenated_pairs, self.levels
+        kernels = make_kernels(self.convolutions, self.skips)
+        first, inner, last = kernels[0], kernels[1 : 2 * levels], kernels[2 * levels :]
         planes = max(SLAB_VOXELS // pairs[:, 0, 0].numel() // 2 * 2, 2)
         if torch.is_grad_enabled() or planes >= pairs.shape[2]:
-            top = self._enter(pairs)
-            return self._leave(top, self._inner(self._pool(top)))
+            top = _activate(_convolve(pairs, first))
+            return _leave(top, self._inner(_pool(top), inner), last)
         halves = [
-            self._pool(self._enter(pairs[:, :, read]))[:, :, own.start // 2 : own.stop // 2]
+            _pool(_activate(_convolve(pairs[:, :, read], first)))[:, :, own.start // 2 : own.stop // 2]
             for read, own in slabs(pairs.shape[2], planes, before=2, after=2)
         ]
-        features = self._inner(torch.cat(halves, dim=2))
-        # A voxel per convolution of the top level; even, because the coarser grid has a plane for every second.
-        margin = 2 * math.ceil((len(self.convolutions) - 2 * self.levels + 1) / 2)
-        flows = [
-            self._leave(self._enter(pairs[:, :, read]), features[:, :, read.start // 2 : read.stop // 2])[:, :, own]
-            for read, own in slabs(pairs.shape[2], planes, margin, margin)
-        ]
+        features = self._inner(torch.cat(halves, dim=2), inner)
+        margin = 2 * math.ceil((len(last) + 1) / 2)  # a voxel per convolution; even, because coarse planes are two fine
+        flows = []
+        for read, own in slabs(pairs.shape[2], planes, margin, margin):
+            top = _activate(_convolve(pairs[:, :, read], first))
+            flows.append(_leave(top, features[:, :, read.start // 2 : read.stop // 2], last)[:, :, own])
         return torch.cat(flows, dim=2)
 
-    def _enter(self, pairs: Tensor) -> Tensor:
-        return _activate(self.convolutions[0](pairs))
-
-    def _inner(self, features: Tensor) -> Tensor:
+    def _inner(self, features: Tensor, kernels: Sequence[Kernels]) -> Tensor:
         """The levels below the top one."""
-        convolutions, levels, skips = self.convolutions, self.levels, []
-        for convolution in convolutions[1:levels]:
-            skips.append(_activate(convolution(features)))
-            features = self._pool(skips[-1])
-        features = _activate(convolutions[levels](features))
-        for convolution in convolutions[levels + 1 : 2 * levels]:
-            features = _activate(_convolve_upsampled(convolution, skips.pop(), features))
+        skips = []
+        for down in kernels[: self.levels - 1]:
+            skips.append(_activate(_convolve(features, down)))
+            features = _pool(skips[-1])
+        features = _activate(_convolve(features, kernels[self.levels - 1]))
+        for up in kernels[self.levels :]:
+            features = _activate(_convolve_upsampled(skips.pop(), features, up))
         return features
 
-    def _leave(self, top: Tensor, features: Tensor) -> Tensor:
-        decoder, *finals, flow = self.convolutions[2 * self.levels :]
-        features = _activate(_convolve_upsampled(decoder, top, features))
-        for convolution in finals:
-            features = _activate(convolution(features))
-        return flow(features)
 
-    def _pool(self, features: Tensor) -> Tensor:
-        return F.max_pool2d(features, 2) if self.dimensions == 2 else F.max_pool3d(features, 2)
-
-
-def _convolve_upsampled(convolution: Any, skip: Tensor, features: Tensor) -> Tensor:
-    """``convolution`` of [skip, upsample(features)]."""
-    two_dimensional = features.ndim == 4
-    convolve: Any = F.conv2d if two_dimensional else F.conv3d
-    convolve_transposed: Any = F.conv_transpose2d if two_dimensional else F.conv_transpose3d
-    for_skip, for_features = convolution.weight.tensor_split([skip.shape[1]], dim=1)
-    coarse = convolve_transposed(features, _transposed_kernel(for_features), stride=2, padding=1)
-    return convolve(skip, for_skip, convolution.bias, padding=1).add_(coarse)
+def _leave(top: Tensor, features: Tensor, kernels: Sequence[Kernels]) -> Tensor:
+    """From the features below the top level to the flow."""
+    decoder, *finals, flow = kernels
+    features = _activate(_convolve_upsampled(top, features, decoder))
+    for final in finals:
+        features = _activate(_convolve(features, final))
+    return _convolve(features, flow)
 
 
-def _transposed_kernel(weight: Tensor) -> Tensor:
-    """(out, in, 3, ...) for use after nearest upsampling -> (in, out, 4, ...) for a transposed convolution.
+def _convolve(features: Tensor, kernels: Kernels) -> Tensor:
+    convolve = F.conv2d if features.ndim == 4 else F.conv3d
+    return _safely(convolve, features, kernels.weight, kernels.bias, padding=1)
 
-    Along each axis, fine voxel j reads fine voxel j + t - 1 with weight t, which is a copy of the coarse voxel
-    i = (j + t - 1) // 2: the transposed kernel's entry k = j - 2 i + 1 is the sum of the weights t with
-    2 <= t + k <= 3.
+
+def _convolve_upsampled(skip: Tensor, features: Tensor, kernels: Kernels) -> Tensor:
+    """The convolution of [skip, upsample(features)]."""
+    convolve = F.conv_transpose2d if features.ndim == 4 else F.conv_transpose3d
+    coarse = _safely(convolve, features, kernels.transposed, None, stride=2, padding=1)
+    return _convolve(skip, kernels).add_(coarse)
+
+
+def _safely(convolve: Any, features: Tensor, weight: Any, bias: Tensor | None, **how: int) -> Tensor:
+    """``convolve``, but in float32 on 3-D grids of only one or two voxels along an axis.
+
+    There oneDNN 3.12 (torch 2.13) reads memory that was never written, for gradients of bfloat16 weights on a CPU: on
+    a grid two deep they are off by anything, and those of transposed kernels on a grid one high end the process.
     """
-    axes = weight.ndim - 2
-    with torch.autocast(weight.device.type, enabled=False):  # sums of weights, to be rounded once
-        kernel = weight.transpose(0, 1).reshape(-1, 3**axes) @ _spread(axes, weight.dtype, weight.device)
-    return kernel.view(weight.shape[1], weight.shape[0], *[4] * axes)
+    if weight.dtype.itemsize > 2 or features.ndim == 4 or min(features.shape[2:]) > 2 or features.device.type != "cpu":
+        return convolve(features, weight, bias, **how)
+    with torch.autocast("cpu", enabled=False):
+        bias = None if bias is None else bias.float()
+        return convolve(features.float(), weight.float(), bias, **how).to(weight.dtype)
 
 
-@keep
-def _spread(axes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Which of the 3^D weights count for which of the 4^D entries: (3^D, 4^D)."""
-    one_axis = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]], dtype=dtype, device=device)
-    return reduce(torch.kron, [one_axis] * axes)
+def _pool(features: Tensor) -> Tensor:
+    return F.max_pool2d(features, 2) if features.ndim == 4 else F.max_pool3d(features, 2)
 
 
 def _activate(features: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from monai.networks.nets.voxelmorph import VoxelMorphUNet
 
 from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model, unet
+from smoothmorph.networks.kernels import make_kernels
 from smoothmorph.networks.unet import UNet
 from smoothmorph.transforms import InputError, compose, warp
 
@@ -159,6 +160,52 @@ def test_unet_equals_monais(dims):
     network = UNet(dims, (16, 32, 32, 32), (16,)).double()
     pair = torch.rand(2, 2, *[8, 12, 4][:dims], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(network(pair), VoxelMorphUNet.forward(network, pair), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_gradients_of_the_kernels(dims):
+    network = UNet(dims, (2, 3, 2, 2), (2,)).double()
+    parameters = [tensor for convolution in network.convolutions for tensor in (convolution.weight, convolution.bias)]
+
+    def kernels(*_: torch.Tensor) -> list[torch.Tensor]:
+        made = make_kernels(network.convolutions, network.skips)
+        return [tensor for kernel in made for tensor in kernel if tensor is not None]
+
+    assert torch.autograd.gradcheck(kernels, parameters, fast_mode=True)
+    assert torch.autograd.gradgradcheck(kernels, parameters, fast_mode=True)
+
+
+def test_gradients_of_each_sample():
+    network, pairs = moving_network(2), torch.rand(3, 2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    parameters = dict(network.named_parameters())
+
+    def loss(weights: dict[str, torch.Tensor], pair: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(network, weights, tuple(pair)).velocity.square().mean()
+
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, pairs)
+    for index, pair in enumerate(pairs):
+        alone = torch.autograd.grad(loss(parameters, pair), list(parameters.values()))
+        for ours, expected in zip(together.values(), alone, strict=True):
+            torch.testing.assert_close(ours[index], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(32, 48, 32), (48, 16, 48), (16, 48, 32), (16, 16, 16), (48, 48, 48)])
+def test_gradients_in_bfloat16_on_grids_of_few_voxels(shape):
+    # torch's own are of memory that was never written where the lowest level is two voxels deep, or one high
+    network, pair = moving_network(3), torch.rand(2, 1, 1, *shape, generator=torch.Generator().manual_seed(0))
+    parameters = list(network.parameters())
+
+    def gradients(precision: torch.dtype) -> list[torch.Tensor]:
+        never_written = [torch.full((count,), 1e30) for count in (1_000, 27_648, 65_536, 200_000) for _ in range(6)]
+        del never_written
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            velocity = network(*pair).velocity
+        return list(torch.autograd.grad(velocity.square().mean(), parameters))
+
+    expected = gradients(torch.float32)
+    for _ in range(3):
+        for ours, theirs in zip(gradients(torch.bfloat16), expected, strict=True):
+            assert (ours - theirs).norm() < 0.15 * theirs.norm()
 
 
 @pytest.mark.parametrize("dims", [2, 3])
