@@ -15,30 +15,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
 
-for command in (
-    studies.run,
-    results.status,
-    results.figures,
-    results.report,
-    results.join,
-    results.archive,
-    results.recommend,
-    register.register,
-    models.models,
-    models.export,
-    studies.show,
-    studies.bench,
-    fields.apply,
-    fields.compose,
-    fields.invert,
-    fields.jacobian,
-    fields.convert,
-    fields.points,
-):
-    app.command()(guarded(command))
-app.command("import")(guarded(models.import_official))
+COMMANDS = {
+    "Register your own images": [register.register, models.models],
+    "Field files": [fields.apply, fields.compose, fields.invert, fields.jacobian, fields.convert, fields.points],
+    "Studies": [studies.run, studies.show, results.status, studies.bench],
+    "Results of a study": [results.figures, results.report, results.recommend, results.join, results.archive],
+    "Networks in and out": [models.export, models.import_official],
+}
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        name = "import" if command is models.import_official else None  # the word is Python's own
+        app.command(name, rich_help_panel=panel)(guarded(command))
+app.add_typer(data_app, name="data", rich_help_panel="Studies")
 for command in (data.check, data.fetch, data.table):
     data_app.command()(guarded(command))
 
