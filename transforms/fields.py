@@ -162,7 +162,7 @@ def mm_to_voxel(field: Tensor, spacing: Sequence[float]) -> Tensor:
 
 def _per_component(field: Tensor, values: Sequence[float]) -> Tensor:
     check_field(field)
-    return torch.tensor(values, dtype=field.dtype, device=field.device).view(1, -1, *[1] * (field.ndim - 2))
+    return _kept_factors(tuple(values), field.ndim - 2, field.dtype, field.device)
 
 
 def _sample(image: Tensor, displacement: Tensor, mode: str, padding_mode: str) -> Tensor:
@@ -187,6 +187,12 @@ def _from_sampling_units(displacement: Tensor) -> Tensor:
 
 def _units_per_voxel(shape: Sequence[int]) -> list[float]:
     return [2 / max(size - 1, 1) for size in shape]
+
+
+@keep
+def _kept_factors(values: tuple[float, ...], axes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(1, D, 1, ...). Kept, because numbers on their way to a GPU make the host wait for it."""
+    return torch.tensor(values, dtype=dtype, device=device).view(1, -1, *[1] * axes)
 
 
 @keep
