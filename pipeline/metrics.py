@@ -1,11 +1,11 @@
 """What is measured on one registered pair. Each function takes batches of one and returns plain numbers by name."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
-from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..networks import PENALTIES, LocalNCCLoss
@@ -44,25 +44,31 @@ def overlap_metrics(
     both = values[(in_ours > 0) & (in_truth > 0)].tolist()
     metrics = {"dice": float(dice.nanmean())}
     if hausdorff:
-        metrics["hd95"] = _mean_hausdorff(ours[0, 0], truth[0, 0], both, spacing)
+        metrics["hd95"] = _mean_hausdorff(ours[0, 0].cpu().numpy(), truth[0, 0].cpu().numpy(), both, spacing)
     return metrics | {f"dice/{name}": score for name, score in zip(label_names.values(), dice.tolist(), strict=True)}
 
 
-def _mean_hausdorff(ours: Tensor, truth: Tensor, values: Sequence[int], spacing: Sequence[float]) -> float:
-    """MONAI's, in the box of each label (and a voxel around it, where its surface is as in the whole image)."""
-    boxes = [ndimage.find_objects(labels.cpu().numpy()) for labels in (ours, truth)]
+def _mean_hausdorff(ours: np.ndarray, truth: np.ndarray, values: Sequence[int], spacing: Sequence[float]) -> float:
+    """Over the labels ``values``, each in its box (and a voxel around it, where its surface is as in the whole image).
+
+    As MONAI's ``compute_hausdorff_distance``, which takes 15 times longer: it copies small masks through MetaTensors.
+    """
+    boxes = [ndimage.find_objects(labels) for labels in (ours, truth)]
     distances = []
     for value in values:
         box = tuple(
             slice(max(min(a.start, b.start) - 1, 0), max(a.stop, b.stop) + 1)
             for a, b in zip(boxes[0][value - 1], boxes[1][value - 1], strict=True)
         )
-        masks = [(labels[box] == value)[None, None].float() for labels in (ours, truth)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            distance = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=list(spacing))
-        distances.append(float(distance))
-    return sum(distances) / len(distances) if distances else float("nan")
+        surfaces = [_surface(labels[box] == value) * np.asarray(spacing) for labels in (ours, truth)]
+        both_ways = (surfaces, surfaces[::-1])
+        distances.append(max(np.percentile(cKDTree(there).query(here)[0], 95) for here, there in both_ways))
+    return float(np.mean(distances)) if distances else float("nan")
+
+
+def _surface(mask: np.ndarray) -> np.ndarray:
+    """The voxels (N, D) of a mask that have a neighbour outside of it; beyond the image all is outside."""
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask))
 
 
 def field_metrics(field: Tensor) -> dict[str, float]:
@@ -74,7 +80,7 @@ def field_metrics(field: Tensor) -> dict[str, float]:
     """
     statistics = {name: float(value) for name, value in jacobian_statistics(field).items()}
     penalties = {name: float(make()(field)) for name, make in PENALTIES.items()}
-    return {**statistics, **penalties, "magnitude": float(field.norm(dim=1).mean())}
+    return {**statistics, **penalties, "magnitude": float(field.square().sum(1).sqrt().mean())}
 
 
 def target_registration_error(
