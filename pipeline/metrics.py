@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy import ndimage
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -49,26 +48,36 @@ def overlap_metrics(
 
 
 def _mean_hausdorff(ours: np.ndarray, truth: np.ndarray, values: Sequence[int], spacing: Sequence[float]) -> float:
-    """Over the labels ``values``, each in its box (and a voxel around it, where its surface is as in the whole image).
-
-    As MONAI's ``compute_hausdorff_distance``, which takes 15 times longer: it copies small masks through MetaTensors.
-    """
-    boxes = [ndimage.find_objects(labels) for labels in (ours, truth)]
+    """Over the labels ``values``: as MONAI's ``compute_hausdorff_distance``, which copies the mask of each label through
+    MetaTensors and takes ten times as long."""
+    surfaces = [_surfaces(labels, spacing) for labels in (ours, truth)]
     distances = []
     for value in values:
-        box = tuple(
-            slice(max(min(a.start, b.start) - 1, 0), max(a.stop, b.stop) + 1)
-            for a, b in zip(boxes[0][value - 1], boxes[1][value - 1], strict=True)
-        )
-        surfaces = [_surface(labels[box] == value) * np.asarray(spacing) for labels in (ours, truth)]
-        both_ways = (surfaces, surfaces[::-1])
-        distances.append(max(np.percentile(cKDTree(there).query(here)[0], 95) for here, there in both_ways))
+        sides = [surface[value] for surface in surfaces]
+        distances.append(max(_percentile95(cKDTree(there).query(here)[0]) for here, there in (sides, sides[::-1])))
     return float(np.mean(distances)) if distances else float("nan")
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
-    """The voxels (N, D) of a mask that have a neighbour outside of it; beyond the image all is outside."""
-    return np.argwhere(mask & ~ndimage.binary_erosion(mask))
+def _surfaces(labels: np.ndarray, spacing: Sequence[float]) -> dict[int, np.ndarray]:
+    """By label above 0, the places (N, D) in mm of its voxels that touch another label or the edge of the image."""
+    inside = np.ones(labels.shape, bool)
+    around = np.pad(labels, 1)
+    for axis in range(labels.ndim):
+        for start in (0, 2):
+            neighbours = [slice(1, -1)] * labels.ndim
+            neighbours[axis] = slice(start, start + labels.shape[axis])
+            inside &= around[tuple(neighbours)] == labels
+    points = np.argwhere(~inside & (labels > 0))
+    values = labels[tuple(points.T)]
+    order = np.argsort(values, kind="stable")
+    found, starts = np.unique(values[order], return_index=True)
+    parts = np.split(points[order] * np.asarray(spacing), starts[1:])  # one, and empty, where nothing is found
+    return dict(zip(found.tolist(), parts, strict=False))
+
+
+def _percentile95(values: np.ndarray) -> float:
+    """``np.percentile(values, 95)``, without its preparations, which take longer than a few hundred values."""
+    return float(np.interp(0.95 * (len(values) - 1), np.arange(len(values)), np.sort(values)))
 
 
 def field_metrics(field: Tensor) -> dict[str, float]:
