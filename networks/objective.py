@@ -27,6 +27,9 @@ class LocalNCCLoss(_Loss):
     def __init__(self, spatial_dims: int, window: int = 9, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.loss = LocalNormalizedCrossCorrelationLoss(spatial_dims, window, reduction=reduction)
+        smallest = torch.tensor(self.loss.smooth_dr)
+        del self.loss.smooth_dr  # as a plain number it makes the host wait for the GPU at every step
+        self.loss.register_buffer("smooth_dr", smallest, persistent=False)
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
         """Compare two images (B, 1, *spatial) of any intensity range."""
