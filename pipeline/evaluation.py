@@ -89,7 +89,7 @@ def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device)
 
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()
 
 
 def _measure(

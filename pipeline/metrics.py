@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue] (KDTree with less around it)
 from torch import Tensor
 
 from ..networks import PENALTIES, LocalNCCLoss
@@ -48,8 +48,10 @@ def overlap_metrics(
 
 
 def _mean_hausdorff(ours: np.ndarray, truth: np.ndarray, values: Sequence[int], spacing: Sequence[float]) -> float:
-    """Over the labels ``values``: as MONAI's ``compute_hausdorff_distance``, which copies the mask of each label through
-    MetaTensors and takes ten times as long."""
+    """Over the labels ``values``.
+
+    As MONAI's ``compute_hausdorff_distance``, which takes ten times as long: it copies each mask through MetaTensors.
+    """
     surfaces = [_surfaces(labels, spacing) for labels in (ours, truth)]
     distances = []
     for value in values:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from ..networks import Objective, VoxelMorph
 from ..networks.objective import ObjectiveTerms
 from .config import TrialSettings
+from .graphed import GraphedStep, Step
 from .handlers import (
     CheckpointHandler,
     HistoryHandler,
@@ -23,6 +25,7 @@ from .handlers import (
     ValidationHandler,
 )
 from .preparation import Prepared, training_loader, validation_loader
+from .turns import Turns, finish, on_own_stream
 
 VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
 
@@ -70,6 +73,15 @@ def build_objective(settings: TrialSettings) -> Objective:
     )
 
 
+def build_step(
+    settings: TrialSettings, model: VoxelMorph, objective: Objective, optimizer: torch.optim.Optimizer
+) -> Step:
+    """`training_step` on images where the model is; on a GPU it is replayed as a CUDA graph."""
+    device = next(model.parameters()).device
+    step = partial(training_step, model, objective, optimizer, autocast(settings, device))
+    return GraphedStep(step, objective, optimizer) if device.type == "cuda" else step
+
+
 def train(
     settings: TrialSettings,
     prepared: Prepared,
@@ -92,17 +104,30 @@ def train(
         TrialFailed: the loss is not finite.
         InputError: the checkpoint is damaged or cannot be written.
     """
+    return finish(on_own_stream(train_in_turns(settings, prepared, folder, device, report, log), device))
+
+
+def train_in_turns(
+    settings: TrialSettings,
+    prepared: Prepared,
+    folder: Path,
+    device: torch.device,
+    report: Callable[[int, int, str], None] | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Turns[VoxelMorph]:
+    """As `train`, a step a turn."""
     model = build_model(settings).to(device)
-    objective, whole_objective = build_objective(settings), build_objective(settings)  # λ on its way, and at its end
+    objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))  # λ on its way, at its end
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
     optimization = {"optimizer": optimizer, "schedule": schedule}
     state = TrainingState.resume(folder, settings, model, optimization)
+    take_step = build_step(settings, model, objective, optimizer)
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving = batch["moving"].to(device, non_blocking=True)
         fixed = batch["fixed"].to(device, non_blocking=True)
-        return training_step(model, objective, optimizer, moving, fixed, autocast(settings, device))
+        return take_step(moving, fixed)
 
     def validate() -> ObjectiveTerms:
         return mean_terms(_validation_terms(settings, prepared, model, whole_objective, device))
@@ -117,11 +142,14 @@ def train(
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
     ProgressHandler(state, settings.training, report, log).attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: trainer.interrupt())  # a turn ends
 
     if state.epoch < epochs:
         loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")
         trainer.load_state_dict({"epoch": state.epoch, "max_epochs": epochs, "epoch_length": steps})
-        trainer.run(loader, max_epochs=epochs, epoch_length=steps)
+        while state.epoch < epochs:
+            trainer.run(loader, max_epochs=epochs, epoch_length=steps)
+            yield
     model.load_state_dict(state.selected(settings.training.selection))
     return model.eval()
 
@@ -130,12 +158,13 @@ def training_step(
     model: VoxelMorph,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
+    precision: torch.autocast,
     moving: Tensor,
     fixed: Tensor,
-    precision: torch.autocast,
 ) -> ObjectiveTerms:
     """Register a batch (B, 1, *spatial), step down the gradient of the objective, and return its terms, detached."""
-    model.train()
+    if not model.training:  # said anew to every module, it takes as long as ten kernels
+        model.train()
     optimizer.zero_grad(set_to_none=True)
     with precision:
         registration = model(moving, fixed)
