@@ -1,6 +1,7 @@
 """Run a study: only what is missing, then tables and figures of everything that is complete."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from .locks import Lock, locked
 from .outcome import StudyResult, finish, report
 from .study import Study
 
+TOGETHER, SMALL_VOXELS = 8, 64**3
+"""Trials at once on a GPU, and the images of which one trial alone leaves most of a GPU idle."""
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
 """(trial, root, told of (subjects done, subjects)) -> the fingerprint of its data."""
 
@@ -29,6 +32,7 @@ def run_study(
     console: Console | None = None,
     task: Task | None = None,
     fingerprint: Fingerprint | None = None,
+    together: int | None = None,
 ) -> StudyResult:
     """Run the trials that ``out`` lacks, then write ``out/tables`` and ``out/figures``.
 
@@ -37,6 +41,8 @@ def run_study(
         workers: processes at once; by default one per missing trial, at most one per core, and one for 3-D or a GPU.
         executor: something else than this machine's processes.
         task, fingerprint: what runs a trial and what identifies its data; the pipeline's own by default.
+        together: trials that one process advances in turns; by default eight where all of them compute on a GPU that
+            one trial would not fill, otherwise one.
 
     Raises:
         InputError: the study, its data or the folder are at fault, or a baseline is not installed; nothing was run.
@@ -48,14 +54,14 @@ def run_study(
     from ..pipeline.baselines import require
 
     if task is None:
-        from ..pipeline.trial import run_trial as task
+        from ..pipeline.trial import trial_in_turns as task
     with locked(out) as lock:
         ids = identifiers(study, root, fingerprint or _pipeline_fingerprint, console)
         run = claim(out, study, ids)
         result = StudyResult(run)
         jobs = _missing(run, root, result)
         require({job.settings.model.method for job in jobs})
-        executor = executor or LocalExecutor(workers or default_workers(study, len(jobs)))
+        executor = executor or _local_executor(study, len(jobs), workers, together)
         done = len(run.trials) - len(jobs)
         console.print(
             f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run", highlight=False
@@ -93,14 +99,37 @@ def _pipeline_fingerprint(settings: TrialSettings, root: Path | None, tell: Call
     return prepare(settings, root, tell).fingerprint
 
 
+def _local_executor(study: Study, missing: int, workers: int | None, together: int | None) -> LocalExecutor:
+    if workers is None:
+        workers = default_workers(study, missing) if together in (None, 1) else 1
+    if together is None:
+        together = default_together(study) if workers == 1 else 1
+    return LocalExecutor(workers, together)
+
+
 def default_workers(study: Study, missing: int) -> int:
     """One process per missing trial and at most one per core in 2-D on the CPU; otherwise one."""
-    for trial in study.trials:
-        if trial.cohort.spatial_dims != 2 or trial.compute.device.startswith("cuda"):
-            return 1
-        if trial.compute.device == "auto" and _has_gpu():
-            return 1
+    if any(trial.cohort.spatial_dims != 2 or _on_gpu(trial) for trial in study.trials):
+        return 1
     return max(1, min(missing, available_cores()))
+
+
+def default_together(study: Study) -> int:
+    """`TOGETHER` where all trials compute on a GPU and on images too small to fill one; otherwise one.
+
+    On a CPU processes are faster.
+    """
+    return TOGETHER if all(_on_gpu(trial) and _is_small(trial) for trial in study.trials) else 1
+
+
+def _is_small(trial: TrialSettings) -> bool:
+    size = trial.cohort.size
+    return trial.cohort.spatial_dims == 2 or (size is not None and math.prod(size) <= SMALL_VOXELS)
+
+
+def _on_gpu(trial: TrialSettings) -> bool:
+    device = trial.compute.device
+    return device.startswith("cuda") or (device == "auto" and _has_gpu())
 
 
 def _has_gpu() -> bool:

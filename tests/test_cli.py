@@ -17,7 +17,7 @@ def call(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("smoothmorph.experiments.runner._pipeline_fingerprint", synthetic_run.fingerprint)
-    monkeypatch.setattr("smoothmorph.pipeline.trial.run_trial", synthetic_run.trial)
+    monkeypatch.setattr("smoothmorph.pipeline.trial.trial_in_turns", synthetic_run.trial)
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [Path("a.png")])
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
@@ -95,7 +95,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, sentence, call, tmp_path):
 
 
 def test_a_file_without_permission_is_one_line(call, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "runs/demo/.lock")
 
     monkeypatch.setattr("smoothmorph.experiments.runner.run_study", refuse)

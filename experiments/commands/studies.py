@@ -20,6 +20,9 @@ def run(
     study: StudyName,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the cohort's files.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; by default as fits.")] = None,
+    together: Annotated[
+        str, typer.Option(metavar="K|auto", help="Trials at once in one process, for a GPU that one does not fill.")
+    ] = "auto",
     overrides: Overrides = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/<study>.")] = None,
     executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
@@ -34,8 +37,9 @@ def run(
     from ..study import load_study
 
     loaded = load_study(study, overrides)
-    chosen = _executor(executor, address, cpus, gpus, workers)
-    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen)
+    at_once = _together(together)
+    chosen = _executor(executor, address, cpus, gpus, {"--workers": workers, "--together": at_once})
+    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen, together=at_once)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -75,8 +79,21 @@ def bench(
     run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
 
 
-def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
-    """The executor of a run; None for the runner's own choice."""
+def _together(text: str) -> int | None:
+    """The number of trials at once; None for the runner's own choice."""
+    from ...transforms.errors import InputError
+
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise InputError(f"--together {text}: expected a number of trials, or auto.")
+    return int(text)
+
+
+def _executor(
+    name: str, address: str | None, cpus: int | None, gpus: float | None, local: dict[str, int | None]
+) -> Any:
+    """The executor of a run; None for the runner's own choice. ``local``: options that only this machine's have."""
     from ...transforms.errors import InputError
 
     if name not in ("local", "ray"):
@@ -87,9 +104,10 @@ def _executor(name: str, address: str | None, cpus: int | None, gpus: float | No
         if given:
             raise InputError(f"{given[0]} is for a Ray cluster; add --executor ray, or leave it out.")
         return None
-    if workers is not None:
+    given = [option for option, value in local.items() if value is not None]
+    if given:
         raise InputError(
-            "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
+            f"{given[0]} is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
             "decide how many trials run at once."
         )
     from ..distributed.executor import RayExecutor

@@ -1,0 +1,163 @@
+"""The same on a GPU, where there is one: results, a step without waiting, and trials together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from smoothmorph.experiments.cli import app
+from smoothmorph.networks import PENALTIES, VoxelMorph
+from smoothmorph.pipeline.graphed import WARM_UP, GraphedStep
+from smoothmorph.pipeline.training import build_model, build_objective, build_optimizer, build_step
+from smoothmorph.pipeline.trial import run_trial
+from smoothmorph.transforms import invert, jacobian_statistics
+from test_together import together, trials
+from test_training import results, settings_of
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+GPU = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def exact():
+    """Convolutions in float32 as on a CPU, without TensorFloat-32."""
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def images(dims, count=2):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, 1, *(48, 32, 32)[:dims], generator=generator).to(GPU)
+
+
+def on_gpu(**sections):
+    return settings_of(compute={"device": "cuda"}, **sections)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("steps", [0, 7])
+def test_registration_is_that_of_the_cpu(dims, steps):
+    network = VoxelMorph(dims, steps)
+    torch.nn.init.normal_(network.unet.convolutions[-1].weight, std=0.1)
+    moving, fixed = images(dims).split(1)
+    here = network(moving.cpu(), fixed.cpu(), inverse=True)
+    there = network.to(GPU)(moving, fixed, inverse=True)
+    for name, part in here._asdict().items():
+        torch.testing.assert_close(getattr(there, name).cpu(), part, atol=2e-4, rtol=2e-4, msg=name)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_measures_are_those_of_the_cpu(dims):
+    field = 3 * torch.randn(1, dims, *(24, 20, 16)[:dims], generator=torch.Generator().manual_seed(0))
+    for name, value in jacobian_statistics(field.to(GPU)).items():
+        torch.testing.assert_close(value.cpu(), jacobian_statistics(field)[name], rtol=1e-4, atol=1e-4)
+    for make in PENALTIES.values():
+        torch.testing.assert_close(make()(field.to(GPU)).cpu(), make()(field))
+    torch.testing.assert_close(invert(0.05 * field.to(GPU)).cpu(), invert(0.05 * field), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("similarity", ["mse", "ncc"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_recorded_step_is_the_step(dims, precision, similarity):
+    """With another λ and learning rate at each, over 20 steps; what differs is what two runs on a GPU differ by."""
+    settings = on_gpu(
+        dims=dims,
+        training={"precision": precision, "learning_rate": 1e-3},
+        objective={"similarity": similarity, "penalty": "bending-hessian"},
+    )
+    moving, fixed = images(dims).split(1)
+    losses = []
+    for recorded in (True, False):
+        model = build_model(settings).to(GPU)
+        objective, optimizer = build_objective(settings).to(GPU), build_optimizer(settings, model)
+        step = build_step(settings, model, objective, optimizer)
+        assert isinstance(step, GraphedStep)
+        taken = []
+        for number in range(20):
+            objective.weight, optimizer.param_groups[0]["lr"] = 0.1 * number, 1e-3 / (1 + number)
+            terms = (step if recorded else step.step)(moving, fixed)
+            taken.append(torch.stack(list(terms)).clone())
+        assert (step.graph is not None) == recorded
+        assert isinstance(objective.weight, float)
+        assert isinstance(optimizer.param_groups[0]["lr"], float)
+        losses.append(torch.stack(taken).cpu())
+    torch.testing.assert_close(*losses, rtol=0.02 if precision == "bfloat16" else 1e-3, atol=1e-4)
+    assert losses[0][-1, 1] < losses[0][0, 1]  # it learns
+
+
+def test_a_step_does_not_wait_for_the_gpu():
+    settings = on_gpu()
+    model = build_model(settings).to(GPU)
+    objective, optimizer = build_objective(settings).to(GPU), build_optimizer(settings, model)
+    step = build_step(settings, model, objective, optimizer)
+    assert isinstance(step, GraphedStep)
+    moving, fixed = images(2).split(1)
+    for _ in range(WARM_UP):
+        step(moving, fixed)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step.step(moving, fixed)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    step(moving, fixed)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(moving, fixed)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_trials_together_are_what_they_are_alone(tiny_cohort, tmp_path):
+    """To the rounding of sums that a GPU adds up in any order, which also two runs of one trial differ by."""
+
+    def placed(**changes):
+        gpu = settings_of(compute={"device": "cuda"}).compute
+        return {name: trial.model_copy(update={"compute": gpu}) for name, trial in trials(**changes).items()}
+
+    together(placed(), tmp_path / "together", tiny_cohort(2), 5)
+    for name, settings in placed().items():
+        run_trial(settings, tmp_path / "alone" / name, tiny_cohort(2))
+        one, other = (pd.read_parquet(tmp_path / way / name / "history.parquet") for way in ("alone", "together"))
+        for column in ("train_loss", "validation_loss", "validation_similarity"):
+            np.testing.assert_allclose(one[column], other[column], rtol=5e-3)
+
+
+@pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
+def test_a_trial_goes_on_where_there_is_room(first, then, tiny_cohort, tmp_path):
+    """A checkpoint of one device is one of the other."""
+
+    def stop(progress):
+        if progress.stage == "training" and progress.done == 30:
+            raise KeyboardInterrupt
+
+    training = {"epochs": 4, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(settings_of(compute={"device": first}, training=training), tmp_path / "part", tiny_cohort(2), stop)
+    run_trial(settings_of(compute={"device": then}, training=training), tmp_path / "part", tiny_cohort(2))
+    run_trial(settings_of(compute={"device": "cpu"}, training=training), tmp_path / "whole", tiny_cohort(2))
+    part, whole = (results(tmp_path / name)[1] for name in ("part", "whole"))
+    np.testing.assert_allclose(part["validation_loss"], whole["validation_loss"], rtol=5e-3)
+
+
+def test_register_computes_there(tiny_cohort, tmp_path, monkeypatch):
+    root = tiny_cohort(2)
+    run_trial(on_gpu(training={"epochs": 2, "steps_per_epoch": 40}), tmp_path / "trial", root)
+    for device in ("cpu", "cuda"):
+        words = ["register", root / "image0.nii.gz", root / "image1.nii.gz", "--model", tmp_path / "trial"]
+        words += ["--refine", "5", "--warped", tmp_path / f"{device}.nii.gz", "--device", device]
+        done = CliRunner().invoke(app, list(map(str, words)))
+        assert done.exit_code == 0, done.output
+    import nibabel as nib
+
+    here, there = (np.asarray(nib.load(tmp_path / f"{device}.nii.gz").dataobj) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(here, there, atol=5e-3)
+
+
+def test_bfloat16_registers_as_float32(tiny_cohort, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        training = {"epochs": 4, "steps_per_epoch": 60, "learning_rate": 2e-3, "precision": precision}
+        run_trial(on_gpu(training=training, pairs={"test": 6}), tmp_path / precision, tiny_cohort(2))
+    full, half = (results(tmp_path / precision)[0] for precision in ("float32", "bfloat16"))
+    assert half["dice"].mean() == pytest.approx(full["dice"].mean(), abs=0.03)
+    assert half["dice"].mean() > half["dice_before"].mean() + 0.05
