@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from ..runner import TOGETHER
 from .metrics import evaluations
 from .networks import forward_passes, training_steps
-from .runs import epoch_overhead, loading, studies
+from .runs import epoch_overhead, loading, studies, trainings_together
 from .sides import Case
 
 _SLICE, _SMALL, _MIDDLE, _WHOLE = (160, 192), (64, 80, 64), (96, 112, 96), (160, 192, 224)
@@ -28,7 +29,17 @@ CASES = {
         Case("forward-3d", "forward 160x192x224, float32", forward_passes, _WHOLE, rounds=3, warm_up=0, memory=True),
         Case("evaluation-3d", "evaluation 160x192x224", evaluations, _WHOLE, rounds=4, warm_up=1),
         Case("loading", "loading of 100 pairs", loading, _SLICE, rounds=10),
-        Case("epoch", "epoch: all / its steps", epoch_overhead, _SLICE, _FAST, rounds=3, warm_up=1, together=True),
+        Case("epoch", "epoch: all / its steps", epoch_overhead, _SLICE, _FAST, rounds=3, warm_up=1, one_process=True),
+        Case(
+            "together",
+            f"{TOGETHER} trainings: one by one / at once",
+            trainings_together,
+            _SLICE,
+            _FAST,
+            rounds=3,
+            warm_up=1,
+            gpu=True,
+        ),
         Case("study", "study in training: 1 worker / one a core", studies, _SLICE, _FAST, rounds=2, warm_up=0),
     )
 }

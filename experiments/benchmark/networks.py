@@ -9,7 +9,7 @@ from torch import Tensor
 from ...networks import from_official, to_official
 from ...networks.official import import_voxelmorph, official_network
 from ...pipeline.config import TrialSettings, parse
-from ...pipeline.training import autocast, build_model, build_objective, build_optimizer, training_step
+from ...pipeline.training import autocast, build_model, build_objective, build_optimizer, build_step
 from .sides import Case, Place, Sides
 
 LAMBDA, LOSS_MULT = 0.01, 2.0
@@ -32,9 +32,9 @@ def training_steps(case: Case, place: Place, precision: str) -> Sides:
     """A whole step: forward, MSE + λ · 2 · L2, backward, Adam; as voxelmorph's ``scripts/torch/train.py``."""
     settings = benchmark_settings(case, precision)
     network, model, moving, fixed = _networks(case, place, precision, settings)
-    losses, objective = import_voxelmorph().losses, build_objective(settings)
-    optimizers = torch.optim.Adam(network.parameters(), lr=1e-4), build_optimizer(settings, model)
-    context = autocast(settings, place.device)
+    losses, optimizer = import_voxelmorph().losses, torch.optim.Adam(network.parameters(), lr=1e-4)
+    objective = build_objective(settings).to(place.device)
+    step = build_step(settings, model, objective, build_optimizer(settings, model))
 
     def official() -> list[Tensor]:
         warped, velocity = network(moving, fixed)
@@ -43,16 +43,16 @@ def training_steps(case: Case, place: Place, precision: str) -> Sides:
         else:  # Grad of 0.2 is 3-D only; the same formula per axis
             penalty = LOSS_MULT * sum(velocity.diff(dim=axis).square().mean() for axis in (2, 3)) / 2
         loss = losses.MSE().loss(fixed, warped) + LAMBDA * penalty
-        optimizers[0].zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimizers[0].step()
+        optimizer.step()
         return [warped, velocity, loss]
 
     def ours() -> Any:
-        return training_step(model, objective, optimizers[1], moving, fixed, context)
+        return step(moving, fixed)
 
     def results() -> list[tuple[Tensor, Tensor]]:
-        with torch.no_grad(), context:
+        with torch.no_grad(), autocast(settings, place.device):
             registration = model(moving, fixed)
         own, theirs = [registration.warped, registration.velocity, ours().loss], official()
         return [*zip(own, theirs, strict=True), *_gradients(network, model)]

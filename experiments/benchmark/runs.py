@@ -15,11 +15,14 @@ from ...networks.official import import_voxelmorph
 from ...pipeline import training
 from ...pipeline.preparation import prepare, training_loader
 from ...pipeline.trial import run_trial
+from ...pipeline.turns import on_own_stream
 from ..executors import LocalExecutor
 from ..jobs import Event, Job
-from .networks import benchmark_settings
+from ..runner import TOGETHER
+from .networks import benchmark_settings, training_steps
 from .sides import Case, Place, Sides
 
+_ENDED = object()
 _SUBJECTS, _ONE_PAIR = {"subjects": 12}, {"validation": 1, "test": 1}
 
 
@@ -67,6 +70,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
     prepared = prepare(settings, None)
     spent = {"step": 0.0, "validation": 0.0}
     validate: Any = training.ValidationHandler.__call__
+    build = training.build_step
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
@@ -83,7 +87,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
         spent.update(step=0.0, validation=0.0)
         with (
             tempfile.TemporaryDirectory() as folder,
-            patch.object(training, "training_step", timed("step", training.training_step)),
+            patch.object(training, "build_step", lambda *parts: timed("step", build(*parts))),
             patch.object(training.ValidationHandler, "__call__", timed("validation", validate)),
         ):
             started = time.perf_counter()
@@ -91,6 +95,34 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
             return time.perf_counter() - started - spent["validation"]
 
     return Sides(whole, lambda: float(spent["step"]))
+
+
+def trainings_together(case: Case, place: Place, precision: str) -> Sides:
+    """Official: `TOGETHER` trainings one after another, nothing but their steps; ours: all at once, whole.
+
+    Ours loads, validates and writes checkpoints as in a study, and starts anew each time.
+    """
+    steps = {"epochs": 1, "steps_per_epoch": 4} if place.quick else {"epochs": 2, "steps_per_epoch": 100}
+    pairs = {"validation": 4 if place.quick else 32, "test": 1}
+    settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=pairs, training=steps)
+    trials = [settings.model_copy(update={"seed": seed}) for seed in range(2 if place.quick else TOGETHER)]
+    step, prepared = training_steps(case, place, precision).official, prepare(settings, None)
+
+    def one_by_one() -> None:
+        for _ in range(len(trials) * steps["epochs"] * steps["steps_per_epoch"]):
+            step()
+
+    def at_once() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            turns = [
+                on_own_stream(training.train_in_turns(trial, prepared, Path(folder) / str(trial.seed), device), device)
+                for trial in trials
+            ]
+            while turns:
+                turns = [going for going in turns if next(going, _ENDED) is not _ENDED]
+
+    device = place.device
+    return Sides(one_by_one, at_once)
 
 
 def studies(case: Case, place: Place, precision: str) -> Sides:

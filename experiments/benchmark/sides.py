@@ -13,6 +13,8 @@ from torch import Tensor
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.1}
 """How far the sides may be apart, relative to the largest value. In float32 official results are up to 2e-5 from its
 own in double precision, and a gradient changes more where a rounding turns an activation's sign."""
+TOLERANCE_ON_GPU = {**TOLERANCE, "float32": 1e-3}
+"""Two runs of the same code differ there: sums are added up in any order."""
 DOUBLE_VOXELS = 2**19
 """In double precision torch convolves by unfolding, which takes 27 times the memory: larger grids are halved."""
 
@@ -67,8 +69,8 @@ class Case:
     training: bool = False
     """A training step: our process is set up as a trial sets it up, and the arithmetic is counted."""
     gpu: bool = False
-    """Too long for a CPU: measured there only when asked for by name."""
-    together: bool = False
+    """For a GPU, or too long for a CPU: measured there only when asked for by name."""
+    one_process: bool = False
     """Both sides in one process: the second is a part of the first."""
 
     def sides(self, place: Place) -> Sides:
@@ -78,8 +80,10 @@ class Case:
 
     def differences(self, place: Place) -> dict[str, float] | None:
         """How far the sides are apart, relative to the largest value: in double precision, which shows that both
-        compute the same, and in the precision and on the grid of the case, which rounding decides."""
+        compute the same, and in the precision and on the grid of the case, which rounding decides. (On a GPU without
+        TensorFloat-32, which torch takes for convolutions in float32 and which rounds them to 10 bits.)"""
         torch.set_num_threads(place.threads)
+        torch.backends.cudnn.allow_tf32 = False  # in a process of its own, which times nothing
         differences = {}
         for precision in ("float64", self.precision):
             case = self._halved() if precision == "float64" else self
