@@ -21,7 +21,7 @@ STEPS, LINES = 10, 25
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    steps = [name for name, case in CASES.items() if case.training and not case.gpu]
+    steps = [name for name, case in CASES.items() if case.training and "cpu" in case.devices]
     parser.add_argument("case", nargs="?", default="step-2d-fast", choices=steps)
     case = CASES[parser.parse_args().case]
     keep_freed_memory()

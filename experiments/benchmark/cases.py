@@ -25,10 +25,10 @@ CASES = {
         _step("step-2d-fast", _SLICE, _FAST, rounds=12, repeats=10),
         _step("step-3d", _SMALL, "float32", rounds=8),
         _step("step-3d-fast", _MIDDLE, _FAST, rounds=6, memory=True),
-        _step("step-3d-whole", _WHOLE, _FAST, rounds=6, memory=True, gpu=True),
+        _step("step-3d-whole", _WHOLE, _FAST, rounds=6, memory=True, devices=("cuda",)),
         Case("forward-3d", "forward 160x192x224, float32", forward_passes, _WHOLE, rounds=3, warm_up=0, memory=True),
         Case("evaluation-3d", "evaluation 160x192x224", evaluations, _WHOLE, rounds=4, warm_up=1),
-        Case("loading", "loading of 100 pairs", loading, _SLICE, rounds=10),
+        Case("loading", "loading of 100 pairs", loading, _SLICE, rounds=10, devices=("cpu",)),
         Case("epoch", "epoch: all / its steps", epoch_overhead, _SLICE, _FAST, rounds=3, warm_up=1, one_process=True),
         Case(
             "together",
@@ -38,8 +38,17 @@ CASES = {
             _FAST,
             rounds=3,
             warm_up=1,
-            gpu=True,
+            devices=("cuda",),
         ),
-        Case("study", "study in training: 1 worker / one a core", studies, _SLICE, _FAST, rounds=2, warm_up=0),
+        Case(
+            "study",
+            "study in training: 1 worker / one a core",
+            studies,
+            _SLICE,
+            _FAST,
+            rounds=2,
+            warm_up=0,
+            devices=("cpu",),
+        ),
     )
 }

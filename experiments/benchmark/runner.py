@@ -42,7 +42,7 @@ def run_bench(
 
     Args:
         out: the JSON file; cases measured earlier on the same machine and versions stay in it.
-        names: of the cases; if none, all, but on a CPU those for a GPU.
+        names: of the cases; if none, all that are for the device.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: for torch and OpenMP.
         quick: tiny grids and few rounds: to see that it works, not to measure.
@@ -59,7 +59,7 @@ def run_bench(
     import_voxelmorph()  # or say now that it is missing
     environment = _environment(place)
     results = {"environment": environment, "cases": _earlier(out, environment)}
-    usual = [name for name, case in CASES.items() if place.device.type == "cuda" or not case.gpu]
+    usual = [name for name, case in CASES.items() if place.device.type in case.devices]
     for name in names or usual:
         with console.status(f"{name}: {CASES[name].title}"):
             results["cases"][name] = _measure(CASES[name], place)

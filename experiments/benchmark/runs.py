@@ -102,7 +102,7 @@ def trainings_together(case: Case, place: Place, precision: str) -> Sides:
 
     Ours loads, validates and writes checkpoints as in a study, and starts anew each time.
     """
-    steps = {"epochs": 1, "steps_per_epoch": 4} if place.quick else {"epochs": 2, "steps_per_epoch": 100}
+    steps = {"epochs": 1, "steps_per_epoch": 4} if place.quick else {"epochs": 3, "steps_per_epoch": 100}
     pairs = {"validation": 4 if place.quick else 32, "test": 1}
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=pairs, training=steps)
     trials = [settings.model_copy(update={"seed": seed}) for seed in range(2 if place.quick else TOGETHER)]

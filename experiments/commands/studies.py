@@ -64,7 +64,9 @@ def show(
 
 def bench(
     cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Only these cases.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The JSON file; by default benchmarks/results/bench.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The JSON file; by default benchmarks/results/bench.json, or bench_gpu.json.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny grids: see that it works, measure nothing.")] = False,
@@ -75,7 +77,8 @@ def bench(
     from ..benchmark import run_bench
     from ..executors import available_cores
 
-    out = out or Path("benchmarks/results") / ("bench_quick.json" if quick else "bench.json")
+    name = "bench_quick" if quick else "bench" if device == "cpu" else "bench_gpu"
+    out = out or Path("benchmarks/results") / f"{name}.json"
     run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
 
 
