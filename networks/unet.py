@@ -125,7 +125,9 @@ def _safely(convolve: Any, features: Tensor, weight: Any, bias: Tensor | None, *
 
 
 def _pool(features: Tensor) -> Tensor:
-    return F.max_pool2d(features, 2) if features.ndim == 4 else F.max_pool3d(features, 2)
+    """In the precision of ``features``, of which it only chooses: a CPU's autocast pools volumes in float32."""
+    with torch.autocast(features.device.type, enabled=False):
+        return F.max_pool2d(features, 2) if features.ndim == 4 else F.max_pool3d(features, 2)
 
 
 def _activate(features: Tensor) -> Tensor:
