@@ -26,7 +26,7 @@ CASES = {
         _step("step-3d", _SMALL, "float32", rounds=8),
         _step("step-3d-fast", _MIDDLE, _FAST, rounds=6, memory=True),
         _step("step-3d-whole", _WHOLE, _FAST, rounds=6, memory=True, devices=("cuda",)),
-        Case("forward-3d", "forward 160x192x224, float32", forward_passes, _WHOLE, rounds=3, warm_up=0, memory=True),
+        Case("forward-3d", "forward 160x192x224, float32", forward_passes, _WHOLE, rounds=5, warm_up=1, memory=True),
         Case("evaluation-3d", "evaluation 160x192x224", evaluations, _WHOLE, rounds=4, warm_up=1),
         Case("loading", "loading of 100 pairs", loading, _SLICE, rounds=10, devices=("cpu",)),
         Case("epoch", "epoch: all / its steps", epoch_overhead, _SLICE, _FAST, rounds=3, warm_up=1, one_process=True),
