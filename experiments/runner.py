@@ -1,7 +1,6 @@
 """Run a study: only what is missing, then tables and figures of everything that is complete."""
 
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +16,6 @@ from .locks import Lock, locked
 from .outcome import StudyResult, finish, report
 from .study import Study
 
-TOGETHER, SMALL_VOXELS = 8, 64**3
-"""Trials at once on a GPU, and the images of which one trial alone leaves most of a GPU idle."""
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
 """(trial, root, told of (subjects done, subjects)) -> the fingerprint of its data."""
 
@@ -32,7 +29,7 @@ def run_study(
     console: Console | None = None,
     task: Task | None = None,
     fingerprint: Fingerprint | None = None,
-    together: int | None = None,
+    together: int = 1,
 ) -> StudyResult:
     """Run the trials that ``out`` lacks, then write ``out/tables`` and ``out/figures``.
 
@@ -41,8 +38,7 @@ def run_study(
         workers: processes at once; by default one per missing trial, at most one per core, and one for 3-D or a GPU.
         executor: something else than this machine's processes.
         task, fingerprint: what runs a trial and what identifies its data; the pipeline's own by default.
-        together: trials that one process advances in turns; by default eight where all of them compute on a GPU that
-            one trial would not fill, otherwise one.
+        together: trials that one process advances in turns.
 
     Raises:
         InputError: the study, its data or the folder are at fault, or a baseline is not installed; nothing was run.
@@ -99,11 +95,9 @@ def _pipeline_fingerprint(settings: TrialSettings, root: Path | None, tell: Call
     return prepare(settings, root, tell).fingerprint
 
 
-def _local_executor(study: Study, missing: int, workers: int | None, together: int | None) -> LocalExecutor:
+def _local_executor(study: Study, missing: int, workers: int | None, together: int) -> LocalExecutor:
     if workers is None:
-        workers = default_workers(study, missing) if together in (None, 1) else 1
-    if together is None:
-        together = default_together(study) if workers == 1 else 1
+        workers = default_workers(study, missing) if together == 1 else 1
     return LocalExecutor(workers, together)
 
 
@@ -112,19 +106,6 @@ def default_workers(study: Study, missing: int) -> int:
     if any(trial.cohort.spatial_dims != 2 or _on_gpu(trial) for trial in study.trials):
         return 1
     return max(1, min(missing, available_cores()))
-
-
-def default_together(study: Study) -> int:
-    """`TOGETHER` where all trials compute on a GPU and on images too small to fill one; otherwise one.
-
-    On a CPU processes are faster.
-    """
-    return TOGETHER if all(_on_gpu(trial) and _is_small(trial) for trial in study.trials) else 1
-
-
-def _is_small(trial: TrialSettings) -> bool:
-    size = trial.cohort.size
-    return trial.cohort.spatial_dims == 2 or (size is not None and math.prod(size) <= SMALL_VOXELS)
 
 
 def _on_gpu(trial: TrialSettings) -> bool:

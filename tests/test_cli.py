@@ -76,7 +76,6 @@ def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(call, tmp_path):
         (["run", "demo", "--cpus-per-trial", "2"], "--cpus-per-trial is for a Ray cluster; add --executor ray"),
         (["run", "demo", "--executor", "ray", "--workers", "2"], "--workers is for processes of this machine; with"),
         (["run", "demo", "--executor", "ray", "--together", "2"], "--together is for processes of this machine; with"),
-        (["run", "demo", "--together", "many"], "--together many: expected a number of trials, or auto."),
         (["run", "demo", "--together", "0"], "--together 0: at least one is needed."),
         (["run", "demo", "--together", "2", "--workers", "2"], "leave out --workers 2"),
         (["run", "demo", "--executor", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),

@@ -123,6 +123,25 @@ def test_trials_together_are_what_they_are_alone(tiny_cohort, tmp_path):
             np.testing.assert_allclose(one[column], other[column], rtol=5e-3)
 
 
+def test_volumes_together_are_what_they_are_alone(tiny_cohort, tmp_path):
+    """Of the size and by the loss that once came out wrong, eight at once, through the highest learning rate."""
+    sections = {
+        "dims": 3,
+        "cohort": {"size": [48, 64, 48]},
+        "training": {"epochs": 4, "steps_per_epoch": 100, "schedule": "one-cycle", "precision": "bfloat16"},
+        "compute": {"device": "cuda"},
+    }
+    weights = (0.0, 0.1, 0.6, 1.0, 2.0, 4.0, 8.0, 24.0)
+    settings = {
+        str(weight): settings_of(objective={"similarity": "ncc", "lambda": weight}, **sections) for weight in weights
+    }
+    together(settings, tmp_path / "together", tiny_cohort(3), len(weights))
+    for name in ("0.0", "4.0", "24.0"):
+        run_trial(settings[name], tmp_path / "alone" / name, tiny_cohort(3))
+        one, other = (pd.read_parquet(tmp_path / way / name / "history.parquet") for way in ("alone", "together"))
+        np.testing.assert_allclose(one["train_loss"], other["train_loss"], rtol=0.05)
+
+
 @pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
 def test_a_trial_goes_on_where_there_is_room(first, then, tiny_cohort, tmp_path):
     """A checkpoint of one device is one of the other."""

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from smoothmorph.experiments import runner
 from smoothmorph.experiments.executors import Job, LocalExecutor
-from smoothmorph.experiments.study import load_study
 from smoothmorph.pipeline.trial import run_trial, trial_in_turns
 from smoothmorph.pipeline.turns import finish, on_own_stream
 from smoothmorph.transforms import InputError
@@ -85,20 +83,6 @@ def test_turns_return_what_they_end_with():
 
     assert finish(count(3)) == 3
     assert finish(on_own_stream(count(3), torch.device("cpu"))) == 3
-
-
-@pytest.mark.parametrize(
-    ("overrides", "number"),
-    [
-        (["compute.device=cuda"], 8),
-        (["compute.device=cpu"], 1),
-        (["compute.device=cuda", "cohort.spatial_dims=3"], 1),  # of a size that only the files tell
-        (["compute.device=cuda", "cohort.spatial_dims=3", "cohort.size=[48, 64, 48]"], 8),
-        (["compute.device=cuda", "cohort.spatial_dims=3", "cohort.size=[160, 192, 224]"], 1),
-    ],
-)
-def test_how_many_by_default(overrides, number):
-    assert runner.default_together(load_study("demo", overrides)) == number
 
 
 @pytest.mark.parametrize(

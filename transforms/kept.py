@@ -15,12 +15,16 @@ def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     Unlike ``functools.lru_cache``, what is made while a graph is recorded (``torch.jit.trace``, ``torch.export``,
     ``torch.compile``) belongs to that graph and is not kept: a later call would compute with it. What was kept before
     is a constant of the graph. Results are made outside inference mode, so that a later training step may use them.
+    A recording of CUDA's reads from where they lie, so that what was recorded once is never let go.
     """
     kept: dict[tuple[Hashable, ...], Tensor] = {}
+    recorded: set[Tensor] = set()
 
     def get(*key: Any) -> Tensor:
         found = kept.get(key)
         if found is not None:
+            if found.is_cuda and torch.cuda.is_current_stream_capturing():
+                recorded.add(found)
             return found
         with torch.inference_mode(False):
             made = make(*key)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from ..runner import TOGETHER
 from .metrics import evaluations
 from .networks import forward_passes, training_steps
-from .runs import epoch_overhead, loading, studies, trainings_together
+from .runs import TOGETHER, epoch_overhead, loading, studies, trainings_together
 from .sides import Case
 
 _SLICE, _SMALL, _MIDDLE, _WHOLE = (160, 192), (64, 80, 64), (96, 112, 96), (160, 192, 224)

@@ -18,10 +18,11 @@ from ...pipeline.trial import run_trial
 from ...pipeline.turns import on_own_stream
 from ..executors import LocalExecutor
 from ..jobs import Event, Job
-from ..runner import TOGETHER
 from .networks import benchmark_settings, training_steps
 from .sides import Case, Place, Sides
 
+TOGETHER = 8
+"""Trainings at once, in the case of that name."""
 _ENDED = object()
 _SUBJECTS, _ONE_PAIR = {"subjects": 12}, {"validation": 1, "test": 1}
 

@@ -21,8 +21,8 @@ def run(
     data_root: Annotated[Path | None, typer.Option(help="Folder of the cohort's files.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; by default as fits.")] = None,
     together: Annotated[
-        str, typer.Option(metavar="K|auto", help="Trials at once in one process, for a GPU that one does not fill.")
-    ] = "auto",
+        int | None, typer.Option(metavar="K", help="Experimental: trials at once in one process, on a GPU.")
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/<study>.")] = None,
     executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
@@ -37,8 +37,8 @@ def run(
     from ..study import load_study
 
     loaded = load_study(study, overrides)
-    at_once = _together(together)
-    chosen = _executor(executor, address, cpus, gpus, {"--workers": workers, "--together": at_once})
+    chosen = _executor(executor, address, cpus, gpus, {"--workers": workers, "--together": together})
+    at_once = 1 if together is None else together
     result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen, together=at_once)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
@@ -80,17 +80,6 @@ def bench(
     name = "bench_quick" if quick else "bench" if device == "cpu" else "bench_gpu"
     out = out or Path("benchmarks/results") / f"{name}.json"
     run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
-
-
-def _together(text: str) -> int | None:
-    """The number of trials at once; None for the runner's own choice."""
-    from ...transforms.errors import InputError
-
-    if text == "auto":
-        return None
-    if not text.isdecimal():
-        raise InputError(f"--together {text}: expected a number of trials, or auto.")
-    return int(text)
 
 
 def _executor(
