@@ -76,10 +76,14 @@ def build_objective(settings: TrialSettings) -> Objective:
 def build_step(
     settings: TrialSettings, model: VoxelMorph, objective: Objective, optimizer: torch.optim.Optimizer
 ) -> Step:
-    """`training_step` on images where the model is; on a GPU it is replayed as a CUDA graph."""
+    """`training_step` on images where the model is; in 2-D on a GPU it is replayed as a CUDA graph.
+
+    Volumes keep a GPU busy by themselves, and long trainings on them by a graph have not been checked.
+    """
     device = next(model.parameters()).device
     step = partial(training_step, model, objective, optimizer, autocast(settings, device))
-    return GraphedStep(step, objective, optimizer) if device.type == "cuda" else step
+    recorded = device.type == "cuda" and settings.cohort.spatial_dims == 2
+    return GraphedStep(step, objective, optimizer) if recorded else step
 
 
 def train(
