@@ -8,12 +8,8 @@ import typer
 
 from .common import RUNS, Overrides
 
-StudyName = Annotated[
-    str,
-    typer.Argument(
-        metavar="STUDY", help="A built-in study (baselines, demo, fast, published, regularizers) or a .yaml file."
-    ),
-]
+_BUILT_IN = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml")))
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"A built-in study ({_BUILT_IN}) or a .yaml file.")]
 
 
 def run(
