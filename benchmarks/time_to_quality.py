@@ -33,6 +33,7 @@ from smoothmorph.pipeline.files import write_atomically
 from smoothmorph.pipeline.preparation import prepare
 from smoothmorph.pipeline.splits import training_pairs
 from smoothmorph.pipeline.training import train
+from smoothmorph.pipeline.turns import finish
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
@@ -127,7 +128,7 @@ def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.Data
     epochs = max(round(part * trial.training.epochs), 1)
     trial = _varied(trial, {"training": {"epochs": epochs}})
     keep_freed_memory()  # as a trial does
-    model = train(trial, prepare(trial, root), folder, CPU)
+    model = finish(train(trial, prepare(trial, root), folder, CPU))
     history = pd.read_parquet(folder / "history.parquet")
     steps, seconds = epochs * trial.training.steps_per_epoch, float(history["seconds"].sum())
     return pd.DataFrame([_point("ours", trial, steps, seconds, _measure(model, trial, root))])

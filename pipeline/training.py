@@ -25,7 +25,7 @@ from .handlers import (
     ValidationHandler,
 )
 from .preparation import Prepared, training_loader, validation_loader
-from .turns import Turns, finish, on_own_stream
+from .turns import Turns
 
 VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
 
@@ -93,8 +93,10 @@ def train(
     device: torch.device,
     report: Callable[[int, int, str], None] | None = None,
     log: Callable[[str], None] | None = None,
-) -> VoxelMorph:
-    """Train, or go on from ``folder/checkpoint.pt``, and return the network with the selected weights.
+) -> Turns[VoxelMorph]:
+    """Train, or go on from ``folder/checkpoint.pt``, a step a turn, and return the network with the selected weights.
+
+    ``finish(train(...))`` takes all turns.
 
     Args:
         settings: the trial.
@@ -108,18 +110,6 @@ def train(
         TrialFailed: the loss is not finite.
         InputError: the checkpoint is damaged or cannot be written.
     """
-    return finish(on_own_stream(train_in_turns(settings, prepared, folder, device, report, log), device))
-
-
-def train_in_turns(
-    settings: TrialSettings,
-    prepared: Prepared,
-    folder: Path,
-    device: torch.device,
-    report: Callable[[int, int, str], None] | None = None,
-    log: Callable[[str], None] | None = None,
-) -> Turns[VoxelMorph]:
-    """As `train`, a step a turn."""
     model = build_model(settings).to(device)
     objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))  # λ on its way, at its end
     optimizer = build_optimizer(settings, model)

@@ -24,7 +24,7 @@ from .finished import FinishedPairs
 from .preparation import Prepared, prepare
 from .splits import pairs_hash
 from .trained import about
-from .training import TrialFailed, train_in_turns
+from .training import TrialFailed, train
 from .training_images import TrainingImages
 from .turns import Turns, finish, on_own_stream
 
@@ -109,8 +109,7 @@ def _train_and_evaluate(
     settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Tell, log: "_Log"
 ) -> Turns[Results]:
     log(f"training on {device} with {torch.get_num_threads()} threads")
-    report = lambda *state: tell(Progress("training", *state))  # noqa: E731
-    model = yield from train_in_turns(settings, prepared, folder, device, report, log)
+    model = yield from train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)

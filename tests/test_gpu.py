@@ -29,9 +29,9 @@ GPU = torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
-def exact():
+def exact(monkeypatch):
     """Convolutions in float32 as on a CPU, without TensorFloat-32."""
-    torch.backends.cudnn.allow_tf32 = False
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def images(dims, count=2):
@@ -166,7 +166,7 @@ def test_a_trial_goes_on_where_there_is_room(first, then, tiny_cohort, tmp_path)
     np.testing.assert_allclose(part["validation_loss"], whole["validation_loss"], rtol=5e-3)
 
 
-def test_register_computes_there(tiny_cohort, tmp_path, monkeypatch):
+def test_register_computes_there(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
     run_trial(on_gpu(training={"epochs": 2, "steps_per_epoch": 40}), tmp_path / "trial", root)
     for device in ("cpu", "cuda"):

@@ -1,5 +1,6 @@
 """Tensors that are made once and kept between calls, such as grids."""
 
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -19,6 +20,7 @@ def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
     kept: dict[tuple[Hashable, ...], Tensor] = {}
     recorded: set[Tensor] = set()
+    lock = threading.Lock()  # subjects are loaded by several threads
 
     def get(*key: Any) -> Tensor:
         found = kept.get(key)
@@ -30,9 +32,10 @@ def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
             made = make(*key)
         recording = torch.jit.is_tracing() or torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
         if type(made) is Tensor and not recording:
-            while len(kept) >= MOST:
-                kept.pop(next(iter(kept)), None)
-            kept[key] = made
+            with lock:
+                while len(kept) >= MOST:
+                    kept.pop(next(iter(kept)))
+                kept[key] = made
         return made
 
     return get

@@ -15,7 +15,7 @@ from ...networks.official import import_voxelmorph
 from ...pipeline import training
 from ...pipeline.preparation import prepare, training_loader
 from ...pipeline.trial import run_trial
-from ...pipeline.turns import on_own_stream
+from ...pipeline.turns import finish, on_own_stream
 from ..executors import LocalExecutor
 from ..jobs import Event, Job
 from .networks import benchmark_settings, training_steps
@@ -23,7 +23,6 @@ from .sides import Case, Place, Sides
 
 TOGETHER = 8
 """Trainings at once, in the case of that name."""
-_ENDED = object()
 _SUBJECTS, _ONE_PAIR = {"subjects": 12}, {"validation": 1, "test": 1}
 
 
@@ -92,7 +91,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
             patch.object(training.ValidationHandler, "__call__", timed("validation", validate)),
         ):
             started = time.perf_counter()
-            training.train(settings, prepared, Path(folder), place.device)
+            finish(training.train(settings, prepared, Path(folder), place.device))
             return time.perf_counter() - started - spent["validation"]
 
     return Sides(whole, lambda: float(spent["step"]))
@@ -108,6 +107,7 @@ def trainings_together(case: Case, place: Place, precision: str) -> Sides:
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=pairs, training=steps)
     trials = [settings.model_copy(update={"seed": seed}) for seed in range(2 if place.quick else TOGETHER)]
     step, prepared = training_steps(case, place, precision).official, prepare(settings, None)
+    device = place.device
 
     def one_by_one() -> None:
         for _ in range(len(trials) * steps["epochs"] * steps["steps_per_epoch"]):
@@ -116,13 +116,12 @@ def trainings_together(case: Case, place: Place, precision: str) -> Sides:
     def at_once() -> None:
         with tempfile.TemporaryDirectory() as folder:
             turns = [
-                on_own_stream(training.train_in_turns(trial, prepared, Path(folder) / str(trial.seed), device), device)
+                on_own_stream(training.train(trial, prepared, Path(folder) / str(trial.seed), device), device)
                 for trial in trials
             ]
             while turns:
-                turns = [going for going in turns if next(going, _ENDED) is not _ENDED]
+                turns = [going for going in turns if next(going, "ended") is None]
 
-    device = place.device
     return Sides(one_by_one, at_once)
 
 
