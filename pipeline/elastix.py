@@ -25,6 +25,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "Optimizer": ("AdaptiveStochasticGradientDescent",),
     "AutomaticParameterEstimation": ("true",),
     "MaximumNumberOfIterations": (str(ITERATIONS),),
+    # Two metrics on several threads end the process (https://github.com/InsightSoftwareConsortium/ITKElastix/issues/160).
+    "UseMultiThreadingForMetrics": ("false",),
     "ImageSampler": ("RandomCoordinate",),
     "NumberOfSpatialSamples": (str(SAMPLES),),
     "NewSamplesEveryIteration": ("true",),
