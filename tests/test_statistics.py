@@ -152,6 +152,18 @@ def test_a_curve_that_noise_makes_rougher_is_held_level():
     np.testing.assert_allclose(read, [0.65], rtol=1e-6)
 
 
+def test_beyond_a_level_end_a_reading_stays_near():
+    """As where one of three trainings never learned: its resamples end rougher than what is wanted."""
+    roughness = np.array([[0.27, 0.28, 0.15], [0.40, 0.33, 0.26], [0.40, 0.33, 0.26]])
+    means = {
+        "displacement_sdlogj": roughness,
+        "dice": np.array([[0.6, 0.61, 0.5], [0.7, 0.68, 0.64], [0.7, 0.68, 0.64]]),
+    }
+    _, curve = curve_of([0.4, 0.33, 0.26], [0.7, 0.68, 0.64])
+    read = at_smoothness(curve, "displacement_sdlogj", "dice", np.array([0.30, 0.34]))(means)
+    assert (np.abs(read - 0.65) < 0.1).all()
+
+
 def test_weight_zero_and_folding_on_their_scales():
     sample, curve = curve_of([0.4, 0.2], [0.7, 0.6], [0.0, 1.0])
     np.testing.assert_allclose(weight_at(curve, sample, "displacement_sdlogj", np.array([0.3])), [0.5], rtol=1e-6)

@@ -100,7 +100,7 @@ def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray
     """The statistic that reads ``metric`` off a curve where its ``smoothness`` is ``wanted`` (T,).
 
     Between two neighbouring λ both are taken as linear (folding in its logarithm); beyond the ends, which only
-    resamples reach, the last line goes on.
+    resamples reach, the last line goes on, at most as far again.
     """
 
     def statistic(means: dict[str, np.ndarray]) -> np.ndarray:
@@ -115,14 +115,15 @@ def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray
 def position(roughness: np.ndarray, smoothness: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where ``wanted`` (T,) lies on curves (..., K) over growing λ: the point before it, and the share of the way.
 
-    A field gets smoother as λ grows; where noise says otherwise the curve is held level.
+    A field gets smoother as λ grows; where noise says otherwise the curve is held level. The share is within 0 to 1 but
+    beyond the ends, where it is bounded: a level end would lead anywhere.
     """
     x = np.minimum.accumulate(_scale(roughness, smoothness), axis=-1)
     x = x - 1e-9 * np.arange(x.shape[-1])
     goal = np.broadcast_to(_scale(wanted, smoothness), (*x.shape[:-1], len(wanted)))
     place = np.clip((x[..., None, :] >= goal[..., None]).sum(-1) - 1, 0, x.shape[-1] - 2)
     left, right = np.take_along_axis(x, place, -1), np.take_along_axis(x, place + 1, -1)
-    return place, (left - goal) / (left - right)
+    return place, np.clip((left - goal) / (left - right), -1, 2)
 
 
 def weight_at(curve: Curve, sample: Sample, smoothness: str, wanted: np.ndarray) -> np.ndarray:
