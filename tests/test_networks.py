@@ -130,6 +130,16 @@ class TestLocalNCC:
             assert torch.isfinite(loss)
             assert torch.isfinite(gradient).all()
 
+    @pytest.mark.parametrize(("low", "high"), [(1 / 3, 5 / 6), (-1000.3, 400.0), (0.0, 1e-3)])
+    def test_neither_the_background_nor_the_range_counts(self, dims, low, high):
+        """Correlation does not depend on them; sums of squares in single precision do."""
+        image, other = images([24] * dims)
+        inside = torch.zeros_like(image)
+        inside[(..., *[slice(8, 16)] * dims)] = 1
+        pair = [(low + (high - low) * inside * part) for part in (image, (image + other) / 2)]
+        expected = LocalNCCLoss(dims)(*(inside * part for part in (image, (image + other) / 2)))
+        assert float(LocalNCCLoss(dims)(*pair)) == pytest.approx(float(expected), abs=2e-3)
+
 
 class TestModelFiles:
     def test_round_trip(self, dims, tmp_path):
