@@ -10,6 +10,9 @@ from torch import Tensor
 from ..networks import PENALTIES, LocalNCCLoss
 from ..transforms import displace_points, jacobian_statistics
 
+LARGE = 1000
+"""A label value; Allen's atlas has some above 600 million."""
+
 
 def similarity_metrics(warped: Tensor, fixed: Tensor) -> dict[str, float]:
     """``mse``, and ``ncc``: the mean squared local correlation (window 9), 1 at best. Images (1, 1, *spatial)."""
@@ -26,7 +29,7 @@ def overlap_metrics(
 
     Args:
         warped, fixed: integers; values without a name count as background.
-        label_names: by value, above 0.
+        label_names: by value, above 0; without any, all is NaN.
         spacing: mm per voxel.
         hausdorff: also ``hd95``, which takes much longer than the rest.
 
@@ -34,6 +37,11 @@ def overlap_metrics(
         ``dice/<label>`` for every label, NaN where neither map has it; ``dice``, their mean over the labels present in
         either; ``hd95`` in mm, the 95 % Hausdorff distance averaged over the labels present in both.
     """
+    if not label_names:
+        return {"dice": float("nan"), **({"hd95": float("nan")} if hausdorff else {})}
+    if max(label_names) > LARGE:  # numbered anew, because every pair of values is counted
+        warped, fixed = (_numbered(labels, list(label_names)) for labels in (warped, fixed))
+        label_names = dict(enumerate(label_names.values(), start=1))
     values = torch.tensor(list(label_names), device=fixed.device)
     size = int(values.max()) + 1
     ours, truth = (torch.where((labels >= 0) & (labels < size), labels, 0).long() for labels in (warped, fixed))
@@ -45,6 +53,13 @@ def overlap_metrics(
     if hausdorff:
         metrics["hd95"] = _mean_hausdorff(ours[0, 0].cpu().numpy(), truth[0, 0].cpu().numpy(), both, spacing)
     return metrics | {f"dice/{name}": score for name, score in zip(label_names.values(), dice.tolist(), strict=True)}
+
+
+def _numbered(labels: Tensor, values: Sequence[int]) -> Tensor:
+    """The place of each voxel's label in ``values``, counted from 1; 0 where it is not there."""
+    ordered, places = torch.tensor(values, device=labels.device).sort()
+    found = torch.searchsorted(ordered, labels.long()).clamp(max=len(values) - 1)
+    return torch.where(ordered[found] == labels, places[found] + 1, 0)
 
 
 def _mean_hausdorff(ours: np.ndarray, truth: np.ndarray, values: Sequence[int], spacing: Sequence[float]) -> float:

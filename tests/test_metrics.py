@@ -104,6 +104,20 @@ def test_landmarks_move_the_right_way(dims):
 
 
 @pytest.mark.parametrize("dims", [2, 3])
+def test_values_of_an_atlas_are_only_names(dims):
+    ours = box(dims, 2, 8) + 2 * box(dims, 9, 12)
+    truth = box(dims, 3, 9) + 2 * box(dims, 9, 12)
+    names, large = {1: "a", 2: "b"}, {614454277: "a", 12: "b"}
+    expected = overlap_metrics(ours, truth, names, [1.0] * dims)
+    maps = [torch.where(labels == 1, 614454277, torch.where(labels == 2, 12, 700)) for labels in (ours, truth)]
+    assert overlap_metrics(*maps, large, [1.0] * dims) == pytest.approx(expected)
+
+
+def test_without_labels_there_is_no_overlap():
+    assert np.isnan(list(overlap_metrics(box(2, 0, 1), box(2, 0, 1), {}, [1.0, 1.0]).values())).all()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
 def test_overlap_equals_monais(dims):
     shape = (24, 32, 20)[:dims]
     generator = torch.Generator().manual_seed(0)
