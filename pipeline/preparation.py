@@ -1,7 +1,7 @@
 """From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -106,11 +106,15 @@ def _prepare(
 def find_data(cohort: CohortSettings, split: SplitSettings, root: Path | None) -> tuple[Cohort, Split]:
     """The cohort, to be aligned as it is loaded, and its split; no image is opened.
 
+    A split by files of ids is part of the cohort's fingerprint: the settings have only their names.
+
     Raises:
         InputError: any fault in the folder, the lists or the settings.
     """
     found = read_cohort(cohort, root)
     sides = split_cohort(found, split, root)
+    if split.source == "files":
+        found = replace(found, reading={**found.reading, "split": asdict(sides)})
     return align_cohort(found, cohort, sides.train), sides
 
 

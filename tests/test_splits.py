@@ -1,11 +1,15 @@
 import hashlib
+import shutil
 from collections import Counter
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
 from cohort_files import neurite_id
-from smoothmorph.pipeline.config import SplitSettings
+from smoothmorph.pipeline.cohorts import read_cohort
+from smoothmorph.pipeline.config import CohortSettings, SplitSettings
+from smoothmorph.pipeline.preparation import find_data
 from smoothmorph.pipeline.splits import frozen_pairs, pairs_hash, split_cohort, training_pairs
 from smoothmorph.pipeline.subjects import Cohort, Subject
 from smoothmorph.transforms.errors import InputError
@@ -81,6 +85,23 @@ def test_files(lists):
     assert split.train == ("s01", "s03")
     assert split.test == ("s05", "s06")
     assert lists(train=["s03", "s01"], validation=["s02", "s04"]).test == ("s02", "s04")
+
+
+def test_a_split_by_files_is_part_of_the_data(tiny_cohort, tmp_path):
+    """The settings name only the files, so that other lists under these names must be told apart by the fingerprint."""
+    root = Path(shutil.copytree(tiny_cohort(2), tmp_path / "cohort"))
+    cohort = CohortSettings(reader="table", file="subjects.csv", spatial_dims=2)
+    ids = sorted(read_cohort(cohort, root).ids)
+    settings = SplitSettings(source="files", train="train.txt", validation="validation.txt", test=None)
+
+    def fingerprint(train, validation):
+        (root / "train.txt").write_text("\n".join(train))
+        (root / "validation.txt").write_text("\n".join(validation))
+        return find_data(cohort, settings, root)[0].fingerprint()
+
+    one, other = ids[:2], ids[2:4]
+    assert fingerprint(one, other) == fingerprint(one[::-1], other)
+    assert fingerprint(one, other) != fingerprint(other, one)
 
 
 def test_subjects_that_the_settings_leave_out_may_be_listed(lists):
