@@ -43,10 +43,10 @@ def _check_shared(flag: Path) -> None:
 
 
 def _fingerprint(settings: TrialSettings, root: Path | None) -> str:
-    from ...pipeline.cohorts import read_cohort
+    from ...pipeline.preparation import find_data
 
     try:
-        return read_cohort(settings.cohort, root).fingerprint()
+        return find_data(settings.cohort, settings.split, root)[0].fingerprint()
     except (InputError, OSError):
         return ""
 
