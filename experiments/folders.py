@@ -94,6 +94,12 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
     """Raise unless every trial of the run is wanted. A study may have grown, its trials are independent."""
     if set(run.trials) <= set(ids):
         return
+    if set(ids) < set(run.trials):
+        raise InputError(
+            f"{run.path} holds {len(run.trials) - len(ids)} trials more than {study.name} has, as after "
+            f"`smoothmorph join`; go on with `smoothmorph run {run.path / 'study.yaml'} --out {run.path}`, "
+            "or give another folder with --out."
+        )
     wanted = [leaves_of(trial) for trial in study.trials]
     for trial in run.trials.values():
         held = leaves_of(trial)
