@@ -55,8 +55,11 @@ def finish(result: StudyResult, console: Console) -> None:
 
 def report(result: StudyResult, console: Console) -> None:
     """Print the summary table, where everything is, and what went wrong."""
+    from .statistics.curves import accuracies
+
     if not result.summary.empty:
-        console.print(summary_table(result.summary, result.run.study.title))
+        similarity = accuracies(result.rows)[-1]
+        console.print(summary_table(result.summary, result.run.study.title, similarity))
         console.print(f"tables: {result.run.path / 'tables'}   figures: {result.run.path / 'figures'}", soft_wrap=True)
     report_trials(result, console)
 

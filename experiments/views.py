@@ -58,11 +58,13 @@ SHOWN = {
 def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> Table:
     """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns.
 
+    Of the similarities only the one that is given is shown, ``mse`` or ``ncc``.
+
     The folding of the velocity gives way to the seconds where there are baselines, which have no velocity.
     """
     keys = setting_columns(whole)
     compared = not baselines(whole).empty
-    left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"ncc"} - {similarity})}
+    left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"mse", "ncc"} - {similarity})}
     metrics = [name for name in SHOWN if name in set(whole["metric"]) - left_out]
     note = f"mean ± standard deviation over pairs; {counts(whole)}"
     table = Table(title=Text(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)

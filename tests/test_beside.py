@@ -14,7 +14,7 @@ import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.folders import claim, open_run, states
 from smoothmorph.experiments.joining import join
-from smoothmorph.experiments.outcome import StudyResult, archive
+from smoothmorph.experiments.outcome import StudyResult, archive, report
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
@@ -160,6 +160,19 @@ def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
     line = next(line for line in told.splitlines() if "elastix" in line)
     assert "none" not in line
     assert "s per" not in text_of(summary_table(summary(networks(rows)), "title"))
+
+
+@pytest.mark.parametrize(("trained_on", "other"), [("mse", "ncc"), ("ncc", "mse")])
+def test_the_terminal_shows_the_similarity_that_was_trained_on(trained_on, other, make):
+    run = make(NETWORKS, overrides=[f"objective.similarity={trained_on}"])
+    rows, console = collect(run), Console(file=io.StringIO(), width=80)
+    report(StudyResult(run, list(run.trials), rows=rows, summary=summary(rows)), console)
+    assert trained_on.upper() in console.file.getvalue()
+    assert other.upper() not in console.file.getvalue()
+
+
+def test_the_terminal_tells_of_their_states_and_settings(make):
+    run = make(NETWORKS, METHODS)
     state = text_of(status_table(run, states(run), False), 160)
     assert next(line for line in state.splitlines() if "syn_" in line).count("of") == 0
     study = text_of(study_view(run.study), 200)
