@@ -122,4 +122,4 @@ def _copy_examples(source: Path, target: Path, pairs: int) -> None:
         arrays = {name: file[name][:pairs] for name in KEPT_ARRAYS}
     small = {name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()}
     with open(target, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **small)
+        np.savez_compressed(file, **small)

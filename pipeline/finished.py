@@ -49,7 +49,7 @@ class FinishedPairs:
 
         def write(path: Path) -> None:
             with open(path, "wb") as file:  # a path without .npz would get that ending
-                np.savez_compressed(file, allow_pickle=False, row=np.array(json.dumps(row)), **example)
+                np.savez_compressed(file, row=np.array(json.dumps(row)), **example)
 
         write_atomically(self._path(index), write)
 

@@ -179,7 +179,7 @@ def _version(package: str) -> str | None:
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with open(path, "wb") as file:  # a path without .npz would get that ending
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)
 
 
 class _Log:
