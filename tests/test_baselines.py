@@ -85,6 +85,15 @@ def test_a_known_translation_comes_back_in_voxels_and_in_axis_order(method, dims
 
 
 @pytest.mark.parametrize("dims", [2, 3])
+def test_elastix_gives_the_same_on_several_threads(dims):
+    """There its two metrics would end the process."""
+    moving, fixed = translated(blobs(dims), (1.5, -1.0, 0.75)[:dims])
+    images = [image.astype(np.float32) for image in (moving, fixed)]
+    one, two = (elastix.elastix(*images, SPACINGS[dims], 6, 5, threads=threads) for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
 def test_our_warp_by_the_displacement_is_the_tools_own_warped_image(dims, monkeypatch):
     """Within 1e-3 of the range, for ANTs and for elastix, away from the border."""
     ants, itk = pytest.importorskip("ants"), pytest.importorskip("itk")
@@ -223,8 +232,12 @@ def test_a_baseline_is_the_same_trial_whatever_networks_are_trained_by():
     assert "method" not in network.identity()["model"]
 
 
-def test_the_study_baselines_is_on_the_pairs_of_regularizers():
-    trials, others = load_study("baselines").trials, load_study("regularizers").trials
-    assert [trial.model.method for trial in trials] == list(BASELINES)
+@pytest.mark.parametrize(
+    ("study", "networks", "methods"),
+    [("baselines", "regularizers", BASELINES), ("hippocampus-baselines", "hippocampus", ("identity", "elastix"))],
+)
+def test_the_studies_of_baselines_are_on_the_pairs_of_networks(study, networks, methods):
+    trials, others = load_study(study).trials, load_study(networks).trials
+    assert tuple(trial.model.method for trial in trials) == methods
     for part in ("cohort", "split", "pairs"):
         assert {getattr(trial, part) for trial in trials} == {getattr(trial, part) for trial in others}
