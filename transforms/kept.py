@@ -15,8 +15,8 @@ def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     Unlike ``functools.lru_cache``, what is made while a graph is recorded (``torch.jit.trace``, ``torch.export``,
     ``torch.compile``, CUDA's) belongs to that graph and is not kept: a later call would compute with it. What was kept
-    before is a constant of the graph. Results are made outside inference mode, so that a later training step may use them.
-    A recording of CUDA's reads from where they lie, so that what was recorded once is never let go.
+    before is a constant of the graph. Results are made outside inference mode, so that a later training step may use
+    them. A recording of CUDA's reads from where they lie, so that what was recorded once is never let go.
     """
     kept: dict[tuple[Hashable, ...], Tensor] = {}
     recorded: set[Tensor] = set()
