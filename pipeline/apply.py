@@ -8,6 +8,7 @@ import numpy as np
 from ..transforms import Geometry, InputError, PhysicalField, read_field
 from ..transforms.field_files.voxelmorph import shares_one_grid
 from ..transforms.geometry import mapped
+from .outputs import IMAGES, check_output
 from .volumes import Volume, read_grid, read_volume, stored_type, write_volume
 
 
@@ -70,10 +71,11 @@ def apply(
         background: the value where T leads out of the moving image; of a label map 0.
 
     Raises:
-        InputError: files that cannot be used or do not belong together.
+        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
     """
     if labels and background:
         raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
+    check_output(out, IMAGES, [path, image, like, affine])
     field = load_field(path, like, affine)
     moving = read_volume(image, labels)
     _check_moving(path, field, moving)

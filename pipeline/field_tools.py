@@ -14,6 +14,7 @@ from ..transforms import (
     write_field,
 )
 from .apply import Done, check_world, follow, load_field, outside_percent
+from .outputs import FIELDS, IMAGES, check_output
 from .volumes import read_grid, write_volume
 
 
@@ -24,6 +25,7 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
     """
     if len(paths) < 2:
         raise InputError(f"compose needs two fields or more, got {len(paths)}.")
+    check_output(out, FIELDS, [*paths, like])
     last = load_field(paths[-1], like)
     fields = [read_field(path, last.fixed) for path in paths[:-1]]
     for path, field in zip(paths, fields, strict=False):
@@ -36,6 +38,7 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
 
 def invert(path: Path, out: Path, like: Path | None = None) -> Done:
     """The inverse of a field, on the grid of ``like`` (the moving image), by default on the field's own."""
+    check_output(out, FIELDS, [path, like])
     field, grid = _with_grid(path, like)
     inverse, notices = inverted(field, grid, path)
     write_field(out, inverse)
@@ -63,6 +66,7 @@ def inverted(field: PhysicalField, grid: Geometry | None, source: Path) -> tuple
 
 def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
     """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from."""
+    check_output(out, IMAGES, [path, like, affine])
     field = load_field(path, like, affine).dense()
     write_volume(out, field.jacobian_determinant().numpy(), field.fixed)
     return Done(out, (f"wrote {out}: det ∂T/∂p on the fixed grid, {field.fixed}.", regularity(field)))
@@ -70,6 +74,7 @@ def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | Non
 
 def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
     """The same field in another kind of file, and on the grid of ``like``."""
+    check_output(out, FIELDS, [path, like, affine])
     field, grid = _with_grid(path, like)
     field = field if affine is None else follow(field, affine)
     notices = []

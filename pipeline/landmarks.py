@@ -15,6 +15,7 @@ from ..transforms.geometry import mapped
 from ..transforms.physical import INVERTED
 from .apply import Done, load_field
 from .files import read_text, write_atomically
+from .outputs import TABLES, check_output
 
 AXES = ("x", "y", "z")
 NAMES = ("id", "label", "name")
@@ -47,15 +48,16 @@ def warp_points(
     Args:
         path: the field.
         landmarks: points of the fixed image (``inverse``: of the moving image), columns x, y, z in mm.
-        out: the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
+        out: a .csv file, the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
         inverse: T⁻¹ instead, from the moving image to the fixed one.
         against: the same landmarks in the other image, row by row.
         lps: coordinates in the files are LPS, as those of ITK and ANTs, not RAS.
         like, affine: see :func:`~smoothmorph.pipeline.apply.load_field`.
 
     Raises:
-        InputError: files that cannot be used or do not belong together.
+        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
     """
+    check_output(out, TABLES, [path, landmarks, against, like, affine])
     field = load_field(path, like, affine)
     given = read_landmarks(landmarks, field.fixed.world_axes, lps)
     truth = read_landmarks(against, field.fixed.world_axes, lps) if against is not None else None

@@ -365,10 +365,54 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, sentence, call, mistakes):
     assert not Path(out).exists()
 
 
-@pytest.mark.parametrize("command", ["apply", "jacobian", "convert"])
-def test_an_unknown_ending_of_the_output(command, translation, call):
-    words = ["field.nii.gz", "fixed.nii.gz"][: 2 if command == "apply" else 1]
+@pytest.mark.parametrize("command", ["apply", "compose", "invert", "jacobian", "convert", "points"])
+def test_an_unknown_ending_is_refused_before_anything_is_read(command, call):
+    """None of the inputs exists: only what is checked first can be told."""
+    words = ["field.nii.gz", "fixed.nii.gz"][: 2 if command in ("apply", "compose", "points") else 1]
     result = call(command, *words, "-o", "out.jpg")
     assert result.exit_code == 2
-    assert "out.jpg" in result.stderr
-    assert ".nii, .nii.gz" in result.stderr
+    expected = ".csv" if command == "points" else ".nii, .nii.gz"
+    assert f"out.jpg has none of the endings that it can be written with: {expected}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("apply field.nii.gz moving.nii.gz", "moving.nii.gz"),
+        ("apply field.nii.gz moving.nii.gz", "field.nii.gz"),
+        ("apply field.nii.gz moving.nii.gz --like fixed.nii.gz", "fixed.nii.gz"),
+        ("apply field.nii.gz moving.nii.gz", "linked.nii.gz"),
+        ("compose field.nii.gz also.nii.gz", "./also.nii.gz"),
+        ("invert field.nii.gz", "field.nii.gz"),
+        ("jacobian field.nii.gz --like fixed.nii.gz", "fixed.nii.gz"),
+        ("convert field.nii.gz --like fixed.nii.gz", "fixed.nii.gz"),
+        ("points field.nii.gz points.csv", "points.csv"),
+        ("points field.nii.gz points.csv --against truth.csv", "truth.csv"),
+    ],
+)
+def test_an_input_is_never_replaced(words, out, translation, call):
+    write_field("also.nii.gz", translation)
+    save("moving.nii.gz", blobs(translation.fixed.shape), translation.fixed)
+    Path("linked.nii.gz").symlink_to("moving.nii.gz")
+    for name in ("points.csv", "truth.csv"):
+        write_csv(name, x=[0], y=[1], z=[0])
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    result = call(*words.split(), "-o", out)
+    assert result.exit_code == 2, result.output
+    assert f"{Path(out)} is a file that is read, and writing would replace it; choose another name" in result.stderr
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        ("fixed.nii.gz/out.nii.gz", "fixed.nii.gz is a file, not a folder; choose another folder"),
+        ("fixed.nii.gz/new/out.nii.gz", "fixed.nii.gz is a file, not a folder; choose another folder"),
+        ("folder.nii.gz", "it is a folder; choose another name"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written(out, sentence, translation, call):
+    Path("folder.nii.gz").mkdir()
+    result = call("convert", "none.nii.gz", "-o", out)
+    assert result.exit_code == 2
+    assert f"error: cannot write {out}: {sentence}" in result.stderr

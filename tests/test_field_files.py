@@ -321,7 +321,7 @@ def test_grids_that_no_file_of_itk_holds(tmp_path):
     sheared[0, 1] = 0.2
     field = PhysicalField(torch.zeros(3, 5, 5, 5), Geometry((5, 5, 5), sheared))
     for suffix in OF_OTHERS:
-        with pytest.raises(InputError, match=r"field.*: the axes of the fixed grid are off perpendicular by 11.3 deg"):
+        with pytest.raises(InputError, match=r"field.*: the axes of the grid are off perpendicular by 11.3 deg"):
             write_field(tmp_path / f"field{suffix}", field)
     assert not list(tmp_path.iterdir())  # nothing half written
     assert read_field(write_field(tmp_path / "field.npz", field)).fixed.is_same(field.fixed)
@@ -330,8 +330,11 @@ def test_grids_that_no_file_of_itk_holds(tmp_path):
 def test_where_it_cannot_be_written(good):
     field, folder = good
     (folder / "file").touch()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match=r"file is a file, not a folder\. Choose another folder, then run again"):
         write_field(folder / "file" / "field.mha", field)
+    (folder / "folder.mha").mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*: it is a folder\. Choose another name, then run again"):
+        write_field(folder / "folder.mha", field)
     with pytest.raises(InputError, match="none of the endings"):
         write_field(folder / "field.mat", field)
 

@@ -264,6 +264,18 @@ def test_the_command(raw, derived, tmp_path):
     assert out.read_text() != before
 
 
+def test_an_image_is_never_replaced(raw):
+    path = raw / "sub-03" / "anat" / "sub-03_T1w.nii.gz"
+    before = path.read_bytes()
+    told = call("--bids", raw, "--out", path, "--overwrite")
+    assert "has none of the endings" in told.stderr
+    listing = find_bids(raw, BidsQuery())
+    (path.parent / "link.csv").symlink_to(path)
+    with pytest.raises(InputError, match=r"link\.csv is a file that is read, and writing would replace it"):
+        write_table(listing, path.parent / "link.csv", overwrite=True)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -272,6 +284,7 @@ def test_the_command(raw, derived, tmp_path):
         (["--bids", ".", "--labels", "*.nii"], "give either"),
         (["--bids", ".", "--entity", "space"], "--entity space: expected KEY=VALUE"),
         (["--bids", "nowhere"], "nowhere is not a folder"),
+        (["--bids", "nowhere", "--out", "t.tsv"], "t.tsv has none of the endings that it can be written with: .csv"),
     ],
 )
 def test_a_mistake_is_one_line(words, sentence, tmp_path, monkeypatch):
