@@ -51,6 +51,8 @@ def register(
     The field takes points of the fixed image to the moving one: warped(p) = moving(T(p)). Every file that is written
     lies on the fixed image's grid, but for the inverse field, which lies on the moving image's.
     """
+    _check_labels(moving_labels, fixed_labels, warped, warped_labels)
+    _check_refinement(refine, {"--penalty": penalty, "--lambda": weight, "--similarity": similarity})
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
     _check_outputs(outputs, [moving, fixed, moving_labels, fixed_labels])
@@ -83,6 +85,29 @@ def register(
     _print(found)
     for notice in _write(found, pair, outputs):
         typer.echo(f"notice: {notice}", err=True)
+
+
+def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
+    """Raise InputError for label options that would do nothing."""
+    from ...transforms.errors import InputError
+
+    for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
+        if given is not None and moving is None:
+            raise InputError(f"{option} {given} needs --moving-labels, the label map that is warped; give it, too.")
+    if moving is not None and (fixed, warped, out) == (None, None, None):
+        raise InputError(
+            f"--moving-labels {moving} would not be used; add --fixed-labels for Dice, or --warped or --warped-labels "
+            "to write it."
+        )
+
+
+def _check_refinement(steps: int, chosen: dict[str, Any]) -> None:
+    """Raise InputError for options of a refinement that is not asked for."""
+    from ...transforms.errors import InputError
+
+    given = [option for option, value in chosen.items() if value is not None]
+    if given and not steps:
+        raise InputError(f"{given[0]} is for --refine; add --refine N, or leave it out.")
 
 
 def _beside(warped: Path | None, labels: Path | None) -> Path | None:
