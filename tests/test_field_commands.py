@@ -269,6 +269,15 @@ def test_points_agree_with_ants(tmp_path, done):
     np.testing.assert_allclose(pd.read_csv("moving.csv")[["x", "y", "z"]], theirs[["x", "y", "z"]], atol=1e-3)
 
 
+def test_a_table_keeps_what_is_not_a_coordinate(translation, done):
+    Path("fixed.csv").write_text('name, x ,y,z,"note, free"\r\n"a ""b""", 0,1,0,NA\r\n\r\n001,0,0,0,\r\n')
+    done("points", "field.nii.gz", "fixed.csv", "-o", "out.csv")
+    table = pd.read_csv("out.csv", dtype=str, keep_default_na=False)
+    assert table.columns.tolist() == ["name", "x", "y", "z", "note, free"]
+    assert table[["name", "note, free"]].to_numpy().tolist() == [['a "b"', "NA"], ["001", ""]]
+    assert coordinates("out.csv") == [[-2, 1, -4], [-2, 0, -4]]
+
+
 def test_tre(translation, done):
     write_csv("fixed.csv", id=[1, 2, 3], x=[0, 1, 2], y=[0, 0, 0], z=[0, 0, 0])
     write_csv("moving.csv", id=[1, 2, 3], x=[-2, -1, 0], y=[0, 0, 3], z=[-4, -4, 0])
@@ -322,6 +331,11 @@ def mistakes(translation):
     write_csv("word.csv", x=[0, "far"], y=[0, 0], z=[0, 0])
     write_csv("none.csv", x=[], y=[], z=[])
     Path("empty.csv").touch()
+    Path("longer.csv").write_text("x,y,z\n0,0,0,7\n1,0,0,7\n")
+    Path("trailing.csv").write_text("x,y,z\n0,0,0\n1,0,0,\n")
+    Path("shorter.csv").write_text("id,x,y,z\na,0,0\n")
+    Path("twice.csv").write_text("x,y,z,x\n0,0,0,1\n")
+    Path("quote.csv").write_text('id,x,y,z\n"a,0,0,0\nb,0,0,0\n')
 
 
 @pytest.mark.parametrize(
@@ -350,6 +364,12 @@ def mistakes(translation):
         (["points", "field.nii.gz", "word.csv"], "word.csv, row 2: x is 'far', expected a number of mm"),
         (["points", "field.nii.gz", "none.csv"], "none.csv holds no points"),
         (["points", "field.nii.gz", "empty.csv"], "empty.csv is not a CSV table"),
+        (["points", "field.nii.gz", "longer.csv"], "longer.csv, row 1 has 4 cells, but there are 3 columns"),
+        (["points", "field.nii.gz", "trailing.csv"], "trailing.csv, row 2 has 4 cells, but there are 3 columns"),
+        (["points", "field.nii.gz", "shorter.csv"], "shorter.csv, row 1 has 3 cells, but there are 4 columns"),
+        (["points", "field.nii.gz", "twice.csv"], "twice.csv has 2 columns 'x'; keep one of them"),
+        (["points", "field.nii.gz", "quote.csv"], "quote.csv is not a CSV table"),
+        (["points", "field.nii.gz", "good.csv", "--against", "longer.csv"], "longer.csv, row 1 has 4 cells"),
         (["points", "field.nii.gz", "missing.csv"], "cannot read missing.csv"),
         (["points", "field.nii.gz", "good.csv", "--against", "short.csv"], "short.csv holds 1 points, but good.csv"),
         (["points", "field.nii.gz", "named.csv", "--against", "renamed.csv"], "row 1 has label 'b', but named.csv"),
