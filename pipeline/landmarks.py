@@ -133,8 +133,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise InputError(
-                f"{path}, row {number} has {len(row)} cells, but there are {len(header)} columns; give every row a cell "
-                "for each column."
+                f"{path}, row {number} has {len(row)} cells, but there are {len(header)} columns; give each row a "
+                "cell for every column."
             )
     repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
     if repeated:
