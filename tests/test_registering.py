@@ -240,6 +240,8 @@ def test_a_dicom_series_is_an_image(call, tmp_path):
         ("sheared.nii.gz F --warped w.nii --inverse-field i.mha", "cannot write i.mha on the grid of sheared.nii.gz"),
         ("moving3.nii.gz F --refine 3 --penalty l3", "objective.penalty"),
         ("moving3.nii.gz F --device cuda:9", "the device is cuda:9, but torch sees"),
+        ("moving3.nii.gz F --device meta", "the device is 'meta'; expected auto, cpu, cuda or cuda:N"),
+        ("moving3.nii.gz F --device mps", "the device is 'mps'; expected auto"),
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
         ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels"),
         ("none F --fixed-labels fixed3-seg.nii.gz", "--fixed-labels fixed3-seg.nii.gz needs --moving-labels"),
