@@ -253,7 +253,9 @@ def test_no_field_file(tmp_path):
     refused(tmp_path / "field.txt.zip", "none of the endings of displacement fields: .nii, .nii.gz, .mha")
     for suffix in (*FORMATS, ".mat"):
         (tmp_path / f"rubbish{suffix}").write_bytes(b"no field " * 99)
-        refused(tmp_path / f"rubbish{suffix}", "")
+        refused(
+            tmp_path / f"rubbish{suffix}", {".h5": "is no HDF5 file", ".mat": "not what its ending"}.get(suffix, "")
+        )
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -261,7 +263,8 @@ def test_truncated(suffix, good, capfd):
     field, folder = good
     path = write_field(folder / f"field{suffix}", field)
     path.write_bytes(path.read_bytes()[:-2000])
-    refused(path, "")
+    refused(path, "is truncated: it has " if suffix == ".h5" else "")
+    assert "HDF5-DIAG" not in capfd.readouterr().err
 
 
 def test_a_damaged_end(good):
@@ -351,6 +354,23 @@ class TestVoxelMorphsFaults:
     def test_no_warp(self, tmp_path):
         np.savez(tmp_path / "image.npz", vol=np.zeros((8, 6), np.float32), seg=np.zeros((8, 6), np.int16))
         refused(tmp_path / "image.npz", "holds vol 8x6 float32, seg 8x6 int16; expected a VoxelMorph warp")
+
+    def test_one_array_is_no_archive(self, tmp_path):
+        np.save(tmp_path / "field.npy", np.zeros((2, 8, 6), np.float32))
+        (tmp_path / "field.npy").rename(tmp_path / "field.npz")
+        refused(tmp_path / "field.npz", "it is one array of numpy's (.npy), not an archive of them")
+
+    @pytest.mark.parametrize(
+        ("affine", "found"),
+        [(2.0, "one float64"), ("north", "one <U5"), (np.ones(3), "3 float64"), (1j, "one complex")],
+    )
+    def test_an_affine_that_is_none(self, tmp_path, affine, found):
+        np.savez(tmp_path / "warp.npz", vol=np.zeros((2, 8, 6), np.float32), affine=affine)
+        refused(tmp_path / "warp.npz", f"has an affine that is {found}")
+
+    def test_an_affine_of_another_size(self, tmp_path):
+        np.savez(tmp_path / "warp.npz", vol=np.zeros((2, 8, 6), np.float32), affine=np.eye(4)[:3])
+        refused(tmp_path / "warp.npz", "cannot have an affine of 3x4 numbers")
 
     def test_pickles_are_not_opened(self, tmp_path):
         np.savez(tmp_path / "bad.npz", vol=np.array([{}], dtype=object))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError, reason
 from ..geometry import Geometry
+from ..headers import check_hdf5
 from ..physical import PhysicalField
 from . import lps
 from .itk_images import to_itk
@@ -54,10 +55,15 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     """
     itk = lps.load_itk()
 
+    if path.suffix.lower() == ".h5":
+        check_hdf5(path)
     try:
         transforms = itk.transformread(str(path))
     except RuntimeError as error:
-        raise InputError(f"cannot read {path} as a transform of ITK: {reason(error)}.") from None
+        said = reason(error)
+        if "Transform IO" in said:  # which of ITK's readers gave up, not why
+            said = "it is damaged, or not what its ending says"
+        raise InputError(f"cannot read {path} as a transform of ITK: {said}.") from None
     if len(transforms) != 1:
         raise InputError(f"{path} holds {len(transforms)} transforms, expected one, or one composite of them.")
     field, leading = None, None
