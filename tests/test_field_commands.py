@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -157,6 +158,65 @@ def test_a_translation_inverts_to_its_opposite(translation, done):
     done("invert", "field.nii.gz", "-o", "inverse.nii.gz")
     expected = -translation.displacement
     torch.testing.assert_close(read_field("inverse.nii.gz").displacement, expected, atol=2e-3, rtol=0)
+
+
+@pytest.fixture
+def shifted(tmp_path) -> Case:
+    """``chain.h5``: a translation of 40 mm and then a field, as ITK keeps it; the grid of ``moving.nii.gz`` is far."""
+    made = make_case("other moving grid", tmp_path)
+    away = np.eye(4)
+    away[:3, 3] = -40, 0, 0  # RAS; LPS +40
+    fixed = Geometry(made.field.fixed.shape, np.linalg.inv(away) @ made.field.fixed.affine)
+    save(made.fixed_file, blobs(fixed.shape, seed=1), fixed)
+    itk.transformwrite([chain(write_field(tmp_path / "part.h5", made.field), away)], str(tmp_path / "chain.h5"))
+    return made
+
+
+def chain(path: Path, first: np.ndarray) -> "itk.CompositeTransform":
+    """p ↦ T(first · p) by ITK, of the T in a file and a translation in RAS mm."""
+    composite = itk.transformread(str(path))[0]
+    before = itk.TranslationTransform[itk.D, 3].New()
+    before.Translate((first[:3, 3] * [-1, -1, 1]).tolist())
+    made = itk.CompositeTransform[itk.D, 3].New()
+    for number in range(composite.GetNumberOfTransforms()):
+        made.AddTransform(itk.down_cast(composite.GetNthTransform(number)))
+    made.AddTransform(before)
+    return made
+
+
+def test_what_begins_with_an_affine_inverts_on_the_grid_that_it_is_for(shifted, call, done):
+    """Reading it on the moving image's grid would cut the field off where that grid ends."""
+    refused = call("invert", "chain.h5", "--like", "moving.nii.gz", "-o", "inverse.h5")
+    assert refused.exit_code == 2
+    assert "chain.h5 begins with an affine" in refused.stderr
+    assert "name the fixed image, with --like (invert: --fixed)" in refused.stderr
+    done("invert", "chain.h5", "--like", "moving.nii.gz", "--fixed", "fixed.nii.gz", "-o", "inverse.h5")
+    inverse, grid = read_field("inverse.h5"), read_volume(shifted.fixed_file).grid
+    assert inverse.fixed.is_same(shifted.moving)
+    theirs = itk.transformread("chain.h5")[0]
+    middle = (np.array(grid.shape) - 1) / 2
+    for voxel in np.random.default_rng(0).uniform(middle - 5, middle + 5, (20, 3)):
+        p = grid.affine[:3, :3] @ voxel + grid.affine[:3, 3]
+        q = np.array(theirs.TransformPoint((p * [-1, -1, 1]).tolist())) * [-1, -1, 1]
+        back = inverse.map_points(torch.from_numpy(q)[None])[0].numpy()
+        assert np.abs(back - p).max() < 0.1
+
+
+def test_an_affine_alone_inverts_on_any_grid(shifted, done):
+    itk.transformwrite([itk.down_cast(itk.transformread("chain.h5")[0].GetNthTransform(1))], "alone.tfm")
+    done("invert", "alone.tfm", "--like", "fixed.nii.gz", "-o", "inverse.h5")
+    p = torch.tensor([[1.0, 2, 3]])
+    torch.testing.assert_close(read_field("inverse.h5").map_points(p), torch.tensor([[41.0, 2, 3]]).double())
+
+
+def test_points_beyond_the_first_field_are_noticed(translation, done):
+    affine = translation.fixed.affine
+    save("half.nii.gz", blobs((9, 8, 5)), Geometry((9, 8, 5), affine))
+    done("convert", "field.nii.gz", "--like", "half.nii.gz", "-o", "half.mha")
+    told = done("compose", "half.mha", "field.nii.gz", "-o", "both.nii.gz")
+    # field.nii.gz leads 8 of 9 along the first axis into the grid, and k - 2 into 0 to 4 for k from 2 to 6
+    percent = 100 * (1 - 8 / 9 * 5 / 10)
+    assert f"notice: {percent:.3g} % of the points that field.nii.gz leads to lie outside of half.mha" in told.stderr
 
 
 def test_jacobian_includes_the_affine(tmp_path, done):
@@ -321,6 +381,7 @@ def mistakes(translation):
     save("slice.nii.gz", blobs((9, 8)), grid((9, 8), (2, 2, 2), CORONAL))
     nib.save(nib.Nifti1Image(blobs((9, 8, 10)), None), "lost.nii.gz")
     nib.save(nib.Nifti1Image(np.ones((9, 8, 10, 4), np.float32), translation.fixed.affine), "series.nii.gz")
+    write_field("far_field.nii.gz", make_field(grid((9, 8, 10), (2, 2, 2), centre=(500, 0, 0))))
     write_field("flat_field.nii.gz", make_field(GRIDS["2-D"][0]))
     write_field("also.nii.gz", translation)
     write_csv("good.csv", x=[0, 1], y=[0, 0], z=[0, 0])
@@ -356,6 +417,17 @@ def mistakes(translation):
         (["compose", "field.nii.gz"], "compose needs two fields or more, got 1"),
         (["compose", "flat_field.nii.gz", "field.nii.gz"], "lies in two dimensions, but field.nii.gz in 3-D"),
         (["compose", "field.nii.gz", "also.nii.gz", "--like", "other.nii.gz"], "another grid than other.nii.gz"),
+        (
+            ["compose", "far_field.nii.gz", "field.nii.gz"],
+            "field.nii.gz leads nowhere into far_field.nii.gz: all of its",
+        ),
+        (
+            ["compose", "also.nii.gz", "far_field.nii.gz", "also.nii.gz"],
+            "also.nii.gz leads nowhere into far_field.nii.gz",
+        ),
+        (["invert", "field.nii.gz", "--like", "far.nii.gz"], "field.nii.gz leads nowhere into far.nii.gz: all of its"),
+        (["invert", "field.nii.gz", "--fixed", "other.nii.gz"], "lies on another grid than other.nii.gz"),
+        (["convert", "field.nii.gz", "--like", "far.nii.gz"], "far.nii.gz lies outside of field.nii.gz, all of it"),
         (["invert", "none.nii.gz"], "none.nii.gz does not exist"),
         (["jacobian", "fixed.nii.gz"], "no displacement field"),
         (["convert", "field.nii.gz", "--affine", "none.mat"], "none.mat does not exist"),

@@ -143,7 +143,7 @@ def test_what_is_ambiguous_or_missing_is_a_sentence(raw, derived, tmp_path):
         raw, derivatives=derived, entities=native,
     )  # fmt: skip
     fails(
-        r"^2 of 5 scans have no label map \(dseg\) in the image's space: sub-01_ses-b, sub-02_run-2; add what is missing",
+        r"^2 of 5 scans have no label map \(dseg\) in the image's space: sub-01_ses-b, sub-02_run-2; add what is",
         raw, derivatives=derived, label_entities={"desc": "aseg"},
     )  # fmt: skip
     fails(r"--exclude sub-09: there is no such scan; the first is sub-01_ses-a", raw, exclude=frozenset(["sub-09"]))
