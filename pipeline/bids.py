@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, one_line
 from .files import read_text
 from .listings import SIDES
 from .subjects import Subject
@@ -188,7 +188,11 @@ def _read_split(root: Path, column: str | None, subjects: Sequence[Subject]) -> 
             raise InputError(f"--split-column {column}: {path} does not exist.")
         return {}
     # BIDS has no quotes around cells: a quotation mark in one is a character, and does not swallow the lines after it
-    lines = list(csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
+    text = io.StringIO(read_text(path), newline="")
+    try:
+        lines = list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table of tabs: {one_line(error)}.") from None
     columns = lines[0] if lines else []
     if column is None and "split" not in columns:
         return {}

@@ -183,6 +183,7 @@ def test_a_link_to_nothing_is_told(raw):
         ("participant_id\tsplit\nsub-01\ttraining\n", None, "line 2 has split 'training'; expected train, validation"),
         ("participant_id\tsplit\nsub-01\n", None, "line 2 has 1 cells, but there are 2 columns"),
         ("", "side", "has the columns none"),
+        ("participant_id\tsplit\nsub-01\t" + 200_000 * "x" + "\n", None, "is not a table of tabs: field larger than"),
         (
             "participant_id\tsplit\nsub-01\ttrain\n01\ttest\n",
             None,

@@ -46,6 +46,8 @@ def unwritable(path: Path, error: OSError) -> InputError:
         said, advice = f"{nearest} is a file, not a folder", "Choose another folder"
     elif isinstance(error, IsADirectoryError):
         said, advice = "it is a folder", "Choose another name"
+    elif isinstance(error, FileNotFoundError):  # in folders of the system's, such as /proc, nothing can be made
+        advice = "Choose another folder"
     elif isinstance(error, PermissionError):
         advice = "Choose another folder or see to its permissions"
     return InputError(f"cannot write {path}: {said}. {advice}, then run again.")
