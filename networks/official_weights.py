@@ -85,10 +85,15 @@ def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"no weights at {path}.") from None
-    except Exception as error:  # torch raises many kinds for damaged or unsafe files
-        raise InputError(f"{path} cannot be read as plain weights: {one_line(error)}") from None
+    except PermissionError:
+        raise
+    except Exception:  # torch raises many kinds; what it says of most is how to run the code in a file
+        raise InputError(
+            f"{path} cannot be read as plain weights: it is damaged, no file of torch's, or holds more than tensors "
+            "and plain values; give the .pt file that VxmDense.save wrote."
+        ) from None
     state, config = content, {}
     if isinstance(content, dict) and "model_state" in content:
         state, config = content["model_state"], content.get("config", {})

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ..transforms import Geometry, InputError, PhysicalField, read_field
+from ..transforms.field_files import is_affine
 from ..transforms.field_files.voxelmorph import shares_one_grid
-from ..transforms.geometry import mapped
+from .outputs import IMAGES, check_output
 from .volumes import Volume, read_grid, read_volume, stored_type, write_volume
 
 
@@ -44,7 +43,7 @@ def load_field(path: Path, like: Path | None = None, affine: Path | None = None)
 def follow(field: PhysicalField, path: Path) -> PhysicalField:
     """``field``, and after it the affine of a file: T ↦ A ∘ T."""
     alone = read_field(path, field.fixed)
-    if alone.affine is None or alone.fixed is not field.fixed or bool(alone.displacement.any()):
+    if alone.affine is None or not is_affine(path):
         raise InputError(f"{path} is not an affine alone; combine fields with `smoothmorph compose`.")
     return replace(field, affine=alone.affine if field.affine is None else alone.affine @ field.affine)
 
@@ -70,10 +69,11 @@ def apply(
         background: the value where T leads out of the moving image; of a label map 0.
 
     Raises:
-        InputError: files that cannot be used or do not belong together.
+        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
     """
     if labels and background:
         raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
+    check_output(out, IMAGES, [path, image, like, affine])
     field = load_field(path, like, affine)
     moving = read_volume(image, labels)
     _check_moving(path, field, moving)
@@ -112,9 +112,3 @@ def check_world(path: Path, grid: Geometry, other: Path, other_grid: Geometry) -
             f"{path} lies in {kinds[grid.world_axes]}, but {other} in {kinds[other_grid.world_axes]}; save both as "
             "volumes, as one-slice volumes or as 2-D images."
         )
-
-
-def outside_percent(field: PhysicalField, grid: Geometry) -> float:
-    """How much of ``grid`` lies beyond the grid of ``field``, %."""
-    x = mapped(np.linalg.inv(field.fixed.affine) @ grid.affine, grid.points())
-    return 100 * float((~field.fixed.contains(x)).float().mean())

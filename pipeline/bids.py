@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, one_line
 from .files import read_text
 from .listings import SIDES
 from .subjects import Subject
@@ -68,7 +68,7 @@ def find_bids(root: Path, query: BidsQuery) -> Listing:
 
     Raises:
         InputError: no such folder, no image of that suffix, several images or label maps of one scan, label maps for
-            some scans only, a faulty participants.tsv, an unknown scan excluded, or a file that is not there.
+            some scans only, a faulty participants.tsv, an unknown scan excluded, or all, or a file that is not there.
     """
     folder = root
     if query.derivatives is not None and any(query.entities.get(key) for key in DERIVED):
@@ -79,6 +79,8 @@ def find_bids(root: Path, query: BidsQuery) -> Listing:
     if unknown:
         raise InputError(f"--exclude {unknown[0]}: there is no such scan; the first is {images[0].scan}.")
     images = [image for image in images if image.scan not in query.exclude]
+    if not images:
+        raise InputError(f"--exclude leaves no scan of {folder}; exclude fewer.")
     labels: dict[str, BidsFile] = {}
     if query.labels:
         places = {place: None for place in (folder, query.derivatives) if place is not None}
@@ -137,10 +139,10 @@ def _choose_labels(images: Sequence[BidsFile], files: Iterable[BidsFile], query:
             labels[image.scan] = _only(own, "dseg", "--label-entity")
     without = [image.scan for image in images if image.scan not in labels]
     if labels and without:
-        many = f" and {len(without) - 1} more" if without[1:] else ""
+        have, names = "have" if without[1:] else "has", ", ".join(without[:5]) + (" ..." if without[5:] else "")
         raise InputError(
-            f"{without[0]}{many} of {len(images)} scans have no label map (dseg) in the space of their image; add "
-            "them, leave the scans out by --exclude, or all label maps by --no-labels."
+            f"{len(without)} of {len(images)} scans {have} no label map (dseg) in the image's space: {names}; "
+            "add what is missing, leave scans out by --exclude, or all label maps by --no-labels."
         )
     return labels
 
@@ -185,7 +187,12 @@ def _read_split(root: Path, column: str | None, subjects: Sequence[Subject]) -> 
         if column is not None:
             raise InputError(f"--split-column {column}: {path} does not exist.")
         return {}
-    lines = list(csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t"))
+    # BIDS has no quotes around cells: a quotation mark in one is a character, and does not swallow the lines after it
+    text = io.StringIO(read_text(path), newline="")
+    try:
+        lines = list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table of tabs: {one_line(error)}.") from None
     columns = lines[0] if lines else []
     if column is None and "split" not in columns:
         return {}
@@ -205,7 +212,12 @@ def _read_split(root: Path, column: str | None, subjects: Sequence[Subject]) -> 
         if side not in (*SIDES, "", "n/a"):
             known = ", ".join(SIDES)
             raise InputError(f"{path}, line {number} has {wanted} {row[wanted]!r}; expected {known} or n/a.")
-        sides["sub-" + row["participant_id"].strip().removeprefix("sub-")] = side
+        person = "sub-" + row["participant_id"].strip().removeprefix("sub-")
+        if sides.setdefault(person, side) != side:
+            raise InputError(
+                f"{path}, line {number} has {person} with {wanted} {row[wanted]!r}, but an earlier line says "
+                f"{sides[person] or 'n/a'!r}; keep one of them."
+            )
     chosen = {subject.id: sides.get(subject.group, "") for subject in subjects}
     return {name: side for name, side in chosen.items() if side in SIDES}
 

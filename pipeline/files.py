@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..transforms.atomic import write_atomically
+from ..transforms.atomic import unwritable, write_atomically
 from ..transforms.errors import InputError
 
 __all__ = ["cache_folder", "read_text", "write_atomically", "write_folder", "write_text"]
@@ -28,9 +28,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
         os.chmod(temporary, 0o755)
         os.rename(temporary, path)
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}. Free space or choose another folder, then run again."
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

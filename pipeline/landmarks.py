@@ -1,5 +1,6 @@
 """Landmarks in CSV files: warped by a field, and how far they are from where they should be (TRE)."""
 
+import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..transforms.geometry import mapped
 from ..transforms.physical import INVERTED
 from .apply import Done, load_field
 from .files import read_text, write_atomically
+from .outputs import TABLES, check_output
 
 AXES = ("x", "y", "z")
 NAMES = ("id", "label", "name")
@@ -47,15 +49,16 @@ def warp_points(
     Args:
         path: the field.
         landmarks: points of the fixed image (``inverse``: of the moving image), columns x, y, z in mm.
-        out: the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
+        out: a .csv file, the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
         inverse: T⁻¹ instead, from the moving image to the fixed one.
         against: the same landmarks in the other image, row by row.
         lps: coordinates in the files are LPS, as those of ITK and ANTs, not RAS.
         like, affine: see :func:`~smoothmorph.pipeline.apply.load_field`.
 
     Raises:
-        InputError: files that cannot be used or do not belong together.
+        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
     """
+    check_output(out, TABLES, [path, landmarks, against, like, affine])
     field = load_field(path, like, affine)
     given = read_landmarks(landmarks, field.fixed.world_axes, lps)
     truth = read_landmarks(against, field.fixed.world_axes, lps) if against is not None else None
@@ -97,12 +100,10 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
         lps: the file's frame is LPS; RAS otherwise.
 
     Raises:
-        InputError: no such file, missing columns, no rows, or a cell that is not a number.
+        InputError: no such file, missing columns or two of one name, no rows, a row of another width than the header,
+            or a cell that is not a number.
     """
-    try:
-        table = pd.read_csv(io.StringIO(read_text(path)), dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} is not a CSV table: {one_line(error)}.") from None
+    table = _read_table(path)
     columns = list(AXES[:world_axes])
     if not {*columns} <= {*table.columns}:
         found = ", ".join(map(str, table.columns))
@@ -117,6 +118,28 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
             f"{path}, row {row + 1}: {columns[column]} is {table[columns[column]][row]!r}, expected a number of mm."
         )
     return Landmarks(path, table, torch.from_numpy(_turned(numbers, lps)))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """The cells of a CSV file as text. Not by pandas, which takes the first column of longer rows for their index."""
+    try:
+        lines = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True, strict=True)
+        rows = [row for row in lines if row not in ([], [""])]
+    except csv.Error as error:
+        raise InputError(f"{path} is not a CSV table: {one_line(error)}.") from None
+    if not rows:
+        raise InputError(f"{path} is not a CSV table: it is empty.")
+    header, *rows = [[cell.strip() for cell in row] for row in rows]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise InputError(
+                f"{path}, row {number} has {len(row)} cells, but there are {len(header)} columns; give each row a "
+                "cell for every column."
+            )
+    repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+    if repeated:
+        raise InputError(f"{path} has {header.count(repeated[0])} columns {repeated[0]!r}; keep one of them.")
+    return pd.DataFrame(rows, columns=pd.Index(header), dtype=str)
 
 
 def _with_points(table: pd.DataFrame, points: Tensor, lps: bool) -> pd.DataFrame:

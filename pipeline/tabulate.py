@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..transforms.errors import InputError
 from .files import write_text
+from .outputs import TABLES, check_output
 from .subjects import Subject
 
 
@@ -84,8 +85,9 @@ def write_table(listing: Listing, out: Path, overwrite: bool = False) -> Path:
     """Write the CSV file: id, image, label (if there are any), group, split (if declared); paths from its folder.
 
     Raises:
-        InputError: the file exists and ``overwrite`` is not set, or it cannot be written.
+        InputError: the file exists and ``overwrite`` is not set, it is one of the listing's, or it cannot be written.
     """
+    check_output(out, TABLES, (path for subject in listing.subjects for path in (subject.image, subject.label)))
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists; give another --out, or --overwrite to replace it.")
     labelled = any(subject.label is not None for subject in listing.subjects)

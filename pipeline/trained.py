@@ -11,6 +11,7 @@ from ..transforms.errors import InputError
 from .config import TrialSettings, from_identity
 from .files import write_atomically
 from .images import times
+from .outputs import check_output
 from .shipped import find_model
 from .training_images import TrainingImages
 
@@ -77,7 +78,7 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
 
     Args:
         path: what ``VxmDense.save`` wrote.
-        out: the file to write; must not exist.
+        out: the .safetensors file to write; must not exist.
         settings: ``integration_steps`` and ``integration_downsize`` where the file does not tell them.
 
     Raises:
@@ -85,6 +86,7 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
     """
     if out.exists():
         raise InputError(f"{out} exists; choose another name or remove it.")
+    check_output(out, (".safetensors",))
     network, (_, config) = load_official(path, **settings), read_official(path)
     told: dict[str, Any] = {"official": json.loads(json.dumps({"file": path.name, "config": config}, default=str))}
     if "inshape" in config:

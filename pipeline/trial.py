@@ -141,14 +141,16 @@ def choose_device(name: str) -> torch.device:
     """``auto`` is the first GPU, or else the CPU.
 
     Raises:
-        InputError: no device of torch's, or a GPU is asked for and there is none of that number.
+        InputError: neither the CPU nor a GPU of CUDA's, or there is none of that number.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):  # torch has others, which nothing here is tested on
+        raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"the device is {name}, but torch sees {torch.cuda.device_count()} GPUs; use cpu or auto.")
     return device

@@ -107,8 +107,8 @@ def write_volume(path: Path, values: np.ndarray, grid: Geometry) -> Path:
         return write_atomically(
             path, lambda temporary: save(temporary, values.reshape(grid.lifted_shape), grid), suffix
         )
-    except InputError:
-        raise
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"cannot write {path}: {error}") from None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"cannot write {path} with voxels of type {values.dtype}: {reason(error)}; choose another format."

@@ -80,6 +80,7 @@ def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(call, tmp_path):
         (["run", "demo", "--together", "2", "--workers", "2"], "leave out --workers 2"),
         (["run", "demo", "--executor", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["show", "demo", "--set", "objective.penalty=l9"], "objective.penalty = 'l9'"),
+        (["bench", "--out", "bench.txt"], "bench.txt has none of the endings that it can be written with: .json"),
         (["status", "nothing"], "there is no run 'nothing'"),
         (["status", "."], "holds no run"),
         (["figures", "nothing"], "there is no run 'nothing'"),

@@ -178,6 +178,7 @@ def call(tmp_path, monkeypatch):
     torch.save({"config": {"int_steps": "many", "int_downsize": 2}, "model_state": torch.load("state.pt")}, "odd.pt")
     Path("there").mkdir()
     Path("notes.txt").write_text("no model")
+    Path("carded.md").write_text("a card of its own")
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
@@ -218,22 +219,52 @@ def test_graphs_from_the_command_line(call):
         (["export", "notes.txt", "bundle", "out"], "notes.txt is damaged or not a safetensors file"),
         (["export", "model.safetensors", "onnx", "out"], "unknown kind 'onnx'; expected bundle, model, torchscript"),
         (["export", "model.safetensors", "bundle", "there"], "there exists; choose another name"),
-        (["export", "model.safetensors", "bundle", "notes.txt/out"], "cannot write notes.txt/out"),
-        (["export", "model.safetensors", "official", "notes.txt"], "notes.txt exists; choose another name"),
-        (["export", "bare.safetensors", "torchscript", "out"], "does not say for which images its network is"),
-        (["export", "model.safetensors", "torchscript", "out", "--shape", "32"], "--shape 32 does not fit"),
-        (["export", "model.safetensors", "torchscript", "out", "--shape", "ax3"], "--shape ax3: expected numbers"),
-        (["export", "model.safetensors", "torchscript", "out", "--shape", "0x3"], "--shape 0x3: expected numbers"),
-        (["export", "model.safetensors", "official", "out", "--shape", "32x50"], "divide by 16, got 32x50"),
-        (["export", "model.safetensors", "official", "out", "--authors", "me"], "--authors is for a bundle"),
-        (["import", "none.pt", "out"], "no weights at none.pt."),
-        (["import", "notes.txt", "out"], "notes.txt cannot be read as plain weights"),
-        (["import", "stranger.pt", "out"], "stranger.pt cannot be read as plain weights"),
-        (["import", "list.pt", "out"], "list.pt holds no state dictionary"),
-        (["import", "odd.pt", "out"], "odd.pt: such a VxmDense network cannot be made"),
-        (["import", "official.pt", "there"], "there exists; choose another name"),
-        (["import", "state.pt", "out"], "give integration_steps and integration_downsize"),
-        (["import", "official.pt", "out", "--integration-downsize", "3"], "integration_downsize 1 or 2, got 5 and 3"),
+        (
+            ["export", "model.safetensors", "bundle", "notes.txt/out"],
+            "cannot write notes.txt/out: notes.txt is a file, not a folder",
+        ),
+        (["export", "model.safetensors", "official", "official.pt"], "official.pt exists; choose another name"),
+        (["export", "bare.safetensors", "torchscript", "out.ts"], "does not say for which images its network is"),
+        (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "32"], "--shape 32 does not fit"),
+        (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "ax3"], "--shape ax3: expected numbers"),
+        (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "0x3"], "--shape 0x3: expected numbers"),
+        (["export", "model.safetensors", "official", "out.pt", "--shape", "32x50"], "divide by 16, got 32x50"),
+        (
+            ["export", "model.safetensors", "official", "out", "--authors", "me"],
+            "--authors is for a bundle or a model; leave it out for official",
+        ),
+        (["export", "model.safetensors", "model", "out.bin"], "out.bin has none of the endings that it can be written"),
+        (["export", "model.safetensors", "torchscript", "out.png"], "out.png has none of the endings"),
+        (["export", "model.safetensors", "torch-export", "out.pt"], "with: .pt2"),
+        (["export", "model.safetensors", "official", "out.ts"], "with: .pt."),
+        (
+            ["export", "model.safetensors", "model", "carded.safetensors"],
+            "carded.md, where the model card goes, exists",
+        ),
+        (["export", "bare.safetensors", "model", "out.safetensors"], "does not say for which images its network is"),
+        (
+            ["export", "model.safetensors", "model", "out.safetensors", "--shape", "16x16"],
+            "was trained on images of 32x48",
+        ),
+        (
+            ["import", "official.pt", "out.bin"],
+            "out.bin has none of the endings that it can be written with: .safetensors",
+        ),
+        (["import", "none.pt", "out.safetensors"], "no weights at none.pt."),
+        (["import", "there", "out.safetensors"], "no weights at there."),
+        (["import", "notes.txt", "out.safetensors"], "notes.txt cannot be read as plain weights"),
+        (
+            ["import", "stranger.pt", "out.safetensors"],
+            "stranger.pt cannot be read as plain weights: it is damaged, no file of torch's, or holds more",
+        ),
+        (["import", "list.pt", "out.safetensors"], "list.pt holds no state dictionary"),
+        (["import", "odd.pt", "out.safetensors"], "odd.pt: such a VxmDense network cannot be made"),
+        (["import", "official.pt", "bare.safetensors"], "bare.safetensors exists; choose another name"),
+        (["import", "state.pt", "out.safetensors"], "give integration_steps and integration_downsize"),
+        (
+            ["import", "official.pt", "out.safetensors", "--integration-downsize", "3"],
+            "integration_downsize 1 or 2, got 5 and 3",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(words, sentence, call):
@@ -242,8 +273,15 @@ def test_a_mistake_is_one_line(words, sentence, call):
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.strip().splitlines()) == 1
     assert sentence in done.stderr
-    assert not Path("out").exists()
+    assert "weights_only" not in done.stderr
+    assert not list(Path().glob("out*"))
     assert not list(Path().glob("*.partial"))
+
+
+def test_a_model_takes_the_shape_that_is_not_known(call):
+    assert call("export", "bare.safetensors", "model", "out.safetensors", "--shape", "16x48").exit_code == 0
+    assert open_trained(Path("out.safetensors")).images.shape == (16, 48)
+    assert "16x48 voxels" in Path("out.md").read_text()
 
 
 def test_settings_from_an_identity_are_what_they_were_before_a_key_existed(monkeypatch):

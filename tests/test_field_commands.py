@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -159,6 +160,65 @@ def test_a_translation_inverts_to_its_opposite(translation, done):
     torch.testing.assert_close(read_field("inverse.nii.gz").displacement, expected, atol=2e-3, rtol=0)
 
 
+@pytest.fixture
+def shifted(tmp_path) -> Case:
+    """``chain.h5``: a translation of 40 mm and then a field, as ITK keeps it; the grid of ``moving.nii.gz`` is far."""
+    made = make_case("other moving grid", tmp_path)
+    away = np.eye(4)
+    away[:3, 3] = -40, 0, 0  # RAS; LPS +40
+    fixed = Geometry(made.field.fixed.shape, np.linalg.inv(away) @ made.field.fixed.affine)
+    save(made.fixed_file, blobs(fixed.shape, seed=1), fixed)
+    itk.transformwrite([chain(write_field(tmp_path / "part.h5", made.field), away)], str(tmp_path / "chain.h5"))
+    return made
+
+
+def chain(path: Path, first: np.ndarray) -> "itk.CompositeTransform":
+    """p ↦ T(first · p) by ITK, of the T in a file and a translation in RAS mm."""
+    composite = itk.transformread(str(path))[0]
+    before = itk.TranslationTransform[itk.D, 3].New()
+    before.Translate((first[:3, 3] * [-1, -1, 1]).tolist())
+    made = itk.CompositeTransform[itk.D, 3].New()
+    for number in range(composite.GetNumberOfTransforms()):
+        made.AddTransform(itk.down_cast(composite.GetNthTransform(number)))
+    made.AddTransform(before)
+    return made
+
+
+def test_what_begins_with_an_affine_inverts_on_the_grid_that_it_is_for(shifted, call, done):
+    """Reading it on the moving image's grid would cut the field off where that grid ends."""
+    refused = call("invert", "chain.h5", "--like", "moving.nii.gz", "-o", "inverse.h5")
+    assert refused.exit_code == 2
+    assert "chain.h5 begins with an affine" in refused.stderr
+    assert "name the fixed image, with --like (invert: --fixed)" in refused.stderr
+    done("invert", "chain.h5", "--like", "moving.nii.gz", "--fixed", "fixed.nii.gz", "-o", "inverse.h5")
+    inverse, grid = read_field("inverse.h5"), read_volume(shifted.fixed_file).grid
+    assert inverse.fixed.is_same(shifted.moving)
+    theirs = itk.transformread("chain.h5")[0]
+    middle = (np.array(grid.shape) - 1) / 2
+    for voxel in np.random.default_rng(0).uniform(middle - 5, middle + 5, (20, 3)):
+        p = grid.affine[:3, :3] @ voxel + grid.affine[:3, 3]
+        q = np.array(theirs.TransformPoint((p * [-1, -1, 1]).tolist())) * [-1, -1, 1]
+        back = inverse.map_points(torch.from_numpy(q)[None])[0].numpy()
+        assert np.abs(back - p).max() < 0.1
+
+
+def test_an_affine_alone_inverts_on_any_grid(shifted, done):
+    itk.transformwrite([itk.down_cast(itk.transformread("chain.h5")[0].GetNthTransform(1))], "alone.tfm")
+    done("invert", "alone.tfm", "--like", "fixed.nii.gz", "-o", "inverse.h5")
+    p = torch.tensor([[1.0, 2, 3]])
+    torch.testing.assert_close(read_field("inverse.h5").map_points(p), torch.tensor([[41.0, 2, 3]]).double())
+
+
+def test_points_beyond_the_first_field_are_noticed(translation, done):
+    affine = translation.fixed.affine
+    save("half.nii.gz", blobs((9, 8, 5)), Geometry((9, 8, 5), affine))
+    done("convert", "field.nii.gz", "--like", "half.nii.gz", "-o", "half.mha")
+    told = done("compose", "half.mha", "field.nii.gz", "-o", "both.nii.gz")
+    # field.nii.gz leads 8 of 9 along the first axis into the grid, and k - 2 into 0 to 4 for k from 2 to 6
+    percent = 100 * (1 - 8 / 9 * 5 / 10)
+    assert f"notice: {percent:.3g} % of the points that field.nii.gz leads to lie outside of half.mha" in told.stderr
+
+
 def test_jacobian_includes_the_affine(tmp_path, done):
     geometry = GRIDS["oblique"][0]
     field = PhysicalField(torch.zeros(3, *geometry.shape), geometry, np.diag([2.0, 1.5, 1, 1]))
@@ -269,6 +329,15 @@ def test_points_agree_with_ants(tmp_path, done):
     np.testing.assert_allclose(pd.read_csv("moving.csv")[["x", "y", "z"]], theirs[["x", "y", "z"]], atol=1e-3)
 
 
+def test_a_table_keeps_what_is_not_a_coordinate(translation, done):
+    Path("fixed.csv").write_text('name, x ,y,z,"note, free"\r\n"a ""b""", 0,1,0,NA\r\n\r\n001,0,0,0,\r\n')
+    done("points", "field.nii.gz", "fixed.csv", "-o", "out.csv")
+    table = pd.read_csv("out.csv", dtype=str, keep_default_na=False)
+    assert table.columns.tolist() == ["name", "x", "y", "z", "note, free"]
+    assert table[["name", "note, free"]].to_numpy().tolist() == [['a "b"', "NA"], ["001", ""]]
+    assert coordinates("out.csv") == [[-2, 1, -4], [-2, 0, -4]]
+
+
 def test_tre(translation, done):
     write_csv("fixed.csv", id=[1, 2, 3], x=[0, 1, 2], y=[0, 0, 0], z=[0, 0, 0])
     write_csv("moving.csv", id=[1, 2, 3], x=[-2, -1, 0], y=[0, 0, 3], z=[-4, -4, 0])
@@ -312,6 +381,7 @@ def mistakes(translation):
     save("slice.nii.gz", blobs((9, 8)), grid((9, 8), (2, 2, 2), CORONAL))
     nib.save(nib.Nifti1Image(blobs((9, 8, 10)), None), "lost.nii.gz")
     nib.save(nib.Nifti1Image(np.ones((9, 8, 10, 4), np.float32), translation.fixed.affine), "series.nii.gz")
+    write_field("far_field.nii.gz", make_field(grid((9, 8, 10), (2, 2, 2), centre=(500, 0, 0))))
     write_field("flat_field.nii.gz", make_field(GRIDS["2-D"][0]))
     write_field("also.nii.gz", translation)
     write_csv("good.csv", x=[0, 1], y=[0, 0], z=[0, 0])
@@ -322,6 +392,11 @@ def mistakes(translation):
     write_csv("word.csv", x=[0, "far"], y=[0, 0], z=[0, 0])
     write_csv("none.csv", x=[], y=[], z=[])
     Path("empty.csv").touch()
+    Path("longer.csv").write_text("x,y,z\n0,0,0,7\n1,0,0,7\n")
+    Path("trailing.csv").write_text("x,y,z\n0,0,0\n1,0,0,\n")
+    Path("shorter.csv").write_text("id,x,y,z\na,0,0\n")
+    Path("twice.csv").write_text("x,y,z,x\n0,0,0,1\n")
+    Path("quote.csv").write_text('id,x,y,z\n"a,0,0,0\nb,0,0,0\n')
 
 
 @pytest.mark.parametrize(
@@ -342,6 +417,17 @@ def mistakes(translation):
         (["compose", "field.nii.gz"], "compose needs two fields or more, got 1"),
         (["compose", "flat_field.nii.gz", "field.nii.gz"], "lies in two dimensions, but field.nii.gz in 3-D"),
         (["compose", "field.nii.gz", "also.nii.gz", "--like", "other.nii.gz"], "another grid than other.nii.gz"),
+        (
+            ["compose", "far_field.nii.gz", "field.nii.gz"],
+            "field.nii.gz leads nowhere into far_field.nii.gz: all of its",
+        ),
+        (
+            ["compose", "also.nii.gz", "far_field.nii.gz", "also.nii.gz"],
+            "also.nii.gz leads nowhere into far_field.nii.gz",
+        ),
+        (["invert", "field.nii.gz", "--like", "far.nii.gz"], "field.nii.gz leads nowhere into far.nii.gz: all of its"),
+        (["invert", "field.nii.gz", "--fixed", "other.nii.gz"], "lies on another grid than other.nii.gz"),
+        (["convert", "field.nii.gz", "--like", "far.nii.gz"], "far.nii.gz lies outside of field.nii.gz, all of it"),
         (["invert", "none.nii.gz"], "none.nii.gz does not exist"),
         (["jacobian", "fixed.nii.gz"], "no displacement field"),
         (["convert", "field.nii.gz", "--affine", "none.mat"], "none.mat does not exist"),
@@ -350,6 +436,12 @@ def mistakes(translation):
         (["points", "field.nii.gz", "word.csv"], "word.csv, row 2: x is 'far', expected a number of mm"),
         (["points", "field.nii.gz", "none.csv"], "none.csv holds no points"),
         (["points", "field.nii.gz", "empty.csv"], "empty.csv is not a CSV table"),
+        (["points", "field.nii.gz", "longer.csv"], "longer.csv, row 1 has 4 cells, but there are 3 columns"),
+        (["points", "field.nii.gz", "trailing.csv"], "trailing.csv, row 2 has 4 cells, but there are 3 columns"),
+        (["points", "field.nii.gz", "shorter.csv"], "shorter.csv, row 1 has 3 cells, but there are 4 columns"),
+        (["points", "field.nii.gz", "twice.csv"], "twice.csv has 2 columns 'x'; keep one of them"),
+        (["points", "field.nii.gz", "quote.csv"], "quote.csv is not a CSV table"),
+        (["points", "field.nii.gz", "good.csv", "--against", "longer.csv"], "longer.csv, row 1 has 4 cells"),
         (["points", "field.nii.gz", "missing.csv"], "cannot read missing.csv"),
         (["points", "field.nii.gz", "good.csv", "--against", "short.csv"], "short.csv holds 1 points, but good.csv"),
         (["points", "field.nii.gz", "named.csv", "--against", "renamed.csv"], "row 1 has label 'b', but named.csv"),
@@ -365,10 +457,54 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, sentence, call, mistakes):
     assert not Path(out).exists()
 
 
-@pytest.mark.parametrize("command", ["apply", "jacobian", "convert"])
-def test_an_unknown_ending_of_the_output(command, translation, call):
-    words = ["field.nii.gz", "fixed.nii.gz"][: 2 if command == "apply" else 1]
+@pytest.mark.parametrize("command", ["apply", "compose", "invert", "jacobian", "convert", "points"])
+def test_an_unknown_ending_is_refused_before_anything_is_read(command, call):
+    """None of the inputs exists: only what is checked first can be told."""
+    words = ["field.nii.gz", "fixed.nii.gz"][: 2 if command in ("apply", "compose", "points") else 1]
     result = call(command, *words, "-o", "out.jpg")
     assert result.exit_code == 2
-    assert "out.jpg" in result.stderr
-    assert ".nii, .nii.gz" in result.stderr
+    expected = ".csv" if command == "points" else ".nii, .nii.gz"
+    assert f"out.jpg has none of the endings that it can be written with: {expected}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("apply field.nii.gz moving.nii.gz", "moving.nii.gz"),
+        ("apply field.nii.gz moving.nii.gz", "field.nii.gz"),
+        ("apply field.nii.gz moving.nii.gz --like fixed.nii.gz", "fixed.nii.gz"),
+        ("apply field.nii.gz moving.nii.gz", "linked.nii.gz"),
+        ("compose field.nii.gz also.nii.gz", "./also.nii.gz"),
+        ("invert field.nii.gz", "field.nii.gz"),
+        ("jacobian field.nii.gz --like fixed.nii.gz", "fixed.nii.gz"),
+        ("convert field.nii.gz --like fixed.nii.gz", "fixed.nii.gz"),
+        ("points field.nii.gz points.csv", "points.csv"),
+        ("points field.nii.gz points.csv --against truth.csv", "truth.csv"),
+    ],
+)
+def test_an_input_is_never_replaced(words, out, translation, call):
+    write_field("also.nii.gz", translation)
+    save("moving.nii.gz", blobs(translation.fixed.shape), translation.fixed)
+    Path("linked.nii.gz").symlink_to("moving.nii.gz")
+    for name in ("points.csv", "truth.csv"):
+        write_csv(name, x=[0], y=[1], z=[0])
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    result = call(*words.split(), "-o", out)
+    assert result.exit_code == 2, result.output
+    assert f"{Path(out)} is a file that is read, and writing would replace it; choose another name" in result.stderr
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        ("fixed.nii.gz/out.nii.gz", "fixed.nii.gz is a file, not a folder; choose another folder"),
+        ("fixed.nii.gz/new/out.nii.gz", "fixed.nii.gz is a file, not a folder; choose another folder"),
+        ("folder.nii.gz", "it is a folder; choose another name"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written(out, sentence, translation, call):
+    Path("folder.nii.gz").mkdir()
+    result = call("convert", "none.nii.gz", "-o", out)
+    assert result.exit_code == 2
+    assert f"error: cannot write {out}: {sentence}" in result.stderr

@@ -253,7 +253,9 @@ def test_no_field_file(tmp_path):
     refused(tmp_path / "field.txt.zip", "none of the endings of displacement fields: .nii, .nii.gz, .mha")
     for suffix in (*FORMATS, ".mat"):
         (tmp_path / f"rubbish{suffix}").write_bytes(b"no field " * 99)
-        refused(tmp_path / f"rubbish{suffix}", "")
+        refused(
+            tmp_path / f"rubbish{suffix}", {".h5": "is no HDF5 file", ".mat": "not what its ending"}.get(suffix, "")
+        )
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -261,7 +263,8 @@ def test_truncated(suffix, good, capfd):
     field, folder = good
     path = write_field(folder / f"field{suffix}", field)
     path.write_bytes(path.read_bytes()[:-2000])
-    refused(path, "")
+    refused(path, "is truncated: it has " if suffix == ".h5" else "")
+    assert "HDF5-DIAG" not in capfd.readouterr().err
 
 
 def test_a_damaged_end(good):
@@ -321,7 +324,7 @@ def test_grids_that_no_file_of_itk_holds(tmp_path):
     sheared[0, 1] = 0.2
     field = PhysicalField(torch.zeros(3, 5, 5, 5), Geometry((5, 5, 5), sheared))
     for suffix in OF_OTHERS:
-        with pytest.raises(InputError, match=r"field.*: the axes of the fixed grid are off perpendicular by 11.3 deg"):
+        with pytest.raises(InputError, match=r"field.*: the axes of the grid are off perpendicular by 11.3 deg"):
             write_field(tmp_path / f"field{suffix}", field)
     assert not list(tmp_path.iterdir())  # nothing half written
     assert read_field(write_field(tmp_path / "field.npz", field)).fixed.is_same(field.fixed)
@@ -330,8 +333,11 @@ def test_grids_that_no_file_of_itk_holds(tmp_path):
 def test_where_it_cannot_be_written(good):
     field, folder = good
     (folder / "file").touch()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match=r"file is a file, not a folder\. Choose another folder, then run again"):
         write_field(folder / "file" / "field.mha", field)
+    (folder / "folder.mha").mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*: it is a folder\. Choose another name, then run again"):
+        write_field(folder / "folder.mha", field)
     with pytest.raises(InputError, match="none of the endings"):
         write_field(folder / "field.mat", field)
 
@@ -348,6 +354,23 @@ class TestVoxelMorphsFaults:
     def test_no_warp(self, tmp_path):
         np.savez(tmp_path / "image.npz", vol=np.zeros((8, 6), np.float32), seg=np.zeros((8, 6), np.int16))
         refused(tmp_path / "image.npz", "holds vol 8x6 float32, seg 8x6 int16; expected a VoxelMorph warp")
+
+    def test_one_array_is_no_archive(self, tmp_path):
+        np.save(tmp_path / "field.npy", np.zeros((2, 8, 6), np.float32))
+        (tmp_path / "field.npy").rename(tmp_path / "field.npz")
+        refused(tmp_path / "field.npz", "it is one array of numpy's (.npy), not an archive of them")
+
+    @pytest.mark.parametrize(
+        ("affine", "found"),
+        [(2.0, "one float64"), ("north", "one <U5"), (np.ones(3), "3 float64"), (1j, "one complex")],
+    )
+    def test_an_affine_that_is_none(self, tmp_path, affine, found):
+        np.savez(tmp_path / "warp.npz", vol=np.zeros((2, 8, 6), np.float32), affine=affine)
+        refused(tmp_path / "warp.npz", f"has an affine that is {found}")
+
+    def test_an_affine_of_another_size(self, tmp_path):
+        np.savez(tmp_path / "warp.npz", vol=np.zeros((2, 8, 6), np.float32), affine=np.eye(4)[:3])
+        refused(tmp_path / "warp.npz", "cannot have an affine of 3x4 numbers")
 
     def test_pickles_are_not_opened(self, tmp_path):
         np.savez(tmp_path / "bad.npz", vol=np.array([{}], dtype=object))

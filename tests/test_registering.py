@@ -18,7 +18,7 @@ from smoothmorph.pipeline.registering import Pair, register
 from smoothmorph.pipeline.trained import Trained, about
 from smoothmorph.pipeline.training_images import TrainingImages
 from smoothmorph.pipeline.volumes import Volume, read_volume
-from smoothmorph.transforms import Geometry, read_field
+from smoothmorph.transforms import Geometry, InputError, read_field
 from world_cases import CORONAL, blobs, grid, rotation, save
 
 STEP = (1.5, -1.0, 0.5)
@@ -223,18 +223,32 @@ def test_a_dicom_series_is_an_image(call, tmp_path):
             "axial.nii.gz is a slice of the axial plane, but the model was trained on",
         ),
         (
-            "moving3.nii.gz F --moving-labels fixed2-seg.nii.gz",
+            "moving3.nii.gz F --warped w.nii --moving-labels fixed2-seg.nii.gz",
             "fixed2-seg.nii.gz lies on another grid than its image",
         ),
         ("none.nii.gz F", "none.nii.gz does not exist"),
         ("moving3.nii.gz fixed3.nii.gz -m none", "none"),
-        ("moving3.nii.gz F --warped w.png", "--warped w.png has none of the endings"),
-        ("moving3.nii.gz F --field f.jpg", "--field f.jpg has none of the endings"),
-        ("moving3.nii.gz F --warped moving3.nii.gz", "is an image that is read"),
+        ("moving3.nii.gz F --warped w.png", "w.png has none of the endings that it can be written with: .nii"),
+        ("moving3.nii.gz F --field f.jpg", "f.jpg has none of the endings"),
+        ("moving3.nii.gz F --warped moving3.nii.gz", "moving3.nii.gz is a file that is read"),
         ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have one name"),
+        ("moving3.nii.gz F --warped w.nii --field axial.nii.gz/f.h5", "axial.nii.gz is a file, not a folder"),
+        (
+            "moving3.nii.gz sheared.nii.gz -m model3.safetensors --warped w.nii --field f.h5",
+            "cannot write f.h5 on the grid of sheared.nii.gz: the axes of the grid are off perpendicular",
+        ),
+        ("sheared.nii.gz F --warped w.nii --inverse-field i.mha", "cannot write i.mha on the grid of sheared.nii.gz"),
         ("moving3.nii.gz F --refine 3 --penalty l3", "objective.penalty"),
         ("moving3.nii.gz F --device cuda:9", "the device is cuda:9, but torch sees"),
+        ("moving3.nii.gz F --device meta", "the device is 'meta'; expected auto, cpu, cuda or cuda:N"),
+        ("moving3.nii.gz F --device mps", "the device is 'mps'; expected auto"),
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
+        ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels"),
+        ("none F --fixed-labels fixed3-seg.nii.gz", "--fixed-labels fixed3-seg.nii.gz needs --moving-labels"),
+        ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz would not be used; add"),
+        ("none F --penalty l2", "--penalty is for --refine; add --refine N, or leave it out"),
+        ("none F --lambda 0.5", "--lambda is for --refine"),
+        ("none F --similarity ncc", "--similarity is for --refine"),
         ("empty F", "the folder empty holds no DICOM series"),
         ("gap F", "the distances between its slices differ by up to"),
     ],
@@ -258,11 +272,27 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     nowhere.header.set_qform(None, 0)
     nib.save(nowhere, tmp_path / "nowhere.nii.gz")
     save(tmp_path / "axial.nii.gz", blobs((30, 32)), grid((30, 32), (1, 1, 1)))
+    sheared = place.affine.copy()
+    sheared[:3, 1] += 0.1 * sheared[:3, 0]
+    nib.save(nib.Nifti1Image(blobs(place.shape), sheared), tmp_path / "sheared.nii.gz")
     result = call(*words)
     assert result.exit_code == 2, result.output
+    assert not list(tmp_path.glob("w.*"))
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert sentence in result.stderr
+
+
+def test_what_was_written_before_a_fault_is_told(call, monkeypatch):
+    def full(path, field):
+        raise InputError(f"cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr("smoothmorph.transforms.write_field", full)
+    words = "moving3.nii.gz fixed3.nii.gz -m model3.safetensors --warped w.nii --field f.h5"
+    result = call(*words.split())
+    assert result.exit_code == 2
+    assert "wrote w.nii" in result.stdout
+    assert "cannot write f.h5: No space left" in result.stderr
 
 
 def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:

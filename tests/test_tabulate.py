@@ -116,6 +116,12 @@ def test_the_split_of_participants(raw, column):
     assert listing.summary().endswith("split: 2 train, 2 test, 1 without.")
 
 
+def test_a_quotation_mark_is_a_character(raw):
+    lines = ["participant_id\tsplit\tnote", 'sub-01\ttrain\t"left', "sub-02\ttest\t", "sub-02\ttest\tagain"]
+    (raw / "participants.tsv").write_text("\n".join(lines) + "\n")
+    assert set(find_bids(raw, BidsQuery()).split.values()) == {"train", "test"}
+
+
 def fails(sentence: str, root: Path, **query) -> None:
     with pytest.raises(InputError, match=sentence) as error:
         find_bids(root, BidsQuery(**query))
@@ -137,10 +143,16 @@ def test_what_is_ambiguous_or_missing_is_a_sentence(raw, derived, tmp_path):
         raw, derivatives=derived, entities=native,
     )  # fmt: skip
     fails(
-        r"sub-01_ses-b and 1 more of 5 scans have no label map",
+        r"^2 of 5 scans have no label map \(dseg\) in the image's space: sub-01_ses-b, sub-02_run-2; add what is",
         raw, derivatives=derived, label_entities={"desc": "aseg"},
     )  # fmt: skip
     fails(r"--exclude sub-09: there is no such scan; the first is sub-01_ses-a", raw, exclude=frozenset(["sub-09"]))
+    everyone = frozenset(subject.id for subject in find_bids(raw, BidsQuery()).subjects)
+    fails("--exclude leaves no scan of .*raw", raw, exclude=everyone)
+    fails(
+        "^1 of 4 scans has no label map .*: sub-02_run-2;",
+        raw, derivatives=derived, label_entities={"desc": "aseg"}, exclude=frozenset(["sub-01_ses-b"]),
+    )  # fmt: skip
     write_bids(raw, "sub-03_acq-fast_T1w")
     fails(r"sub-03 has 2 T1w files, .*; they differ in acq", raw)
     assert len(find_bids(raw, BidsQuery(entities={"acq": ""})).subjects) == 5
@@ -171,6 +183,12 @@ def test_a_link_to_nothing_is_told(raw):
         ("participant_id\tsplit\nsub-01\ttraining\n", None, "line 2 has split 'training'; expected train, validation"),
         ("participant_id\tsplit\nsub-01\n", None, "line 2 has 1 cells, but there are 2 columns"),
         ("", "side", "has the columns none"),
+        ("participant_id\tsplit\nsub-01\t" + 200_000 * "x" + "\n", None, "is not a table of tabs: field larger than"),
+        (
+            "participant_id\tsplit\nsub-01\ttrain\n01\ttest\n",
+            None,
+            "line 3 has sub-01 with split 'test', but an earlier line says 'train'; keep one",
+        ),
     ],
 )
 def test_faulty_participants(raw, text, column, sentence):
@@ -264,6 +282,18 @@ def test_the_command(raw, derived, tmp_path):
     assert out.read_text() != before
 
 
+def test_an_image_is_never_replaced(raw):
+    path = raw / "sub-03" / "anat" / "sub-03_T1w.nii.gz"
+    before = path.read_bytes()
+    told = call("--bids", raw, "--out", path, "--overwrite")
+    assert "has none of the endings" in told.stderr
+    listing = find_bids(raw, BidsQuery())
+    (path.parent / "link.csv").symlink_to(path)
+    with pytest.raises(InputError, match=r"link\.csv is a file that is read, and writing would replace it"):
+        write_table(listing, path.parent / "link.csv", overwrite=True)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -272,6 +302,7 @@ def test_the_command(raw, derived, tmp_path):
         (["--bids", ".", "--labels", "*.nii"], "give either"),
         (["--bids", ".", "--entity", "space"], "--entity space: expected KEY=VALUE"),
         (["--bids", "nowhere"], "nowhere is not a folder"),
+        (["--bids", "nowhere", "--out", "t.tsv"], "t.tsv has none of the endings that it can be written with: .csv"),
     ],
 )
 def test_a_mistake_is_one_line(words, sentence, tmp_path, monkeypatch):

@@ -31,11 +31,23 @@ def write_atomically(path: Path, write: Callable[[Path], object], ending: str = 
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot write {path}: {reason}. Free space or choose another folder, then run again."
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return path
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """What is told of a file or folder that could not be written, with advice that fits the reason."""
+    said, advice = error.strerror or str(error), "Free space or choose another folder"
+    if isinstance(error, FileExistsError | NotADirectoryError):  # from making the folders above it
+        nearest = next(parent for parent in path.parents if parent.exists())
+        said, advice = f"{nearest} is a file, not a folder", "Choose another folder"
+    elif isinstance(error, IsADirectoryError):
+        said, advice = "it is a folder", "Choose another name"
+    elif isinstance(error, FileNotFoundError):  # in folders of the system's, such as /proc, nothing can be made
+        advice = "Choose another folder"
+    elif isinstance(error, PermissionError):
+        advice = "Choose another folder or see to its permissions"
+    return InputError(f"cannot write {path}: {said}. {advice}, then run again.")

@@ -37,7 +37,7 @@ class Geometry:
     def __post_init__(self) -> None:
         shape = tuple(int(size) for size in self.shape)
         affine = np.array(self.affine, dtype=np.float64)
-        axes, world = len(shape), affine.shape[0] - 1
+        axes, world = len(shape), len(affine) - 1 if affine.ndim else 0
         if axes not in (2, 3) or min(shape) < 2:
             raise InputError(
                 f"a grid of {times(shape)} voxels cannot carry a displacement field; expected 2 or 3 axes of at least "

@@ -175,6 +175,16 @@ class PhysicalField:
         affine = None if self.affine is None else np.linalg.inv(self.affine)
         return PhysicalField(grid.in_plane(moved - q), grid, affine)
 
+    def enters(self, grid: Geometry) -> Tensor:
+        """Which voxels of the fixed grid T takes into ``grid``, which may lie anywhere in the world: (*fixed.shape).
+
+        Raises:
+            InputError: one of the two is truly 2-D, the other one lies in space.
+        """
+        self._check_world(grid, "the grid")
+        y = mapped(np.linalg.inv(grid.affine) @ self._to_moving, self._moved(self.fixed.points()))
+        return grid.contains(y).view(self.fixed.shape)
+
     def inverse_error(self, inverse: "PhysicalField") -> Tensor:
         """|T⁻¹(T(p)) - p| in mm for the voxels p of the fixed grid that T takes into the grid of ``inverse``: (N,)."""
         x = self.fixed.points()

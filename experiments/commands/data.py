@@ -71,11 +71,13 @@ def table(
 ) -> None:
     """Make the table of subjects that a study reads, from a BIDS data set or from files that a pattern finds."""
     from ...pipeline.bids import BidsQuery, find_bids
+    from ...pipeline.outputs import TABLES, check_output
     from ...pipeline.tabulate import find_pattern, write_table
     from ...transforms.errors import InputError
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):
         raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")
+    check_output(out, TABLES)
     if bids is not None:
         wanted = _entities("--entity", [*entities, *([f"desc={desc}"] if desc is not None else [])])
         of_labels = _entities("--label-entity", label_entities)

@@ -59,11 +59,15 @@ def invert(
     like: Annotated[
         Path | None, typer.Option("--like", metavar="MOVING", help="The moving image; by default the field's own grid.")
     ] = None,
+    fixed: Annotated[
+        Path | None,
+        typer.Option("--fixed", metavar="FIXED", help="The fixed image; needed where the field begins with an affine."),
+    ] = None,
 ) -> None:
     """Invert a field: from the moving image to the fixed one."""
     from ...pipeline.field_tools import invert as invert_file
 
-    tell(invert_file(field, out, like))
+    tell(invert_file(field, out, like, fixed))
 
 
 def jacobian(field: FieldFile, out: Out, like: Fixed = None, affine: Affine = None) -> None:

@@ -51,6 +51,8 @@ def register(
     The field takes points of the fixed image to the moving one: warped(p) = moving(T(p)). Every file that is written
     lies on the fixed image's grid, but for the inverse field, which lies on the moving image's.
     """
+    _check_labels(moving_labels, fixed_labels, warped, warped_labels)
+    _check_refinement(refine, {"--penalty": penalty, "--lambda": weight, "--similarity": similarity})
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
     _check_outputs(outputs, [moving, fixed, moving_labels, fixed_labels])
@@ -71,6 +73,7 @@ def register(
         None if moving_labels is None else read_volume(moving_labels, labels=True),
         None if fixed_labels is None else read_volume(fixed_labels, labels=True),
     )
+    _check_grids(outputs, pair)
     objective = _objective(trained, penalty, weight, similarity)
     progress = _progress(Console(stderr=True))
     with progress:
@@ -80,11 +83,31 @@ def register(
             lambda doing, done, total: progress.update(task, description=doing, completed=done, total=total),
         )  # fmt: skip
     _print(found)
-    written, notices = _write(found, pair, outputs)
-    for path in written:
-        typer.echo(f"wrote {path}")
-    for notice in notices:
+    for notice in _write(found, pair, outputs):
         typer.echo(f"notice: {notice}", err=True)
+
+
+def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
+    """Raise InputError for label options that would do nothing."""
+    from ...transforms.errors import InputError
+
+    for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
+        if given is not None and moving is None:
+            raise InputError(f"{option} {given} needs --moving-labels, the label map that is warped; give it, too.")
+    if moving is not None and (fixed, warped, out) == (None, None, None):
+        raise InputError(
+            f"--moving-labels {moving} would not be used; add --fixed-labels for Dice, or --warped or --warped-labels "
+            "to write it."
+        )
+
+
+def _check_refinement(steps: int, chosen: dict[str, Any]) -> None:
+    """Raise InputError for options of a refinement that is not asked for."""
+    from ...transforms.errors import InputError
+
+    given = [option for option, value in chosen.items() if value is not None]
+    if given and not steps:
+        raise InputError(f"{given[0]} is for --refine; add --refine N, or leave it out.")
 
 
 def _beside(warped: Path | None, labels: Path | None) -> Path | None:
@@ -95,27 +118,26 @@ def _beside(warped: Path | None, labels: Path | None) -> Path | None:
 
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
-    """Raise InputError, before anything is computed, for a file that could not be written at the end."""
-    from ...pipeline.volumes import WRITTEN
+    """Raise InputError, before anything is read, for a file that could not be written at the end."""
+    from ...pipeline.outputs import FIELDS, IMAGES, check_output
     from ...transforms.errors import InputError
-    from ...transforms.field_files import WRITERS
 
-    endings = {
-        "report": (".png", ".pdf", ".svg"),
-        "field": tuple(WRITERS),
-        "inverse-field": tuple(WRITERS),
-    }
+    endings = {"report": (".png", ".pdf", ".svg"), "field": FIELDS, "inverse-field": FIELDS}
     given = {name: path for name, path in outputs.items() if path is not None}
     for name, path in given.items():
-        known = endings.get(name, WRITTEN)
-        if not path.name.lower().endswith(known):
-            raise InputError(
-                f"--{name} {path} has none of the endings that it can be written with: {', '.join(known)}."
-            )
-        if path.resolve() in {one.resolve() for one in inputs if one is not None}:
-            raise InputError(f"--{name} {path} is an image that is read; choose another name.")
+        check_output(path, endings.get(name, IMAGES), inputs)
     if len({path.resolve() for path in given.values()}) < len(given):
         raise InputError("two of the files to write have one name; choose others.")
+
+
+def _check_grids(outputs: dict[str, Path | None], pair: "Pair") -> None:
+    """Raise InputError, before anything is computed, for a file that cannot hold the grid of its image."""
+    from ...pipeline.outputs import FIELDS, IMAGES, check_grid
+
+    for name, path in outputs.items():
+        if path is not None and name != "report":
+            image = pair.moving if name == "inverse-field" else pair.fixed
+            check_grid(path, FIELDS if name.endswith("field") else IMAGES, image.grid, image.path)
 
 
 def _objective(trained: "Trained", penalty: str | None, weight: float | None, similarity: str | None) -> "Objective":
@@ -156,30 +178,33 @@ def _print(found: "Registered") -> None:
     Console().print(table)
 
 
-def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[list[Path], tuple[str, ...]]:
-    """Write what was asked for, the fields last: not every format can hold every one, and the rest is there then."""
+def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
+    """Write what was asked for and tell of each file as it is there; what there is to notice."""
     from ...pipeline.field_tools import inverted
     from ...pipeline.volumes import stored_type, write_volume
     from ...transforms import write_field
 
-    field, notices, written = found.field, found.notices, []
+    def tell(path: Path) -> None:
+        typer.echo(f"wrote {path}")
+
+    field, notices = found.field, found.notices
     if (path := outputs["warped"]) is not None:
         image, _ = field.warp(pair.moving.values, pair.moving.grid)
-        written.append(write_volume(path, image[0].numpy(), field.fixed))
+        tell(write_volume(path, image[0].numpy(), field.fixed))
     if (path := outputs["warped-labels"]) is not None and (labels := pair.moving_labels) is not None:
         image, _ = field.warp(labels.values, labels.grid, "nearest")
-        written.append(write_volume(path, image[0].numpy().astype(stored_type(labels.path)), field.fixed))
+        tell(write_volume(path, image[0].numpy().astype(stored_type(labels.path)), field.fixed))
     if (path := outputs["jacobian"]) is not None:
-        written.append(write_volume(path, field.jacobian_determinant().numpy(), field.fixed))
+        tell(write_volume(path, field.jacobian_determinant().numpy(), field.fixed))
     if (path := outputs["report"]) is not None:
-        written.append(_draw(path, found, pair))
+        tell(_draw(path, found, pair))
     if (path := outputs["field"]) is not None:
-        written.append(write_field(path, field))
+        tell(write_field(path, field))
     if (path := outputs["inverse-field"]) is not None:
         inverse, of_inverse = inverted(field, pair.moving.grid, path)
-        written.append(write_field(path, inverse))
+        tell(write_field(path, inverse))
         notices += of_inverse
-    return written, notices
+    return notices
 
 
 def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:

@@ -32,8 +32,11 @@ def report(
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML report of a run, from its rows."""
+    from ...pipeline.outputs import check_output
     from ..report import write_report
 
+    if out is not None:
+        check_output(out, (".html", ".htm"))
     written = write_report(find_run(run), out=out)
     typer.echo(written)
     if open_it:

@@ -70,11 +70,13 @@ def bench(
     """Measure speed and memory against official VoxelMorph."""
     from rich.console import Console
 
+    from ...pipeline.outputs import check_output
     from ..benchmark import run_bench
     from ..executors import available_cores
 
     name = "bench_quick" if quick else "bench" if device == "cpu" else "bench_gpu"
     out = out or Path("benchmarks/results") / f"{name}.json"
+    check_output(out, (".json",))
     run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
 
 

@@ -12,6 +12,7 @@ The first two have no room for an affine: it is folded into the field. Everywher
 voxels of its grid and the world is RAS; LPS and vectors in mm exist in this package only.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -53,16 +54,19 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
             one is needed) without a grid, or with NaN.
     """
     path = Path(path)
-    suffix = file_type(path, READERS)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.")
+    read = _reader(path)
     try:
-        field = READERS[suffix](path, like)
+        field = read(path, like)
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
     if not torch.isfinite(field.displacement).all():
         raise InputError(f"{path} holds NaN or infinite displacements; every one must be a finite number.")
     return field
+
+
+def is_affine(path: Path) -> bool:
+    """Whether a file that :func:`read_field` reads holds an affine alone, which holds on any grid."""
+    return _reader(path) is itk_transforms.read and itk_transforms.is_affine(path)
 
 
 def write_field(path: Path | str, field: PhysicalField) -> Path:
@@ -77,6 +81,13 @@ def write_field(path: Path | str, field: PhysicalField) -> Path:
         return write_atomically(path, lambda temporary: WRITERS[suffix](temporary, field), suffix)
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"cannot write {path}: {error}") from None
+
+
+def _reader(path: Path) -> Callable[[Path, Geometry | None], PhysicalField]:
+    suffix = file_type(path, READERS)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.")
+    return READERS[suffix]
 
 
 def file_type(path: Path, known: dict) -> str:

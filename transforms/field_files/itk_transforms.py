@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError, reason
 from ..geometry import Geometry
+from ..headers import check_hdf5
 from ..physical import PhysicalField
 from . import lps
 from .itk_images import to_itk
@@ -52,17 +53,8 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     Raises:
         InputError: not such a file, a transform of another kind, or no grid.
     """
-    itk = lps.load_itk()
-
-    try:
-        transforms = itk.transformread(str(path))
-    except RuntimeError as error:
-        raise InputError(f"cannot read {path} as a transform of ITK: {reason(error)}.") from None
-    if len(transforms) != 1:
-        raise InputError(f"{path} holds {len(transforms)} transforms, expected one, or one composite of them.")
     field, leading = None, None
-    for transform in reversed(list(_parts(transforms[0]))):  # the last one is applied first
-        step = _step(path, transform)
+    for step in _steps(path):
         if isinstance(step, PhysicalField):
             before = field if leading is None else _affine_alone(path, leading, like)
             field, leading = (step if before is None else step.followed_by(before)), None
@@ -75,6 +67,29 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     if leading is None:
         raise InputError(f"{path} holds an empty transform.")
     return _affine_alone(path, leading, like)
+
+
+def is_affine(path: Path) -> bool:
+    """Whether a file holds affines and no field. Raises InputError as :func:`read`."""
+    return not any(isinstance(step, PhysicalField) for step in _steps(path))
+
+
+def _steps(path: Path) -> list[PhysicalField | np.ndarray]:
+    """The fields and affines of a file, in the order in which they are applied."""
+    itk = lps.load_itk()
+
+    if path.suffix.lower() == ".h5":
+        check_hdf5(path)
+    try:
+        transforms = itk.transformread(str(path))
+    except RuntimeError as error:
+        said = reason(error)
+        if "Transform IO" in said:  # which of ITK's readers gave up, not why
+            said = "it is damaged, or not what its ending says"
+        raise InputError(f"cannot read {path} as a transform of ITK: {said}.") from None
+    if len(transforms) != 1:
+        raise InputError(f"{path} holds {len(transforms)} transforms, expected one, or one composite of them.")
+    return [_step(path, transform) for transform in reversed(list(_parts(transforms[0])))]  # the last is applied first
 
 
 def _parts(transform: Any) -> Iterator[Any]:
@@ -123,8 +138,8 @@ def _displacement(transform: Any) -> PhysicalField:
 def _affine_alone(path: Path, affine: np.ndarray, like: Geometry | None) -> PhysicalField:
     if like is None:
         raise InputError(
-            f"{path} begins with an affine, so it does not say which grid its field is for; name the fixed image "
-            "with --like."
+            f"{path} begins with an affine, so it does not say which grid its field is for; name the fixed image, "
+            "with --like (invert: --fixed)."
         )
     if len(affine) - 1 != like.world_axes:
         raise InputError(f"{path} is an affine in {len(affine) - 1} dimensions, expected {like.world_axes}.")

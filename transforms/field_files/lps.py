@@ -38,8 +38,8 @@ def itk_grid(grid: Geometry) -> tuple[list[float], list[float], np.ndarray]:
     shear = float(np.abs(direction.T @ direction - np.eye(len(direction))).max())
     if shear > SHEAR:
         raise InputError(
-            f"the axes of the fixed grid are off perpendicular by {np.degrees(np.arcsin(min(shear, 1))):.3g} degrees, "
-            "which ITK's files cannot say; resample the fixed image onto perpendicular axes."
+            f"the axes of the grid are off perpendicular by {np.degrees(np.arcsin(min(shear, 1))):.3g} degrees, "
+            "which ITK's files cannot say; resample the image onto perpendicular axes."
         )
     return affine[:, -1].tolist(), spacing.tolist(), direction
 

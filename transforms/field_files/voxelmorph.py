@@ -35,6 +35,11 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     """
     arrays = _arrays(path)
     affine = arrays.pop("affine", None)
+    if affine is not None and (affine.dtype.kind not in "iuf" or affine.ndim != 2):
+        raise InputError(
+            f"{path} has an affine that is {times(affine.shape) or 'one'} {affine.dtype}; expected 3x3 or 4x4 numbers, "
+            "voxels to RAS mm."
+        )
     warp = arrays.get("vol") if len(arrays) != 1 else next(iter(arrays.values()))
     if warp is None or warp.dtype.kind != "f" or warp.ndim not in (3, 4):
         found = ", ".join(f"{name} {times(array.shape)} {array.dtype}" for name, array in arrays.items()) or "nothing"
@@ -56,7 +61,10 @@ def shares_one_grid(path: Path) -> bool:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it is one array of numpy's (.npy), not an archive of them")
+        with file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"cannot read {path} as a VoxelMorph warp: {reason(error)}.") from None
