@@ -14,16 +14,27 @@ from monai.data.image_reader import ITKReader, NibabelReader
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
 from monai.transforms.io.array import LoadImage
+from monai.utils.misc import ensure_tuple
 from torch import Tensor
 
 from ..transforms.errors import InputError, reason, times
 from ..transforms.field_files.lps import load_itk
 from ..transforms.geometry import SAME_PLACE, corners_apart
-from ..transforms.headers import check_gzip
+from ..transforms.headers import check_gzip, check_place
 
 
 class NiftiReader(NibabelReader):
-    """MONAI's reader, but for real numbers only: of a complex image it would drop the imaginary part."""
+    """MONAI's reader, but with the affine as it is in the file, and for real numbers only.
+
+    MONAI replaces an sform by the qform, coded or not, where the voxel sizes beside them differ; of a complex image it
+    drops the imaginary part.
+    """
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        (name,) = self.filenames = ensure_tuple(data)
+        image = nib.load(name, **kwargs)
+        check_place(image, Path(name))
+        return image
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
         dtype = img.get_data_dtype()

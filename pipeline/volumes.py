@@ -12,7 +12,7 @@ from torch import Tensor
 from ..transforms import Geometry, InputError
 from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
-from ..transforms.headers import check_direction
+from ..transforms.headers import check_direction, set_place
 from .files import write_atomically
 from .images import check_image, check_integers, is_dicom, load_file
 
@@ -121,11 +121,8 @@ def _is_truly_2d(loaded: Tensor, affine: np.ndarray) -> bool:
 
 
 def _save_nifti(path: Path, values: np.ndarray, grid: Geometry) -> None:
-    affine = grid.affine_4x4
-    image = nib.Nifti1Image(values, affine, dtype=values.dtype)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+    image = nib.Nifti1Image(values, grid.affine_4x4, dtype=values.dtype)
+    set_place(image, grid.affine_4x4)
     nib.save(image, path)
 
 

@@ -1,6 +1,7 @@
 """Registering a user's images: any orientation and voxels, every output, and what is refused."""
 
 import locale
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from smoothmorph.pipeline.config import TrialSettings, parse
 from smoothmorph.pipeline.registering import Pair, register
 from smoothmorph.pipeline.trained import Trained, about
 from smoothmorph.pipeline.training_images import TrainingImages
-from smoothmorph.pipeline.volumes import Volume, read_volume
-from smoothmorph.transforms import Geometry, read_field
-from world_cases import CORONAL, blobs, grid, rotation, save
+from smoothmorph.pipeline.volumes import Volume, read_volume, write_volume
+from smoothmorph.transforms import Geometry, InputError, read_field
+from world_cases import CORONAL, TWO_PLACES, blobs, grid, place_twice, rotation, save
 
 STEP = (1.5, -1.0, 0.5)
 """What the network of these tests answers whatever it sees: so many training voxels along each training axis."""
@@ -204,6 +205,29 @@ def test_a_dicom_series_is_an_image(call, tmp_path):
     result = call("series", "series", "--model", "model3.safetensors", "--warped", "w.nii.gz")
     assert result.exit_code == 0, result.output
     assert read_volume(Path("w.nii.gz")).grid.is_same(place)
+
+
+@pytest.mark.parametrize("how", TWO_PLACES)
+def test_an_image_in_two_places_or_none(how, tmp_path):
+    place = PLACES["other voxels"][1]
+    save(tmp_path / "image.nii", blobs(place.shape), place)
+    with pytest.raises(InputError, match=re.escape(TWO_PLACES[how])):
+        read_volume(place_twice(tmp_path / "image.nii", how))
+
+
+def test_an_image_lies_where_its_sform_says(tmp_path):
+    place = PLACES["other voxels"][1]
+    save(tmp_path / "image.nii", blobs(place.shape), place)
+    assert read_volume(place_twice(tmp_path / "image.nii", "other sizes")).grid.is_same(place)
+
+
+def test_a_sheared_image_is_written_with_one_place(tmp_path):
+    sheared = np.diag([1.0, 2, 1, 1])
+    sheared[0, 1] = 0.3
+    place = Geometry((8, 9, 7), sheared)
+    written = write_volume(tmp_path / "image.nii", blobs(place.shape), place)
+    assert read_volume(written).grid.is_same(place)
+    assert int(nib.load(written).header["qform_code"]) == 0
 
 
 @pytest.mark.parametrize(
