@@ -20,7 +20,7 @@ from torch import Tensor
 from ..transforms.errors import InputError, reason, times
 from ..transforms.field_files.lps import load_itk
 from ..transforms.geometry import SAME_PLACE, corners_apart
-from ..transforms.headers import check_gzip, check_place
+from ..transforms.headers import check_data_file, check_gzip, check_place
 
 
 class NiftiReader(NibabelReader):
@@ -43,7 +43,33 @@ class NiftiReader(NibabelReader):
         return super().get_data(img)
 
 
-class DicomReader(ITKReader):
+class ItkReader(ITKReader):
+    """MONAI's reader, but of one number per voxel only, and with a clear reason where a file cannot be read."""
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        (name,) = ensure_tuple(data)
+        if Path(name).is_dir():
+            return super().read(data, **kwargs)
+        check_data_file(Path(name))
+        itk = load_itk()
+        io = itk.ImageIOFactory.CreateImageIO(str(name), itk.CommonEnums.IOFileMode_ReadMode)
+        if io is None:
+            raise ValueError("it is not what its ending says")
+        io.SetFileName(str(name))
+        io.ReadImageInformation()
+        if io.GetNumberOfComponents() != 1:
+            raise ValueError(
+                f"each of its voxels has {io.GetNumberOfComponents()} numbers, expected one; save a channel"
+            )
+        try:
+            return super().read(data, **kwargs)
+        except RuntimeError as error:  # though its header can be read
+            said = reason(error)
+            said = "its voxels cannot be read" if str(name) in said else said
+            raise InputError(DAMAGED.format(path=name, reason=said)) from None
+
+
+class DicomReader(ItkReader):
     """MONAI's reader, but of slices at equal distances only: ITK would place the others where they are not."""
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
@@ -58,11 +84,12 @@ class DicomReader(ITKReader):
 READERS = {
     ".nii": NiftiReader,
     ".nii.gz": NiftiReader,
-    ".mha": ITKReader,
-    ".mhd": ITKReader,
-    ".nrrd": ITKReader,
+    ".mha": ItkReader,
+    ".mhd": ItkReader,
+    ".nrrd": ItkReader,
     ".dcm": DicomReader,
 }
+DAMAGED = "{path} is truncated or damaged ({reason}); copy or download it again."
 UNEVEN = 0.01
 """Distances between slices may differ by this fraction."""
 LARGEST_LABEL = int(np.iinfo(np.int16).max)
@@ -111,7 +138,7 @@ def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
     except InputError:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is truncated or damaged ({reason(error)}); copy or download it again.") from None
+        raise InputError(DAMAGED.format(path=path, reason=reason(error))) from None
     except Exception as error:  # each format's library raises what it likes
         raise InputError(f"cannot read {path} as an image: {reason(error)}.") from None
 
@@ -126,8 +153,10 @@ def _series(folder: Path) -> str:
     names = load_itk().GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
     names.AddSeriesRestriction("0008|0021")  # the series' date; both as MONAI's reader has it, which takes the name
+    names.SetGlobalWarningDisplay(False)  # that a folder is empty is said below
     names.SetDirectory(str(folder))
     found = names.GetSeriesUIDs()
+    names.SetGlobalWarningDisplay(True)
     if len(found) != 1:
         raise InputError(
             f"the folder {folder} holds {len(found) or 'no'} DICOM series; give an image file or a folder with one."

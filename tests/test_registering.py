@@ -231,6 +231,40 @@ def test_a_sheared_image_is_written_with_one_place(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("short.nrrd", "short.nrrd is truncated or damaged (fread got only"),
+        ("short.mha", "short.mha is truncated or damaged (its voxels cannot be read)"),
+        ("gone.mhd", "gone.raw, which does not exist; put it there."),
+        ("gone.nrrd", "gone.raw, which does not exist; put it there."),
+        ("colour.mha", "each of its voxels has 3 numbers, expected one"),
+    ],
+)
+def test_what_itk_cannot_read_has_a_clear_reason(name, sentence, tmp_path):
+    path, colour = tmp_path / name, name.startswith("colour")
+    voxels = np.random.default_rng(0).integers(0, 255, (8, 9, 7, 3)[: 3 + colour]).astype(np.uint8)
+    itk.imwrite(itk.image_from_array(voxels, is_vector=colour), str(path))
+    if name.startswith("short"):
+        path.write_bytes(path.read_bytes()[:-200])
+    if name == "gone.mhd":
+        (tmp_path / "gone.raw").unlink()
+    if name == "gone.nrrd":
+        head, blank, _ = path.read_bytes().partition(b"\n\n")
+        path.write_bytes(head + b"\ndata file: gone.raw" + blank)
+    with pytest.raises(InputError, match=re.escape(sentence)) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
+    (tmp_path / "notes.txt").write_text("none here")
+    with pytest.raises(InputError, match="holds no DICOM series"):
+        read_volume(tmp_path)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (

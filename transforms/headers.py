@@ -21,8 +21,14 @@ TEXT_HEADERS = {
 """The line that holds the direction cosines."""
 SCALED_UNITS = {1: "metres", 3: "micrometres"}
 """NIfTI's codes of lengths other than mm."""
+DATA_FILE = {
+    ".mha": rb"(?mi)^\s*ElementDataFile\s*=\s*(.+?)\s*$",
+    ".mhd": rb"(?mi)^\s*ElementDataFile\s*=\s*(.+?)\s*$",
+    ".nrrd": rb"(?mi)^data ?file:\s*(.+?)\s*$",
+}
+"""The line that names the file with the voxels."""
 LONGEST_HEADER = 1 << 16
-"""Bytes that are searched for it."""
+"""Bytes that are searched for these lines."""
 
 
 def check_gzip(path: Path) -> None:
@@ -58,6 +64,19 @@ def check_direction(path: Path) -> None:
             f"{path} has no direction cosines ({where}), so where its voxels lie is unknown; "
             "write its orientation into its header."
         )
+
+
+def check_data_file(path: Path) -> None:
+    """Raise InputError if a MetaImage or NRRD header names a file for the voxels that is not there."""
+    pattern = DATA_FILE.get(path.suffix.lower())
+    if pattern is None:
+        return
+    with open(path, "rb") as file:
+        found = re.search(pattern, file.read(LONGEST_HEADER))
+    name = found.group(1).decode("utf-8", "replace") if found else "LOCAL"
+    several = name.startswith(("LOCAL", "LIST")) or "%" in name
+    if not several and not (path.parent / name).exists():
+        raise InputError(f"{path} keeps its voxels in {path.parent / name}, which does not exist; put it there.")
 
 
 def check_place(image: Any, path: Path) -> None:
