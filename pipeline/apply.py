@@ -75,7 +75,7 @@ def apply(
     if labels and background:
         raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
     field = load_field(path, like, affine)
-    moving = read_volume(image, labels)
+    moving = read_volume(image, labels, constant=True)
     _check_moving(path, field, moving)
     values = moving.values
     warped, inside = field.warp(values, moving.grid, "nearest" if labels else "bilinear", background)

@@ -93,6 +93,7 @@ DAMAGED = "{path} is truncated or damaged ({reason}); copy or download it again.
 UNEVEN = 0.01
 """Distances between slices may differ by this fraction."""
 LARGEST_LABEL = int(np.iinfo(np.int16).max)
+LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
 def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
@@ -178,11 +179,22 @@ def _drop_singletons(image: Tensor, spatial_dims: int, path: Path) -> Tensor:
     return image
 
 
-def check_image(image: Tensor, source: str) -> None:
-    """Raise InputError if the image holds NaN or infinity, or one value only."""
+def check_finite(image: Tensor, source: str) -> tuple[float, float]:
+    """The lowest and the highest value; InputError if the image holds NaN, infinity or what float32 cannot hold."""
     low, high = float(image.min()), float(image.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # NaN passes through min and max
         raise InputError(f"{source} holds NaN or infinite voxels; every voxel must be a finite number.")
+    if max(-low, high) > LARGEST_VALUE:
+        raise InputError(
+            f"{source} holds {low if -low > high else high:g}, but values are computed in 32 bits, which end at "
+            f"{LARGEST_VALUE:.3g}; scale its intensities down."
+        )
+    return low, high
+
+
+def check_image(image: Tensor, source: str) -> None:
+    """Raise InputError as :func:`check_finite`, or if the image holds one value only."""
+    low, high = check_finite(image, source)
     if low == high:
         raise InputError(f"{source} is constant (every voxel is {low:g}); there is nothing to register.")
 
