@@ -107,6 +107,7 @@ def register(
     """
     tell = tell or (lambda *_: None)
     pair.check(model.network.spatial_dims)
+    model.images.check_extent(pair.moving)
     grid = model.images.grid_over(pair.fixed)
     settings = model.settings or TrialSettings()
     (moving, told), (fixed, also) = (

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
@@ -104,6 +105,57 @@ def test_intensities_far_from_the_training_are_scaled_and_it_is_said():
     found = register(trained(3), Pair(bright, volume("fixed.nii", place, 1)))
     assert ["bright.nii" in notice and "scaled to match" in notice for notice in found.notices] == [True]
     assert float(found.moving.max()) == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001], ids=["micrometres", "metres"])
+@pytest.mark.parametrize("which", ["moving", "fixed"])
+def test_an_image_that_is_not_in_mm(factor, which):
+    place = PLACES["other voxels"][1]
+    other = Geometry(place.shape, np.diag([factor, factor, factor, 1]) @ place.affine)
+    pair = {"moving": volume("moving.nii", place), "fixed": volume("fixed.nii", place, 1)}
+    pair[which] = volume(f"{which}.nii", other)
+    with pytest.raises(InputError, match=rf"^{which}.nii spans .* voxels of 1.2x0.8x1 mm\); are its voxel sizes"):
+        register(trained(3), Pair(**pair))
+
+
+def test_a_grid_of_too_many_voxels():
+    thick = Geometry((30, 28, 26), np.diag([1.2, 0.8, 1e5, 1]))
+    with pytest.raises(
+        InputError, match=r"^thick.nii \(30x28x26 .* takes 32x3250000x32 voxels of .* than 268,435,456;"
+    ):
+        trained(3, axes="RSA", shape=(32, 32, 32)).images.grid_over(volume("thick.nii", thick))
+
+
+@pytest.mark.parametrize("intensity", ["none", "minmax", "percentile"])
+@pytest.mark.filterwarnings("error")
+def test_one_bright_voxel_is_no_image(intensity):
+    place = PLACES["as in training"][1]
+    values = torch.zeros(1, *place.shape, dtype=torch.float64)
+    values[0, 9, 9, 9] = 7
+    settings = parse(TrialSettings, {"cohort": {"spatial_dims": 3, "intensity": intensity}}, "test")
+    pair = Pair(Volume(Path("spot.nii"), values, place), volume("fixed.nii", place))
+    with pytest.raises(InputError, match=r"of spot.nii are .*; crop it to what it shows"):
+        register(replace(trained(3), settings=settings), pair)
+
+
+def test_values_beyond_32_bits(tmp_path):
+    place = PLACES["as in training"][1]
+    save(tmp_path / "big.nii", 1e300 * blobs(place.shape).astype(np.float64), place)
+    with pytest.raises(InputError, match=r"big.nii holds 1e\+300, but values are computed in 32 bits"):
+        read_volume(tmp_path / "big.nii")
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_repeating_voxels_makes_no_label_map(times):
+    place = grid((34, 52, 35), (1, 1, 1))
+    image = np.round(255 * blobs(place.shape) + np.random.default_rng(0).normal(0, 8, place.shape)).clip(0)
+    for axis in range(3):
+        image = image.repeat(times, axis)
+    large = grid(image.shape, (1 / times,) * 3)
+    assert not Volume(Path("image.nii"), torch.from_numpy(image)[None], large).looks_like_labels
+    edges = np.digitize(ndimage.gaussian_filter(image, 3 * times), (120, 140))
+    labels = torch.from_numpy(edges)[None].double()
+    assert Volume(Path("labels.nii"), labels, large).looks_like_labels
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -285,6 +337,7 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
             "fixed2-seg.nii.gz lies on another grid than its image",
         ),
         ("none.nii.gz F", "none.nii.gz does not exist"),
+        ("flat.nii.gz F", "flat.nii.gz is constant (every voxel is 1); there is nothing to register"),
         ("moving3.nii.gz fixed3.nii.gz -m none", "none"),
         ("moving3.nii.gz F --warped w.png", "--warped w.png has none of the endings"),
         ("moving3.nii.gz F --field f.jpg", "--field f.jpg has none of the endings"),
@@ -304,7 +357,7 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     far[:3, 3] += 1000
     save(tmp_path / "far.nii.gz", blobs(place.shape), Geometry(place.shape, far))
     if "noise.nii.gz" in words:
-        tiny = grid((20, 22, 30), (0.02, 0.02, 0.02), centre=(500, 0, 0))
+        tiny = grid((20, 22, 30), (0.11, 0.11, 0.11), centre=(500, 0, 0))
         save(tmp_path / "noise.nii.gz", np.random.default_rng(0).random(tiny.shape).astype(np.float32), tiny)
     if "gap" in words:
         even = grid((12, 14, 8), (1, 1, 2))
@@ -315,6 +368,7 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     nowhere.header.set_sform(None, 0)
     nowhere.header.set_qform(None, 0)
     nib.save(nowhere, tmp_path / "nowhere.nii.gz")
+    save(tmp_path / "flat.nii.gz", np.ones(place.shape, np.float32), place)
     save(tmp_path / "axial.nii.gz", blobs((30, 32)), grid((30, 32), (1, 1, 1)))
     result = call(*words)
     assert result.exit_code == 2, result.output
