@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.openers import ImageOpener
 
 from .errors import InputError, times
 from .geometry import SAME_PLACE, corners_apart
@@ -127,6 +128,6 @@ def _forms_apart(image: Any) -> float:
 
 def _stored_sizes(image: Any, path: Path) -> list[float]:
     """The voxel sizes as they are in the file: nibabel mends them while it loads."""
-    with nib.openers.ImageOpener(path) as file:
+    with ImageOpener(path) as file:
         header = type(image.header).from_fileobj(file, check=False)
     return header["pixdim"][1:4].tolist()
