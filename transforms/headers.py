@@ -128,6 +128,6 @@ def _forms_apart(image: Any) -> float:
 
 def _stored_sizes(image: Any, path: Path) -> list[float]:
     """The voxel sizes as they are in the file: nibabel mends them while it loads."""
-    with ImageOpener(path) as file:
+    with ImageOpener(str(path)) as file:
         header = type(image.header).from_fileobj(file, check=False)
     return header["pixdim"][1:4].tolist()
