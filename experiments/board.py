@@ -14,6 +14,7 @@ from rich.progress import (
     ProgressColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column
@@ -104,3 +105,20 @@ def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int 
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def following(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work that reports (what is being done, done, total); where that is no terminal, a line now and then."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar, last = progress.add_task("loading", total=None), time.monotonic()
+
+        def tell(doing: str, done: int, total: int) -> None:
+            nonlocal last
+            progress.update(bar, description=doing, completed=done, total=total)
+            if not console.is_terminal and time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                console.print(f"{doing} ({done} of {total})", markup=False, highlight=False, soft_wrap=True)
+
+        yield tell

@@ -23,13 +23,15 @@ COMMANDS = {
     "Results of a study": [results.figures, results.report, results.recommend, results.join, results.archive],
     "Networks in and out": [models.export, models.import_official],
 }
+GO_ON = (studies.run, data.fetch)
+"""Stopped, these keep what is complete."""
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = "import" if command is models.import_official else None  # the word is Python's own
-        app.command(name, rich_help_panel=panel)(guarded(command))
+        app.command(name, rich_help_panel=panel)(guarded(command, command in GO_ON))
 app.add_typer(data_app, name="data", rich_help_panel="Studies")
 for command in (data.check, data.fetch, data.table):
-    data_app.command()(guarded(command))
+    data_app.command()(guarded(command, command in GO_ON))
 
 
 def _print_version(wanted: bool) -> None:

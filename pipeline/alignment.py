@@ -18,7 +18,7 @@ from ..transforms import Geometry, InputError
 from .affine import RECIPE, register_affine
 from .config import CohortSettings
 from .files import cache_folder, write_text
-from .loading import SCALING, finish, read_stored
+from .loading import finish, read_stored, scale
 from .placement import centre, check_planes, in_voxels, resample
 from .subjects import Cohort, Sample, Subject
 from .volumes import Volume
@@ -62,7 +62,7 @@ class Aligner:
         check_planes(self.fixed, volume)
         to_moving = np.linalg.inv(volume.grid.affine_4x4) @ self._transform(subject, volume) @ self.grid.affine_4x4
         matrix = in_voxels(to_moving, self.grid.shape, whole=self.settings.align == "centre")
-        image, label = SCALING[self.settings.intensity](sample["image"]), sample["label"]
+        image, label = scale(sample["image"], self.settings.intensity, str(volume.path)), sample["label"]
         placed = Sample(
             id=sample["id"],
             image=resample(image, matrix, self.grid.shape, order=1),

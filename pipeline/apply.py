@@ -75,7 +75,7 @@ def apply(
         raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
     check_output(out, IMAGES, [path, image, like, affine])
     field = load_field(path, like, affine)
-    moving = read_volume(image, labels)
+    moving = read_volume(image, labels, constant=True)
     _check_moving(path, field, moving)
     values = moving.values
     warped, inside = field.warp(values, moving.grid, "nearest" if labels else "bilinear", background)

@@ -14,16 +14,27 @@ from monai.data.image_reader import ITKReader, NibabelReader
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
 from monai.transforms.io.array import LoadImage
+from monai.utils.misc import ensure_tuple
 from torch import Tensor
 
 from ..transforms.errors import InputError, reason, times
 from ..transforms.field_files.lps import load_itk
 from ..transforms.geometry import SAME_PLACE, corners_apart
-from ..transforms.headers import check_gzip
+from ..transforms.headers import check_data_file, check_gzip, check_place
 
 
 class NiftiReader(NibabelReader):
-    """MONAI's reader, but for real numbers only: of a complex image it would drop the imaginary part."""
+    """MONAI's reader, but with the affine as it is in the file, and for real numbers only.
+
+    MONAI replaces an sform by the qform, coded or not, where the voxel sizes beside them differ; of a complex image it
+    drops the imaginary part.
+    """
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        (name,) = self.filenames = ensure_tuple(data)
+        image = nib.load(name, **kwargs)
+        check_place(image, Path(name))
+        return image
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
         dtype = img.get_data_dtype()
@@ -32,7 +43,33 @@ class NiftiReader(NibabelReader):
         return super().get_data(img)
 
 
-class DicomReader(ITKReader):
+class ItkReader(ITKReader):
+    """MONAI's reader, but of one number per voxel only, and with a clear reason where a file cannot be read."""
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        (name,) = ensure_tuple(data)
+        if Path(name).is_dir():
+            return super().read(data, **kwargs)
+        check_data_file(Path(name))
+        itk = load_itk()
+        io = itk.ImageIOFactory.CreateImageIO(str(name), itk.CommonEnums.IOFileMode_ReadMode)
+        if io is None:
+            raise ValueError("it is not what its ending says")
+        io.SetFileName(str(name))
+        io.ReadImageInformation()
+        if io.GetNumberOfComponents() != 1:
+            raise ValueError(
+                f"each of its voxels has {io.GetNumberOfComponents()} numbers, expected one; save a channel"
+            )
+        try:
+            return super().read(data, **kwargs)
+        except RuntimeError as error:  # though its header can be read
+            said = reason(error)
+            said = "its voxels cannot be read" if str(name) in said else said
+            raise InputError(DAMAGED.format(path=name, reason=said)) from None
+
+
+class DicomReader(ItkReader):
     """MONAI's reader, but of slices at equal distances only: ITK would place the others where they are not."""
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
@@ -47,14 +84,16 @@ class DicomReader(ITKReader):
 READERS = {
     ".nii": NiftiReader,
     ".nii.gz": NiftiReader,
-    ".mha": ITKReader,
-    ".mhd": ITKReader,
-    ".nrrd": ITKReader,
+    ".mha": ItkReader,
+    ".mhd": ItkReader,
+    ".nrrd": ItkReader,
     ".dcm": DicomReader,
 }
+DAMAGED = "{path} is truncated or damaged ({reason}); copy or download it again."
 UNEVEN = 0.01
 """Distances between slices may differ by this fraction."""
 LARGEST_LABEL = int(np.iinfo(np.int16).max)
+LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
 def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
@@ -100,7 +139,7 @@ def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
     except InputError:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is truncated or damaged ({reason(error)}); copy or download it again.") from None
+        raise InputError(DAMAGED.format(path=path, reason=reason(error))) from None
     except Exception as error:  # each format's library raises what it likes
         raise InputError(f"cannot read {path} as an image: {reason(error)}.") from None
 
@@ -115,8 +154,10 @@ def _series(folder: Path) -> str:
     names = load_itk().GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
     names.AddSeriesRestriction("0008|0021")  # the series' date; both as MONAI's reader has it, which takes the name
+    names.SetGlobalWarningDisplay(False)  # that a folder is empty is said below
     names.SetDirectory(str(folder))
     found = names.GetSeriesUIDs()
+    names.SetGlobalWarningDisplay(True)
     if len(found) != 1:
         raise InputError(
             f"the folder {folder} holds {len(found) or 'no'} DICOM series; give an image file or a folder with one."
@@ -138,11 +179,22 @@ def _drop_singletons(image: Tensor, spatial_dims: int, path: Path) -> Tensor:
     return image
 
 
-def check_image(image: Tensor, source: str) -> None:
-    """Raise InputError if the image holds NaN or infinity, or one value only."""
+def check_finite(image: Tensor, source: str) -> tuple[float, float]:
+    """The lowest and the highest value; InputError if the image holds NaN, infinity or what float32 cannot hold."""
     low, high = float(image.min()), float(image.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # NaN passes through min and max
         raise InputError(f"{source} holds NaN or infinite voxels; every voxel must be a finite number.")
+    if max(-low, high) > LARGEST_VALUE:
+        raise InputError(
+            f"{source} holds {low if -low > high else high:g}, but values are computed in 32 bits, which end at "
+            f"{LARGEST_VALUE:.3g}; scale its intensities down."
+        )
+    return low, high
+
+
+def check_image(image: Tensor, source: str) -> None:
+    """Raise InputError as :func:`check_finite`, or if the image holds one value only."""
+    low, high = check_finite(image, source)
     if low == high:
         raise InputError(f"{source} is constant (every voxel is {low:g}); there is nothing to register.")
 

@@ -22,10 +22,11 @@ from .images import axes_of, check_image, check_label, check_same_grid, read_ima
 from .mapped import MappedLoader
 from .subjects import Cohort, Sample, Subject
 
+PERCENTILES = (1, 99)
 SCALING: dict[str, Callable[[Tensor], Any]] = {
     "none": lambda image: image,
     "minmax": ScaleIntensity(),
-    "percentile": ScaleIntensityRangePercentiles(lower=1, upper=99, b_min=0, b_max=1, clip=True),
+    "percentile": ScaleIntensityRangePercentiles(*PERCENTILES, b_min=0, b_max=1, clip=True),
 }
 IN_MEMORY = 4 << 30
 """Bytes of a cohort that a process holds in memory; a larger one is mapped from files in the user's cache."""
@@ -81,15 +82,33 @@ def read_stored(
     return sample, affine
 
 
+def scale(image: Tensor, intensity: str, source: str) -> Tensor:
+    """An image (1, *spatial), as it is in its file, with its intensities scaled for a network.
+
+    Raises:
+        InputError: they cannot be scaled, because nearly every voxel has the same one or they are too large.
+    """
+    if intensity == "percentile":
+        low, high = np.percentile(image.numpy(), PERCENTILES)
+        if low == high:  # MONAI would divide by 0, or leave the image as it is
+            raise InputError(
+                f"98 % of the voxels of {source} are {low:g}, so its intensities cannot be scaled by their "
+                "percentiles; crop it to what it shows."
+            )
+    scaled = SCALING[intensity](image)
+    check_image(scaled, f"{source}, after intensity scaling,")
+    return scaled
+
+
 def finish(sample: Sample, settings: CohortSettings, source: str) -> Sample:
     """Scale the intensities, pad or crop to ``settings.size``, and settle the types.
 
     Landmarks move along with padding and cropping.
 
     Raises:
-        InputError: nothing but one value is left of the image, or a landmark is cropped away.
+        InputError: as :func:`scale`; nothing but one value is left of the image, or a landmark is cropped away.
     """
-    image, label, landmarks = SCALING[settings.intensity](sample["image"]), sample["label"], sample["landmarks"]
+    image, label, landmarks = scale(sample["image"], settings.intensity, source), sample["label"], sample["landmarks"]
     if settings.size is not None and tuple(image.shape[1:]) != settings.size:
         resized = ResizeWithPadOrCrop(settings.size)(MetaTensor(_plain(image, torch.float32)))
         assert isinstance(resized, MetaTensor)

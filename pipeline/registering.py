@@ -36,7 +36,7 @@ class Pair:
         for image in (self.moving, self.fixed):
             if image.looks_like_labels:
                 raise InputError(
-                    f"{image.path} looks like a label map: its voxels are integers and most neighbours are equal; give "
+                    f"{image.path} looks like a label map: integers, many of them like their neighbourhood; give "
                     "the image itself (label maps are warped along by --moving-labels)."
                 )
             if image.grid.axes != dims:
@@ -107,6 +107,7 @@ def register(
     """
     tell = tell or (lambda *_: None)
     pair.check(model.network.spatial_dims)
+    model.images.check_extent(pair.moving)
     grid = model.images.grid_over(pair.fixed)
     settings = model.settings or TrialSettings()
     (moving, told), (fixed, also) = (

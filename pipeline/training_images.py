@@ -1,5 +1,6 @@
 """What images a network was trained on, and how others are brought to look like them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..transforms import Geometry, InputError
 from ..transforms.errors import times
 from .images import axes_of
-from .loading import SAME_SPACING, SCALING
+from .loading import SAME_SPACING, scale
 from .preparation import Prepared
 from .volumes import Volume
 
@@ -18,6 +19,10 @@ OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
 BRIGHT = 99.8
 """The percentile that stands for an image's brightest voxels."""
+MOST_VOXELS = 1 << 28
+"""Of a grid: a network keeps dozens of numbers for each."""
+MOST_UNLIKE = 8.0
+"""A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
 ALIKE = 2.0
 """Images whose brightest voxels are within this factor of the training images' are left as they are."""
 
@@ -64,14 +69,10 @@ class TrainingImages:
         own voxels, so that nothing is interpolated.
 
         Raises:
-            InputError: another number of axes, or a slice of another plane.
+            InputError: as :meth:`check_extent`, or a grid of too many voxels.
         """
+        self.check_extent(image)
         grid = image.grid
-        if self.shape is not None and grid.axes != len(self.shape):
-            raise InputError(
-                f"{image.path} has {grid.axes} axes ({times(grid.shape)} voxels), but the model was trained on "
-                f"{len(self.shape)}-D images; choose a model for {grid.axes}-D images."
-            )
         columns, sizes, middle = [], [], []
         for axis, (own, sign) in enumerate(self._order(image)):
             length, spacing = grid.shape[own], grid.spacing[own]
@@ -84,11 +85,43 @@ class TrainingImages:
             sizes.append(size)
             # a whole number of voxels before an image that keeps its own, so that none falls between two
             middle.append((size - 1) / 2 + ((size - length) % 2 / 2 if keeps else 0))
+        if math.prod(sizes) > MOST_VOXELS:
+            raise InputError(
+                f"{image.path} ({grid}) takes {'x'.join(map(str, sizes))} voxels of {self._voxels()}, as the model "
+                f"needs them, more than {MOST_VOXELS:,}; are its voxel sizes in mm? Crop it or resample it."
+            )
         affine = grid.affine.copy()
         centre = affine[:-1, -1] + affine[:-1, : grid.axes] @ (np.array(grid.shape) - 1) / 2
         affine[:-1, : grid.axes] = np.stack(columns, axis=1)
         affine[:-1, -1] = centre - affine[:-1, : grid.axes] @ middle
         return Geometry(tuple(sizes), affine)
+
+    def check_extent(self, image: Volume) -> None:
+        """Raise InputError if the model cannot be for such an image.
+
+        It has another number of axes, is a slice of another plane, or its field of view is of another order of
+        magnitude than that of the training images.
+        """
+        grid = image.grid
+        if self.shape is not None and grid.axes != len(self.shape):
+            raise InputError(
+                f"{image.path} has {grid.axes} axes ({times(grid.shape)} voxels), but the model was trained on "
+                f"{len(self.shape)}-D images; choose a model for {grid.axes}-D images."
+            )
+        order = self._order(image)
+        if self.shape is None or self.spacing is None:
+            return
+        known = np.multiply(self.shape, self.spacing)
+        extent = np.array([grid.shape[own] * grid.spacing[own] for own, _ in order])
+        if (extent / known).min() > MOST_UNLIKE or (extent / known).max() < 1 / MOST_UNLIKE:
+            raise InputError(
+                f"{image.path} spans {times(extent.round(4))} mm, but the model was trained on images of "
+                f"{times(known.round(1))} mm ({times(self.shape)} voxels of {self._voxels()}); are its voxel sizes "
+                f"({times(np.round(grid.spacing, 6))}) in mm?"
+            )
+
+    def _voxels(self) -> str:
+        return "own size" if self.spacing is None else f"{times(self.spacing)} mm"
 
     def _order(self, image: Volume) -> list[tuple[int, int]]:
         """For each axis of the training images: the image's axis that leads along it, and +1, or -1 against it."""
@@ -116,8 +149,16 @@ class TrainingImages:
 
         Returns:
             (1, *spatial) float32.
+
+        Raises:
+            InputError: as :func:`~smoothmorph.pipeline.loading.scale`; hardly a voxel is brighter than the darkest.
         """
-        scaled = SCALING[intensity](image.values).float()
+        scaled = scale(image.values, intensity, str(image.path)).float()
+        if brightest(scaled) == float(scaled.min()):
+            raise InputError(
+                f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest ones, "
+                "too few to register; crop it to what it shows."
+            )
         if self.brightest is None or intensity != "none":
             return scaled, ""
         bright = brightest(scaled)

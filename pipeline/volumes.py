@@ -12,11 +12,13 @@ from torch import Tensor
 from ..transforms import Geometry, InputError
 from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
-from ..transforms.headers import check_direction
+from ..transforms.headers import check_direction, set_place
 from .files import write_atomically
-from .images import check_image, check_integers, is_dicom, load_file
+from .images import check_finite, check_image, check_integers, is_dicom, load_file
 
 WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
+FARTHER_ON, LABELS_ALIKE = 1 / 24, 0.2
+"""Voxels that far apart, as a part of the axis, are compared; alike in more than this part, they are labels."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +32,40 @@ class Volume:
 
     @property
     def looks_like_labels(self) -> bool:
-        """Integers, none below 0, and most neighbours beside the background are alike.
+        """Integers, none below 0, and many voxels beside the background are like those a little farther on.
 
-        In 8-bit hippocampus images of the Medical Segmentation Decathlon 4 to 8 % of them are, in their label maps 71
-        to 79 %, in those of Neurite-OASIS slices 82 to 87 %.
+        How much farther is a part of the image, so that repeating every voxel, as resampling by nearest neighbour
+        does, changes nothing. In 8-bit images of the Medical Segmentation Decathlon's hippocampi and of Neurite-OASIS
+        slices 1 to 7 % of them are alike, in their label maps 33 to 73 %, repeated up to four times or not.
         """
         values = self.values
         if not bool((values >= 0).all() and (values == values.round()).all()):
             return False
         background, alike, pairs = values.flatten().mode().values, 0, 0
         for axis in range(1, values.ndim):
-            one, other = values.narrow(axis, 1, values.shape[axis] - 1), values.narrow(axis, 0, values.shape[axis] - 1)
+            length = values.shape[axis]
+            step = max(1, round(length * FARTHER_ON))
+            one, other = values.narrow(axis, step, length - step), values.narrow(axis, 0, length - step)
             seen = (one != background) | (other != background)
             alike, pairs = alike + int(((one == other) & seen).sum()), pairs + int(seen.sum())
-        return alike > pairs / 2
+        return alike > pairs * LABELS_ALIKE
 
 
-def read_volume(path: Path, labels: bool = False) -> Volume:
+def read_volume(path: Path, labels: bool = False, constant: bool = False) -> Volume:
     """Read an image, or a label map.
+
+    Args:
+        path: of the file.
+        labels: it is a label map.
+        constant: an image may be of one value, such as a mask of the field of view that is only warped.
 
     Raises:
         InputError: unreadable, without direction cosines, not one image of 2 or 3 axes, with NaN or constant; of a
             label map: not of integers.
     """
     volume = _read(path)
-    (check_integers if labels else check_image)(volume.values, str(path))
+    check = check_integers if labels else check_finite if constant else check_image
+    check(volume.values, str(path))
     return volume
 
 
@@ -121,11 +132,8 @@ def _is_truly_2d(loaded: Tensor, affine: np.ndarray) -> bool:
 
 
 def _save_nifti(path: Path, values: np.ndarray, grid: Geometry) -> None:
-    affine = grid.affine_4x4
-    image = nib.Nifti1Image(values, affine, dtype=values.dtype)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+    image = nib.Nifti1Image(values, grid.affine_4x4, dtype=values.dtype)
+    set_place(image, grid.affine_4x4)
     nib.save(image, path)
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 import synthetic_run
+from smoothmorph.experiments.board import following
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.study import load_study
 
@@ -62,6 +64,24 @@ def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(call, tmp_path):
     assert "give the same command again to go on" in done.stderr
     marker.unlink()
     assert "1 of" in call("run", "demo", *SHORT, "--data-root", "root").output
+
+
+def test_an_interruption_where_nothing_is_kept_says_so(call, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smoothmorph.pipeline.trained.open_trained", stop)
+    done = call("register", "a.nii", "b.nii", "--model", "brain-2d")
+    assert done.exit_code == 130
+    assert done.stderr == "interrupted; only files that it wrote already are kept: the same command starts anew.\n"
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(3600.0, ""), (-1.0, "refining: loss 0.1 (2 of 9)\n")])
+def test_where_there_is_no_terminal_long_work_tells_lines(seconds, lines, monkeypatch, capsys):
+    monkeypatch.setattr("smoothmorph.experiments.board.SECONDS_BETWEEN_LINES", seconds)
+    with following(Console(stderr=True)) as tell:
+        tell("refining: loss 0.1", 2, 9)
+    assert capsys.readouterr().err == lines
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,16 @@ def test_intensity_and_size(root):
     assert torch.equal(resized["label"][0, 2:-2], torch.from_numpy(label().astype(np.int16))[:, 2:-2])
 
 
+@pytest.mark.filterwarnings("error")
+def test_percentiles_that_coincide_are_refused(root):
+    voxels = np.zeros((*SHAPE, 1), np.float32)
+    voxels[3, 4] = 0.5
+    path = write_image(root / neurite_id(2) / "slice_norm.nii.gz", voxels)
+    cohort = read_cohort(NEURITE.model_copy(update={"intensity": "percentile"}), root)
+    with pytest.raises(InputError, match=rf"^98 % of the voxels of {path} are 0, so its intensities cannot be scaled"):
+        cohort.load(cohort.subjects[1])
+
+
 def _break(root, name, how):
     path = root / neurite_id(2) / f"slice_{name}.nii.gz"
     voxels = nibabel.Nifti1Image.from_filename(path).get_fdata(dtype=np.float32)

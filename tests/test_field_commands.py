@@ -94,6 +94,14 @@ def test_a_label_map_as_an_image_is_noticed(translation, done):
     assert "label map" not in done("apply", "field.nii.gz", "fixed.nii.gz", "-o", "out.nii.gz").stderr
 
 
+def test_a_mask_of_the_field_of_view_is_warped(translation, done):
+    save("mask.nii.gz", np.ones(translation.fixed.shape, np.float32), translation.fixed)
+    done("apply", "field.nii.gz", "mask.nii.gz", "-o", "out.nii.gz")
+    warped = nib.load("out.nii.gz").get_fdata()
+    assert (warped[-1] == 0).all()
+    assert (warped[:-1, :, 2:] == 1).all()
+
+
 def test_the_background(translation, done):
     done("apply", "field.nii.gz", "fixed.nii.gz", "-o", "out.nii.gz", "--background", "-1000")
     warped = nib.load("out.nii.gz").get_fdata()

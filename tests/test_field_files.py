@@ -14,6 +14,7 @@ from smoothmorph.networks.official import import_voxelmorph
 from smoothmorph.transforms import Geometry, InputError, PhysicalField, read_field, warp, write_field
 from world_cases import (
     GRIDS,
+    TWO_PLACES,
     Case,
     grid,
     inner,
@@ -21,6 +22,7 @@ from world_cases import (
     itk_transform_of,
     make_case,
     make_field,
+    place_twice,
     rotation,
     warped_by_ants,
     warped_by_itk,
@@ -304,6 +306,18 @@ def test_without_direction_cosines(good):
         end = content.index(b"\n", start) + 1
         (folder / f"lost{suffix}").write_bytes(content[:start] + content[end:])
         refused(folder / f"lost{suffix}", "has no direction cosines (its header has no " + line.decode())
+
+
+@pytest.mark.parametrize("how", TWO_PLACES)
+def test_a_field_in_two_places_or_none(how, good):
+    field, folder = good
+    refused(place_twice(write_field(folder / "field.nii", field), how), TWO_PLACES[how])
+
+
+def test_a_field_lies_where_its_sform_says(good):
+    field, folder = good
+    path = place_twice(write_field(folder / "field.nii", field), "other sizes")
+    assert read_field(path).fixed.is_same(field.fixed)
 
 
 def test_nan(good):

@@ -1,6 +1,7 @@
 """Registering a user's images: any orientation and voxels, every output, and what is refused."""
 
 import locale
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
@@ -17,9 +19,9 @@ from smoothmorph.pipeline.config import TrialSettings, parse
 from smoothmorph.pipeline.registering import Pair, register
 from smoothmorph.pipeline.trained import Trained, about
 from smoothmorph.pipeline.training_images import TrainingImages
-from smoothmorph.pipeline.volumes import Volume, read_volume
+from smoothmorph.pipeline.volumes import Volume, read_volume, write_volume
 from smoothmorph.transforms import Geometry, InputError, read_field
-from world_cases import CORONAL, blobs, grid, rotation, save
+from world_cases import CORONAL, TWO_PLACES, blobs, grid, place_twice, rotation, save
 
 STEP = (1.5, -1.0, 0.5)
 """What the network of these tests answers whatever it sees: so many training voxels along each training axis."""
@@ -103,6 +105,57 @@ def test_intensities_far_from_the_training_are_scaled_and_it_is_said():
     found = register(trained(3), Pair(bright, volume("fixed.nii", place, 1)))
     assert ["bright.nii" in notice and "scaled to match" in notice for notice in found.notices] == [True]
     assert float(found.moving.max()) == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001], ids=["micrometres", "metres"])
+@pytest.mark.parametrize("which", ["moving", "fixed"])
+def test_an_image_that_is_not_in_mm(factor, which):
+    place = PLACES["other voxels"][1]
+    other = Geometry(place.shape, np.diag([factor, factor, factor, 1]) @ place.affine)
+    pair = {"moving": volume("moving.nii", place), "fixed": volume("fixed.nii", place, 1)}
+    pair[which] = volume(f"{which}.nii", other)
+    with pytest.raises(InputError, match=rf"^{which}.nii spans .* voxels of 1.2x0.8x1 mm\); are its voxel sizes"):
+        register(trained(3), Pair(**pair))
+
+
+def test_a_grid_of_too_many_voxels():
+    thick = Geometry((30, 28, 26), np.diag([1.2, 0.8, 1e5, 1]))
+    with pytest.raises(
+        InputError, match=r"^thick.nii \(30x28x26 .* takes 32x3250000x32 voxels of .* than 268,435,456;"
+    ):
+        trained(3, axes="RSA", shape=(32, 32, 32)).images.grid_over(volume("thick.nii", thick))
+
+
+@pytest.mark.parametrize("intensity", ["none", "minmax", "percentile"])
+@pytest.mark.filterwarnings("error")
+def test_one_bright_voxel_is_no_image(intensity):
+    place = PLACES["as in training"][1]
+    values = torch.zeros(1, *place.shape, dtype=torch.float64)
+    values[0, 9, 9, 9] = 7
+    settings = parse(TrialSettings, {"cohort": {"spatial_dims": 3, "intensity": intensity}}, "test")
+    pair = Pair(Volume(Path("spot.nii"), values, place), volume("fixed.nii", place))
+    with pytest.raises(InputError, match=r"of spot.nii are .*; crop it to what it shows"):
+        register(replace(trained(3), settings=settings), pair)
+
+
+def test_values_beyond_32_bits(tmp_path):
+    place = PLACES["as in training"][1]
+    save(tmp_path / "big.nii", 1e300 * blobs(place.shape).astype(np.float64), place)
+    with pytest.raises(InputError, match=r"big.nii holds 1e\+300, but values are computed in 32 bits"):
+        read_volume(tmp_path / "big.nii")
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_repeating_voxels_makes_no_label_map(times):
+    place = grid((34, 52, 35), (1, 1, 1))
+    image = np.round(255 * blobs(place.shape) + np.random.default_rng(0).normal(0, 8, place.shape)).clip(0)
+    for axis in range(3):
+        image = image.repeat(times, axis)
+    large = grid(image.shape, (1 / times,) * 3)
+    assert not Volume(Path("image.nii"), torch.from_numpy(image)[None], large).looks_like_labels
+    edges = np.digitize(ndimage.gaussian_filter(image, 3 * times), (120, 140))
+    labels = torch.from_numpy(edges)[None].double()
+    assert Volume(Path("labels.nii"), labels, large).looks_like_labels
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -206,6 +259,63 @@ def test_a_dicom_series_is_an_image(call, tmp_path):
     assert read_volume(Path("w.nii.gz")).grid.is_same(place)
 
 
+@pytest.mark.parametrize("how", TWO_PLACES)
+def test_an_image_in_two_places_or_none(how, tmp_path):
+    place = PLACES["other voxels"][1]
+    save(tmp_path / "image.nii", blobs(place.shape), place)
+    with pytest.raises(InputError, match=re.escape(TWO_PLACES[how])):
+        read_volume(place_twice(tmp_path / "image.nii", how))
+
+
+def test_an_image_lies_where_its_sform_says(tmp_path):
+    place = PLACES["other voxels"][1]
+    save(tmp_path / "image.nii", blobs(place.shape), place)
+    assert read_volume(place_twice(tmp_path / "image.nii", "other sizes")).grid.is_same(place)
+
+
+def test_a_sheared_image_is_written_with_one_place(tmp_path):
+    sheared = np.diag([1.0, 2, 1, 1])
+    sheared[0, 1] = 0.3
+    place = Geometry((8, 9, 7), sheared)
+    written = write_volume(tmp_path / "image.nii", blobs(place.shape), place)
+    assert read_volume(written).grid.is_same(place)
+    assert int(nib.load(written).header["qform_code"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("short.nrrd", "short.nrrd is truncated or damaged (fread got only"),
+        ("short.mha", "short.mha is truncated or damaged (its voxels cannot be read)"),
+        ("gone.mhd", "gone.raw, which does not exist; put it there."),
+        ("gone.nrrd", "gone.raw, which does not exist; put it there."),
+        ("colour.mha", "each of its voxels has 3 numbers, expected one"),
+    ],
+)
+def test_what_itk_cannot_read_has_a_clear_reason(name, sentence, tmp_path):
+    path, colour = tmp_path / name, name.startswith("colour")
+    voxels = np.random.default_rng(0).integers(0, 255, (8, 9, 7, 3)[: 3 + colour]).astype(np.uint8)
+    itk.imwrite(itk.image_from_array(voxels, is_vector=colour), str(path))
+    if name.startswith("short"):
+        path.write_bytes(path.read_bytes()[:-200])
+    if name == "gone.mhd":
+        (tmp_path / "gone.raw").unlink()
+    if name == "gone.nrrd":
+        head, blank, _ = path.read_bytes().partition(b"\n\n")
+        path.write_bytes(head + b"\ndata file: gone.raw" + blank)
+    with pytest.raises(InputError, match=re.escape(sentence)) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
+    (tmp_path / "notes.txt").write_text("none here")
+    with pytest.raises(InputError, match="holds no DICOM series"):
+        read_volume(tmp_path)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -227,6 +337,7 @@ def test_a_dicom_series_is_an_image(call, tmp_path):
             "fixed2-seg.nii.gz lies on another grid than its image",
         ),
         ("none.nii.gz F", "none.nii.gz does not exist"),
+        ("flat.nii.gz F", "flat.nii.gz is constant (every voxel is 1); there is nothing to register"),
         ("moving3.nii.gz fixed3.nii.gz -m none", "none"),
         ("moving3.nii.gz F --warped w.png", "w.png has none of the endings that it can be written with: .nii"),
         ("moving3.nii.gz F --field f.jpg", "f.jpg has none of the endings"),
@@ -260,7 +371,7 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     far[:3, 3] += 1000
     save(tmp_path / "far.nii.gz", blobs(place.shape), Geometry(place.shape, far))
     if "noise.nii.gz" in words:
-        tiny = grid((20, 22, 30), (0.02, 0.02, 0.02), centre=(500, 0, 0))
+        tiny = grid((20, 22, 30), (0.11, 0.11, 0.11), centre=(500, 0, 0))
         save(tmp_path / "noise.nii.gz", np.random.default_rng(0).random(tiny.shape).astype(np.float32), tiny)
     if "gap" in words:
         even = grid((12, 14, 8), (1, 1, 2))
@@ -271,6 +382,7 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     nowhere.header.set_sform(None, 0)
     nowhere.header.set_qform(None, 0)
     nib.save(nowhere, tmp_path / "nowhere.nii.gz")
+    save(tmp_path / "flat.nii.gz", np.ones(place.shape, np.float32), place)
     save(tmp_path / "axial.nii.gz", blobs((30, 32)), grid((30, 32), (1, 1, 1)))
     sheared = place.affine.copy()
     sheared[:3, 1] += 0.1 * sheared[:3, 0]

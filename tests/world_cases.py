@@ -180,3 +180,35 @@ def warped_by_ants(case: Case, transforms: list[Path]) -> np.ndarray:
     fixed, moving = ants.image_read(str(case.fixed_file)), ants.image_read(str(case.moving_file))
     warped = ants.apply_transforms(fixed, moving, [str(file) for file in transforms])
     return warped.numpy().reshape(case.field.fixed.shape)
+
+
+def place_twice(path: Path, how: str) -> Path:
+    """Give a NIfTI file, in place, a header by which tools put its voxels in different places, or nowhere."""
+    image = nib.load(path, mmap=False)
+    voxels, affine, header = np.asarray(image.dataobj), np.array(image.affine), image.header
+    moved = affine.copy()
+    moved[:3, 3] += 20
+    if how == "two forms":
+        image.set_qform(moved, code=1)
+    elif how == "micrometres":
+        header.set_xyzt_units("micron")
+    elif how == "NaN":
+        header["srow_x"][0] = np.nan
+    elif how == "no size":
+        header["sform_code"], header["pixdim"][1] = 0, 0
+    elif how == "other sizes":  # beside the sform, which alone says where the voxels lie
+        image.set_qform(moved, code=0)
+        header["pixdim"][1:4] *= 1.01
+    if how in ("NaN", "no size"):  # nibabel would mend it
+        path.write_bytes(header.binaryblock + b"\0" * 4 + voxels.tobytes("F"))
+    else:
+        nib.save(nib.Nifti1Image(voxels, None, header), path)
+    return path
+
+
+TWO_PLACES = {
+    "two forms": "place its voxels up to 34.6 mm apart, and tools differ in which one they take; keep one",
+    "micrometres": "gives lengths in micrometres",
+    "NaN": "holds NaN or infinite numbers",
+    "no size": "every size must be above 0",
+}

@@ -16,6 +16,8 @@ def one_line(error: BaseException, longest: int = 300) -> str:
 def reason(error: BaseException) -> str:
     """What a file's library says is wrong, as a part of a sentence: without ITK's source lines and addresses."""
     said = re.sub(r"(?s)^.*ITK ERROR: (\w+\(\w+\): )?", "", str(error)).strip().splitlines()
+    if said and said[-1].startswith("[nrrd]"):  # NRRD's library: who called whom, and last what was wrong
+        return said[-1].rpartition(": ")[2]
     return (said[0] if said else type(error).__name__).rstrip(".")
 
 

@@ -14,10 +14,10 @@ Overrides = Annotated[
 ]
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
+def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[..., None]:
     """A user's mistake, or a file that cannot be used, is one line and exit code 2; Ctrl-C is exit code 130.
 
-    Anything else is a fault of ours.
+    Anything else is a fault of ours. ``goes_on``: called again, the command goes on where it was stopped.
     """
 
     @functools.wraps(command)
@@ -25,7 +25,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt:
-            typer.echo("interrupted; what is complete is kept: give the same command again to go on.", err=True)
+            kept = "what is complete is kept: give the same command again to go on"
+            lost = "only files that it wrote already are kept: the same command starts anew"
+            typer.echo(f"interrupted; {kept if goes_on else lost}.", err=True)
             raise typer.Exit(130) from None
         except ValueError as error:
             from ...transforms.errors import InputError

@@ -64,6 +64,7 @@ def register(
     from ...pipeline.trained import open_trained
     from ...pipeline.trial import choose_device
     from ...pipeline.volumes import read_volume
+    from ..board import following
 
     where = choose_device(device)
     trained = open_trained(model)
@@ -75,13 +76,8 @@ def register(
     )
     _check_grids(outputs, pair)
     objective = _objective(trained, penalty, weight, similarity)
-    progress = _progress(Console(stderr=True))
-    with progress:
-        task = progress.add_task("loading", total=None)
-        found = register_pair(
-            trained, pair, affine, refine, objective, where,
-            lambda doing, done, total: progress.update(task, description=doing, completed=done, total=total),
-        )  # fmt: skip
+    with following(Console(stderr=True)) as tell:
+        found = register_pair(trained, pair, affine, refine, objective, where, tell)
     _print(found)
     for notice in _write(found, pair, outputs):
         typer.echo(f"notice: {notice}", err=True)
@@ -151,15 +147,6 @@ def _objective(trained: "Trained", penalty: str | None, weight: float | None, si
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
     values["objective"] |= {key: value for key, value in chosen.items() if value is not None}
     return build_objective(parse(TrialSettings, values, "--refine"))
-
-
-def _progress(console: Any) -> Any:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True,
-        disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 def _print(found: "Registered") -> None:

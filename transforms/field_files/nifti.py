@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError, reason, times
 from ..geometry import Geometry
-from ..headers import check_direction, check_gzip
+from ..headers import check_direction, check_gzip, check_place, set_place
 from ..physical import PhysicalField
 from . import lps
 
@@ -34,10 +34,8 @@ def write(path: Path, field: PhysicalField) -> None:
         affine[:3, 3] -= affine[:3, 2]
     image = nib.Nifti1Image(data.reshape(*data.shape[:-1], *[1] * (5 - data.ndim), world), affine)
     image.header.set_intent(VECTOR)
-    image.header.set_xyzt_units("mm")
     image.header["descrip"] = REPEATED if repeated else ""
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+    set_place(image, affine)
     nib.save(image, path)
 
 
@@ -57,6 +55,7 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     except Exception as error:  # nibabel raises what it likes
         raise InputError(f"cannot read {path} as a displacement field: {reason(error)}.") from None
     check_direction(path)
+    check_place(image, path)
     affine, data = np.array(image.affine), np.moveaxis(data, -1, 0)
     if int(header["intent_code"]) == DISPLACEMENT:
         data[:2] *= -1
