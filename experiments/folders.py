@@ -94,12 +94,6 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
     """Raise unless every trial of the run is wanted. A study may have grown, its trials are independent."""
     if set(run.trials) <= set(ids):
         return
-    if set(ids) < set(run.trials):
-        raise InputError(
-            f"{run.path} holds {len(run.trials) - len(ids)} trials more than {study.name} has, as after "
-            f"`smoothmorph join`; go on with `smoothmorph run {run.path / 'study.yaml'} --out {run.path}`, "
-            "or give another folder with --out."
-        )
     wanted = [leaves_of(trial) for trial in study.trials]
     for trial in run.trials.values():
         held = leaves_of(trial)
@@ -107,9 +101,11 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
         nearest = min(range(len(wanted)), key=lambda place: len(differences[place]))
         if differences[nearest]:
             key = differences[nearest][0]
+            whole = f", or `smoothmorph run {run.path / 'study.yaml'} --out {run.path}` for all that was joined there"
             raise InputError(
                 f"{run.path} holds a run with {key} = {held[key]!r}, asked for {wanted[nearest][key]!r}; "
-                "use the same settings, or another folder with --out."
+                "use the same settings, or another folder with --out"
+                f"{whole if set(ids) < set(run.trials) else ''}."
             )
     raise InputError(
         f"{run.path} holds results of the same settings on other data; "
