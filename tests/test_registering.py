@@ -285,14 +285,14 @@ def test_a_sheared_image_is_written_with_one_place(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("short.nrrd", "short.nrrd is truncated or damaged (fread got only"),
-        ("short.mha", "short.mha is truncated or damaged (its voxels cannot be read)"),
+        ("short.nrrd", "short.nrrd is truncated or damaged (304 bytes of data, but its header states 504)"),
+        ("short.mha", "short.mha is truncated or damaged (304 bytes of data, but its header states 504)"),
         ("gone.mhd", "gone.raw, which does not exist; put it there."),
         ("gone.nrrd", "gone.raw, which does not exist; put it there."),
         ("colour.mha", "each of its voxels has 3 numbers, expected one"),
     ],
 )
-def test_what_itk_cannot_read_has_a_clear_reason(name, sentence, tmp_path):
+def test_what_cannot_be_read_has_a_clear_reason(name, sentence, tmp_path):
     path, colour = tmp_path / name, name.startswith("colour")
     voxels = np.random.default_rng(0).integers(0, 255, (8, 9, 7, 3)[: 3 + colour]).astype(np.uint8)
     itk.imwrite(itk.image_from_array(voxels, is_vector=colour), str(path))

@@ -7,8 +7,10 @@ the time of the machine. Readers compare a file's claims with its length first, 
 # Images and fields
 MOST_VOXELS = 1 << 29
 """Of an image or of the grid of a field: 4 GiB in double precision; a CT of 512 x 512 x 2000 voxels fits."""
-LONGEST_HEADER = 1 << 16
-"""Bytes of a text header (MetaImage, NRRD) and of the data that may precede the end of any other header."""
+LONGEST_HEADER = 1 << 20
+"""Bytes of a text header (MetaImage, NRRD); segmentations of hundreds of structures have some 100 kB."""
+MOST_EXPANSION = 1032
+"""Bytes that gzip and zlib can make of one."""
 
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26

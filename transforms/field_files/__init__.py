@@ -4,12 +4,14 @@
 |---|---|---|
 | .nii, .nii.gz | 5-D vector image, intent 1007, LPS mm | ITK, ANTs, Slicer |
 | .mha, .nrrd | vector image, LPS mm | ITK, ANTs, Slicer, elastix |
+| .mhd | the same, its voxels in a file beside it; read only | ITK, elastix |
 | .h5 | composite transform: the field and an affine that follows it | ITK, ANTs, Slicer |
 | .npz | voxels of the fixed grid, ``vol`` (and here ``affine``) | VoxelMorph |
 | .mat, .tfm, .txt | an affine alone; read only | ITK, ANTs |
 
 The first two have no room for an affine: it is folded into the field. Everywhere else in the project a field is in
-voxels of its grid and the world is RAS; LPS and vectors in mm exist in this package only.
+voxels of its grid and the world is RAS; LPS and vectors in mm exist in this package only (and the LPS of image files
+in their headers).
 """
 
 from collections.abc import Callable
@@ -34,8 +36,7 @@ WRITERS = {
 READERS = {
     ".nii": nifti.read,
     ".nii.gz": nifti.read,
-    ".mha": itk_images.read,
-    ".nrrd": itk_images.read,
+    **dict.fromkeys((".mha", ".mhd", ".nrrd"), itk_images.read),
     **dict.fromkeys((".h5", ".mat", ".tfm", ".txt"), itk_transforms.read),
     ".npz": voxelmorph.read,
 }
