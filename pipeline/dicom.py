@@ -4,8 +4,7 @@ pydicom reads the headers and ITK the voxels. ITK's own geometry is not used: fr
 grid with perpendicular axes, whatever the positions of the others.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ PERPENDICULAR = 1e-3
 """Cosines of rows and columns are rounded, too."""
 TAGS = [
     "SeriesInstanceUID", "FrameOfReferenceUID", "ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
-    "PhotometricInterpretation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "BitsAllocated", "PhotometricInterpretation", "ImagePositionPatient", "ImageOrientationPatient",
+    "PixelSpacing", "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 PARTS = (
     "PlanePositionSequence",
@@ -34,6 +33,10 @@ PARTS = (
     "PixelValueTransformationSequence",
 )
 """The groups of a file of many frames, of one frame or shared by all, that hold what a classic file has at its top."""
+DEFLATED = "1.2.840.10008.1.2.1.99"
+UNKNOWN_LENGTH = 0xFFFFFFFF
+VOXELS = 0x7FE00010
+"""The tag of the voxels."""
 CONVERT = "convert it to NIfTI, for example with dcm2niix"
 
 
@@ -76,62 +79,74 @@ def read_dicom(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist.")
-    headers = _series(path) if path.is_dir() else {path: _header(path)}
-    frames = [frame for file, header in headers.items() for frame in _frames(file, header)]
-    order, affine = _grid(path, frames)
-    counts = Counter(frame.file for frame in frames)
-    voxels = {file: _voxels(file, counts[file]) for file in headers}
-    stacked = np.stack([voxels[frames[index].file][frames[index].number] for index in order])
+    frames = {file: _frames(file, *header) for file, header in _headers(path).items()}
+    slices = [frame for part in frames.values() for frame in part]
+    order, affine = _grid(path, slices)
+    voxels = {file: _voxels(file, len(part)) for file, part in frames.items()}
+    stacked = np.stack([voxels[slices[index].file][slices[index].number] for index in order])
     return np.ascontiguousarray(stacked.T), affine
 
 
-def _series(folder: Path) -> dict[Path, Any]:
-    """The headers of the files of a folder, which must be of one series."""
-    headers, series = {}, set()
-    for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        header = _header(file, folder)
-        if header is not None and "Rows" in header:
-            headers[file] = header
-            series.add(str(header.get("SeriesInstanceUID", "")))
+def _headers(path: Path) -> dict[Path, tuple[Any, int]]:
+    """The headers and the bytes of the voxels of a file, or of all files of a folder, which must be of one series."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    found = {file: header for file in files if (header := _header(file)) is not None}
+    if not path.is_dir():
+        if not found:
+            raise InputError(f"cannot read {path} as an image: it is no DICOM file.")
+        return found
+    images = {file: header for file, header in found.items() if "Rows" in header[0]}
+    series = {str(header.get("SeriesInstanceUID", "")) for header, _ in images.values()}
     if len(series) != 1:
         raise InputError(
-            f"the folder {folder} holds {len(series) or 'no'} DICOM series; give an image file or a folder with one."
+            f"the folder {path} holds {len(series) or 'no'} DICOM series; give an image file or a folder with one."
         )
-    return headers
+    return images
 
 
-def _header(file: Path, folder: Path | None = None) -> Any:
-    """The header of a DICOM file without its voxels; of another file in a folder None."""
-    from pydicom import config, dcmread
+def _header(file: Path) -> tuple[Any, int] | None:
+    """The header of a DICOM file and how many bytes its voxels have; of another file None."""
+    from pydicom import config, filereader
     from pydicom.errors import InvalidDicomError
+    from pydicom.tag import Tag
+
+    lengths = [0]
+
+    def at_voxels(tag: int, kind: str | None, length: int) -> bool:
+        lengths.append(length if tag == VOXELS else 0)
+        return tag >> 16 == VOXELS >> 16
 
     try:
-        with config.disable_value_validation():
-            return dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
+        if filereader.read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED:
+            raise InputError(f"{file} is compressed as a whole (deflated), which is not read; {CONVERT}.")
+        with open(file, "rb") as opened, config.disable_value_validation():
+            header = filereader.read_partial(opened, at_voxels, specific_tags=list(map(Tag, TAGS)))
+        return header, lengths[-1]
     except InvalidDicomError:
-        if folder is not None:
-            return None
-        raise InputError(f"cannot read {file} as an image: it is no DICOM file.") from None
+        return None
+    except InputError:
+        raise
     except Exception as error:  # pydicom raises what it likes
         raise InputError(f"{file} is truncated or damaged ({one_line(error)}); copy or download it again.") from None
 
 
-def _frames(file: Path, header: Any) -> list[Frame]:
+def _frames(file: Path, header: Any, length: int) -> list[Frame]:
     """The slices in a file: one, or as many as a file of many frames describes."""
     try:
-        return list(_read_frames(file, header))
+        return list(_read_frames(file, header, length))
     except InputError:
         raise
     except Exception as error:  # pydicom converts values when they are asked for
         raise InputError(f"the header of {file} is damaged: {one_line(error)}.") from None
 
 
-def _read_frames(file: Path, header: Any) -> Iterable[Frame]:
+def _read_frames(file: Path, header: Any, length: int) -> Iterator[Frame]:
     if int(header.get("SamplesPerPixel", 1)) != 1 or "MONOCHROME" not in header.get("PhotometricInterpretation", ""):
         raise InputError(f"cannot read {file} as an image: each of its voxels has a colour; save one channel.")
     if "MOSAIC" in (header.get("ImageType") or ()):
         raise InputError(f"{file} is a mosaic of slices, of which it does not say where each lies; {CONVERT}.")
     count = int(header.get("NumberOfFrames") or 1)
+    _check_length(file, header, count, length)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None and count == 1:
         yield _frame(file, 0, header, [header])
@@ -142,6 +157,20 @@ def _read_frames(file: Path, header: Any) -> Iterable[Frame]:
     for number, group in enumerate(groups):
         parts = [item[0] for place in (group, shared[0]) for item in map(place.get, PARTS) if item]
         yield _frame(file, number, header, parts)
+
+
+def _check_length(file: Path, header: Any, frames: int, length: int) -> None:
+    """Raise InputError if the voxels are not as long as the header states: ITK fills up with what is in the memory.
+
+    Compressed voxels do not state their length; the library that decompresses them finds out.
+    """
+    stated = frames * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
+    compressed = header.file_meta.TransferSyntaxUID.is_encapsulated and length == UNKNOWN_LENGTH
+    if not compressed and length not in (stated, stated + stated % 2):
+        raise InputError(
+            f"{file} is truncated or damaged ({length} bytes of voxels, but its header states {stated}); copy or "
+            "download it again."
+        )
 
 
 def _frame(file: Path, number: int, header: Any, parts: Sequence[Any]) -> Frame:
@@ -206,7 +235,8 @@ def _check_alike(path: Path, first: Frame, frames: Iterable[Frame]) -> None:
         what = next((name for name, differs in differing.items() if differs), None)
         if what is not None:
             raise InputError(
-                f"the slices of {path} have different {what}, so they are no one image; keep those of one, or {CONVERT}."
+                f"the slices of {path} have different {what}, so they are no one image; keep those of one, or "
+                f"{CONVERT}."
             )
 
 

@@ -1,5 +1,4 @@
-"""DICOM: every slice where its own header says, or one sentence. ITK reads the voxels; the headers here are written by
-pydicom, with positions that are computed by hand."""
+"""DICOM: every slice where its own header says, or one sentence. Positions are computed by hand."""
 
 from pathlib import Path
 
@@ -177,6 +176,7 @@ def test_a_slice_that_does_not_belong_or_say_where_it_lies(name, tmp_path):
                 delattr(made, keyword)
             else:
                 setattr(made, keyword, value)
+            made.PixelData = bytes(2 * made.Rows * made.Columns * made.get("NumberOfFrames", 1))
 
     with pytest.raises(InputError) as caught:
         read_volume(write_series(tmp_path / "series", straight(), change))
@@ -218,6 +218,20 @@ def test_a_label_map_keeps_its_values(tmp_path):
     assert labels.dtype == np.int64
     np.testing.assert_array_equal(labels, VOXELS.T)
     assert stored_type(folder) == np.int32
+
+
+@pytest.mark.parametrize("bytes_off", [-240, -2, 2])
+@pytest.mark.parametrize("number", [0, 5])
+def test_voxels_of_another_length_than_the_header_states(bytes_off, number, tmp_path):
+    """Of missing ones ITK makes what happens to be in the memory."""
+
+    def change(made):
+        made.PixelData = (made.PixelData + bytes(2))[: len(made.PixelData) + bytes_off]
+
+    refused(write_frames(tmp_path / "frames.dcm", straight(), change), "bytes of voxels, but its header states 480")
+    series = write_series(tmp_path / "series", straight(), lambda at, made: change(made) if at == number else None)
+    with pytest.raises(InputError, match="bytes of voxels, but its header states 60"):
+        read_volume(series)
 
 
 @pytest.mark.parametrize("cut", [1, 30, 200])

@@ -414,7 +414,7 @@ def mistakes(translation):
         (["apply", "field.nii.gz", "fixed.nii.gz", "--labels"], "a label map holds integers only"),
         (["apply", "field.nii.gz", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
         (["apply", "field.nii.gz", "fixed.nii.gz", "--like", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
-        (["apply", "field.nii.gz", "field.nii.gz"], "expected one image of 2 or 3 axes"),
+        (["apply", "field.nii.gz", "field.nii.gz"], "each of its voxels has 3 numbers, expected one"),
         (["apply", "field.nii.gz", "series.nii.gz"], "has 9x8x10x4 values, expected one image of 2 or 3 axes"),
         (["apply", "fixed.nii.gz", "fixed.nii.gz"], "so it is no displacement field of ITK or ANTs"),
         (["apply", "field.nii.gz", "far.nii.gz"], "leads nowhere into far.nii.gz"),

@@ -45,7 +45,8 @@ class Header:
     def __post_init__(self) -> None:
         if math.prod(self.shape) > MOST_VOXELS:
             raise InputError(
-                f"the header of {self.path} states {times(self.shape)} voxels, more than {MOST_VOXELS:,}; is it damaged?"
+                f"the header of {self.path} states {times(self.shape)} voxels, more than {MOST_VOXELS:,}; is it "
+                "damaged?"
             )
         there, stated = self.data.stat().st_size - self.start, self.data_bytes
         short = there * MOST_EXPANSION < stated if self.compression else there != stated

@@ -1,4 +1,4 @@
-"""The text headers of MetaImage and NRRD: their lines, each number in them checked, and the data file that they name."""
+"""The text headers of MetaImage and NRRD: each number in them is checked, and the data file that they name."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -44,11 +44,9 @@ def read_voxels(header: Header) -> np.ndarray:
 
 def _chunks(file: BinaryIO, compression: str) -> Iterator[bytes]:
     if compression == "zlib":
-        yield from _inflated(file)
-        return
-    stream = gzip.open(file) if compression == "gzip" else file
-    while chunk := stream.read(CHUNK):
-        yield chunk
+        return _inflated(file)
+    stream = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
+    return iter(lambda: stream.read(CHUNK), b"")
 
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
