@@ -44,6 +44,8 @@ def read_header(path: Path) -> NiftiHeader:
         sizes, dtype, offset = _sizes(path, raw), _dtype(path, raw), _offset(path, raw)
         header: Any = type(raw).from_fileobj(io.BytesIO(raw.binaryblock))  # as nibabel mends it
         slope, intercept = header.get_slope_inter()
+        if np.isinf(raw["scl_slope"]):  # NaN means that there is none
+            raise InputError(f"the header of {path} has an infinite scl_slope; write 1, or the right one.")
         affine = header.get_best_affine()
         _check_place(path, header, raw, affine)
     except nib.spatialimages.HeaderDataError as error:
@@ -111,7 +113,10 @@ def _sizes(path: Path, raw: Any) -> tuple[int, ...]:
 
 
 def _dtype(path: Path, raw: Any) -> np.dtype:
-    dtype, bits = raw.get_data_dtype(), int(raw["bitpix"])
+    code, bits = int(raw["datatype"]), int(raw["bitpix"])
+    if code not in nib.nifti1.data_type_codes.dtype:
+        raise InputError(f"the header of {path} has datatype {code}, which is no type of NIfTI; is it damaged?")
+    dtype = raw.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise InputError(
             f"cannot read {path} as an image: its voxels are {dtype}, expected real numbers of at most 64 bits; save "

@@ -53,8 +53,11 @@ def read_header(path: Path) -> Header:
     numbers = [axis for axis, direction in enumerate(directions) if direction is None]
     spatial = [direction for direction in directions if direction is not None]
     world = len(spatial)
-    if len(numbers) > 1 or any(len(direction) != world for direction in spatial) or world not in (2, 3):
-        raise InputError(f"the axes of {path} are not 2 or 3 in a space of as many, and at most one of numbers.")
+    if len(numbers) > 1 or world not in ((3,) if "space" in fields else (2, 3)):
+        raise InputError(
+            f"{path} has {world} axes in space and {len(numbers)} others; expected as many as its space has, 3 or 2, "
+            "and at most one other."
+        )
     origin = fields.text("spaceorigin", default="(" + ",".join("0" * world) + ")")
     compression = fields.choice(COMPRESSIONS, "encoding")
     fields.integers(1, 0, 0, "lineskip", default="0")

@@ -15,6 +15,8 @@ T = TypeVar("T")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SHOWN = 40
 """Characters of a value that a message quotes."""
+LISTED = 12
+"""Known values that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Fields:
         """What the value, in lower case, stands for."""
         value = self.text(*names, default=default)
         if value.lower() not in known:
-            raise self.unfit(names[0], value, "one of " + ", ".join(known))
+            raise self.unfit(
+                names[0], value, "one of " + ", ".join([*known][:LISTED]) + ", ..." * (len(known) > LISTED)
+            )
         return known[value.lower()]
 
     def numbers(self, count: int, *names: str, default: str | None = None) -> np.ndarray:
