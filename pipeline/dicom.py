@@ -4,6 +4,8 @@ pydicom reads the headers and ITK the voxels. ITK's own geometry is not used: fr
 grid with perpendicular axes, whatever the positions of the others.
 """
 
+import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..transforms.bounds import MOST_VOXELS
+from ..transforms.bounds import MOST_JPEG_EXPANSION, MOST_VOXELS
 from ..transforms.errors import InputError, one_line, reason, times
 from ..transforms.field_files.lps import load_itk
 
@@ -22,9 +24,13 @@ ALIKE = 1e-4
 PERPENDICULAR = 1e-3
 """Cosines of rows and columns are rounded, too."""
 TAGS = [
-    "SeriesInstanceUID", "FrameOfReferenceUID", "ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
-    "BitsAllocated", "PhotometricInterpretation", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ImageType", "NumberOfFrames",
+    "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+OF_VOXELS = [
+    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelData",
 ]  # fmt: skip
 PARTS = (
     "PlanePositionSequence",
@@ -34,9 +40,7 @@ PARTS = (
 )
 """The groups of a file of many frames, of one frame or shared by all, that hold what a classic file has at its top."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
-UNKNOWN_LENGTH = 0xFFFFFFFF
-VOXELS = 0x7FE00010
-"""The tag of the voxels."""
+DAMAGED = "{file} is truncated or damaged ({found}); copy or download it again."
 CONVERT = "convert it to NIfTI, for example with dcm2niix"
 
 
@@ -77,26 +81,30 @@ def read_dicom(path: Path) -> tuple[np.ndarray, np.ndarray]:
             of several orientations, spacings or sizes, at one position, or at uneven distances; not one real number
             per voxel; damaged.
     """
+    from pydicom import config
+
     if not path.exists():
         raise InputError(f"{path} does not exist.")
-    frames = {file: _frames(file, *header) for file, header in _headers(path).items()}
-    slices = [frame for part in frames.values() for frame in part]
-    order, affine = _grid(path, slices)
-    voxels = {file: _voxels(file, len(part)) for file, part in frames.items()}
+    with warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        headers = _headers(path)
+        slices = [frame for file, header in headers.items() for frame in _frames(file, header)]
+        order, affine = _grid(path, slices)
+        voxels = {file: _voxels(file, header) for file, header in headers.items()}
     stacked = np.stack([voxels[slices[index].file][slices[index].number] for index in order])
     return np.ascontiguousarray(stacked.T), affine
 
 
-def _headers(path: Path) -> dict[Path, tuple[Any, int]]:
-    """The headers and the bytes of the voxels of a file, or of all files of a folder, which must be of one series."""
+def _headers(path: Path) -> dict[Path, Any]:
+    """The header of a file, or those of the files of a folder, which must be of one series."""
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    found = {file: header for file in files if (header := _header(file)) is not None}
+    found = {file: header for file in files if (header := _read(file)) is not None}
     if not path.is_dir():
         if not found:
             raise InputError(f"cannot read {path} as an image: it is no DICOM file.")
         return found
-    images = {file: header for file, header in found.items() if "Rows" in header[0]}
-    series = {str(header.get("SeriesInstanceUID", "")) for header, _ in images.values()}
+    images = {file: header for file, header in found.items() if "Rows" in header}
+    series = {str(header.get("SeriesInstanceUID", "")) for header in images.values()}
     if len(series) != 1:
         raise InputError(
             f"the folder {path} holds {len(series) or 'no'} DICOM series; give an image file or a folder with one."
@@ -104,50 +112,41 @@ def _headers(path: Path) -> dict[Path, tuple[Any, int]]:
     return images
 
 
-def _header(file: Path) -> tuple[Any, int] | None:
-    """The header of a DICOM file and how many bytes its voxels have; of another file None."""
-    from pydicom import config, filereader
+def _read(file: Path, with_voxels: bool = False) -> Any:
+    """The known tags of a DICOM file; of another file None."""
+    from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
-    from pydicom.tag import Tag
-
-    lengths = [0]
-
-    def at_voxels(tag: int, kind: str | None, length: int) -> bool:
-        lengths.append(length if tag == VOXELS else 0)
-        return tag >> 16 == VOXELS >> 16
+    from pydicom.filereader import read_file_meta_info
 
     try:
-        if filereader.read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED:
+        if read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED:
             raise InputError(f"{file} is compressed as a whole (deflated), which is not read; {CONVERT}.")
-        with open(file, "rb") as opened, config.disable_value_validation():
-            header = filereader.read_partial(opened, at_voxels, specific_tags=list(map(Tag, TAGS)))
-        return header, lengths[-1]
+        tags = [*TAGS, *OF_VOXELS] if with_voxels else TAGS
+        return dcmread(file, stop_before_pixels=not with_voxels, specific_tags=tags)
     except InvalidDicomError:
         return None
     except InputError:
         raise
     except Exception as error:  # pydicom raises what it likes
-        raise InputError(f"{file} is truncated or damaged ({one_line(error)}); copy or download it again.") from None
+        raise InputError(DAMAGED.format(file=file, found=one_line(error))) from None
 
 
-def _frames(file: Path, header: Any, length: int) -> list[Frame]:
+def _frames(file: Path, header: Any) -> list[Frame]:
     """The slices in a file: one, or as many as a file of many frames describes."""
     try:
-        return list(_read_frames(file, header, length))
+        return list(_read_frames(file, header))
     except InputError:
         raise
     except Exception as error:  # pydicom converts values when they are asked for
         raise InputError(f"the header of {file} is damaged: {one_line(error)}.") from None
 
 
-def _read_frames(file: Path, header: Any, length: int) -> Iterator[Frame]:
+def _read_frames(file: Path, header: Any) -> Iterator[Frame]:
     if int(header.get("SamplesPerPixel", 1)) != 1 or "MONOCHROME" not in header.get("PhotometricInterpretation", ""):
         raise InputError(f"cannot read {file} as an image: each of its voxels has a colour; save one channel.")
     if "MOSAIC" in (header.get("ImageType") or ()):
         raise InputError(f"{file} is a mosaic of slices, of which it does not say where each lies; {CONVERT}.")
-    count = int(header.get("NumberOfFrames") or 1)
-    _check_length(file, header, count, length)
-    groups = header.get("PerFrameFunctionalGroupsSequence")
+    count, groups = int(header.get("NumberOfFrames") or 1), header.get("PerFrameFunctionalGroupsSequence")
     if groups is None and count == 1:
         yield _frame(file, 0, header, [header])
         return
@@ -157,20 +156,6 @@ def _read_frames(file: Path, header: Any, length: int) -> Iterator[Frame]:
     for number, group in enumerate(groups):
         parts = [item[0] for place in (group, shared[0]) for item in map(place.get, PARTS) if item]
         yield _frame(file, number, header, parts)
-
-
-def _check_length(file: Path, header: Any, frames: int, length: int) -> None:
-    """Raise InputError if the voxels are not as long as the header states: ITK fills up with what is in the memory.
-
-    Compressed voxels do not state their length; the library that decompresses them finds out.
-    """
-    stated = frames * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
-    compressed = header.file_meta.TransferSyntaxUID.is_encapsulated and length == UNKNOWN_LENGTH
-    if not compressed and length not in (stated, stated + stated % 2):
-        raise InputError(
-            f"{file} is truncated or damaged ({length} bytes of voxels, but its header states {stated}); copy or "
-            "download it again."
-        )
 
 
 def _frame(file: Path, number: int, header: Any, parts: Sequence[Any]) -> Frame:
@@ -261,18 +246,42 @@ def _check_even(path: Path, positions: np.ndarray, step: np.ndarray, normal: np.
         )
 
 
-def _voxels(file: Path, frames: int) -> np.ndarray:
+def _voxels(file: Path, header: Any) -> np.ndarray:
     """The voxels of a file, scaled as it says: float64 (frames, rows, columns)."""
     itk = load_itk()
 
+    frames = int(header.get("NumberOfFrames") or 1)
     try:
-        image = itk.imread(str(file), pixel_type=itk.D, imageio=itk.GDCMImageIO.New())
-    except RuntimeError as error:
+        whole = _read(file, with_voxels=True)
+        _check_length(file, whole, frames)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "voxels.dcm"  # of the known tags alone: ITK believes whatever else is in a header
+            whole.save_as(copy, enforce_file_format=True)
+            image = itk.imread(str(copy), pixel_type=itk.D, imageio=itk.GDCMImageIO.New())
+    except InputError:
+        raise
+    except Exception as error:  # both raise what they like
         said = reason(error)
-        said = "its voxels cannot be read" if str(file) in said else said
-        raise InputError(f"{file} is truncated or damaged ({said}); copy or download it again.") from None
+        said = "its voxels cannot be read" if "voxels.dcm" in said else said
+        raise InputError(DAMAGED.format(file=file, found=said)) from None
     voxels = itk.array_from_image(image)
     voxels = voxels[None] if voxels.ndim == 2 else voxels
-    if len(voxels) != frames:
-        raise InputError(f"{file} is truncated or damaged ({len(voxels)} of {frames} frames can be read).")
+    if voxels.shape != (frames, header.Rows, header.Columns):
+        raise InputError(DAMAGED.format(file=file, found=f"its voxels are {times(voxels.shape)}"))
     return voxels
+
+
+def _check_length(file: Path, header: Any, frames: int) -> None:
+    """Raise InputError if the voxels are not as long as the header states: ITK fills up with what is in the memory.
+
+    Of compressed ones only the decompression tells; this bounds what it may take.
+    """
+    stated = frames * header.Rows * header.Columns * header.BitsAllocated // 8
+    length = len(header.get("PixelData") or b"")
+    if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        fits = length * MOST_JPEG_EXPANSION >= stated
+    else:
+        fits = length in (stated, stated + stated % 2)
+    if not fits:
+        found = f"{length} bytes of voxels, but its header states {stated}"
+        raise InputError(DAMAGED.format(file=file, found=found))

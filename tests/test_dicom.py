@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 
 from smoothmorph.pipeline.volumes import read_volume, stored_type
 from smoothmorph.transforms import InputError
@@ -111,6 +111,11 @@ def test_slices_in_reverse_are_sorted(writer, tmp_path):
     read = read_volume(WRITERS[writer](tmp_path, straight()[::-1]))
     np.testing.assert_allclose(read.grid.affine[:3, 2:], [[0, -10], [0, 20], [4, 30]], atol=1e-5)
     np.testing.assert_array_equal(read.values[0].numpy(), VOXELS[::-1].T)
+
+
+def test_compressed_frames_are_read(tmp_path):
+    path = write_frames(tmp_path / "frames.dcm", straight(), lambda made: made.compress(RLELossless))
+    np.testing.assert_array_equal(read_volume(path).values[0].numpy(), VOXELS.T)
 
 
 def moved(*changes: tuple[int, tuple[float, float, float]]) -> np.ndarray:

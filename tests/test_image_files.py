@@ -99,6 +99,14 @@ def test_a_scaled_image_is_what_nibabel_reads(tmp_path):
     assert stored_type(path) == np.float32
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_an_extension_of_the_header_is_passed_over(suffix, tmp_path):
+    image = nib.Nifti1Image(voxels(3, "int16"), np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("afni", b"<AFNI/>" * 999))
+    nib.save(image, tmp_path / f"image{suffix}")
+    np.testing.assert_array_equal(load_file(tmp_path / f"image{suffix}")[0].numpy(), voxels(3, "int16"))
+
+
 def test_a_field_of_mhd_and_raw_is_read(tmp_path):
     """As elastix writes it: deformationField.mhd and .raw."""
     field = make_field(GRIDS["oblique"][0])

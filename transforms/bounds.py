@@ -11,6 +11,8 @@ LONGEST_HEADER = 1 << 20
 """Bytes of a text header (MetaImage, NRRD); segmentations of hundreds of structures have some 100 kB."""
 MOST_EXPANSION = 1032
 """Bytes that gzip and zlib can make of one."""
+MOST_JPEG_EXPANSION = 1 << 14
+"""Bytes that the compressions of DICOM make of one: those of an empty slice are the most."""
 
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26

@@ -1,7 +1,7 @@
 """Headers of NIfTI: .nii and .nii.gz. Frame: RAS mm, by the sform, or the qform where there is no sform."""
 
 import gzip
-import io
+import logging
 import math
 import zlib
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from .header import Header, truncated
 
 FORMS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 """NIfTI-1 and NIfTI-2 by the length of their headers, which are also their first four bytes."""
+QUIET = logging.Logger("quiet", logging.CRITICAL + 1)
 SCALED_UNITS = {1: "metres", 3: "micrometres"}
 """NIfTI's codes of lengths other than mm."""
 
@@ -42,13 +43,16 @@ def read_header(path: Path) -> NiftiHeader:
     raw = _raw(path, _beginning(path, compressed))
     try:
         sizes, dtype, offset = _sizes(path, raw), _dtype(path, raw), _offset(path, raw)
-        header: Any = type(raw).from_fileobj(io.BytesIO(raw.binaryblock))  # as nibabel mends it
+        header = raw.copy()
+        header.check_fix(logger=QUIET)  # as nibabel mends it when it loads an image
         slope, intercept = header.get_slope_inter()
         if np.isinf(raw["scl_slope"]):  # NaN means that there is none
             raise InputError(f"the header of {path} has an infinite scl_slope; write 1, or the right one.")
         affine = header.get_best_affine()
         _check_place(path, header, raw, affine)
-    except nib.spatialimages.HeaderDataError as error:
+    except (nib.spatialimages.HeaderDataError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"the header of {path} is damaged: {one_line(error)}.") from None
     vector = len(sizes) == 5 and sizes[3] == 1 and sizes[4] > 1
     return NiftiHeader(
@@ -97,7 +101,7 @@ def _raw(path: Path, start: bytes) -> Any:
         raise InputError(
             f"cannot read {path} as an image: it is no NIfTI file, or its beginning is lost ({len(start)} bytes)."
         )
-    header = FORMS[length].from_fileobj(io.BytesIO(start), check=False)
+    header = FORMS[length](start[:length], check=False)  # without the extensions behind it
     if header["magic"].item().rstrip(b"\0\r\n\x1a") not in (b"n+1", b"n+2"):
         raise InputError(f"cannot read {path} as an image: it is not one NIfTI file with header and voxels.")
     return header
@@ -144,6 +148,9 @@ def _check_place(path: Path, header: Any, raw: Any, affine: np.ndarray) -> None:
     nibabel does not; a voxel size of 0 becomes 1 mm in silence.
     """
     shape = header.get_data_shape()[:3]
+    codes = {int(raw["qform_code"]), int(raw["sform_code"])}
+    if not codes <= nib.nifti1.xform_codes.value_set("code"):
+        raise InputError(f"the header of {path} has qform_code and sform_code {codes}; expected numbers from 0 to 5.")
     unit = SCALED_UNITS.get(int(header["xyzt_units"]) % 8)
     if unit is not None:
         raise InputError(
