@@ -43,11 +43,10 @@ def read_header(path: Path) -> Header:
     local = name.upper() == "LOCAL"
     (start,) = fields.integers(1, 0, 0 if local else 2**40, "HeaderSize", default="0")
     most_significant_first = fields.choice(YES_NO, "BinaryDataByteOrderMSB", "ElementByteOrderMSB", default="False")
-    kind = np.dtype(fields.choice(TYPES, "ElementType"))
     return Header(
         path,
         (channels,) * (channels > 1) + fields.sizes(axes, "DimSize"),
-        kind.newbyteorder(">" if most_significant_first else "<"),
+        np.dtype((">" if most_significant_first else "<") + fields.choice(TYPES, "ElementType")),
         _affine(fields, axes),
         path if local else fields.beside(name),
         start=end if local else start,
@@ -63,9 +62,11 @@ def _fields(path: Path) -> tuple[Fields, int]:
     pairs: list[tuple[str, str]] = []
     for line in text.splitlines(keepends=True):
         end += len(line)
-        name, *value = re.split(r"[=:]", line.decode("utf-8", "replace"), maxsplit=1)
-        pairs += [(name.strip(), *value)] if value else []  # others: such as the second line of a note
-        if value and name.strip().lower() == "elementdatafile":
+        parts = re.split(r"[=:]", line.decode("utf-8", "replace"), maxsplit=1)
+        if len(parts) < 2:
+            continue  # such as the second line of a note
+        pairs.append((parts[0].strip(), parts[1]))
+        if parts[0].strip().lower() == "elementdatafile":
             return Fields.of(path, pairs), end
     raise not_this(path, "MetaImage")
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.nifti1 import data_type_codes, xform_codes
+from nibabel.spatialimages import HeaderDataError
 
 from ..bounds import MOST_VOXELS
 from ..errors import InputError, one_line, times
@@ -50,7 +52,7 @@ def read_header(path: Path) -> NiftiHeader:
             raise InputError(f"the header of {path} has an infinite scl_slope; write 1, or the right one.")
         affine = header.get_best_affine()
         _check_place(path, header, raw, affine)
-    except (nib.spatialimages.HeaderDataError, ValueError) as error:
+    except (HeaderDataError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the header of {path} is damaged: {one_line(error)}.") from None
@@ -118,7 +120,7 @@ def _sizes(path: Path, raw: Any) -> tuple[int, ...]:
 
 def _dtype(path: Path, raw: Any) -> np.dtype:
     code, bits = int(raw["datatype"]), int(raw["bitpix"])
-    if code not in nib.nifti1.data_type_codes.dtype:
+    if code not in data_type_codes.dtype:
         raise InputError(f"the header of {path} has datatype {code}, which is no type of NIfTI; is it damaged?")
     dtype = raw.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
@@ -149,7 +151,7 @@ def _check_place(path: Path, header: Any, raw: Any, affine: np.ndarray) -> None:
     """
     shape = header.get_data_shape()[:3]
     codes = {int(raw["qform_code"]), int(raw["sform_code"])}
-    if not codes <= nib.nifti1.xform_codes.value_set("code"):
+    if not codes <= xform_codes.value_set("code"):
         raise InputError(f"the header of {path} has qform_code and sform_code {codes}; expected numbers from 0 to 5.")
     unit = SCALED_UNITS.get(int(header["xyzt_units"]) % 8)
     if unit is not None:

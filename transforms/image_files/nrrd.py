@@ -96,9 +96,9 @@ def _fields(path: Path) -> tuple[Fields, int]:
 
 
 def _dtype(fields: Fields) -> np.dtype:
-    kind = np.dtype(fields.choice(TYPES, "type"))
-    order = fields.choice({"little": "<", "big": ">"}, "endian", default="little" if kind.itemsize == 1 else None)
-    return kind.newbyteorder(order)
+    kind = fields.choice(TYPES, "type")
+    order = fields.choice({"little": "<", "big": ">"}, "endian", default="little" if kind.endswith("1") else None)
+    return np.dtype(order + kind)
 
 
 def _space(fields: Fields) -> str:
