@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..networks import Objective, VoxelMorph, refine
+from ..networks.displacement import check_finite
 from ..transforms import Geometry, InputError, PhysicalField, jacobian_statistics
 from .affine import LEAST_OVERLAP, register_affine
 from .apply import check_world
@@ -161,7 +162,11 @@ def _by_network(
     device: torch.device | str,
     tell: Tell,
 ) -> dict[str, Tensor]:
-    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for."""
+    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for.
+
+    Raises:
+        InputError: one is not finite.
+    """
     tell("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
@@ -175,7 +180,7 @@ def _by_network(
 
         refined = refine(network, objective, moving, fixed, steps, report=report)
         found["refined"] = refined.registration.displacement.cpu()
-    return found
+    return {name: check_finite(displacement, name) for name, displacement in found.items()}
 
 
 def _state(name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: Pair) -> State:
