@@ -23,13 +23,11 @@ PLAIN = re.compile(
 """The classes of torch's that a file may name: all of dense tensors. Others can claim memory that the file lacks."""
 
 
-def check_weights(
-    weights: Mapping[Any, Any], expected: Mapping[str, Tensor], dtype: torch.dtype | None = None
-) -> dict[str, Tensor]:
+def check_weights(weights: Any, expected: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """The weights of a network, checked.
 
     Args:
-        weights: by name.
+        weights: by name, as they come from a file or a network.
         expected: of the same names and shapes, such as the network's own; on any device, also torch's ``meta``.
         dtype: to convert to; None is that of ``expected``.
 
@@ -37,6 +35,8 @@ def check_weights(
         InputError: one is missing or unknown, has another shape, is no dense tensor of real floating-point numbers, or
             holds a number that is not finite as ``dtype``. The message is a part of a sentence.
     """
+    if not isinstance(weights, Mapping):
+        raise InputError(f"there is {shown(weights)} instead of weights")
     for name in [*expected, *weights]:
         if name not in weights or name not in expected:
             fault = "is none of this network's" if name in weights else "is missing"
@@ -49,7 +49,7 @@ def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
     if not dense or weight.is_meta or weight.dtype not in REAL:
         raise InputError(f"weight {name} is no dense tensor of real floating-point numbers")
     if weight.shape != like.shape:  # before anything is computed: a view can claim any shape
-        raise InputError(f"weight {name} has shape {shown(tuple(weight.shape))}, expected {tuple(like.shape)}")
+        raise InputError(f"weight {name} has shape {shown(tuple(weight.shape))}, expected {shown(tuple(like.shape))}")
     weight = weight.detach().to(dtype)
     if not torch.isfinite(weight).all():
         raise InputError(f"weight {name} holds numbers that are not finite as {str(dtype).removeprefix('torch.')}")

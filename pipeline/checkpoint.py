@@ -54,6 +54,8 @@ class TrainingState:
         advice = "delete it to train this trial from the beginning"
         try:
             saved = read_torch(path, next(model.parameters()).device)
+            if not isinstance(saved, dict) or set(saved) != {"identity", *optimization, *vars(cls())}:
+                raise InputError("it does not have the parts of a checkpoint")
             ours = saved.pop("identity") == json.dumps(settings.identity(), sort_keys=True)
             state = cls()
             if ours:
@@ -115,7 +117,9 @@ def copy_weights(model: VoxelMorph) -> Weights:
 
 def _check_epochs(state: TrainingState, most: int) -> None:
     """InputError unless epochs, history and selection belong together."""
-    rows, losses = state.history, [row["validation_loss"] for row in state.history]
+    if not isinstance(state.history, list) or not all(isinstance(row, dict) for row in state.history):
+        raise InputError("its history is no list of epochs")
+    rows, losses = state.history, [row.get("validation_loss") for row in state.history]
     if type(state.epoch) is not int or not 1 <= state.epoch <= most or len(rows) != state.epoch:
         raise InputError(f"its epoch is {shown(state.epoch)} of {most}, and its history has {len(rows)} rows")
     for epoch, row in enumerate(rows, 1):
@@ -129,13 +133,16 @@ def _check_optimization(
     optimizer: dict[str, Any], schedule: dict[str, Any], model: VoxelMorph, training: TrainingSettings, steps: int
 ) -> float:
     """The learning rate; InputError unless the states of Adam and of the schedule can be those after ``steps``."""
-    for index, parameter in enumerate(model.parameters()):
-        moments = dict(optimizer["state"][index])
-        taken = float(moments.pop("step"))
+    try:
+        states = [dict(optimizer["state"][index]) for index, _ in enumerate(model.parameters())]
+        taken = {float(state.pop("step")) for state in states}
+        counted, rate = schedule["last_epoch"], optimizer["param_groups"][0]["lr"]
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
+        raise InputError("its optimizer has not the parts that Adam's has") from None
+    for moments, parameter in zip(states, model.parameters(), strict=True):
         check_weights(moments, dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter))
-        if taken != min(steps, 1 << 24) or schedule["last_epoch"] != steps:  # Adam counts in single precision
-            raise InputError(f"its optimizer took {taken:g} steps, its epochs have {steps}")
-    rate = optimizer["param_groups"][0]["lr"]
+    if taken != {min(steps, 1 << 24)} or counted != steps:  # Adam counts in single precision
+        raise InputError(f"its optimizer or schedule took other than the {steps} steps of its epochs")
     if not _is_finite(rate) or not 0 <= rate <= training.learning_rate * (1 + 1e-6):
         raise InputError(f"its learning rate is {shown(rate)}, the trial's is {training.learning_rate:g}")
     return rate

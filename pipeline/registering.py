@@ -104,7 +104,8 @@ def register(
         tell: told of progress.
 
     Raises:
-        InputError: images that the model cannot register, that do not belong together or that do not overlap.
+        InputError: images that the model cannot register, that do not belong together or that do not overlap, or a
+            displacement that is not finite.
     """
     tell = tell or (lambda *_: None)
     pair.check(model.network.spatial_dims)
@@ -130,6 +131,7 @@ def register(
     found = _by_network(model.network, objective or build_objective(settings), *on_grid, steps, device, tell)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
+        check_finite(fields[name].displacement, f"{model.source} ({name})")
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
     notices = tuple(notice for notice in (told, also, _unknown(model)) if notice)
@@ -162,11 +164,7 @@ def _by_network(
     device: torch.device | str,
     tell: Tell,
 ) -> dict[str, Tensor]:
-    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for.
-
-    Raises:
-        InputError: one is not finite.
-    """
+    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for."""
     tell("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
@@ -180,7 +178,7 @@ def _by_network(
 
         refined = refine(network, objective, moving, fixed, steps, report=report)
         found["refined"] = refined.registration.displacement.cpu()
-    return {name: check_finite(displacement, name) for name, displacement in found.items()}
+    return found
 
 
 def _state(name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: Pair) -> State:
