@@ -13,7 +13,7 @@ from .config import TrialSettings, from_identity
 from .files import write_atomically
 from .outputs import check_output
 from .shipped import find_model
-from .training_images import MOST_VOXELS, TrainingImages
+from .training_images import MOST_VOXELS, TrainingImages, checked
 
 TRIAL = re.compile(r"[\w.+-]{0,200}")
 """Ids of trials."""
@@ -99,5 +99,6 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
     network, (_, config) = load_official(path, **settings), read_official(path)
     told: dict[str, Any] = {"official": {"file": path.name}}  # its weights' shapes say what its configuration does
     if "inshape" in config:
-        told["images"] = TrainingImages.read({"shape": config["inshape"]}, network.spatial_dims, path).note()
+        shape = checked("shape", config["inshape"], network.spatial_dims, f"{path}: config.inshape")
+        told["images"] = TrainingImages(shape).note()
     write_atomically(out, lambda temporary: save_model(temporary, network, told))

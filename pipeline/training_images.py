@@ -73,12 +73,9 @@ class TrainingImages:
         if not isinstance(noted, Mapping):
             raise InputError(f"{where}: about.images is {shown(noted)}, expected a mapping.")
         known = {name: noted[name] for name in EXPECTED if noted.get(name) is not None}
-        for name, value in known.items():
-            if not _fits(name, value, axes):
-                expected = EXPECTED[name].format(axes)
-                raise InputError(f"{where}: about.images.{name} is {shown(value)}, expected {expected}.")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
-        return cls(**values)
+        return cls(
+            **{name: checked(name, value, axes, f"{where}: about.images.{name}") for name, value in known.items()}
+        )
 
     def note(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -200,6 +197,17 @@ def brightest(image: Tensor) -> float:
 def plane_of(axes: str) -> str:
     """``coronal`` for the axes of a slice that lies across A or P."""
     return next(name for letters, name in PLANES.items() if axes[-1] in letters)
+
+
+def checked(name: str, value: Any, axes: int, where: str) -> Any:
+    """What a file says at ``where`` of the images, as :class:`TrainingImages` has it.
+
+    Raises:
+        InputError: no images have that value.
+    """
+    if not _fits(name, value, axes):
+        raise InputError(f"{where} is {shown(value)}, expected {EXPECTED[name].format(axes)}.")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _fits(name: str, value: Any, axes: int) -> bool:
