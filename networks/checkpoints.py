@@ -32,8 +32,8 @@ def save_model(
         weights = {name: weight.cpu().contiguous() for name, weight in check_weights(own, own, dtype).items()}
     except InputError as error:
         raise InputError(f"the network cannot be written to {path}: {error}.") from None
-    description = {"model": model.config, "about": dict(about or {}), "sha256": _digest(weights)}
-    told = json.dumps(description, sort_keys=True)
+    description = json.loads(json.dumps({"model": model.config, "about": dict(about or {})}))
+    told = json.dumps({**description, "sha256": _digest(description, weights)}, sort_keys=True)
     path.write_bytes(save(weights, metadata={_KEY: told}))  # save_file hides what a full disk answers
 
 
@@ -57,8 +57,8 @@ def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
             with torch.device("meta"):  # takes no memory: what a file claims has to be in it
                 expected = VoxelMorph(**description["model"]).state_dict()
             stored = {name: file.get_tensor(name) if name in expected else None for name in file.keys()}  # noqa: SIM118
-        if description.get("sha256") not in (None, _digest(stored)):  # older files have none
-            raise InputError("its weights are not those that were written")
+        if description.pop("sha256", None) not in (None, _digest(description, stored)):  # older files have none
+            raise InputError("its content differs from its checksum")
         weights = check_weights(stored, expected)
         model = VoxelMorph(**description["model"])
         model.load_state_dict(weights)
@@ -93,9 +93,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _digest(weights: Mapping[str, Tensor | None]) -> str:
-    """sha256 over names, number formats, shapes and numbers: safetensors itself has no checksum."""
-    digest = hashlib.sha256()
+def _digest(description: Mapping[str, Any], weights: Mapping[str, Tensor | None]) -> str:
+    """sha256 over all that a file holds: safetensors itself has no checksum."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, weight in sorted(weights.items()):
         if weight is not None:
             digest.update(f"{name} {weight.dtype} {list(weight.shape)}\n".encode())

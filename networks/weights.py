@@ -3,6 +3,7 @@
 import io
 import pickletools
 import re
+import stat
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -57,8 +58,11 @@ def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def check_size(path: Path) -> None:
-    """Refuse, as InputError, a file that is far larger than any network's; OSError if there is none."""
-    if (size := path.stat().st_size) > LARGEST_MODEL:
+    """Refuse, as InputError, what is no file or far larger than any network's; OSError if there is none."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError("it is no file")
+    if (size := found.st_size) > LARGEST_MODEL:
         raise InputError(f"it has {size:,} bytes, where no network's weights take more than {LARGEST_MODEL:,}")
 
 

@@ -49,8 +49,6 @@ class TrainingState:
             InputError: the file is damaged or belongs to another configuration.
         """
         path = folder / "checkpoint.pt"
-        if not path.exists():
-            return cls()
         advice = "delete it to train this trial from the beginning"
         try:
             saved = read_torch(path, next(model.parameters()).device)
@@ -60,6 +58,8 @@ class TrainingState:
             state = cls()
             if ours:
                 state = cls._checked(saved, settings.training, model, optimization)
+        except FileNotFoundError:  # asked before, somebody could remove it in between
+            return cls()
         except PermissionError:
             raise
         except Exception as error:  # what a damaged file holds can fail in many ways

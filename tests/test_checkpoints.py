@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 import pickle
 import random
 import zipfile
@@ -226,6 +227,12 @@ class TestFilesOfTorch:
             file.truncate(1 << 40)
         with pytest.raises(InputError, match="1,099,511,627,776 bytes"):
             read_torch(tmp_path / "large.pt")
+
+
+def test_what_is_no_file_is_told(tmp_path):
+    assert content(resume(tmp_path)) == content((TrainingState(), *fresh()))
+    os.mkfifo(tmp_path / "checkpoint.pt")  # to open it would wait for ever
+    assert "checkpoint.pt is damaged (it is no file)" in sentence(tmp_path)
 
 
 def test_a_view_cannot_claim_a_shape_that_is_not_in_the_file(written, tmp_path):

@@ -375,6 +375,18 @@ def test_an_export_onto_a_full_disk_is_one_sentence(kind, out, call):
     assert not list(Path().glob(f"*{out}*"))
 
 
+def test_a_network_whose_displacement_is_not_finite_is_no_graph(call):
+    network = VoxelMorph(2)
+    with torch.no_grad():
+        for convolution in network.unet.convolutions:
+            convolution.weight.fill_(1e20)
+    save_model(Path("huge.safetensors"), network)
+    done = call("export", "huge.safetensors", "torchscript", "out.ts", "--shape", "16x16")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: the displacement by the network for two images of noise is not finite: ")
+    assert not Path("out.ts").exists()
+
+
 def test_graphs_from_the_command_line(call):
     network = load_model(Path("model.safetensors"))
     assert call("export", "model.safetensors", "torchscript", "out.ts").exit_code == 0

@@ -283,14 +283,16 @@ class TestHostileModelFiles:
         path.write_bytes(save(weights_of(small()), metadata=metadata))
         assert words in self.refused(path)
 
-    def test_a_flipped_bit_of_a_weight(self, path):
-        save_model(path, small())
+    def test_a_flipped_bit_of_a_weight_or_of_the_description(self, path):
+        save_model(path, small(), {"images": {"brightest": 0.25}, 2: {10: "", 9: ""}})
+        load_model(path)
         whole = path.read_bytes()
-        for byte in range(len(whole) - 40, len(whole)):
+        places = [whole.index(b'integration_steps\\": 7') + 21, whole.index(b"0.25") + 3]
+        for byte in [*places, *range(len(whole) - 40, len(whole))]:
             damaged = bytearray(whole)
             damaged[byte] ^= 4
             path.write_bytes(damaged)
-            assert "its weights are not those that were written" in self.refused(path)
+            assert "its content differs from its checksum" in self.refused(path)
 
     def test_no_file_of_safetensors(self, path):
         contents = [b"", b"x", struct.pack("<Q", 5 << 30) + b"{}", struct.pack("<Q", 1 << 20) + b"[" * (1 << 20)]
