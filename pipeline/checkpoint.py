@@ -119,7 +119,7 @@ def _check_epochs(state: TrainingState, most: int) -> None:
     """InputError unless epochs, history and selection belong together."""
     if not isinstance(state.history, list) or not all(isinstance(row, dict) for row in state.history):
         raise InputError("its history is no list of epochs")
-    rows, losses = state.history, [row.get("validation_loss") for row in state.history]
+    rows, losses = state.history, [row.get("validation_loss", math.nan) for row in state.history]
     if type(state.epoch) is not int or not 1 <= state.epoch <= most or len(rows) != state.epoch:
         raise InputError(f"its epoch is {shown(state.epoch)} of {most}, and its history has {len(rows)} rows")
     for epoch, row in enumerate(rows, 1):
