@@ -66,8 +66,8 @@ def check_size(path: Path) -> None:
         raise InputError(f"it has {size:,} bytes, where no network's weights take more than {LARGEST_MODEL:,}")
 
 
-def read_torch(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What ``torch.save`` wrote, if that is tensors and plain values; no code in the file is run.
+def read_torch(path: Path) -> Any:
+    """What ``torch.save`` wrote, on the CPU, if that is tensors and plain values; no code in the file is run.
 
     The checksums within the file are compared, which ``torch.load`` does not.
 
@@ -86,8 +86,8 @@ def read_torch(path: Path, device: torch.device | str = "cpu") -> Any:
         content.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(content, map_location=device, weights_only=True)
-    except InputError:
+            return torch.load(content, map_location="cpu", weights_only=True)
+    except (InputError, MemoryError):
         raise
     except Exception:  # zipfile, pickletools and torch raise many kinds
         raise InputError("its content is not what torch wrote") from None

@@ -51,42 +51,45 @@ class TrainingState:
         path = folder / "checkpoint.pt"
         advice = "delete it to train this trial from the beginning"
         try:
-            saved = read_torch(path, next(model.parameters()).device)
+            saved = read_torch(path)
             if not isinstance(saved, dict) or set(saved) != {"identity", *optimization, *vars(cls())}:
                 raise InputError("it does not have the parts of a checkpoint")
             ours = saved.pop("identity") == json.dumps(settings.identity(), sort_keys=True)
-            state = cls()
-            if ours:
-                state = cls._checked(saved, settings.training, model, optimization)
+            state, parts = cls._checked(saved, settings.training, model, optimization) if ours else (cls(), {})
         except FileNotFoundError:  # asked before, somebody could remove it in between
             return cls()
-        except PermissionError:
+        except (PermissionError, MemoryError):
             raise
         except Exception as error:  # what a damaged file holds can fail in many ways
             raise InputError(f"{path} is damaged ({one_line(error)}); {advice}.") from None
         if not ours:
             raise InputError(f"{path} belongs to another configuration; {advice}.")
+        model.load_state_dict(state.last)  # a full GPU is no damage
+        for name, part in optimization.items():
+            part.load_state_dict(parts[name])
         state._write_history(folder)  # somebody may have deleted it
         return state
 
     @classmethod
     def _checked(
         cls, saved: dict[str, Any], training: TrainingSettings, model: VoxelMorph, optimization: Mapping[str, Any]
-    ) -> "TrainingState":
-        """The state of a file's content, loaded; it raises where it is none that :meth:`save` writes."""
+    ) -> tuple["TrainingState", dict[str, Any]]:
+        """The state in a file, and those of optimizer and schedule; it raises unless :meth:`save` can have written it.
+
+        Of the latter two only moments, steps and learning rate are taken; the settings decide the rest.
+        """
         optimizer, schedule = (saved.pop(name) for name in ("optimizer", "schedule"))
         state, expected = cls(**saved), model.state_dict()
         state.last, state.best = (check_weights(weights, expected) for weights in (state.last, state.best))
         _check_epochs(state, training.epochs)
         steps = state.epoch * training.steps_per_epoch
         rate = _check_optimization(optimizer, schedule, model, training, steps)
-        model.load_state_dict(state.last)
-        # Of the rest the settings decide, so that it is taken from what they made.
         groups = [{**group, "lr": rate} for group in optimization["optimizer"].state_dict()["param_groups"]]
-        optimization["optimizer"].load_state_dict({"state": optimizer["state"], "param_groups": groups})
         counts = {"last_epoch": steps, "_step_count": steps + 1, "_last_lr": [rate]}
-        optimization["schedule"].load_state_dict({**optimization["schedule"].state_dict(), **counts})
-        return state
+        return state, {
+            "optimizer": {"state": optimizer["state"], "param_groups": groups},
+            "schedule": {**optimization["schedule"].state_dict(), **counts},
+        }
 
     def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
         """Write ``checkpoint.pt`` and ``history.parquet``, each atomically."""
