@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..transforms.bounds import MOST_SQUARINGS
 from ..transforms.errors import InputError
 from .strict_yaml import read_yaml
 
@@ -91,7 +92,7 @@ class ModelSettings(Settings):
     """
 
     method: Method = "voxelmorph"
-    integration_steps: int = Field(default=7, ge=0, le=16)
+    integration_steps: int = Field(default=7, ge=0, le=MOST_SQUARINGS)
     integration_downsize: Literal[1, 2] = 2
     padding_mode: Literal["zeros", "border"] = "zeros"
 
@@ -247,7 +248,11 @@ def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
     values = json.loads(json.dumps(identity))
     for key, before in ADDED_LATER.items():
         *sections, name = key.split(".")
-        functools.reduce(lambda part, section: part.setdefault(section, {}), sections, values).setdefault(name, before)
+        section = functools.reduce(
+            lambda part, section: part.setdefault(section, {}) if isinstance(part, dict) else None, sections, values
+        )
+        if isinstance(section, dict):  # what is none, `parse` refuses
+            section.setdefault(name, before)
     return parse(TrialSettings, values, where)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..networks import Objective, VoxelMorph, refine
+from ..networks.displacement import check_finite
 from ..transforms import Geometry, InputError, PhysicalField, jacobian_statistics
 from .affine import LEAST_OVERLAP, register_affine
 from .apply import check_world
@@ -103,7 +104,8 @@ def register(
         tell: told of progress.
 
     Raises:
-        InputError: images that the model cannot register, that do not belong together or that do not overlap.
+        InputError: images that the model cannot register, that do not belong together or that do not overlap, or a
+            displacement that is not finite.
     """
     tell = tell or (lambda *_: None)
     pair.check(model.network.spatial_dims)
@@ -129,6 +131,7 @@ def register(
     found = _by_network(model.network, objective or build_objective(settings), *on_grid, steps, device, tell)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
+        check_finite(fields[name].displacement, f"{model.source} ({name})")
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
     notices = tuple(notice for notice in (told, also, _unknown(model)) if notice)

@@ -1,21 +1,25 @@
 """What images a network was trained on, and how others are brought to look like them."""
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ..transforms import Geometry, InputError
-from ..transforms.errors import times
+from ..transforms.bounds import SPACINGS
+from ..transforms.errors import shown, times
 from .images import axes_of
 from .loading import SAME_SPACING, scale
 from .preparation import Prepared
 from .volumes import Volume
 
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
+ALL_AXES = [sorted(letters) for letters in itertools.product("LR", "AP", "IS")]
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
 BRIGHT = 99.8
 """The percentile that stands for an image's brightest voxels."""
@@ -23,6 +27,13 @@ MOST_VOXELS = 1 << 28
 """Of a grid: a network keeps dozens of numbers for each."""
 MOST_UNLIKE = 8.0
 """A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
+EXPECTED = {
+    "shape": f"{{}} whole numbers from 1, of {MOST_VOXELS:,} voxels at most",
+    "spacing": f"{{}} numbers from {SPACINGS[0]:g} to {SPACINGS[1]:g}, mm",
+    "axes": "three letters such as RAS",
+    "brightest": "a positive number in single precision",
+}
+"""What a model's file may say about its images; {} is the number of the network's axes."""
 ALIKE = 2.0
 """Images whose brightest voxels are within this factor of the training images' are left as they are."""
 
@@ -46,17 +57,25 @@ class TrainingImages:
         samples = [prepared.samples[name] for name in prepared.split.train]
         bright = float(np.median([brightest(sample["image"]) for sample in samples]))
         first = samples[0]  # all are of one grid
-        return cls(tuple(first["image"].shape[1:]), first["spacing"], first["axes"], bright)
+        return cls(tuple(first["image"].shape[1:]), first["spacing"], first["axes"], bright if bright > 0 else None)
 
     @classmethod
-    def read(cls, noted: Mapping[str, Any]) -> "TrainingImages":
-        """From what :meth:`note` gave, whatever else is noted there."""
-        known: dict[str, Any] = {
-            field.name: tuple(value) if isinstance(value := noted[field.name], list) else value
-            for field in fields(cls)
-            if field.name in noted
-        }
-        return cls(**known)
+    def read(cls, noted: Any, axes: int, where: Path) -> "TrainingImages":
+        """From what :meth:`note` gave, whatever else is noted there.
+
+        Args:
+            noted: as it is in the file ``where``.
+            axes: of the network.
+
+        Raises:
+            InputError: a value that no images have.
+        """
+        if not isinstance(noted, Mapping):
+            raise InputError(f"{where}: about.images is {shown(noted)}, expected a mapping.")
+        known = {name: noted[name] for name in EXPECTED if noted.get(name) is not None}
+        return cls(
+            **{name: checked(name, value, axes, f"{where}: about.images.{name}") for name, value in known.items()}
+        )
 
     def note(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -178,3 +197,31 @@ def brightest(image: Tensor) -> float:
 def plane_of(axes: str) -> str:
     """``coronal`` for the axes of a slice that lies across A or P."""
     return next(name for letters, name in PLANES.items() if axes[-1] in letters)
+
+
+def checked(name: str, value: Any, axes: int, where: str) -> Any:
+    """What a file says at ``where`` of the images, as :class:`TrainingImages` has it.
+
+    Raises:
+        InputError: no images have that value.
+    """
+    if not _fits(name, value, axes):
+        raise InputError(f"{where} is {shown(value)}, expected {EXPECTED[name].format(axes)}.")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _fits(name: str, value: Any, axes: int) -> bool:
+    """Whether ``value`` is as ``EXPECTED``."""
+    if name == "axes":
+        return isinstance(value, str) and (not value or sorted(value) in ALL_AXES)
+    if name == "brightest":
+        return _within(value, 0.0, float(np.finfo(np.float32).max)) and value > 0
+    if not isinstance(value, list | tuple) or len(value) != axes:
+        return False
+    if name == "spacing":
+        return all(_within(number, *SPACINGS) for number in value)
+    return all(type(number) is int and number > 0 for number in value) and math.prod(value) <= MOST_VOXELS
+
+
+def _within(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most

@@ -240,6 +240,23 @@ def test_every_option(call, dims):
     assert Path("out/r.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_displacement_that_is_not_finite_is_not_written(call, dims):
+    """Finite weights, whose product is not."""
+    model = trained(dims)
+    with torch.no_grad():
+        for convolution in model.network.unet.convolutions:
+            convolution.weight.fill_(1e20)
+    assert model.settings is not None
+    save_model(Path("huge.safetensors"), model.network, about("trial", model.settings, model.images))
+    names = f"moving{dims}.nii.gz", f"fixed{dims}.nii.gz"
+    done = call(*names, "--model", "huge.safetensors", "--field", "f.h5", "--warped", "w.nii.gz")
+    assert done.exit_code == 2
+    assert "error: the displacement by huge.safetensors (network) is not finite" in done.stderr
+    assert not Path("f.h5").exists()
+    assert not Path("w.nii.gz").exists()
+
+
 def test_without_any_file_it_measures(call):
     result = call("moving3.nii.gz", "fixed3.nii.gz", "--model", "model3.safetensors")
     assert result.exit_code == 0, result.output

@@ -25,3 +25,19 @@ MOST_DIGITS = 400
 # Studies
 MOST_TRIALS = 10_000
 """Of a study, and values of an axis."""
+
+# Networks
+MOST_SQUARINGS = 16
+"""Steps of an integration; VoxelMorph takes 7."""
+MOST_LEVELS = 8
+"""Of a U-Net: images are padded to a multiple of 2 to this number; VoxelMorph has 4."""
+MOST_CHANNELS = 1024
+"""Features of a convolution; VoxelMorph has 32."""
+MOST_CONVOLUTIONS = 16
+"""After a U-Net; VoxelMorph has 2."""
+LARGEST_MODEL = 1 << 30
+"""Bytes of a file with a network's weights or of a checkpoint; VoxelMorph's weights in 3-D take 1.3 MB."""
+LONGEST_ABOUT = 1 << 20
+"""Characters of what a model's file says about its network."""
+SPACINGS = (1e-6, 1e6)
+"""mm per voxel of the images that a network was trained on, at least and at most."""

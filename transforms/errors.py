@@ -24,3 +24,16 @@ def reason(error: BaseException) -> str:
 def times(numbers: Iterable[float]) -> str:
     """``160x192`` from (160, 192)."""
     return "x".join(f"{number:g}" for number in numbers)
+
+
+def shown(value: object, longest: int = 60) -> str:
+    """A value from a file for a sentence: cut where it is long, and only its kind where it is no plain value."""
+    if isinstance(value, list | tuple) and 0 < len(value) <= 8:
+        plain = (type(item).__name__ if isinstance(item, list | tuple) else shown(item, 20) for item in value)
+        return f"({', '.join(plain)})"
+    if not isinstance(value, str | int | float | None):
+        return type(value).__name__
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "a number of more than 70 digits"
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."

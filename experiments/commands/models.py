@@ -62,8 +62,8 @@ def _sizes(text: str) -> tuple[int, ...]:
     from ...transforms.errors import InputError
 
     sizes = text.replace(",", "x").split("x")
-    if not all(size.strip().isdecimal() and int(size) for size in sizes):
-        raise InputError(f"--shape {text}: expected numbers of voxels, such as 160x192.")
+    if not all(size.strip().isdecimal() and len(size) < 10 and int(size) for size in sizes):
+        raise InputError(f"--shape {text:.60}: expected numbers of voxels, such as 160x192.")
     return tuple(map(int, sizes))
 
 
