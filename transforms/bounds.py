@@ -10,6 +10,11 @@ MOST_VOXELS = 1 << 29
 LONGEST_HEADER = 1 << 16
 """Bytes of a text header (MetaImage, NRRD) and of the data that may precede the end of any other header."""
 
+MOST_TRANSFORMS = 1000
+"""Of a composite."""
+MOST_INFLATED = 1032
+"""Bytes that one byte of a deflated stream can become; what claims more than so many times its file holds nothing."""
+
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26
 """Bytes of a table, a list or a JSON file."""

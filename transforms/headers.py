@@ -14,7 +14,6 @@ from .geometry import SAME_PLACE, corners_apart
 
 NIFTI_STARTS = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]
 """The first bytes of a NIfTI-1 or NIfTI-2 file: the size of its header."""
-HDF5_START = b"\x89HDF\r\n\x1a\n"
 TEXT_HEADERS = {
     ".mha": rb"(?mi)^\s*(TransformMatrix|Rotation|Orientation)\s*=",
     ".mhd": rb"(?mi)^\s*(TransformMatrix|Rotation|Orientation)\s*=",
@@ -46,25 +45,6 @@ def check_gzip(path: Path) -> None:
     with gzip.open(path) as file:
         while file.read(1 << 22):
             pass
-
-
-def check_hdf5(path: Path) -> None:
-    """Compare the length of an HDF5 file with the one in its first bytes: the library prints pages about damage.
-
-    Raises:
-        InputError: no HDF5 file, or a truncated one.
-    """
-    with open(path, "rb") as file:
-        start = file.read(64)
-    if not start.startswith(HDF5_START) or len(start) < 64:
-        raise InputError(f"{path} is no HDF5 file, or its beginning is lost; copy or download it again.")
-    version, size = start[8], start[9] if start[8] >= 2 else start[13]
-    addresses = {0: 24, 1: 28}.get(version, 12)  # base, one other, end of file
-    end = int.from_bytes(start[addresses + 2 * size : addresses + 3 * size], "little")
-    if path.stat().st_size < end:
-        raise InputError(
-            f"{path} is truncated: it has {path.stat().st_size} of {end} bytes; copy or download it again."
-        )
 
 
 def check_direction(path: Path) -> None:
