@@ -40,11 +40,13 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
             }
     except PermissionError:
         raise
-    except zipfile.BadZipFile:
+    except zipfile.BadZipFile as error:
         with open(path, "rb") as file:
             one = file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX
         raise ValueError(
-            "it is one array of numpy's (.npy), not an archive of them" if one else "it is damaged, or no .npz file"
+            "it is one array of numpy's (.npy), not an archive of them"
+            if one
+            else f"it is damaged, or no .npz file ({one_line(error, 80)})"
         ) from None
     except Exception as error:  # zipfile and numpy raise what they like
         raise ValueError(one_line(error)) from None
