@@ -155,6 +155,8 @@ def write_archive(
 def _copy_examples(source: Path, target: Path, pairs: int) -> None:
     """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture."""
     arrays = {name: array[:pairs] for name, array in read_examples(source).items()}
-    small = {name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    small: dict[str, Any] = {
+        name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()
+    }
     with open(target, "wb") as file:
         np.savez_compressed(file, **small)

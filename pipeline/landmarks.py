@@ -116,7 +116,7 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     file = read_landmark_file(path)
     table, columns = file.table, list(AXES[:world_axes])
     if not {*columns} <= {*table.columns}:
-        found = ", ".join(map(str, table.columns))[:LONGEST_QUOTE]
+        found = repr(", ".join(table.columns)[:LONGEST_QUOTE])[1:-1]
         raise InputError(f"{path} has the columns {found}; expected {', '.join(columns)} in mm.")
     if not len(table):
         raise InputError(f"{path} holds no points.")

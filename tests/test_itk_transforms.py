@@ -14,6 +14,7 @@ import torch
 
 from smoothmorph.transforms import Geometry, InputError, read_field, write_field
 from smoothmorph.transforms.field_files import is_affine, lps
+from smoothmorph.transforms.field_files.hdf5 import write_hdf5
 from smoothmorph.transforms.field_files.linear import ANY, PLANAR, SPATIAL
 from world_cases import GRIDS, make_field
 
@@ -275,7 +276,7 @@ HOSTILE = {
     ),
     "a size beyond every field": (
         lambda group: group.create_dataset("TransformParameters", shape=(1 << 40,), dtype="f4", chunks=(1 << 20,)),
-        "expected a list of float32 or float64",
+        "cannot hold",
     ),
     "another filter": (
         lambda group: group.create_dataset("TransformParameters", data=np.zeros(65520, "f4"), compression="lzf"),
@@ -369,3 +370,10 @@ def test_a_heap_of_strings_without_an_end_is_refused(tmp_path):
         ),
         "its TransformType is lost",
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_error_without_pages_of_the_library(capfd):
+    with pytest.raises(OSError, match="No space left"):
+        write_hdf5(Path("/dev/full"), 3, [("AffineTransform", np.array(QUARTER), np.zeros(3))])
+    assert capfd.readouterr().err == ""

@@ -10,6 +10,8 @@ MOST_VOXELS = 1 << 29
 LONGEST_HEADER = 1 << 16
 """Bytes of a text header (MetaImage, NRRD) and of the data that may precede the end of any other header."""
 
+MOST_FIELD_BYTES = 3 * 4 * MOST_VOXELS
+"""Of the numbers of a field, or of all arrays of an .npz file: three components in single precision."""
 MOST_TRANSFORMS = 1000
 """Of a composite."""
 MOST_INFLATED = 1032

@@ -10,11 +10,9 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from .bounds import MOST_INFLATED, MOST_VOXELS
+from .bounds import MOST_FIELD_BYTES, MOST_INFLATED
 from .errors import one_line, times
 
-MOST_BYTES = 3 * 4 * MOST_VOXELS
-"""Of all arrays of a file: the largest displacement field in single precision."""
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -59,8 +57,9 @@ def _check(members: list[zipfile.ZipInfo], size: int) -> None:
     if max(Counter(member.filename for member in members).values(), default=1) > 1:
         raise ValueError("it holds two arrays of one name")
     total = sum(member.file_size for member in members)
-    if total > min(MOST_BYTES, MOST_INFLATED * size):
-        raise ValueError(f"it states {total} bytes in {size}, expected {min(MOST_BYTES, MOST_INFLATED * size)} at most")
+    most = min(MOST_FIELD_BYTES, MOST_INFLATED * size)
+    if total > most:
+        raise ValueError(f"it states {total} bytes in {size}, expected {most} at most")
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

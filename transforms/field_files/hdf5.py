@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..bounds import LONGEST_HEADER, MOST_INFLATED, MOST_TRANSFORMS, MOST_VOXELS
+from ..bounds import LONGEST_HEADER, MOST_FIELD_BYTES, MOST_INFLATED, MOST_TRANSFORMS
 from ..errors import InputError, times
 from .stored import COMPOSITE, Stored, named
 
@@ -91,13 +91,13 @@ def _numbers(group: h5py.Group, name: str, size: int) -> np.ndarray:
     data = _member(group, name if name in group else MISSPELLED[name], h5py.Dataset)
     layout = data.id.get_create_plist()
     filters = [layout.get_filter(index)[0] for index in range(layout.get_nfilters())]
-    if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or data.ndim != 1 or data.size > 3 * MOST_VOXELS:
+    if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or data.ndim != 1:
         raise ValueError(f"its {name} are {times(data.shape)} {data.dtype}, expected a list of float32 or float64")
     if data.is_virtual or data.external or not {*filters} <= FILTERS or len({*filters}) < len(filters):
         raise ValueError(f"its {name} are in other files, or compressed by other filters than gzip")
-    held = min(data.id.get_storage_size(), size) * (MOST_INFLATED if filters else 1)
+    held = min(min(data.id.get_storage_size(), size) * (MOST_INFLATED if filters else 1), MOST_FIELD_BYTES)
     if data.nbytes > held or (data.chunks and data.chunks[0] > data.size):
-        raise ValueError(f"its {name} state {data.size} numbers, which its {size} bytes cannot hold")
+        raise ValueError(f"its {name} state {data.size} numbers, which a file of {size} bytes cannot hold")
     return data[()]
 
 

@@ -63,11 +63,11 @@ def parts(transforms: list[Stored]) -> list[Stored]:
         InputError: none, several without a composite, or not all of one dimension; a composite within a composite, or
             in a .mat file: these do not say which numbers are whose.
     """
-    first, *rest = transforms or [None]
-    if first is None or (rest and first.kind != COMPOSITE):
-        raise InputError(f"it holds {len(transforms)} transforms, expected one, or one composite of them.")
-    found = rest if first.kind == COMPOSITE else [first]
-    if any(one.kind == COMPOSITE for one in found) or (found != [first] and len(first.parameters)):
+    within = bool(transforms) and transforms[0].kind == COMPOSITE
+    found = transforms[within:]
+    if not within and len(found) != 1:
+        raise InputError(f"it holds {len(found)} transforms, expected one, or one composite of them.")
+    if any(one.kind == COMPOSITE for one in found) or (within and len(transforms[0].parameters)):
         raise InputError("it holds a composite whose parts are not kept apart; write it as .h5, without inner ones.")
     if len({one.world for one in transforms}) > 1:
         raise InputError("it holds transforms in 2 and in 3 dimensions, expected one of the two.")
