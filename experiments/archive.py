@@ -16,12 +16,15 @@ import pandas as pd
 
 from ..pipeline.files import read_text, write_atomically, write_text
 from ..transforms.errors import InputError
+from ..transforms.npz import read_npz
 from .summaries import pick
-from .trial_files import COLUMNS, read_checked
+from .trial_files import COLUMNS, how_to_mend, read_checked
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
 KEPT_ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
+EXAMPLES_AT_MOST = 100
+"""Pairs of a file; a trial keeps 3."""
 
 
 def archived_epochs(run: Path) -> dict[str, int]:
@@ -53,6 +56,39 @@ def examples_file(run: Path, trial: str) -> Path | None:
     """Where the example pairs of a trial are, in its folder or in the archive; None if nowhere."""
     places = (run / trial / "examples.npz", run / FOLDER / EXAMPLES / f"{trial}.npz")
     return next((path for path in places if path.exists()), None)
+
+
+def read_examples(path: Path) -> dict[str, np.ndarray]:
+    """The ``KEPT_ARRAYS`` of a file of example pairs.
+
+    Raises:
+        InputError: it is damaged, or its arrays do not belong together.
+    """
+    try:
+        arrays = read_npz(path, KEPT_ARRAYS)
+        whole = _belong_together(arrays)
+    except PermissionError:  # not damaged
+        raise
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{path} is damaged; {how_to_mend(path)}.") from None
+    if not whole:
+        raise InputError(f"{path} has arrays that are no example pairs; {how_to_mend(path)}.")
+    return arrays
+
+
+def _belong_together(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether all are there: pictures (P, H, W), ``displacement`` (P, 2, H, W) and names (P,)."""
+    pairs, *plane = arrays["fixed"].shape
+    shapes = {"displacement": (pairs, 2, *plane), "moving_id": (pairs,), "fixed_id": (pairs,)}
+    return (
+        len(plane) == 2
+        and 0 < pairs <= EXAMPLES_AT_MOST
+        and all(
+            arrays[name].shape == shapes.get(name, (pairs, *plane))
+            and arrays[name].dtype.kind == ("U" if name.endswith("_id") else "f")
+            for name in KEPT_ARRAYS
+        )
+    )
 
 
 def environments(run: Path, trials: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -118,8 +154,9 @@ def write_archive(
 
 def _copy_examples(source: Path, target: Path, pairs: int) -> None:
     """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture."""
-    with np.load(source, allow_pickle=False) as file:
-        arrays = {name: file[name][:pairs] for name in KEPT_ARRAYS}
-    small = {name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    arrays = {name: array[:pairs] for name, array in read_examples(source).items()}
+    small: dict[str, Any] = {
+        name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()
+    }
     with open(target, "wb") as file:
         np.savez_compressed(file, **small)

@@ -14,6 +14,13 @@ MOST_EXPANSION = 1032
 MOST_JPEG_EXPANSION = 1 << 14
 """Bytes that the compressions of DICOM make of one: those of an empty slice are the most."""
 
+MOST_FIELD_BYTES = 3 * 4 * MOST_VOXELS
+"""Of the numbers of a field, or of all arrays of an .npz file: three components in single precision."""
+MOST_TRANSFORMS = 1000
+"""Of a composite."""
+MOST_INFLATED = 1032
+"""Bytes that one byte of a deflated stream can become; what claims more than so many times its file holds nothing."""
+
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26
 """Bytes of a table, a list or a JSON file."""

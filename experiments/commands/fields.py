@@ -93,13 +93,20 @@ def convert(
 
 def points(
     field: FieldFile,
-    landmarks: Annotated[Path, typer.Argument(metavar="CSV", help="Points of the fixed image: columns x, y, z in mm.")],
+    landmarks: Annotated[
+        Path,
+        typer.Argument(
+            metavar="POINTS",
+            help="Points of the fixed image: a .csv with columns x, y, z in mm, or Slicer's .fcsv or .mrk.json.",
+        ),
+    ],
     out: Out,
     inverse: Annotated[bool, typer.Option("--inverse", help="Points of the moving image, to the fixed one.")] = False,
     against: Annotated[
-        Path | None, typer.Option("--against", metavar="CSV", help="The same landmarks in the other image: gives TRE.")
+        Path | None,
+        typer.Option("--against", metavar="POINTS", help="The same landmarks in the other image: gives TRE."),
     ] = None,
-    lps: Annotated[bool, typer.Option("--lps", help="Coordinates are LPS, as ITK's and ANTs', not RAS.")] = False,
+    lps: Annotated[bool, typer.Option("--lps", help="A .csv is LPS, as ITK's and ANTs', not RAS.")] = False,
     like: Fixed = None,
     affine: Affine = None,
 ) -> None:
