@@ -33,7 +33,18 @@ NUMBERS = (
 WORDS = (
     *("", "x", "true", "null", "~", "[/x]", "[red]x", "%s%s%s%s", "%n", "../../../../evil", "/dev/zero", "none", "a b"),
     *(f"{OUTSIDE}/evil", f"{OUTSIDE}/secret.raw", "../../outside/secret.raw", '=HYPERLINK("http://x")', "x" * 5000),
-    *("\x1b[2Jx", "a\nb", "a\rb", "nul\0", "é", "\u202ex", "\ud800", "!!python/object/apply:os.system [ls]", "*a", "&a"),
+    *(
+        "\x1b[2Jx",
+        "a\nb",
+        "a\rb",
+        "nul\0",
+        "é",
+        "\u202ex",
+        "\ud800",
+        "!!python/object/apply:os.system [ls]",
+        "*a",
+        "&a",
+    ),
     *("LOCAL", "LIST", "{}", "[]", "[1, 2]", "{a: 1}", '"', "'", "#", ",", "\t"),
 )
 BOMBS = (
@@ -87,7 +98,14 @@ def change_bytes(data: bytes, rng: Random) -> bytes:
     start = rng.randrange(min(size, HEAD // 8) or 1) if rng.random() < 0.6 else rng.randrange(size or 1)
     length = rng.choice((1, 2, 4, 8, 64, 512))
     before, part, after = data[:start], data[start : start + length], data[start + length :]
-    way = rng.randrange(8)
+    way = rng.randrange(9)
+    if way == 8 and (found := list(re.finditer(rb"\d+", data[:HEAD]))):  # numbers as text, of one length
+        spot = rng.choice(found)
+        length = len(spot[0])
+        number = rng.choice(
+            (b"9" * length, b"0" * length, rng.randbytes(length), b"-1".rjust(length)[-length:], b"nan")
+        )
+        return data[: spot.start()] + number + data[spot.start() + len(number) :]
     if way == 0 and part:
         return before + bytes([part[0] ^ 1 << rng.randrange(8)]) + part[1:] + after
     if way in (1, 2):

@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-import smoothmorph.experiments.figures
 from fuzz import seeds
-from fuzz.mutate import Files
-from smoothmorph.experiments import outcome
+from fuzz.judge import Reader, must
+from smoothmorph.experiments import figures, outcome, statistics
 from smoothmorph.experiments.archive import environments
 from smoothmorph.experiments.figures.fields import field_figures
 from smoothmorph.experiments.folders import open_run, states
@@ -42,31 +40,6 @@ from smoothmorph.transforms import read_field
 from smoothmorph.transforms.field_files import is_affine
 
 IN, OUT = Path("in"), Path("out")
-smoothmorph.experiments.figures.draw_figures = lambda *_: []  # seconds each, and they read nothing but examples
-
-
-class WrongResult(Exception):  # noqa: N818 (it is no error of the code's)
-    """What must not be accepted was."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """``seeds`` makes valid inputs; ``read`` reads the one that lies in the folder ``in`` of the current folder."""
-
-    family: str
-    seeds: Callable[[], list[Files]]
-    read: Callable[[], Any]
-    changed: str = ""
-    """A regular expression of the names of the files that are changed."""
-    writes: tuple[str, ...] = ()
-    """Where it may write: beginnings of paths from the current folder."""
-    names: str = r"\bin\b"
-    """A regular expression of how a message names the file or the field at fault."""
-
-
-def must(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise WrongResult(otherwise)
 
 
 def printed(view: Any) -> str:
@@ -102,7 +75,9 @@ def study() -> Any:
 
 
 def override() -> Any:
-    text = os.fsdecode((IN / "set").read_bytes())  # as the command line has it
+    text = (
+        os.fsdecode((IN / "set").read_bytes().replace(b"\0", b"")) if (IN / "set").exists() else ""
+    )  # as a shell does
     found = parse_overrides([text])
     return found, load_study("demo", [text]).trials
 
@@ -163,8 +138,6 @@ def run_status() -> Any:
     complete = [trial for trial, state in found.items() if state.state == "complete"]
     rows = collect(run, complete)
     check_rows(rows, run)
-    if len(rows):
-        field_figures(run, rows)
     return check_shown(console.file.getvalue()), rows, history
 
 
@@ -173,11 +146,18 @@ def check_rows(rows: pd.DataFrame, run: Any) -> None:
     for trial, own in rows.groupby("trial") if len(rows) else ():
         must(len(own) == run.trials[trial].pairs.test, f"complete with {len(own)} rows")
         must(not own.duplicated(["moving", "fixed"]).any(), "complete with one pair twice")
-    for name in [name for name in rows if name in ("mse", "ncc") or name.endswith(("_percent", "sdlogj", "sdlogj_l2r"))]:
+    for name in [
+        name for name in rows if name in ("mse", "ncc") or name.endswith(("_percent", "sdlogj", "sdlogj_l2r"))
+    ]:
         must(rows[name].dtype.kind in "fi", f"complete with {rows[name].dtype} as {name.rpartition('_')[2]}")
         must(bool(np.isfinite(rows[name]).all()), f"complete with NaN or infinite {name.rpartition('_')[2]}")
         low, high = (-1 if name == "ncc" else 0), (100 if name.endswith("nonpositive_percent") else np.inf)
         must(bool(rows[name].between(low, high).all()), f"complete with {name.rpartition('_')[2]} out of its range")
+
+
+def run_examples() -> Any:
+    run = open_run(IN / "run")
+    return sorted(field_figures(run, collect(run)))
 
 
 def run_recommend() -> Any:
@@ -191,6 +171,8 @@ def run_joined() -> Any:
 
 
 def run_archived() -> Any:
+    figures.draw_figures = lambda *_: []  # seconds each, of rows that were read
+    statistics.analyse = lambda *_: statistics.Analysis({}, [])
     kept = outcome.archive(IN / "run", OUT / "kept", console=Console(file=io.StringIO()))
     for path in sorted((OUT / "kept" / "tables").glob("*.csv")):
         cells = pd.read_csv(path, dtype=str).stack()
@@ -212,9 +194,30 @@ def _readers() -> Iterable[tuple[str, Reader]]:
     yield "study-set", Reader("study", seeds.overrides, override, names="--set|^error: study demo")
     paths = r"\.(csv|txt|json|tsv)$"
     yield "table", Reader("tables", seeds.tables, table, paths, names="in/|^error: (cohort|split)|the cohort")
-    yield "table-declared", Reader("tables", seeds.tables, declared, paths, names="in/|^error: (cohort|split)|the cohort")
-    yield "dataset.json", Reader("tables", seeds.decathlon, lambda: cohort(CohortSettings(reader="decathlon", spatial_dims=3)), paths, names="in/|the cohort|subject ")
-    yield "label-table", Reader("tables", seeds.neurite, lambda: cohort(CohortSettings(reader="neurite-oasis", labels="seg4")), paths, names="in/|the cohort|subject ")
+    yield (
+        "table-declared",
+        Reader("tables", seeds.tables, declared, paths, names="in/|^error: (cohort|split)|the cohort"),
+    )
+    yield (
+        "dataset.json",
+        Reader(
+            "tables",
+            seeds.decathlon,
+            lambda: cohort(CohortSettings(reader="decathlon", spatial_dims=3)),
+            paths,
+            names="in/|the cohort|subject ",
+        ),
+    )
+    yield (
+        "label-table",
+        Reader(
+            "tables",
+            seeds.neurite,
+            lambda: cohort(CohortSettings(reader="neurite-oasis", labels="seg4")),
+            paths,
+            names="in/|the cohort|subject ",
+        ),
+    )
     yield "bids", Reader("tables", seeds.bids, bids, r"\.tsv$", ("out/",), names="in")
     yield "pair-list", Reader("tables", seeds.pairs, lambda: read_pairs(IN / "pairs.json"), paths)
     yield "landmarks", Reader("tables", seeds.landmarks, lambda: read_landmarks(IN / "points.csv", 3))
@@ -232,12 +235,16 @@ def _readers() -> Iterable[tuple[str, Reader]]:
     yield "official", Reader("models", seeds.official, official, writes=("out/",))
     yield "checkpoint", Reader("models", seeds.checkpoints, checkpoint, writes=("in/history.parquet",))
     yield "run-status", Reader("runs", seeds.runs, run_status)
+    yield "run-examples", Reader("runs", seeds.runs, run_examples, r"\.npz$")
     yield "run-recommend", Reader("runs", seeds.runs, run_recommend, names="")
     yield "run-join", Reader("runs", seeds.runs, run_joined, writes=("in/run/study.yaml", "in/run/.lock"))
     yield "run-archive", Reader("runs", seeds.runs, run_archived, writes=("out/",))
     yield "finished-pair", Reader("runs", seeds.finished, finished)
     for ending in (".tar", ".tar.gz"):
-        yield f"archive{ending}", Reader("archives", lambda e=ending: seeds.archives(e), archive(f"set{ending}"), writes=("out/",))
+        yield (
+            f"archive{ending}",
+            Reader("archives", lambda e=ending: seeds.archives(e), archive(f"set{ending}"), writes=("out/",)),
+        )
 
 
 READERS: dict[str, Reader] = dict(_readers())

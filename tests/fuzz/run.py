@@ -40,21 +40,26 @@ class Ended:
     @property
     def fault(self) -> str:
         """What all inputs of one fault share."""
-        return re.sub(r"(in|out)/[^\s,:;]+|-?\d[\d.e+]*", "*", self.told)[:90]
+        kind, _, more = re.sub(r"(in|out)/[^\s,:;]+|-?\d[\d.e+]*|b'\w+", "*", self.told).partition(": ")
+        return f"{kind}: {more.partition(': ')[0]}" if kind == "message" else f"{kind}: {more[:60]}"
 
 
 class Pool:
-    """Children that read inputs, ``workers`` at once; ``kept`` gets the inputs of faults."""
+    """Children that read inputs, ``workers`` at once, for up to so many seconds; ``kept`` gets the inputs of faults.
 
-    def __init__(self, kept: Path, workers: int = 2) -> None:
+    ``readers`` is the module that has them.
+    """
+
+    def __init__(self, kept: Path, workers: int = 2, readers: str = "fuzz.readers", seconds: int = 10) -> None:
         self.kept, self.workers = kept, workers
+        self.arguments = [readers, str(seconds)]
         self.seen: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> "Pool":
         self.folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
         pairs = [socket.socketpair() for _ in range(self.workers)]
         theirs = [child.fileno() for _, child in pairs]
-        command = [sys.executable, "-m", "fuzz.child", str(self.folder), *map(str, theirs)]
+        command = [sys.executable, "-m", "fuzz.child", *self.arguments, str(self.folder), *map(str, theirs)]
         one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
         self.process = subprocess.Popen(command, cwd=TESTS, pass_fds=theirs, env={**os.environ, **one})
         self.free: SimpleQueue[tuple[int, socket.socket]] = SimpleQueue()

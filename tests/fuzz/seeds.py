@@ -18,6 +18,7 @@ from rich.console import Console
 
 import synthetic_run
 from fuzz.mutate import Files
+from smoothmorph.experiments import figures, statistics
 from smoothmorph.experiments.folders import claim
 from smoothmorph.experiments.outcome import archive
 from smoothmorph.experiments.study import load_study
@@ -245,10 +246,10 @@ def checkpoints() -> list[Files]:
 
 
 def runs() -> list[Files]:
-    """``run`` with two complete trials, one that failed and one that is missing; another with an archive only."""
+    """``run`` with two complete trials and one that failed; another with an archive only."""
 
     def write(folder: Path) -> None:
-        axes = {"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]}
+        axes = {"objective.penalty": ["l1", "l2", "bending-pure"]}
         (folder / "study.yaml").write_text(yaml.safe_dump({"name": "small", "axes": axes}))
         study = load_study(str(folder / "study.yaml"), ["training.epochs=2", "pairs.test=6"])
         (folder / "study.yaml").unlink()
@@ -267,6 +268,8 @@ def runs() -> list[Files]:
 
     def keep(folder: Path) -> None:
         write(folder)
+        figures.draw_figures = lambda *_: []
+        statistics.analyse = lambda *_: statistics.Analysis({}, [])
         archive(folder / "run", folder / "kept", console=Console(file=io.StringIO()))
 
     whole, kept = made(write), made(keep)
