@@ -42,7 +42,7 @@ class Bench:
 
 
 def main() -> None:
-    """Called with a module of READERS, seconds, a folder to work in and sockets; on each, one child at a time answers."""
+    """Called with a module of READERS, seconds, a folder and sockets: on each, one child at a time answers."""
     folder, channels = Path(sys.argv[3]), [int(number) for number in sys.argv[4:]]
     readers: dict[str, Reader] = importlib.import_module(sys.argv[1]).READERS
     with contextlib.redirect_stdout(io.StringIO()):
@@ -69,11 +69,9 @@ def _supervise(folder: Path, channel: int, bench: Bench) -> int:
                 os._exit(_serve(folder, parent, bench))
             _, status = os.waitpid(pid, 0)
             if os.WIFSIGNALED(status):
-                number = os.WTERMSIG(status)
-                hung = number in (signal.SIGXCPU, signal.SIGALRM)
-                _answer(
-                    parent, f"hang: more than {bench.seconds} s" if hung else f"crash: {signal.Signals(number).name}"
-                )
+                name = signal.Signals(os.WTERMSIG(status)).name
+                hung = name in ("SIGXCPU", "SIGALRM")
+                _answer(parent, f"hang: more than {bench.seconds} s" if hung else f"crash: {name}")
             elif os.WEXITSTATUS(status) == NO_MORE:
                 os._exit(0)
             elif os.WEXITSTATUS(status) != AGAIN:
@@ -134,7 +132,7 @@ def _confine(folder: Path) -> Any:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGALRM, signal.SIGXCPU):
         signal.signal(number, signal.SIG_DFL)
-    screen = open(folder / "screen", "w+b", buffering=0)
+    screen = open(folder / "screen", "w+b", buffering=0)  # noqa: SIM115 (for as long as the process lives)
     for descriptor in (1, 2):
         os.dup2(screen.fileno(), descriptor)
     return screen
@@ -146,7 +144,8 @@ def _make(folder: Path) -> None:
     for part in ("home", "outside", INPUT.removeprefix("sandbox/")):
         (folder / "sandbox" / part).mkdir(parents=True)
     (folder / "sandbox" / "outside" / "secret.raw").write_bytes(SECRET * 300)
-    (folder / "sandbox" / "1/2/3/4" / "outside").symlink_to(folder / "sandbox" / "outside")
+    for part in ("1/2/3/4", "1/2/3/4/5"):  # so that ../../outside is it, from the current folder and from the input's
+        (folder / "sandbox" / part / "outside").symlink_to(folder / "sandbox" / "outside")
 
 
 def _fill(folder: Path, files: Files) -> None:

@@ -1,8 +1,8 @@
 """What a reader is, and what has to hold of what it makes of an input.
 
-An input is accepted, or refused by one line. Anything else is a fault: a traceback, a crash, more than some seconds of a
-core, more memory than some, a file written elsewhere than allowed, words on the screen, a message that a user cannot
-use, numbers that are not finite, the content of another file, and two readings that differ.
+An input is accepted, or refused by one line. Anything else is a fault: a traceback, a crash, too much time or memory, a
+file written elsewhere than allowed, words on the screen, a message that a user cannot use, numbers that are not finite,
+the content of another file, and two readings that differ.
 """
 
 import contextlib
@@ -60,6 +60,13 @@ class Reader:
     """A regular expression of how a message names the file or the field at fault."""
 
 
+class _Terminal(io.TextIOWrapper):
+    """Escapes reach it, which the command line leaves out of what goes to files."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @contextlib.contextmanager
 def perturbed(byte: int) -> Iterator[None]:
     library = ctypes.CDLL(None)
@@ -73,7 +80,7 @@ def perturbed(byte: int) -> Iterator[None]:
 
 def judged(read: Callable[[], Any], names: str) -> tuple[str, str]:
     """As a command reads: ("accepted", a hash of the result) or ("refused", the message). Raises Fault."""
-    told = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
+    told = _Terminal(io.BytesIO(), "utf-8", "backslashreplace")
     shown = io.StringIO()
     with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stderr(told):
         warnings.simplefilter("default")

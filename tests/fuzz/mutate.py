@@ -45,7 +45,21 @@ WORDS = (
         "*a",
         "&a",
     ),
-    *("LOCAL", "LIST", "{}", "[]", "[1, 2]", "{a: 1}", '"', "'", "#", ",", "\t"),
+    *(
+        "LOCAL",
+        "LIST",
+        "LIST\nimage.raw",
+        "%s%s%s%s.raw 1 10 1",
+        "{}",
+        "[]",
+        "[1, 2]",
+        "{a: 1}",
+        '"',
+        "'",
+        "#",
+        ",",
+        "\t",
+    ),
 )
 BOMBS = (
     "[" * 20_000,
@@ -101,10 +115,8 @@ def change_bytes(data: bytes, rng: Random) -> bytes:
     way = rng.randrange(9)
     if way == 8 and (found := list(re.finditer(rb"\d+", data[:HEAD]))):  # numbers as text, of one length
         spot = rng.choice(found)
-        length = len(spot[0])
-        number = rng.choice(
-            (b"9" * length, b"0" * length, rng.randbytes(length), b"-1".rjust(length)[-length:], b"nan")
-        )
+        size = len(spot[0])
+        number = rng.choice((b"9" * size, b"0" * size, rng.randbytes(size), b"-1".rjust(size)[-size:], b"nan"))
         return data[: spot.start()] + number + data[spot.start() + len(number) :]
     if way == 0 and part:
         return before + bytes([part[0] ^ 1 << rng.randrange(8)]) + part[1:] + after

@@ -75,9 +75,8 @@ def study() -> Any:
 
 
 def override() -> Any:
-    text = (
-        os.fsdecode((IN / "set").read_bytes().replace(b"\0", b"")) if (IN / "set").exists() else ""
-    )  # as a shell does
+    text = (IN / "set").read_bytes() if (IN / "set").exists() else b""
+    text = os.fsdecode(text.replace(b"\0", b""))  # as a shell hands it over
     found = parse_overrides([text])
     return found, load_study("demo", [text]).trials
 
@@ -146,13 +145,12 @@ def check_rows(rows: pd.DataFrame, run: Any) -> None:
     for trial, own in rows.groupby("trial") if len(rows) else ():
         must(len(own) == run.trials[trial].pairs.test, f"complete with {len(own)} rows")
         must(not own.duplicated(["moving", "fixed"]).any(), "complete with one pair twice")
-    for name in [
-        name for name in rows if name in ("mse", "ncc") or name.endswith(("_percent", "sdlogj", "sdlogj_l2r"))
-    ]:
-        must(rows[name].dtype.kind in "fi", f"complete with {rows[name].dtype} as {name.rpartition('_')[2]}")
-        must(bool(np.isfinite(rows[name]).all()), f"complete with NaN or infinite {name.rpartition('_')[2]}")
-        low, high = (-1 if name == "ncc" else 0), (100 if name.endswith("nonpositive_percent") else np.inf)
-        must(bool(rows[name].between(low, high).all()), f"complete with {name.rpartition('_')[2]} out of its range")
+    for name in rows:
+        if name in ("mse", "ncc") or name.endswith(("_percent", "sdlogj", "sdlogj_l2r")):
+            must(rows[name].dtype.kind in "fi", f"complete with {rows[name].dtype} as {name}")
+            must(np.isfinite(rows[name]).all(), f"complete with NaN or infinite {name}")
+            low, high = (-1 if name == "ncc" else 0), (100 if name.endswith("nonpositive_percent") else np.inf)
+            must(rows[name].between(low, high).all(), f"complete with {name} out of its range")
 
 
 def run_examples() -> Any:

@@ -41,7 +41,7 @@ class Ended:
     def fault(self) -> str:
         """What all inputs of one fault share."""
         kind, _, more = re.sub(r"(in|out)/[^\s,:;]+|-?\d[\d.e+]*|b'\w+", "*", self.told).partition(": ")
-        return f"{kind}: {more.partition(': ')[0]}" if kind == "message" else f"{kind}: {more[:60]}"
+        return f"{kind}: {more.partition(': ')[0]}" if kind == "message" else f"{kind}: {more[:40]}"
 
 
 class Pool:
