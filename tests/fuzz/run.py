@@ -157,7 +157,11 @@ def main() -> None:
     else:
         asked = tasks(chosen.inputs, chosen.seed, chosen.reader or READERS)
     with Pool(chosen.kept.resolve(), chosen.workers) as pool:
-        found = list(pool.read(asked))
+        found = []
+        for ended in pool.read(asked):
+            if not found or ended.reader != found[-1].reader:
+                print(f"{ended.reader} ...", file=sys.stderr, flush=True)
+            found.append(ended)
     print(summary(found) if not chosen.replay else f"{found[0].kind}: {found[0].told}")
     print(f"seed {chosen.seed}, {time.monotonic() - begin:.0f} s")
     sys.exit(any(ended.kind == "fault" for ended in found))
