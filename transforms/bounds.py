@@ -13,11 +13,25 @@ LONGEST_HEADER = 1 << 16
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26
 """Bytes of a table, a list or a JSON file."""
-LONGEST_YAML = 1 << 23
+LONGEST_YAML = 1 << 21
 """Bytes of a YAML file; the `study.yaml` of 10,000 trials has about 1 MB."""
 MOST_DIGITS = 400
 """Of a number that is written out; float64 ends at 309."""
+DEEPEST = 50
+"""Levels of lists and mappings within each other, in YAML and JSON."""
+MOST_NODES = 100_000
+"""Values and keys of a YAML file, those of an alias counted wherever it stands."""
 
 # Studies
 MOST_TRIALS = 10_000
 """Of a study, and values of an axis."""
+MOST_SETTINGS = 10_000_000
+"""Of all trials of a study together, where each item of a list counts."""
+LONGEST_NAME = 100
+"""Characters of a study's name, which becomes a folder's."""
+
+# Rows and histories
+MOST_ROWS = 5_000_000
+"""Of a parquet file: 10,000 trials of 500 pairs."""
+MOST_CELLS = 100_000_000
+"""Rows times columns of a parquet file; 0.8 GiB in double precision."""
