@@ -29,6 +29,8 @@ MOST_SETTINGS = 10_000_000
 """Of all trials of a study together, where each item of a list counts."""
 LONGEST_NAME = 100
 """Characters of a study's name, which becomes a folder's."""
+LONGEST_ID = 1000
+"""Characters of a text in rows, such as a subject's identifier."""
 
 # Rows and histories
 MOST_ROWS = 5_000_000

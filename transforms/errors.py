@@ -29,6 +29,11 @@ def printable(text: object) -> str:
     return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], str(text))
 
 
+def printable_lines(text: object) -> str:
+    """As `printable`, with the lines that the text has."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def quoted(value: object) -> str:
     """``repr`` of what a user gave, shortened: a sentence must be readable whatever it quotes."""
     return _short.repr(value)
