@@ -67,10 +67,12 @@ def read_checked(path: Path, columns: Sequence[str], advice: Callable[[], str]) 
         frame = pd.read_parquet(path, read_dictionary=texts)  # a text that many rows share is held once
         for name in texts:
             if frame[name].cat.categories.str.len().max() > LONGEST_ID:
-                raise InputError(f"{path} has a text of more than {LONGEST_ID} characters in {quoted(name)}.")
+                raise InputError(f"has a text of more than {LONGEST_ID} characters in {quoted(name)}")
             frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
-    except (PermissionError, InputError):  # not damaged, or said already
+    except PermissionError:  # not damaged
         raise
+    except InputError as fault:
+        raise InputError(f"{path} {fault}; {advice()}.") from None
     except Exception as error:  # pyarrow raises many kinds, some of them OSError without a message
         raise InputError(f"{path} cannot be read ({one_line(error)}); {advice()}.") from None
     missing = [name for name in columns if name not in frame]
@@ -92,10 +94,8 @@ def _check_bounds(path: Path) -> list[str]:
         rows, columns, schema = about.num_rows, about.num_columns, file.schema_arrow
         size = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
     if rows > MOST_ROWS or rows * columns > MOST_CELLS or size > 8 * MOST_CELLS:
-        raise InputError(f"{path} claims {rows:,} rows of {columns:,} columns in {size:,} bytes; no study has so many.")
-    return [
-        column.name for column in schema if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    ]
+        raise InputError(f"claims {rows:,} rows of {columns:,} columns in {size:,} bytes, and no study has so many")
+    return [column.name for column in schema if column.type in (pa.string(), pa.large_string())]
 
 
 def _faults(frame: pd.DataFrame) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
         pairs = frame[["moving", "fixed", "trial"]]
         if pairs.isna().any(axis=None) or pairs.duplicated().any():
             yield "has a pair twice, or a row without its pair or trial"
-        if (frame["loss"].isna().groupby(trial).nunique() > 1).any():
+        if (frame["loss"].isna().groupby(frame["trial"]).nunique() > 1).any():
             yield "has a loss in only some rows of a trial"
     elif (frame["epoch"] != (np.arange(len(frame)) if trial is None else frame.groupby(trial).cumcount()) + 1).any():
         yield "has other epochs than 1, 2, 3 and so on"

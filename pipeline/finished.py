@@ -35,7 +35,7 @@ class FinishedPairs:
             with np.load(self._path(index), allow_pickle=False) as file:
                 row: dict[str, Any] = json.loads(str(file["row"]))
                 example = {name: file[name] for name in file.files if name != "row"}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        except (OSError, ValueError, EOFError, KeyError, RecursionError, zipfile.BadZipFile):
             return None
         same = all(row.get(name) == about[name] for name in ("trial", "moving", "fixed"))
         return (row, example) if same else None

@@ -67,7 +67,7 @@ class _StrictLoader(yaml.SafeLoader):
     """The safe loader by YAML 1.2 and within bounds, which are kept while the text is read and before values exist."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's names)
-    yaml_constructors: dict[Any, Any] = {}  # noqa: RUF012
+    yaml_constructors: dict[Any, Any] = {None: yaml.SafeLoader.construct_undefined}  # noqa: RUF012 (refuses other tags)
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
@@ -115,9 +115,8 @@ class _StrictLoader(yaml.SafeLoader):
     def text(self, node: Any) -> str:
         text = str(self.construct_scalar(node))
         if strange := Reader.NON_PRINTABLE.search(text):  # by an escape in double quotes
-            raise yaml.YAMLError(
-                f"the text in line {self._line(node)} holds {strange[0]!r}, which YAML allows in no text"
-            )
+            where = f"the text in line {self._line(node)}"
+            raise yaml.YAMLError(f"{where} holds {strange[0]!r}, which YAML allows in no text")
         return text
 
     @staticmethod
@@ -142,4 +141,3 @@ for _name, _construct in {
     "map": yaml.SafeLoader.construct_yaml_map,
 }.items():
     _StrictLoader.add_constructor(_TAG + _name, _construct)
-_StrictLoader.add_constructor(None, yaml.SafeLoader.construct_undefined)  # any other tag is refused
