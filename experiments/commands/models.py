@@ -65,7 +65,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
     sizes = text.replace(",", "x").split("x")
     if not all(size.strip().isdecimal() and len(size) < 10 and int(size) for size in sizes):
-        raise InputError(f"--shape {quoted(text)}: expected numbers of voxels, such as 160x192.")
+        raise InputError(f"--shape {quoted(text)[1:-1]}: expected numbers of voxels, such as 160x192.")
     return tuple(map(int, sizes))
 
 

@@ -107,5 +107,5 @@ def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
     try:
         percent = float(str(max_folding).removesuffix("%"))
     except ValueError:
-        raise InputError(f"--max-folding {quoted(max_folding)}: expected a percentage, such as 0.1%.") from None
+        raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
     return Limit("displacement_nonpositive_percent", percent)
