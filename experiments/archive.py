@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..pipeline.files import read_text, write_atomically, write_text
+from ..pipeline.files import read_json, write_atomically, write_text
 from ..transforms.errors import InputError
 from ..transforms.npz import read_npz
 from .summaries import pick
@@ -46,10 +46,11 @@ def read_archived(run: Path, name: str) -> pd.DataFrame:
     Raises:
         InputError: it cannot be read, has no rows or lacks a column.
     """
-    path, columns = run / FOLDER / name, COLUMNS["pairs.parquet" if name == ROWS else name]
+    path = run / FOLDER / name
+    columns = list(dict.fromkeys(("trial", *COLUMNS["pairs.parquet" if name == ROWS else name])))
     if not path.is_file():
-        return pd.DataFrame(columns=pd.Index(["trial", *columns]))
-    return read_checked(path, ("trial", *columns), "archive the run again")
+        return pd.DataFrame(columns=pd.Index(columns))
+    return read_checked(path, columns, lambda: "archive the run again")
 
 
 def examples_file(run: Path, trial: str) -> Path | None:
@@ -93,20 +94,22 @@ def _belong_together(arrays: Mapping[str, np.ndarray]) -> bool:
 
 def environments(run: Path, trials: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """What trials noted about their environment. One whose file is missing or damaged is left out: it is not needed."""
-    found: dict[str, Mapping[str, Any]] = {}
-    archived = _json(run / FOLDER / ENVIRONMENTS)
-    for kind in archived if isinstance(archived, list) else []:
-        found |= dict.fromkeys(kind["trials"], kind["environment"])
+    noted: dict[str, Any] = {}
+    kinds = _json(run / FOLDER / ENVIRONMENTS)
+    for kind in kinds if isinstance(kinds, list) else []:
+        if isinstance(kind, dict) and isinstance(kind.get("trials"), list):
+            noted |= {str(trial): kind.get("environment") for trial in kind["trials"]}
+    trials = list(trials)
     for trial in trials:
         own = _json(run / trial / "environment.json")
-        found |= {trial: own} if isinstance(own, dict) else {}
-    return found
+        noted |= {trial: own} if isinstance(own, dict) else {}
+    return {trial: noted[trial] for trial in trials if isinstance(noted.get(trial), dict)}
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(read_text(path))
-    except (InputError, OSError, ValueError):
+        return read_json(path)
+    except (InputError, OSError):
         return None
 
 

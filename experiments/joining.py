@@ -35,6 +35,8 @@ def join(path: Path, other: Path) -> Run:
     _check_same_pairs(run, guest)
     with locked(path):
         for trial, found in states(guest).items():
+            if found.state == "damaged":
+                raise InputError(f"{other} has a damaged trial. {found.reason} Then join again.")
             if found.state == "complete" and trial not in run.trials:
                 _copy(guest.path / trial, path / trial)
         study, known = unite_studies(run.study, guest.study), _by_identity({**guest.trials, **run.trials})
@@ -79,6 +81,9 @@ def _copy(source: Path, target: Path) -> None:
         raise InputError(f"{source} is only in the archive of its run; join the run that was archived.")
     if target.exists():
         return
+    links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
+    if links:  # what they lead to may lie anywhere
+        raise InputError(f"{links[0]} is a link, and only files are taken along; put what it leads to in its place.")
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)

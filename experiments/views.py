@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..pipeline.config import BASELINES
+from ..transforms.errors import printable_lines
 from .folders import Run, TrialState
 from .keys import leaves_of
+from .screen import plain
 from .study import Study
 from .summaries import as_shown, baselines, counts, records, setting_columns
 
@@ -30,8 +32,8 @@ def study_view(study: Study) -> Stack:
             section, _, leaf = key.rpartition(".")
             sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
     for section, words in sections.items():
-        shared.add_row(f"[bold]{section}", ", ".join(words))
-    heading = Text(f"{study.title} · {len(study.trials)} trials", "bold")
+        shared.add_row(plain(section, "bold"), plain(", ".join(words)))
+    heading = plain(f"{study.title} · {len(study.trials)} trials", "bold")
     trials = Table()
     for column in ("#", "group", *(key.removeprefix("objective.") for key in varying)):
         trials.add_column(column, overflow="fold")
@@ -39,8 +41,9 @@ def study_view(study: Study) -> Stack:
     for place, trial in enumerate(study.trials, 1):
         leaves = leaves_of(trial)
         names = ", ".join(name for name, members in groups.items() if trial in members)
-        trials.add_row(str(place), names, *(str(leaves[key]) if trial.concerns(key) else "" for key in varying))
-    return Stack(heading, Text(study.question), shared, trials)
+        values = (plain(leaves[key]) if trial.concerns(key) else "" for key in varying)
+        trials.add_row(str(place), plain(names), *values)
+    return Stack(heading, Text(printable_lines(study.question)), shared, trials)
 
 
 SHOWN = {
@@ -67,7 +70,7 @@ def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> T
     left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"mse", "ncc"} - {similarity})}
     metrics = [name for name in SHOWN if name in set(whole["metric"]) - left_out]
     note = f"mean ± standard deviation over pairs; {counts(whole)}"
-    table = Table(title=Text(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title=plain(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]
     for key in shown_keys:
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
@@ -78,7 +81,7 @@ def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> T
     table.add_row("before", *[""] * (len(shown_keys) - 1), *cells, style="dim", end_section=True)
     for _, line in whole.groupby(keys, dropna=False, sort=False):
         values = as_shown(line)[shown_keys].to_numpy(dtype=object)[0]
-        names = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        names = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else plain(v) for v in values]
         table.add_row(*names, *(_cell(line, metric) for metric in metrics))
     return table
 
@@ -114,12 +117,12 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
     table.caption = "95 % intervals below the means"
     for line in records(found.table):
-        names = [f"{line[key]:g}" if isinstance(line[key], float) else str(line[key]) for key in keys]
+        names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
         accuracy = _interval(line["mean"], line["low"], line["high"], form)
         roughness = _interval(line["roughness"], line["roughness_low"], line["roughness_high"], ".3g")
         style = "" if line["within"] else "dim"
         table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)
-    return Stack(Text(sentence), table)
+    return Stack(plain(sentence), table)
 
 
 def _interval(mean: float, low: float, high: float, form: str) -> Text:
@@ -135,12 +138,12 @@ def _configuration(line: pd.Series) -> str:
 
 def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:
     """A line per trial: its state, the epochs done, and what went wrong."""
-    table = Table(title=f"{run.study.title} · {run.path}" + (" · running now" if going_on else ""))
+    table = Table(title=plain(f"{run.study.title} · {run.path}{' · running now' if going_on else ''}"))
     for heading in ("trial", "state", "epoch", "note"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")
     styles = {"complete": "green", "running": "cyan", "partial": "yellow", "failed": "red", "damaged": "red"}
     for trial, state in found.items():
         trained = run.trials[trial].model.method not in BASELINES
         epochs = f"{state.epochs} of {run.trials[trial].training.epochs}" if trained else ""
-        table.add_row(trial, Text(state.state, styles.get(state.state, "dim")), epochs, Text(state.reason))
+        table.add_row(plain(trial), Text(state.state, styles.get(state.state, "dim")), epochs, plain(state.reason))
     return table

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..transforms.bounds import LONGEST_ABOUT
-from ..transforms.errors import InputError, one_line, shown
+from ..transforms.errors import InputError, one_line, quoted
 from .voxelmorph import VoxelMorph
 from .weights import check_size, check_weights
 
@@ -89,7 +89,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
-        raise InputError(f"its description has {shown(next(n for n in names if names.count(n) > 1))} twice")
+        raise InputError(f"its description has {quoted(next(n for n in names if names.count(n) > 1))} twice")
     return values
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..transforms.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
 from ..transforms.differences import float32_or_better
-from ..transforms.errors import shown
+from ..transforms.errors import quoted
 from ..transforms.fields import Padding, integrate, resize_displacement, warp
 from ..transforms.inversion import invert
 from .unet import UNet
@@ -64,14 +64,14 @@ class VoxelMorph(nn.Module):
     ) -> None:
         super().__init__()
         if not _whole(spatial_dims, 2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, got {shown(spatial_dims)}")
+            raise ValueError(f"spatial_dims must be 2 or 3, got {quoted(spatial_dims)}")
         if not (_whole(integration_steps, 0, MOST_SQUARINGS) and _whole(integration_downsize, 1, 2)):
             raise ValueError(
                 f"integration_steps must be a whole number from 0 to {MOST_SQUARINGS} and integration_downsize 1 or 2, "
-                f"got {shown(integration_steps)} and {shown(integration_downsize)}"
+                f"got {quoted(integration_steps)} and {quoted(integration_downsize)}"
             )
         if not isinstance(padding_mode, str) or padding_mode not in get_args(Padding):
-            raise ValueError(f"padding_mode must be {' or '.join(get_args(Padding))}, got {shown(padding_mode)}")
+            raise ValueError(f"padding_mode must be {' or '.join(get_args(Padding))}, got {quoted(padding_mode)}")
         self.spatial_dims = int(spatial_dims)
         self.integration_steps = int(integration_steps)
         self.integration_downsize = int(integration_downsize)
@@ -166,5 +166,5 @@ def _whole(value: Any, least: int, most: int) -> bool:
 def _widths(name: str, widths: Any, most: int) -> tuple[int, ...]:
     fits = isinstance(widths, Sequence) and len(widths) <= most and all(_whole(w, 1, MOST_CHANNELS) for w in widths)
     if not fits:
-        raise ValueError(f"{name} must be at most {most} whole numbers from 1 to {MOST_CHANNELS}, got {shown(widths)}")
+        raise ValueError(f"{name} must be at most {most} whole numbers from 1 to {MOST_CHANNELS}, got {quoted(widths)}")
     return tuple(int(width) for width in widths)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..transforms.bounds import LARGEST_MODEL
-from ..transforms.errors import InputError, shown
+from ..transforms.errors import InputError, quoted
 
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PLAIN = re.compile(
@@ -37,12 +37,12 @@ def check_weights(weights: Any, expected: Mapping[str, Tensor], dtype: torch.dty
             holds a number that is not finite as ``dtype``. The message is a part of a sentence.
     """
     if not isinstance(weights, Mapping):
-        raise InputError(f"there is {shown(weights)} instead of weights")
+        raise InputError(f"there is {quoted(weights)} instead of weights")
     for name in [*expected, *weights]:
         if name not in weights or name not in expected:
             fault = "is none of this network's" if name in weights else "is missing"
-            raise InputError(f"weight {shown(name)} {fault}")
-    return {name: _check(shown(name), weights[name], like, dtype or like.dtype) for name, like in expected.items()}
+            raise InputError(f"weight {quoted(name)} {fault}")
+    return {name: _check(quoted(name), weights[name], like, dtype or like.dtype) for name, like in expected.items()}
 
 
 def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
@@ -50,7 +50,7 @@ def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
     if not dense or weight.is_meta or weight.dtype not in REAL:
         raise InputError(f"weight {name} is no dense tensor of real floating-point numbers")
     if weight.shape != like.shape:  # before anything is computed: a view can claim any shape
-        raise InputError(f"weight {name} has shape {shown(tuple(weight.shape))}, expected {shown(tuple(like.shape))}")
+        raise InputError(f"weight {name} has shape {quoted(tuple(weight.shape))}, expected {quoted(tuple(like.shape))}")
     weight = weight.detach().to(dtype)
     if not torch.isfinite(weight).all():
         raise InputError(f"weight {name} holds numbers that are not finite as {str(dtype).removeprefix('torch.')}")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..networks import VoxelMorph
 from ..networks.weights import check_weights, read_torch
-from ..transforms.errors import InputError, one_line, shown
+from ..transforms.errors import InputError, one_line, quoted
 from .config import TrainingSettings, TrialSettings
 from .files import write_atomically
 
@@ -124,7 +124,7 @@ def _check_epochs(state: TrainingState, most: int) -> None:
         raise InputError("its history is no list of epochs")
     rows, losses = state.history, [row.get("validation_loss", math.nan) for row in state.history]
     if type(state.epoch) is not int or not 1 <= state.epoch <= most or len(rows) != state.epoch:
-        raise InputError(f"its epoch is {shown(state.epoch)} of {most}, and its history has {len(rows)} rows")
+        raise InputError(f"its epoch is {quoted(state.epoch)} of {most}, and its history has {len(rows)} rows")
     for epoch, row in enumerate(rows, 1):
         if set(row) != set(COLUMNS) or row["epoch"] != epoch or not all(map(_is_finite, row.values())):
             raise InputError(f"epoch {epoch} of its history is none, or holds more or other than finite numbers")
@@ -147,7 +147,7 @@ def _check_optimization(
     if taken != {min(steps, 1 << 24)} or counted != steps:  # Adam counts in single precision
         raise InputError(f"its optimizer or schedule took other than the {steps} steps of its epochs")
     if not _is_finite(rate) or not 0 <= rate <= training.learning_rate * (1 + 1e-6):
-        raise InputError(f"its learning rate is {shown(rate)}, the trial's is {training.learning_rate:g}")
+        raise InputError(f"its learning rate is {quoted(rate)}, the trial's is {training.learning_rate:g}")
     return rate
 
 

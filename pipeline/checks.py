@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, printable
 from .cohorts import list_cohort, missing_files
 from .config import CohortSettings
 from .duplicates import Duplicate, Thumbnails, find_duplicates
@@ -64,7 +64,7 @@ class CohortReport:
         parts = [f"{self.cohort}, {self.spatial_dims}-D: {count}."]
         for title, table in self.tables().items():
             if title == "faults":
-                body = "\n".join(self.faults)
+                body = "\n".join(map(printable, self.faults))
             else:
                 body = table.to_string(index=False, float_format=lambda number: f"{number:.4g}")
             parts.append(f"{title}\n{body}")

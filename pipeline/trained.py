@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..networks import VoxelMorph, load_official, read_model, read_official, save_model
-from ..transforms.errors import InputError, shown, times
+from ..transforms.errors import InputError, quoted, times
 from .config import TrialSettings, from_identity
 from .files import write_atomically
 from .outputs import check_output
@@ -78,7 +78,7 @@ def open_trained(path: Path) -> Trained:
     images = TrainingImages.read(noted, network.spatial_dims, file)
     trial = told.get("trial", "")
     if not isinstance(trial, str) or not TRIAL.fullmatch(trial):
-        raise InputError(f"{file}: about.trial is {shown(trial)}, expected a trial's id.")
+        raise InputError(f"{file}: about.trial is {quoted(trial)}, expected a trial's id.")
     return Trained(network, file, None if settings is None else trial, settings, images)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..transforms import Geometry, InputError
 from ..transforms.bounds import SPACINGS
-from ..transforms.errors import shown, times
+from ..transforms.errors import quoted, times
 from .images import axes_of
 from .loading import SAME_SPACING, scale
 from .preparation import Prepared
@@ -71,7 +71,7 @@ class TrainingImages:
             InputError: a value that no images have.
         """
         if not isinstance(noted, Mapping):
-            raise InputError(f"{where}: about.images is {shown(noted)}, expected a mapping.")
+            raise InputError(f"{where}: about.images is {quoted(noted)}, expected a mapping.")
         known = {name: noted[name] for name in EXPECTED if noted.get(name) is not None}
         return cls(
             **{name: checked(name, value, axes, f"{where}: about.images.{name}") for name, value in known.items()}
@@ -206,7 +206,7 @@ def checked(name: str, value: Any, axes: int, where: str) -> Any:
         InputError: no images have that value.
     """
     if not _fits(name, value, axes):
-        raise InputError(f"{where} is {shown(value)}, expected {EXPECTED[name].format(axes)}.")
+        raise InputError(f"{where} is {quoted(value)}, expected {EXPECTED[name].format(axes)}.")
     return tuple(value) if isinstance(value, list) else value
 
 

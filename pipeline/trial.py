@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from ..networks import save_model
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, printable
 from .allocator import keep_freed_memory
 from .baselines import PACKAGES, by_baseline, require
 from .config import BASELINES, TrialSettings, read_trial
@@ -194,6 +194,6 @@ class _Log:
     def __call__(self, line: str) -> None:
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {os.getpid()} {line}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {os.getpid()} {printable(line)}\n")
         except OSError:
             pass

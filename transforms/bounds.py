@@ -10,28 +10,41 @@ MOST_VOXELS = 1 << 29
 LONGEST_HEADER = 1 << 20
 """Bytes of a text header (MetaImage, NRRD); segmentations of hundreds of structures have some 100 kB."""
 MOST_EXPANSION = 1032
-"""Bytes that gzip and zlib can make of one."""
+"""Bytes that gzip, zlib and zip can make of one: what claims more of its file is not in it."""
 MOST_JPEG_EXPANSION = 1 << 14
 """Bytes that the compressions of DICOM make of one: those of an empty slice are the most."""
-
 MOST_FIELD_BYTES = 3 * 4 * MOST_VOXELS
 """Of the numbers of a field, or of all arrays of an .npz file: three components in single precision."""
 MOST_TRANSFORMS = 1000
 """Of a composite."""
-MOST_INFLATED = 1032
-"""Bytes that one byte of a deflated stream can become; what claims more than so many times its file holds nothing."""
 
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26
 """Bytes of a table, a list or a JSON file."""
-LONGEST_YAML = 1 << 23
+LONGEST_YAML = 1 << 21
 """Bytes of a YAML file; the `study.yaml` of 10,000 trials has about 1 MB."""
 MOST_DIGITS = 400
 """Of a number that is written out; float64 ends at 309."""
+DEEPEST = 50
+"""Levels of lists and mappings within each other, in YAML and JSON."""
+MOST_NODES = 100_000
+"""Values and keys of a YAML file, those of an alias counted wherever it stands."""
 
 # Studies
 MOST_TRIALS = 10_000
 """Of a study, and values of an axis."""
+MOST_SETTINGS = 10_000_000
+"""Of all trials of a study together, where each item of a list counts."""
+LONGEST_NAME = 100
+"""Characters of a study's name, which becomes a folder's."""
+LONGEST_ID = 1000
+"""Characters of a text in rows, such as a subject's identifier."""
+
+# Rows and histories
+MOST_ROWS = 5_000_000
+"""Of a parquet file: 10,000 trials of 500 pairs."""
+MOST_CELLS = 100_000_000
+"""Rows times columns of a parquet file; 0.8 GiB in double precision."""
 
 # Networks
 MOST_SQUARINGS = 16

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from .bounds import MOST_FIELD_BYTES, MOST_INFLATED
+from .bounds import MOST_EXPANSION, MOST_FIELD_BYTES
 from .errors import one_line, times
 
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -57,7 +57,7 @@ def _check(members: list[zipfile.ZipInfo], size: int) -> None:
     if max(Counter(member.filename for member in members).values(), default=1) > 1:
         raise ValueError("it holds two arrays of one name")
     total = sum(member.file_size for member in members)
-    most = min(MOST_FIELD_BYTES, MOST_INFLATED * size)
+    most = min(MOST_FIELD_BYTES, MOST_EXPANSION * size)
     if total > most:
         raise ValueError(f"it states {total} bytes in {size}, expected {most} at most")
 

@@ -14,6 +14,20 @@ Overrides = Annotated[
 ]
 
 
+LONGEST_LINE = 4000
+"""Characters of a sentence on the screen, whatever it quotes."""
+
+
+def echo(text: object, err: bool = False) -> None:
+    """Print one line; a longer text loses its middle."""
+    from ...transforms.errors import printable
+
+    line = printable(text)
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    typer.echo(line, err=err)
+
+
 def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[..., None]:
     """A user's mistake, or a file that cannot be used, is one line and exit code 2; Ctrl-C is exit code 130.
 
@@ -27,32 +41,32 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
         except KeyboardInterrupt:
             kept = "what is complete is kept: give the same command again to go on"
             lost = "only files that it wrote already are kept: the same command starts anew"
-            typer.echo(f"interrupted; {kept if goes_on else lost}.", err=True)
+            echo(f"interrupted; {kept if goes_on else lost}.", err=True)
             raise typer.Exit(130) from None
         except ValueError as error:
             from ...transforms.errors import InputError
 
             if not isinstance(error, InputError):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             raise typer.Exit(2) from None
         except BrokenPipeError:  # `smoothmorph show ... | head`: typer ends quietly
             raise
         except OSError as error:
             file = f"{error.filename}: " if error.filename is not None else ""
             advice = "see to its permissions and the free space, then run again"
-            typer.echo(f"error: {file}{error.strerror or error}; {advice}.", err=True)
+            echo(f"error: {file}{error.strerror or error}; {advice}.", err=True)
             raise typer.Exit(2) from None
 
     return guarded
 
 
 def find_run(name: str) -> Path:
-    from ...transforms.errors import InputError
+    from ...transforms.errors import InputError, quoted
 
     for path in (Path(name), RUNS / name):
         if path.is_dir():
             return path
     there = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"in {RUNS}/ there are {', '.join(there)}" if there else "`smoothmorph run STUDY` makes one"
-    raise InputError(f"there is no run {name!r}, neither as a folder nor under {RUNS}/; {hint}.")
+    raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")

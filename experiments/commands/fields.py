@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .common import echo
+
 if TYPE_CHECKING:
     from ...pipeline.apply import Done
 
@@ -118,6 +120,6 @@ def points(
 
 def tell(done: "Done") -> None:
     for line in done.told:
-        typer.echo(line)
+        echo(line)
     for notice in done.notices:
-        typer.echo(f"notice: {notice}", err=True)
+        echo(f"notice: {notice}", err=True)

@@ -41,7 +41,7 @@ def answering(address: str) -> str:
     if address == "auto":
         return address
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    if not host or "/" in host or not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 2**16):
         raise InputError(
             f"--address {address}: expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto."
         )

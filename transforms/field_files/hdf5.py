@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..bounds import LONGEST_HEADER, MOST_FIELD_BYTES, MOST_INFLATED, MOST_TRANSFORMS
+from ..bounds import LONGEST_HEADER, MOST_EXPANSION, MOST_FIELD_BYTES, MOST_TRANSFORMS
 from ..errors import InputError, times
 from .stored import COMPOSITE, Stored, named
 
@@ -95,7 +95,7 @@ def _numbers(group: h5py.Group, name: str, size: int) -> np.ndarray:
         raise ValueError(f"its {name} are {times(data.shape)} {data.dtype}, expected a list of float32 or float64")
     if data.is_virtual or data.external or not {*filters} <= FILTERS or len({*filters}) < len(filters):
         raise ValueError(f"its {name} are in other files, or compressed by other filters than gzip")
-    held = min(min(data.id.get_storage_size(), size) * (MOST_INFLATED if filters else 1), MOST_FIELD_BYTES)
+    held = min(min(data.id.get_storage_size(), size) * (MOST_EXPANSION if filters else 1), MOST_FIELD_BYTES)
     if data.nbytes > held or (data.chunks and data.chunks[0] > data.size):
         raise ValueError(f"its {name} state {data.size} numbers, which a file of {size} bytes cannot hold")
     return data[()]
