@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .header import Header, ras_affine
-from .text import Fields, header_text, not_this, shown
+from .text import Fields, header_text, not_this
 
 TYPES = {
     name: code
@@ -90,7 +90,7 @@ def _fields(path: Path) -> tuple[Fields, int]:
         if line.startswith("#") or value.startswith("="):
             continue
         if not colon:
-            raise InputError(f"the header of {path} has the line {shown(line)}; expected field: value.")
+            raise InputError(f"the header of {path} has the line {quoted(line)}; expected field: value.")
         pairs.append((name.replace(" ", ""), value))
     return Fields.of(path, pairs), match.end()
 

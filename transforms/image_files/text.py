@@ -9,12 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from ..bounds import LONGEST_HEADER, MOST_DIGITS, MOST_VOXELS
-from ..errors import InputError
+from ..errors import InputError, quoted
 
 T = TypeVar("T")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-SHOWN = 40
-"""Characters of a value that a message quotes."""
 LISTED = 12
 """Known values that a message lists."""
 
@@ -34,7 +32,7 @@ class Fields:
         values: dict[str, str] = {}
         for name, value in pairs:
             if name.lower() in values:
-                raise InputError(f"the header of {path} has {shown(name)} twice; keep one of them.")
+                raise InputError(f"the header of {path} has {quoted(name)} twice; keep one of them.")
             values[name.lower()] = value.strip()
         return cls(path, values)
 
@@ -84,7 +82,7 @@ class Fields:
 
     def unfit(self, name: str, value: str, expected: str) -> InputError:
         """For a value that is not what it should be."""
-        return InputError(f"the header of {self.path} has {name} {shown(value)}; expected {expected}.")
+        return InputError(f"the header of {self.path} has {name} {quoted(value)}; expected {expected}.")
 
     def beside(self, name: str) -> Path:
         """The data file that a header names: in its own folder and nowhere else, for a header can name any file."""
@@ -92,7 +90,7 @@ class Fields:
         data = self.path.parent / name
         if name in ("", ".", "..") or re.search(r"[/\\%\0]", name) or name.startswith(("LIST", "SKIPLIST")):
             raise InputError(
-                f"the header of {self.path} keeps its voxels in {shown(name)}; expected the name of one file in the "
+                f"the header of {self.path} keeps its voxels in {quoted(name)}; expected the name of one file in the "
                 "header's own folder: put it there, or write header and voxels into one file."
             )
         if not data.exists():
@@ -114,8 +112,3 @@ def header_text(path: Path) -> bytes:
 def not_this(path: Path, kind: str) -> InputError:
     """For a file that is of another format than its ending says."""
     return InputError(f"cannot read {path} as an image: it is no {kind} file, so it is not what its ending says.")
-
-
-def shown(value: str) -> str:
-    """A value as a message quotes it: on one line, and not at length."""
-    return repr(value if len(value) <= SHOWN else value[:SHOWN] + "...")
