@@ -127,7 +127,7 @@ EDITS = {
     "infinity in the best weights": (change("best", FLOW, to=lambda weight: weight / 0), "not finite as float32"),
     "complex weights": (change("last", FLOW, to=lambda weight: weight + 1j), "holds more than tensors"),
     "weights as integers": (change("last", FLOW, to=lambda weight: weight.int()), "no dense tensor of real"),
-    "weights of another shape": (change("best", FLOW, to=torch.zeros(3)), "has shape (3), expected (2)"),
+    "weights of another shape": (change("best", FLOW, to=torch.zeros(3)), "has shape (3,), expected (2,)"),
     "another weight": (change("best", "x", to=torch.zeros(3)), "weight 'x' is none of this network's"),
     "weights that are text": (change("last", to="x"), "there is 'x' instead of weights"),
     "the epoch x": (change("epoch", to="x"), "its epoch is 'x' of 5"),
@@ -240,4 +240,4 @@ def test_a_view_cannot_claim_a_shape_that_is_not_in_the_file(written, tmp_path):
     saved = torch.load(path, weights_only=True)
     saved["last"][FLOW] = torch.zeros(1).expand(1 << 40)
     torch.save(saved, path)
-    assert f"has shape ({1 << 40}), expected (2)" in sentence(tmp_path)
+    assert f"has shape ({1 << 40},), expected (2,)" in sentence(tmp_path)

@@ -209,7 +209,7 @@ WRONG_WEIGHTS = {
     "complex": ({FLOW: torch.tensor([0.0, 1j])}, "is no dense tensor of real floating-point numbers"),
     "integers": ({FLOW: torch.tensor([0, 1])}, "is no dense tensor of real floating-point numbers"),
     "8 bits": ({FLOW: torch.zeros(2).to(torch.float8_e4m3fn)}, "is no dense tensor of real floating-point numbers"),
-    "of another shape": ({FLOW: torch.zeros(3)}, "has shape (3), expected (2)"),
+    "of another shape": ({FLOW: torch.zeros(3)}, "has shape (3,), expected (2,)"),
     "unknown": ({"x": torch.zeros(3)}, "weight 'x' is none of this network's"),
 }
 
