@@ -21,3 +21,21 @@ MOST_DIGITS = 400
 # Studies
 MOST_TRIALS = 10_000
 """Of a study, and values of an axis."""
+
+# Archives of data sets
+MOST_MEMBERS = 100_000
+"""Files and folders, where a data set does not say how many it has."""
+MOST_UNPACKED = 1 << 34
+"""Bytes, where a data set does not say how many it has."""
+DEEPEST_PATH = 16
+"""Folders within folders."""
+
+# Names and tables
+LONGEST_NAME = 255
+"""Bytes of the name of a file, a subject or a label."""
+LONGEST_PATH = 4096
+"""Bytes of a path in a list of files."""
+MOST_COLUMNS = 10_000
+"""Of a CSV table; the participants.tsv of a large cohort study has some thousands."""
+MOST_ROWS = 1_000_000
+"""Of a CSV table: subjects or landmarks."""
