@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from ..transforms.atomic import temporary_folder
-from ..transforms.bounds import DEEPEST_PATH, LONGEST_HEADER, LONGEST_NAME, MOST_MEMBERS, MOST_UNPACKED
+from ..transforms.bounds import DEEPEST_PATH, LONGEST_FILE_NAME, LONGEST_MEMBER_HEADER, MOST_MEMBERS, MOST_UNPACKED
 from ..transforms.errors import InputError, one_line
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -64,12 +64,12 @@ class _Headers:
     """A file as tarfile may read it: headers, of a bounded length from one member to the next. Data are not its."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.left = file, LONGEST_HEADER
+        self._file, self.left = file, LONGEST_MEMBER_HEADER
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, count: int) -> bytes:
         if not 0 <= count <= self.left:
-            raise tarfile.ReadError(f"a member has a header of more than {LONGEST_HEADER} bytes")
+            raise tarfile.ReadError(f"a member has a header of more than {LONGEST_MEMBER_HEADER} bytes")
         self.left -= count
         return self._file.read(count)
 
@@ -84,7 +84,7 @@ def _extract(archive: Path, folder: Path, most: int, largest: int) -> None:
         tar = tarfile.open(fileobj=headers, mode="r:")  # noqa: SIM115
         while (member := tar.next()) is not None:
             tar.members.clear()  # nothing is kept of those that were read
-            headers.left = LONGEST_HEADER
+            headers.left = LONGEST_MEMBER_HEADER
             count, size = count + 1, size + max(member.size, 0)
             if size > free:
                 raise InputError(f"{archive} unpacks to {size} bytes and more, for which {folder.parent} has no space.")
@@ -133,8 +133,8 @@ def _fault(member: tarfile.TarInfo) -> str | None:
         return "has a name that cannot be printed"
     if len(path.parts) > DEEPEST_PATH:
         return f"lies {len(path.parts)} folders deep, where at most {DEEPEST_PATH} were expected"
-    if max((len(part.encode()) for part in path.parts), default=0) > LONGEST_NAME:
-        return f"has a name of more than {LONGEST_NAME} bytes"
+    if max((len(part.encode()) for part in path.parts), default=0) > LONGEST_FILE_NAME:
+        return f"has a name of more than {LONGEST_FILE_NAME} bytes"
     if member.issym() or member.islnk():
         return f"is a link to {member.linkname[:100]!r}"
     if not (member.isfile() or member.isdir()) or member.issparse():

@@ -13,29 +13,47 @@ LONGEST_HEADER = 1 << 16
 # Text: study files, tables, JSON
 LONGEST_TEXT = 1 << 26
 """Bytes of a table, a list or a JSON file."""
-LONGEST_YAML = 1 << 23
+LONGEST_YAML = 1 << 21
 """Bytes of a YAML file; the `study.yaml` of 10,000 trials has about 1 MB."""
 MOST_DIGITS = 400
 """Of a number that is written out; float64 ends at 309."""
+DEEPEST = 50
+"""Levels of lists and mappings within each other, in YAML and JSON."""
+MOST_NODES = 100_000
+"""Values and keys of a YAML file, those of an alias counted wherever it stands."""
 
 # Studies
 MOST_TRIALS = 10_000
 """Of a study, and values of an axis."""
+MOST_SETTINGS = 10_000_000
+"""Of all trials of a study together, where each item of a list counts."""
+LONGEST_NAME = 100
+"""Characters of a study's name, which becomes a folder's."""
+
+# Rows and histories
+MOST_ROWS = 5_000_000
+"""Of a parquet file: 10,000 trials of 500 pairs."""
+MOST_CELLS = 100_000_000
+"""Rows times columns of a parquet file; 0.8 GiB in double precision."""
 
 # Archives of data sets
 MOST_MEMBERS = 100_000
 """Files and folders, where a data set does not say how many it has."""
 MOST_UNPACKED = 1 << 34
 """Bytes, where a data set does not say how many it has."""
+LONGEST_MEMBER_HEADER = 1 << 16
+"""Bytes of the headers of one member; tarfile follows a chain of them by recursion."""
 DEEPEST_PATH = 16
 """Folders within folders."""
 
 # Names and tables
-LONGEST_NAME = 255
-"""Bytes of the name of a file, a subject or a label."""
+LONGEST_FILE_NAME = 255
+"""Bytes of the name of a file, and characters of the id of a subject and of the name of a label."""
 LONGEST_PATH = 4096
 """Bytes of a path in a list of files."""
+LONGEST_LIST = 1 << 24
+"""Bytes of a list of ids or of label names; that of FreeSurfer has 0.1 MB."""
 MOST_COLUMNS = 10_000
 """Of a CSV table; the participants.tsv of a large cohort study has some thousands."""
-MOST_ROWS = 1_000_000
+MOST_TABLE_ROWS = 1_000_000
 """Of a CSV table: subjects or landmarks."""

@@ -1,7 +1,13 @@
 """The one exception a user's mistake ends in: a sentence, not a traceback. And the words that its sentences share."""
 
 import re
+import reprlib
 from collections.abc import Iterable
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 100
+_short.maxlist = _short.maxtuple = _short.maxdict = 12
 
 
 class InputError(ValueError):
@@ -10,7 +16,22 @@ class InputError(ValueError):
 
 def one_line(error: BaseException, longest: int = 300) -> str:
     """The message of an exception on one line, or its kind where it has none."""
-    return " ".join(str(error).split())[:longest] or type(error).__name__
+    return printable(" ".join(str(error).split())[:longest]) or type(error).__name__
+
+
+def printable(text: object) -> str:
+    """The text on one line that is safe on every screen and in every file: for the place where it leaves the program.
+
+    Written as Python writes them in a text (``\\x1b``) are control characters with line breaks, which would move the
+    cursor or change a terminal, marks of the writing direction, which would show another order of the letters, and
+    halves of surrogate pairs, which no encoding has.
+    """
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], str(text))
+
+
+def quoted(value: object) -> str:
+    """``repr`` of what a user gave, shortened: a sentence must be readable whatever it quotes."""
+    return _short.repr(value)
 
 
 def reason(error: BaseException) -> str:
