@@ -13,6 +13,7 @@ from ..transforms import Geometry, InputError
 from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
 from ..transforms.headers import check_direction, set_place
+from ..transforms.quiet import writing_with_itk
 from .files import write_atomically
 from .images import check_finite, check_image, check_integers, is_dicom, load_file
 
@@ -145,4 +146,5 @@ def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
     image.SetOrigin(origin)
     image.SetSpacing(spacing)
     image.SetDirection(direction)
-    itk.imwrite(image, str(path), compression=True)
+    with writing_with_itk():
+        itk.imwrite(image, str(path), compression=True)

@@ -59,7 +59,7 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
 def warnings_at_the_end() -> Iterator[None]:
     """Hold back what libraries warn of until the work is done: nothing comes before the sentence of an error."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)  # nibabel's levels go up to it; what is an error is raised, too
     try:
         with warnings.catch_warnings(record=True) as held:
             yield

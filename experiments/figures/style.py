@@ -119,7 +119,9 @@ def caption(figure: Figure, *lines: str) -> None:
     """Small grey lines under the figure: what was measured on how much."""
     letters = int(figure.get_figwidth() * 17)  # of this size in the figure's width
     wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, letters)]
-    figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=7.5, color=GREY)
+    figure.supxlabel(
+        "\n".join(wrapped), x=0.01, ha="left", fontsize=7.5, color=GREY, parse_math=False
+    )  # an id may hold $
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
