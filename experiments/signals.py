@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -90,7 +91,7 @@ def follow(pipe: Connection) -> None:
     work(pipe)
 
 
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+def _end_with(parent: BaseProcess) -> None:
     """End this process as soon as its parent has ended, in whatever way: nobody would use what it computes."""
     parent.join()
     os._exit(1)

@@ -81,7 +81,7 @@ def _extract(archive: Path, folder: Path, most: int, largest: int) -> None:
         opener = next((opener for start, opener in COMPRESSED.items() if stored.read(3).startswith(start)), None)
     with (opener or open)(archive, "rb") as file:
         headers: Any = _Headers(file)
-        tar = tarfile.open(fileobj=headers, mode="r:")  # noqa: SIM115
+        tar: Any = tarfile.open(fileobj=headers, mode="r:")  # noqa: SIM115
         while (member := tar.next()) is not None:
             tar.members.clear()  # nothing is kept of those that were read
             headers.left = LONGEST_MEMBER_HEADER
