@@ -1,5 +1,6 @@
 """A list of pairs of image files, in JSON: ``[{"moving": "a.nii.gz", "fixed": "b.nii.gz"}, ...]``."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,9 @@ def read_pairs(file: str | Path) -> list[dict[str, str]]:
 
 def _pair(item: Any, file: Path, where: str) -> dict[str, str]:
     if not isinstance(item, dict) or not set(KEYS) <= set(item) <= {*KEYS, "name"}:
-        raise InputError(f"{where} is {quoted(item)}; {EXPECTED}.")
+        raise InputError(f"{where} is {json.dumps(item)[:100]}; {EXPECTED}.")
     if not all(isinstance(value, str) and value for value in item.values()):
-        raise InputError(f"{where} is {quoted(item)}; every value must be a text.")
+        raise InputError(f"{where} is {json.dumps(item)[:100]}; every value must be a text.")
     paths = {key: file.parent / item[key] for key in KEYS}
     for key, path in paths.items():
         check_path(path, where)
