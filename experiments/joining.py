@@ -10,6 +10,7 @@ from typing import Any
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_text
+from ..transforms.atomic import temporary_folder
 from ..transforms.errors import InputError
 from .archive import environments
 from .folders import Run, open_run, states
@@ -84,13 +85,11 @@ def _copy(source: Path, target: Path) -> None:
     links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
     if links:  # what they lead to may lie anywhere
         raise InputError(f"{links[0]} is a link, and only files are taken along; put what it leads to in its place.")
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        os.replace(partial, target)
+        with temporary_folder(target) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+            os.replace(partial, target)
     except (OSError, shutil.Error) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot copy {source} to {target}: {error}. Free space, then join again.") from None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from rich.console import Console
 
+from ..transforms.atomic import remove_leftovers
 from ..transforms.errors import InputError
 from .folders import Run, TrialState, check_writable, claim, open_run, short_names, states
 from .locks import running_trials
@@ -38,11 +39,13 @@ class StudyResult:
 
 
 def finish(result: StudyResult, console: Console) -> None:
-    """Write the tables and figures of what is complete."""
+    """Write the tables and figures of what is complete, and remove what a killed process left beside them."""
     from .figures import draw_figures
     from .statistics import analyse
     from .tables import collect, collect_history, write_tables
 
+    for folder in (result.run.path, *(result.run.path / name for name in ("tables", "figures"))):
+        remove_leftovers(folder)
     rows, history = collect(result.run, result.complete), collect_history(result.run)
     result.rows, result.history = rows, history
     if rows.empty:

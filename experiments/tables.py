@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..pipeline.config import TrialSettings
+from ..pipeline.csv_tables import write_csv
 from ..pipeline.files import write_atomically
 from ..transforms.errors import InputError
 from .archive import HISTORY, ROWS, read_archived
@@ -153,5 +154,5 @@ def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: 
         frames["published"] = published(run, rows, history)
     for name, frame in frames.items():
         if not frame.empty:
-            write_atomically(folder / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+            write_csv(folder / f"{name}.csv", frame)
     return whole

@@ -4,41 +4,15 @@ import json
 import math
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..transforms.atomic import unwritable, write_atomically
+from ..transforms.atomic import write_atomically
 from ..transforms.bounds import DEEPEST, LONGEST_TEXT, MOST_DIGITS
 from ..transforms.errors import InputError, one_line, quoted
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-__all__ = ["cache_folder", "parse_json", "read_json", "read_text", "write_atomically", "write_folder", "write_text"]
-
-
-def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
-    """Let ``fill`` fill a temporary folder beside ``path`` and move it into place.
-
-    Raises:
-        InputError: something is at ``path``, the folder cannot be written or the disk is full.
-    """
-    if path.exists():
-        raise InputError(f"{path} exists; choose another name or remove it.")
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        fill(temporary)
-        os.chmod(temporary, 0o755)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return path
+__all__ = ["cache_folder", "parse_json", "read_json", "read_text", "write_atomically", "write_text"]
 
 
 def write_text(path: Path, text: str) -> Path:

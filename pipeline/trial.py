@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from ..networks import save_model
+from ..transforms.atomic import remove_leftovers
 from ..transforms.errors import InputError, printable
 from .allocator import keep_freed_memory
 from .baselines import PACKAGES, by_baseline, require
@@ -80,8 +81,7 @@ def trial_in_turns(
     if (folder / "pairs.parquet").exists():
         return
     write_text(folder / "trial.yaml", settings.to_yaml())
-    for leftover in folder.glob(".*.partial"):  # of a run that was killed while it wrote
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(folder)
     baseline = settings.model.method in BASELINES
     device = choose_device("cpu" if baseline else settings.compute.device)
     if settings.compute.threads is not None:

@@ -12,6 +12,7 @@ from ..transforms import Geometry, InputError
 from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
 from ..transforms.image_files.nifti import set_place
+from ..transforms.quiet import writing_with_itk
 from .dicom import is_dicom
 from .files import write_atomically
 from .images import check_finite, check_image, image_header, load_file
@@ -140,4 +141,5 @@ def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
     image.SetOrigin(origin)
     image.SetSpacing(spacing)
     image.SetDirection(direction)
-    itk.imwrite(image, str(path), compression=True)
+    with writing_with_itk():
+        itk.imwrite(image, str(path), compression=True)

@@ -282,7 +282,7 @@ def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_pa
             )
             assert same, key
     (folder,) = (tmp_path / "kept" / "samples").iterdir()
-    damaged = folder / f"{cohort.ids[2]}.safetensors"
+    (damaged,) = folder.glob(f"{cohort.ids[2]}-*.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert torch.equal(load_samples(again, cohort.ids)[cohort.ids[2]]["image"], held[cohort.ids[2]]["image"])
     assert reads == [cohort.ids[0], cohort.ids[0], cohort.ids[2]]

@@ -268,7 +268,7 @@ def hostile() -> dict[str, tuple[str, object, str]]:
         "whole numbers": (BIAS, torch.zeros(2).int(), f"weight 'flow.bias' {plain}"),
         "text": (BIAS, "x", f"weight 'flow.bias' {plain}"),
         "no axes": ("flow.weight", torch.tensor(0.0), "spatial_dims must be 2 or 3, got -2"),
-        "a claimed shape": (BIAS, torch.zeros(1).expand(1 << 40), "has shape (1099511627776), expected (2)"),
+        "a claimed shape": (BIAS, torch.zeros(1).expand(1 << 40), "has shape (1099511627776,), expected (2,)"),
         "another weight": ("x" * 9000, torch.zeros(2), "is none of this network's: "),
         "two networks": ("ema.flow.weight", torch.zeros(2, 16, 3, 3), "these are weights of 2 networks"),
     }

@@ -61,3 +61,24 @@ LONGEST_ABOUT = 1 << 20
 """Characters of what a model's file says about its network."""
 SPACINGS = (1e-6, 1e6)
 """mm per voxel of the images that a network was trained on, at least and at most."""
+# Archives of data sets
+MOST_MEMBERS = 100_000
+"""Files and folders, where a data set does not say how many it has."""
+MOST_UNPACKED = 1 << 34
+"""Bytes, where a data set does not say how many it has."""
+LONGEST_MEMBER_HEADER = 1 << 16
+"""Bytes of the headers of one member; tarfile follows a chain of them by recursion."""
+DEEPEST_PATH = 16
+"""Folders within folders."""
+
+# Names and tables
+LONGEST_FILE_NAME = 255
+"""Bytes of the name of a file, and characters of the id of a subject and of the name of a label."""
+LONGEST_PATH = 4096
+"""Bytes of a path in a list of files."""
+LONGEST_LIST = 1 << 24
+"""Bytes of a list of ids or of label names; that of FreeSurfer has 0.1 MB."""
+MOST_COLUMNS = 10_000
+"""Of a CSV table; the participants.tsv of a large cohort study has some thousands."""
+MOST_TABLE_ROWS = 1_000_000
+"""Of a CSV table: subjects or landmarks."""

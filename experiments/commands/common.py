@@ -1,11 +1,16 @@
 """What the commands share: how a mistake is told, and how a run is named."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ..signals import stoppable
 
 RUNS = Path("runs")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.")]
@@ -29,20 +34,23 @@ def echo(text: object, err: bool = False) -> None:
 
 
 def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[..., None]:
-    """A user's mistake, or a file that cannot be used, is one line and exit code 2; Ctrl-C is exit code 130.
+    """A user's mistake, or a file that cannot be used, is one line and exit code 2.
 
-    Anything else is a fault of ours. ``goes_on``: called again, the command goes on where it was stopped.
+    Ctrl-C is exit code 130, SIGTERM 143 and SIGHUP 129. Anything else is a fault of ours. ``goes_on``: called again,
+    the command goes on where it was stopped.
     """
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
+            with stoppable(), warnings_at_the_end():
+                command(*args, **kwargs)
+        except KeyboardInterrupt as stop:
             kept = "what is complete is kept: give the same command again to go on"
             lost = "only files that it wrote already are kept: the same command starts anew"
-            echo(f"interrupted; {kept if goes_on else lost}.", err=True)
-            raise typer.Exit(130) from None
+            with contextlib.suppress(OSError):  # the terminal was closed
+                echo(f"{str(stop) or 'interrupted'}; {kept if goes_on else lost}.", err=True)
+            raise typer.Exit(getattr(stop, "exit_code", 130)) from None
         except ValueError as error:
             from ...transforms.errors import InputError
 
@@ -59,6 +67,20 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
             raise typer.Exit(2) from None
 
     return guarded
+
+
+@contextlib.contextmanager
+def warnings_at_the_end() -> Iterator[None]:
+    """Hold back what libraries warn of until the work is done: nothing comes before the sentence of an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # nibabel's levels go up to it; what is an error is raised, too
+    try:
+        with warnings.catch_warnings(record=True) as held:
+            yield
+    finally:
+        logging.disable(before)
+    for warning in held:
+        warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def find_run(name: str) -> Path:

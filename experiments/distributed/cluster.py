@@ -9,6 +9,7 @@ from typing import Any
 
 from ...transforms.errors import InputError, one_line
 from ..executors import available_cores
+from ..signals import handlers_kept
 
 
 def import_ray(address: str | None) -> Any:
@@ -76,7 +77,8 @@ def joined(ray: Any, address: str | None, threads: int) -> Iterator[None]:
     if address is None:
         options |= {"num_cpus": available_cores(), "include_dashboard": False}
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        with handlers_kept():
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = one_line(error).rstrip(".")
         if address is None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, reason
+from ..errors import InputError
 from ..geometry import Geometry
 from ..image_files import read_header, read_voxels
 from ..physical import PhysicalField
+from ..quiet import writing_with_itk
 from . import lps
 
 
@@ -16,10 +17,9 @@ def write(path: Path, field: PhysicalField) -> None:
     """Write ``field``, with its affine folded in."""
     itk = lps.load_itk()
 
-    try:
-        itk.imwrite(to_itk(field), str(path), compression=True)
-    except RuntimeError as error:
-        raise OSError(reason(error)) from None
+    image = to_itk(field)
+    with writing_with_itk():
+        itk.imwrite(image, str(path), compression=True)
 
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
