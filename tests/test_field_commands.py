@@ -181,10 +181,11 @@ def shifted(tmp_path) -> Case:
 
 
 def chain(path: Path, first: np.ndarray) -> "itk.CompositeTransform":
-    """p ↦ T(first · p) by ITK, of the T in a file and a translation in RAS mm."""
+    """p ↦ T(first · p) by ITK, of the T in a file and an affine in RAS mm."""
     composite = itk.transformread(str(path))[0]
-    before = itk.TranslationTransform[itk.D, 3].New()
-    before.Translate((first[:3, 3] * [-1, -1, 1]).tolist())
+    before, lps = itk.AffineTransform[itk.D, 3].New(), np.diag([-1.0, -1, 1])
+    before.SetMatrix(itk.matrix_from_array(lps @ first[:3, :3] @ lps))
+    before.SetOffset((lps @ first[:3, 3]).tolist())
     made = itk.CompositeTransform[itk.D, 3].New()
     for number in range(composite.GetNumberOfTransforms()):
         made.AddTransform(itk.down_cast(composite.GetNthTransform(number)))
@@ -208,6 +209,31 @@ def test_what_begins_with_an_affine_inverts_on_the_grid_that_it_is_for(shifted, 
         q = np.array(theirs.TransformPoint((p * [-1, -1, 1]).tolist())) * [-1, -1, 1]
         back = inverse.map_points(torch.from_numpy(q)[None])[0].numpy()
         assert np.abs(back - p).max() < 0.1
+
+
+@pytest.mark.parametrize("kind", ["composite", "field alone"])
+@pytest.mark.parametrize("first", [(-1, -1, 1), (-1, 1, 1)], ids=["180 degrees", "a mirror"])
+def test_what_begins_with_a_turn_is_inverted(first, kind, tmp_path, done):
+    """Composites of other tools hold the turn between the axes of their arrays and of the world."""
+    case = make_case("axis-aligned", tmp_path)
+    turn = np.diag([*first, 1.0])
+    itk.transformwrite([chain(write_field(tmp_path / "part.h5", case.field), turn)], str(tmp_path / "chain.h5"))
+    if kind == "field alone":
+        done("convert", "chain.h5", "--like", "fixed.nii.gz", "-o", "chain.nii.gz")
+    file = "chain.h5" if kind == "composite" else "chain.nii.gz"
+    p = np.random.default_rng(0).integers(-7, 8, (20, 3)) + 0.5 * np.array([1, 1, 1])  # at voxels
+    there = itk.transformread("chain.h5")[0]
+    q = np.array([there.TransformPoint((one * [-1, -1, 1]).tolist()) for one in p]) * [-1, -1, 1]
+    write_csv("moving.csv", x=q[:, 0], y=q[:, 1], z=q[:, 2])
+    told = done("points", file, "moving.csv", "--inverse", "--like", "fixed.nii.gz", "-o", "back.csv")
+    assert "notice" not in told.stderr
+    np.testing.assert_allclose(coordinates("back.csv"), p, atol=0.01)
+    for out in ("inverse.h5", "inverse.nii.gz"):
+        told = done("invert", file, "--like", "fixed.nii.gz", "--fixed", "fixed.nii.gz", "-o", out)
+        assert "folds" not in told.stderr
+        assert "folding: 0 % of the voxels" in told.stdout
+        back = read_field(out, case.field.fixed).map_points(torch.from_numpy(q))
+        assert np.abs(back.numpy() - p).max() < 0.2  # interpolated between voxels
 
 
 def test_an_affine_alone_inverts_on_any_grid(shifted, done):
