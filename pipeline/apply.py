@@ -25,7 +25,8 @@ def load_field(path: Path, like: Path | None = None, affine: Path | None = None)
     Args:
         path: as for :func:`~smoothmorph.transforms.read_field`.
         like: the fixed image; its grid must be the field's.
-        affine: a file of ITK or ANTs with an affine alone, applied after the field: ANTs' list [field, affine].
+        affine: a file of ITK or ANTs with an affine alone, applied after the field: A(p + d(p)), as
+            ANTs' list [field, affine].
 
     Raises:
         InputError: what ``read_field`` raises, another grid, or a file that is not an affine alone.

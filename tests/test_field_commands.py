@@ -110,7 +110,7 @@ def test_the_background(translation, done):
 
 
 def test_apply_with_an_affine_of_ants(tmp_path, done):
-    """ANTs' two files, 1Warp.nii.gz and 0GenericAffine.mat, are our field with an affine."""
+    """ANTs' list [1Warp.nii.gz, 0GenericAffine.mat] is our field with an affine, p ↦ A(p + d(p))."""
     ants = pytest.importorskip("ants")
     case = make_case("other moving grid", tmp_path, affine=True)
     write_field(tmp_path / "1Warp.nii.gz", PhysicalField(case.field.displacement, case.field.fixed))

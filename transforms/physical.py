@@ -7,8 +7,8 @@ The map takes points of the fixed image to the moving image, p and T(p) in RAS m
 With F the affine of the fixed grid and u the displacement in its voxels, F x + d(F x) = F (x + u(x)). Inside, every
 coordinate has W components: those of a slice in space are lifted to three, the third voxel coordinate being 0.
 
-Beyond the fixed grid the displacement of its edge counts; that of a field that turns or flips the axes as a whole, after
-its affine part, which goes on, is taken from it.
+Beyond the fixed grid the displacement of its edge counts: of a field that turns or flips the axes as a whole, the one
+that is left without its affine part, which goes on.
 """
 
 import warnings
