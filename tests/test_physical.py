@@ -65,10 +65,12 @@ def test_a_moving_image_of_another_grid():
 def test_labels_keep_their_type_and_values():
     geometry = Geometry((5, 5), np.eye(3))
     field = PhysicalField(torch.full((2, 5, 5), 0.4), geometry)
-    labels = torch.randint(0, 2**40, (1, 5, 5), generator=torch.Generator().manual_seed(0))
-    warped, _ = field.warp(labels, geometry, "nearest")
-    assert warped.dtype == torch.int64
-    assert torch.equal(warped, labels)
+    for dtype in (torch.int64, torch.int32, torch.uint16, torch.uint8):
+        labels = torch.randint(0, 100, (1, 5, 5), generator=torch.Generator().manual_seed(0)).to(dtype)
+        labels[0, 0, :2] = torch.tensor([torch.iinfo(dtype).max, torch.iinfo(dtype).max - 1], dtype=dtype)
+        warped, _ = field.warp(labels, geometry, "nearest")
+        assert warped.dtype == dtype
+        assert torch.equal(warped, labels)
 
 
 def test_on_the_moving_images_grid_it_is_warp(name):

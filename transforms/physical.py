@@ -92,7 +92,7 @@ class PhysicalField:
         """warped(p) = moving(T(p)) on the fixed grid.
 
         Args:
-            image: (C, *moving.shape). ``nearest`` keeps its dtype and integers up to 2^53.
+            image: (C, *moving.shape). ``nearest`` keeps its dtype and every value.
             moving: its grid, anywhere in the world.
             mode: ``bilinear`` (trilinear in 3-D; gives float32), or ``nearest`` for label maps.
             background: the value outside of the moving image, which ends half a voxel beyond its outermost centres.
@@ -106,10 +106,10 @@ class PhysicalField:
         self._check_world(moving, "the moving image")
         y = mapped(np.linalg.inv(moving.affine) @ self._to_moving, self._moved(self.fixed.points()))
         inside = moving.contains(y)
-        source = moving.lift(image.double() if mode == "nearest" else image.float())
-        warped = sample(source[None], y[None].to(source.dtype), mode)[0]
+        source = moving.lift(image if mode == "nearest" else image.float())
+        warped = sample(source[None], y[None].double() if mode == "nearest" else y[None].to(source), mode)[0]
         warped = warped.where(inside, torch.tensor(background, dtype=warped.dtype)).view(-1, *self.fixed.shape)
-        return warped.to(image.dtype) if mode == "nearest" else warped, inside.view(self.fixed.shape)
+        return warped, inside.view(self.fixed.shape)
 
     def dense(self) -> "PhysicalField":
         """The same map with the affine folded into the displacement.
