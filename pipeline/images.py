@@ -92,30 +92,31 @@ READERS = {
 DAMAGED = "{path} is truncated or damaged ({reason}); copy or download it again."
 UNEVEN = 0.01
 """Distances between slices may differ by this fraction."""
-LARGEST_LABEL = int(np.iinfo(np.int16).max)
+FEW = 1 << 20
+"""Labels up to this value are counted, which is faster than to sort the voxels."""
 LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
-def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
+def read_image(path: Path, spatial_dims: int, labels: bool = False) -> tuple[Tensor, np.ndarray]:
     """Read a file with MONAI.
 
     Returns:
-        (1, *spatial) float64, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
+        (1, *spatial) float64, or int64 of a label map, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
 
     Raises:
         InputError: missing, unknown format, truncated or damaged, not of real numbers or of ``spatial_dims`` axes.
     """
-    image, affine = load_file(path)
+    image, affine = load_file(path, labels)
     return _drop_singletons(image, spatial_dims, path)[None], to_affine_nd(3, affine)
 
 
-def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
+def load_file(path: Path, labels: bool = False) -> tuple[Tensor, np.ndarray]:
     """All voxels of a file, or of a folder that holds one DICOM series, and where they lie.
 
     The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
 
     Returns:
-        float64, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true 2-D file of ITK's.
+        float64, or int64 of a label map, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true 2-D file of ITK's.
 
     Raises:
         InputError: missing, unknown format, truncated or damaged, not of real numbers; a folder of no or of several
@@ -133,9 +134,10 @@ def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
         if suffix == ".nii.gz":
             check_gzip(path)
         reader = DicomReader(series_name=_series(path)) if path.is_dir() else READERS[suffix or ""]()
-        loaded = _loader()(path, reader=reader)
+        loaded = _loader(labels)(path, reader=reader)
         assert isinstance(loaded, MetaTensor)
-        return loaded.as_tensor(), np.asarray(loaded.affine, dtype=float)
+        values = as_integers(loaded.as_tensor(), str(path)) if labels else loaded.as_tensor()
+        return values, np.asarray(loaded.affine, dtype=float)
     except InputError:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -165,9 +167,9 @@ def _series(folder: Path) -> str:
     return found[0]
 
 
-@lru_cache(maxsize=1)
-def _loader() -> LoadImage:
-    return LoadImage(image_only=True, dtype=np.float64)  # float64 holds every integer label exactly
+@lru_cache(maxsize=2)
+def _loader(labels: bool) -> LoadImage:
+    return LoadImage(image_only=True, dtype=None if labels else np.float64)
 
 
 def _drop_singletons(image: Tensor, spatial_dims: int, path: Path) -> Tensor:
@@ -199,21 +201,20 @@ def check_image(image: Tensor, source: str) -> None:
         raise InputError(f"{source} is constant (every voxel is {low:g}); there is nothing to register.")
 
 
-def check_integers(label: Tensor, source: str) -> None:
-    """Raise InputError unless every voxel of a label map is an integer."""
-    faulty = label[~(torch.isfinite(label) & (label == label.round()))]
-    if len(faulty):
-        raise InputError(f"{source} holds {float(faulty[0]):g}; a label map holds integers only.")
+def as_integers(label: Tensor, source: str) -> Tensor:
+    """A label map as int64; InputError unless every voxel is an integer."""
+    faulty = label[~(torch.isfinite(label) & (label == label.round()))] if label.is_floating_point() else label[:0]
+    if faulty.numel():
+        raise InputError(f"{source} holds {float(faulty.flatten()[0]):g}; a label map holds integers only.")
+    return label.long()
 
 
 def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = None) -> None:
-    """Raise InputError unless the label map holds integers from 0 to 32767 that ``names`` knows (None: any)."""
-    check_integers(label, source)
-    low, high = int(label.min()), int(label.max())
-    if low < 0 or high > LARGEST_LABEL:
-        raise InputError(f"{source} holds label {low if low < 0 else high}; labels lie from 0 to {LARGEST_LABEL}.")
-    values = torch.bincount(label.flatten().long()).nonzero().flatten().tolist()
-    unknown = sorted(set(values) - {0} - set(names)) if names is not None else []
+    """Raise InputError unless the label map, of integers, holds those from 0 on that ``names`` knows (None: any)."""
+    if int(label.min()) < 0:
+        raise InputError(f"{source} holds label {int(label.min())}; labels lie from 0 on.")
+    values = (label.unique() if int(label.max()) > FEW else torch.bincount(label.flatten()).nonzero()).flatten()
+    unknown = sorted(set(values.tolist()) - {0} - set(names)) if names is not None else []
     if unknown:
         raise InputError(f"{source} holds label {unknown[0]}, which the cohort's list of label names does not have.")
 

@@ -125,8 +125,8 @@ def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, s
         if subject.label is None:
             continue
         try:
-            label, _ = read_image(subject.label, spatial_dims)
+            label, _ = read_image(subject.label, spatial_dims, labels=True)
         except InputError:  # loading the subject reports it
             continue
-        values |= {int(value) for value in torch.unique(label[torch.isfinite(label)])}
+        values |= set(torch.unique(label).tolist())
     return {value: f"label {value}" for value in sorted(values) if value != 0}

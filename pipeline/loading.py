@@ -68,7 +68,7 @@ def read_stored(
     spacing = spacing_of(affine, spatial_dims, source)
     label = None
     if subject.label is not None:
-        label, label_affine = read_image(subject.label, spatial_dims)
+        label, label_affine = read_image(subject.label, spatial_dims, labels=True)
         check_same_grid(image.shape[1:], affine, label.shape[1:], label_affine, str(subject.label))
         check_label(label, str(subject.label), label_names)
     sample = Sample(

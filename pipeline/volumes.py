@@ -14,7 +14,7 @@ from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
 from ..transforms.headers import check_direction, set_place
 from .files import write_atomically
-from .images import check_finite, check_image, check_integers, is_dicom, load_file
+from .images import check_finite, check_image, is_dicom, load_file
 
 WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
 FARTHER_ON, LABELS_ALIKE = 1 / 24, 0.2
@@ -27,7 +27,7 @@ class Volume:
 
     path: Path
     values: Tensor
-    """(1, *grid.shape) float64."""
+    """(1, *grid.shape) float64, or int64 of a label map."""
     grid: Geometry
 
     @property
@@ -63,9 +63,10 @@ def read_volume(path: Path, labels: bool = False, constant: bool = False) -> Vol
         InputError: unreadable, without direction cosines, not one image of 2 or 3 axes, with NaN or constant; of a
             label map: not of integers.
     """
-    volume = _read(path)
-    check = check_integers if labels else check_finite if constant else check_image
-    check(volume.values, str(path))
+    volume = _read(path, labels)
+    if not labels:
+        check = check_finite if constant else check_image
+        check(volume.values, str(path))
     return volume
 
 
@@ -74,8 +75,8 @@ def read_grid(path: Path) -> Geometry:
     return _read(path).grid
 
 
-def _read(path: Path) -> Volume:
-    loaded, affine = load_file(path)
+def _read(path: Path, labels: bool = False) -> Volume:
+    loaded, affine = load_file(path, labels)
     if not is_dicom(path):  # which cannot be without
         check_direction(path)
     shape = tuple(loaded.shape)
