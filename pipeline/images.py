@@ -101,7 +101,8 @@ def read_image(path: Path, spatial_dims: int, labels: bool = False) -> tuple[Ten
     """Read a file with MONAI.
 
     Returns:
-        (1, *spatial) float64, or int64 of a label map, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
+        (1, *spatial) float64, or int64 of a label map, trailing axes of length one dropped, and the 4x4 affine (voxel
+        to mm).
 
     Raises:
         InputError: missing, unknown format, truncated or damaged, not of real numbers or of ``spatial_dims`` axes.
@@ -116,7 +117,8 @@ def load_file(path: Path, labels: bool = False) -> tuple[Tensor, np.ndarray]:
     The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
 
     Returns:
-        float64, or int64 of a label map, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true 2-D file of ITK's.
+        float64, or int64 of a label map, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true
+        2-D file of ITK's.
 
     Raises:
         InputError: missing, unknown format, truncated or damaged, not of real numbers; a folder of no or of several

@@ -183,6 +183,19 @@ def test_an_affine_is_found_first_and_stays_apart():
     np.testing.assert_allclose(found.field.affine[:3, 3], shift, atol=0.8)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_values_of_labels_change_nothing(dims):
+    """Ids of an atlas, and two that no 64-bit float tells apart."""
+    place = PLACES["a slice" if dims == 2 else "as in training"][1]
+    images = volume("moving", place), volume("fixed", place, 1)
+    small = [replace(image, values=((image.values > 0.3) + 1 * (image.values > 0.6))) for image in images]
+    ids = torch.tensor([0, 2**62 + 1, 2**62])
+    large = [replace(labels, values=ids[labels.values]) for labels in small]
+    dice = [[state.dice for state in register(trained(dims), Pair(*images, *maps)).states] for maps in (small, large)]
+    assert 0.1 < dice[0][0] < 0.9
+    assert dice[0] == dice[1]
+
+
 # The command
 
 
