@@ -373,9 +373,10 @@ def test_labels_of_any_size(large, dtype, table, tmp_path, monkeypatch):
         patch.setattr(loading, "IN_MEMORY", 0)
         patch.setenv("SMOOTHMORPH_CACHE", str(tmp_path / "kept"))
         assert torch.equal(load_samples(cohort, cohort.ids)["b"]["label"], found)
-    assert {row.label: row.mean_voxels for row in check_cohort(cohort).labels.itertuples()}[large] == (
-        values == large
-    ).sum()
+    assert {
+        row.label: row.mean_voxels
+        for row in check_cohort(CohortSettings(reader="table", file="subjects.csv"), tmp_path).labels.itertuples()
+    }[large] == (values == large).sum()
 
 
 def test_table_without_labels(table):
