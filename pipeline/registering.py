@@ -16,6 +16,7 @@ from .metrics import overlap_metrics, similarity_metrics
 from .placement import in_voxels, overlap, resample
 from .trained import Trained
 from .training import build_objective
+from .training_images import scaled
 from .volumes import Volume
 
 Tell = Callable[[str, int, int], None]
@@ -110,9 +111,7 @@ def register(
     model.images.check_extent(pair.moving)
     grid = model.images.grid_over(pair.fixed)
     settings = model.settings or TrialSettings()
-    (moving, told), (fixed, also) = (
-        model.images.scale(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed)
-    )
+    moving, fixed = (scaled(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed))
     fields = {"before": PhysicalField.identity(pair.fixed.grid)}
     before, inside = fields["before"].warp(moving, pair.moving.grid)
     matrix, own = np.eye(4), None
@@ -122,6 +121,10 @@ def register(
         fields["affine"] = replace(fields["before"], affine=own)
     else:
         _check_overlap(pair, inside)
+    told = ""
+    if settings.cohort.intensity == "none":
+        moving, fixed, told = _in_units(model, pair, moving, fixed, fields.get("affine", fields["before"]))
+        before, _ = fields["before"].warp(moving, pair.moving.grid)
     on_grid = (
         _on_grid(moving, pair.moving.grid, matrix @ grid.affine_4x4, grid),
         _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
@@ -131,9 +134,24 @@ def register(
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
-    notices = tuple(notice for notice in (told, also, _unknown(model)) if notice)
+    notices = tuple(notice for notice in (told, _unknown(model)) if notice)
     last = states[-1].name
     return Registered(fields[last], states, before, fixed, images[last], notices)
+
+
+def _in_units(
+    model: Trained, pair: Pair, moving: Tensor, fixed: Tensor, overlay: PhysicalField
+) -> tuple[Tensor, Tensor, str]:
+    """Both images (1, *own) in the units of the training images, and what was done to them; ``overlay`` aligns them."""
+    units = model.images.units(moving, fixed, *overlay.warp(moving, pair.moving.grid))
+    if units is None:
+        return moving, fixed, ""
+    of_moving, of_fixed = units
+    told = (
+        f"the network sees both images scaled to match the training images: {pair.moving.path} {of_moving}, "
+        f"{pair.fixed.path} {of_fixed}."
+    )
+    return of_moving(moving), of_fixed(fixed), told
 
 
 def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..transforms import Geometry, InputError
@@ -17,36 +18,55 @@ from .volumes import Volume
 
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
-BRIGHT = 99.8
-"""The percentile that stands for an image's brightest voxels."""
+BRIGHT, DARK = 99.8, 0.2
+"""The percentiles that stand for an image's brightest and darkest voxels."""
+TISSUE = 85
+"""The percentile, of the voxels that show something, that stands for the level of an image's tissue. In a pair those
+voxels count that show something in both: so it is the brain's with a bright scalp and without, within 2 %, where the
+brightest voxels are three times as bright."""
+SHOWS = 0.1
+"""A voxel shows something if it is so far above the darkest, as a part of the mean."""
 MOST_VOXELS = 1 << 28
 """Of a grid: a network keeps dozens of numbers for each."""
 MOST_UNLIKE = 8.0
 """A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
-ALIKE = 2.0
-"""Images whose brightest voxels are within this factor of the training images' are left as they are."""
+ALIKE, UNKNOWN = 1.05, 2.0
+"""A pair whose levels are within this factor of the training images' is left as it is: in Neurite-OASIS they differ by
+1 %, and an image that is 9 % brighter costs 0.02 in Dice. The second is for models that do not note how much their
+images differ."""
+LEAST_COMMON = 0.01
+"""The part of the fixed grid in which both images have to show something."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
     """The grid and the intensities that a network knows; None or empty where that is not recorded.
 
-    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``: the median
-    over the training subjects of their brightest voxels, after scaling.
+    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``, ``tissue``,
+    ``darkest``: medians over the training subjects, after scaling, of their brightest voxels, of the level of their
+    tissue and of their darkest voxels. ``spread``: the largest factor between the level of one and the median.
     """
 
     shape: tuple[int, ...] | None = None
     spacing: tuple[float, ...] | None = None
     axes: str = ""
     brightest: float | None = None
+    tissue: float | None = None
+    darkest: float = 0.0
+    spread: float = UNKNOWN
 
     @classmethod
     def of(cls, prepared: Prepared) -> "TrainingImages":
         """Those of the training subjects."""
         samples = [prepared.samples[name] for name in prepared.split.train]
-        bright = float(np.median([brightest(sample["image"]) for sample in samples]))
+        images = [sample["image"] for sample in samples]
+        bright, dark = (float(np.median([percentile(image, p) for image in images])) for p in (BRIGHT, DARK))
+        tissues = np.array([percentile(image[shows(image)], TISSUE) for image in images])
+        tissue = float(np.median(tissues))
+        spread = float(np.exp(np.abs(np.log(np.maximum(tissues - dark, 1e-30) / max(tissue - dark, 1e-30))).max()))
         first = samples[0]  # all are of one grid
-        return cls(tuple(first["image"].shape[1:]), first["spacing"], first["axes"], bright)
+        shape = tuple(first["image"].shape[1:])
+        return cls(shape, first["spacing"], first["axes"], bright, tissue, dark, min(spread, UNKNOWN))
 
     @classmethod
     def read(cls, noted: Mapping[str, Any]) -> "TrainingImages":
@@ -140,39 +160,97 @@ class TrainingImages:
             order.append((own, 1 if axes[own] == letter else -1))
         return order
 
-    def scale(self, image: Volume, intensity: str) -> tuple[Tensor, str]:
-        """Intensities as in training, and a notice where that took more than the training's own scaling.
+    def units(self, moving: Tensor, fixed: Tensor, overlaid: Tensor, inside: Tensor) -> tuple["Units", "Units"] | None:
+        """What brings both images of a pair to the intensities of the training, whatever their own units are.
+
+        The level of their tissue becomes that of the training, and where the darkest voxels tell of an offset, because
+        they are below 0 or those of the training are not 0, they become those of the training, too. None where both
+        images are so already, as far as those of the training are alike, or where these are not known.
 
         Args:
-            image: as it is in its file.
-            intensity: ``cohort.intensity`` of the training.
-
-        Returns:
-            (1, *spatial) float32.
-
-        Raises:
-            InputError: as :func:`~smoothmorph.pipeline.loading.scale`; hardly a voxel is brighter than the darkest.
+            moving, fixed: scaled as in training, (1, *spatial), each on its own grid.
+            overlaid: the moving image on the grid of the fixed one, as they lie before the network.
+            inside: which of its voxels come from within the moving image, (*spatial).
         """
-        scaled = scale(image.values, intensity, str(image.path)).float()
-        if brightest(scaled) == float(scaled.min()):
-            raise InputError(
-                f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest ones, "
-                "too few to register; crop it to what it shows."
-            )
-        if self.brightest is None or intensity != "none":
-            return scaled, ""
-        bright = brightest(scaled)
-        if bright <= 0 or 1 / ALIKE <= bright / self.brightest <= ALIKE:
-            return scaled, ""
-        return scaled * (self.brightest / bright), (
-            f"the brightest voxels of {image.path} are {bright:.3g} where those of the training images are "
-            f"{self.brightest:.3g}; the network sees it scaled to match."
+        if self.brightest is None:
+            return None
+        images, on_grid = (moving, fixed), (overlaid, fixed)
+        both = shows(overlaid, inside) & shows(fixed)
+        apart = float(both.float().mean()) < LEAST_COMMON  # then each for itself
+        tissues = [
+            percentile(image[shows(image)] if apart else laid[both], TISSUE)
+            for image, laid in zip(images, on_grid, strict=True)
+        ]
+        ground = self.darkest if abs(self.darkest) > (ALIKE - 1) * (self.brightest - self.darkest) else 0.0
+        lows = [_offset(image, own, ground) for image, own in zip(images, tissues, strict=True)]
+        above = [own - low for own, low in zip(tissues, lows, strict=True)]
+        brights = [percentile(image, BRIGHT) - low for image, low in zip(images, lows, strict=True)]
+        if min(*above, *brights) <= 0:
+            return None
+        if self.tissue is None:  # in an older model: as far below the brightest as in the image without a bright rim
+            level = self.brightest * max(own / bright for own, bright in zip(above, brights, strict=True))
+        else:
+            level = self.tissue - ground
+        alike = max(self.spread, ALIKE)
+        known = [
+            level <= alike * own and own <= alike * level and abs(low - ground) <= (alike - 1) * level
+            for own, low in zip(above, lows, strict=True)
+        ]
+        if all(known) or level <= 0:
+            return None
+        first, second = (Units(low, level / own, ground) for low, own in zip(lows, above, strict=True))
+        return first, second
+
+
+@dataclass(frozen=True)
+class Units:
+    """Intensities that become those of the training: ``ground + factor · (image - low)``."""
+
+    low: float
+    factor: float
+    ground: float
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return (image - self.low) * self.factor + self.ground
+
+    def __str__(self) -> str:
+        return f"x {self.factor:.3g}" + (f" from {self.low:.3g} on" if self.low else "")
+
+
+def scaled(image: Volume, intensity: str) -> Tensor:
+    """Intensities by the training's own rule, ``cohort.intensity``: (1, *spatial) float32.
+
+    Raises:
+        InputError: as :func:`~smoothmorph.pipeline.loading.scale`; hardly a voxel is brighter than the darkest.
+    """
+    found = scale(image.values, intensity, str(image.path)).float()
+    if percentile(found, BRIGHT) == float(found.min()):
+        raise InputError(
+            f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest ones, "
+            "too few to register; crop it to what it shows."
         )
+    return found
 
 
-def brightest(image: Tensor) -> float:
-    """The percentile that stands for the brightest voxels."""
-    return float(np.percentile(image.numpy(), BRIGHT))
+def _offset(image: Tensor, tissue: float, ground: float) -> float:
+    """The intensity that is to become ``ground``. An image that shows tissue all over has no voxel for 0."""
+    low = percentile(image, DARK)
+    return low if ground or low < (1 - ALIKE) * (tissue - low) else 0.0
+
+
+def percentile(values: Tensor, share: float) -> float:
+    """Below which ``share`` % of the values lie."""
+    return float(np.percentile(values.numpy(), share))
+
+
+def shows(image: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Which voxels of an image (1, *spatial) are above its background, of those ``inside`` (*spatial), if given."""
+    inside = torch.ones_like(image, dtype=torch.bool) if inside is None else inside[None]
+    seen = image[inside]
+    if not len(seen):
+        return inside
+    low = percentile(seen, DARK)
+    return inside & (image > low + SHOWS * (float(seen.mean()) - low))
 
 
 def plane_of(axes: str) -> str:
