@@ -121,7 +121,7 @@ def register(
         fields["affine"] = replace(fields["before"], affine=own)
     else:
         _check_overlap(pair, inside)
-    told = ""
+    told: list[str] = []
     if settings.cohort.intensity == "none":
         moving, fixed, told = _in_units(model, pair, moving, fixed, fields.get("affine", fields["before"]))
         before, _ = fields["before"].warp(moving, pair.moving.grid)
@@ -134,24 +134,23 @@ def register(
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
-    notices = tuple(notice for notice in (told, _unknown(model)) if notice)
+    notices = tuple(notice for notice in (*told, _unknown(model)) if notice)
     last = states[-1].name
     return Registered(fields[last], states, before, fixed, images[last], notices)
 
 
 def _in_units(
     model: Trained, pair: Pair, moving: Tensor, fixed: Tensor, overlay: PhysicalField
-) -> tuple[Tensor, Tensor, str]:
-    """Both images (1, *own) in the units of the training images, and what was done to them; ``overlay`` aligns them."""
+) -> tuple[Tensor, Tensor, list[str]]:
+    """Both images (1, *own) in the units of the training images, and notices; ``overlay`` aligns them."""
+    paths = pair.moving.path, pair.fixed.path
+    told = [model.images.doubt(image, path) for image, path in zip((moving, fixed), paths, strict=True)]
     units = model.images.units(moving, fixed, *overlay.warp(moving, pair.moving.grid))
     if units is None:
-        return moving, fixed, ""
-    of_moving, of_fixed = units
-    told = (
-        f"the network sees both images scaled to match the training images: {pair.moving.path} {of_moving}, "
-        f"{pair.fixed.path} {of_fixed}."
-    )
-    return of_moving(moving), of_fixed(fixed), told
+        return moving, fixed, told
+    of_each = ", ".join(f"{path} {own}" for path, own in zip(paths, units, strict=True))
+    told.append(f"the network sees both images scaled to match the training images: {of_each}.")
+    return units[0](moving), units[1](fixed), told
 
 
 def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry) -> Tensor:

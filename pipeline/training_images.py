@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ ALIKE, UNKNOWN = 1.05, 2.0
 """A pair whose levels are within this factor of the training images' is left as it is: in Neurite-OASIS they differ by
 1 %, and an image that is 9 % brighter costs 0.02 in Dice. The second is for models that do not note how much their
 images differ."""
+HIGH = 0.25
+"""Darkest voxels that are so far above 0, as a part of the tissue's level, tell of an offset."""
 LEAST_COMMON = 0.01
 """The part of the fixed grid in which both images have to show something."""
 
@@ -200,6 +203,19 @@ class TrainingImages:
             return None
         first, second = (Units(low, level / own, ground) for low, own in zip(lows, above, strict=True))
         return first, second
+
+    def doubt(self, image: Tensor, path: Path) -> str:
+        """A notice if an image (1, *spatial) seems to have an offset that the training images do not have, or "".
+
+        It is not taken away: an image that shows tissue all over has no voxel for 0, either.
+        """
+        low, tissue = percentile(image, DARK), percentile(image[shows(image)], TISSUE)
+        if self.brightest is None or self.darkest > HIGH * self.brightest or not low > HIGH * tissue > 0:
+            return ""
+        return (
+            f"the darkest voxels of {path} are {low:.3g} and its tissue {tissue:.3g}, but the training images begin at "
+            f"{self.darkest:.3g}; if its background is not 0, subtract it."
+        )
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,26 @@ def test_the_units_of_either_image_change_nothing(known):
             torch.testing.assert_close(again, image, atol=0.1, rtol=0)
 
 
+def test_an_offset_above_0_is_noticed():
+    place = PLACES["as in training"][1]
+    fixed = volume("fixed.nii", place, 1)
+    high = replace(volume("moving.nii", place), values=volume("", place).values + 2)
+    found = register(trained(3, darkest=0.0), Pair(high, fixed)).notices
+    assert any(notice.startswith("the darkest voxels of moving.nii are 2.") for notice in found)
+    assert not any("darkest voxels of fixed.nii" in notice for notice in found)
+
+
+def test_the_affine_does_not_depend_on_the_units():
+    place, moved = (
+        grid((30, 34, 28), (1.2, 0.8, 1.0)),
+        grid((30, 34, 28), (1.2, 0.8, 1.0), rotation(0, 0, 8), (4, -3, 2)),
+    )
+    moving, fixed = volume("moving.nii", moved), volume("fixed.nii", place)
+    bright = replace(moving, values=255 * moving.values)
+    one, other = (register(trained(3), Pair(image, fixed), affine=True) for image in (moving, bright))
+    np.testing.assert_allclose(one.field.affine, other.field.affine, atol=0.02)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_bright_scalp_does_not_darken_the_brain(dims):
     """With it the brightest voxels are three times as bright, and those of the brain keep their level."""
