@@ -12,11 +12,11 @@ from ..transforms import Geometry, InputError, PhysicalField, jacobian_statistic
 from .affine import LEAST_OVERLAP, register_affine
 from .apply import check_world
 from .config import TrialSettings
+from .intensities import scaled
 from .metrics import overlap_metrics, similarity_metrics
 from .placement import in_voxels, overlap, resample
 from .trained import Trained
 from .training import build_objective
-from .training_images import scaled
 from .volumes import Volume
 
 Tell = Callable[[str, int, int], None]

@@ -7,34 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..transforms import Geometry, InputError
 from ..transforms.errors import times
 from .images import axes_of
-from .loading import SAME_SPACING, scale
+from .intensities import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset_of, percentile, shows
+from .loading import SAME_SPACING
 from .preparation import Prepared
 from .volumes import Volume
 
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
-BRIGHT, DARK = 99.8, 0.2
-"""The percentiles that stand for an image's brightest and darkest voxels."""
-TISSUE = 85
-"""The percentile, of the voxels that show something, that stands for the level of an image's tissue. In a pair those
-voxels count that show something in both: so it is the brain's with a bright scalp and without, within 2 %, where the
-brightest voxels are three times as bright."""
-SHOWS = 0.1
-"""A voxel shows something if it is so far above the darkest, as a part of the mean."""
 MOST_VOXELS = 1 << 28
 """Of a grid: a network keeps dozens of numbers for each."""
 MOST_UNLIKE = 8.0
 """A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
-ALIKE, UNKNOWN = 1.05, 2.0
-"""A pair whose levels are within this factor of the training images' is left as it is: in Neurite-OASIS they differ by
-1 %, and an image that is 9 % brighter costs 0.02 in Dice. The second is for models that do not note how much their
-images differ."""
 HIGH = 0.25
 """Darkest voxels that are so far above 0, as a part of the tissue's level, tell of an offset."""
 LEAST_COMMON = 0.01
@@ -163,7 +151,7 @@ class TrainingImages:
             order.append((own, 1 if axes[own] == letter else -1))
         return order
 
-    def units(self, moving: Tensor, fixed: Tensor, overlaid: Tensor, inside: Tensor) -> tuple["Units", "Units"] | None:
+    def units(self, moving: Tensor, fixed: Tensor, overlaid: Tensor, inside: Tensor) -> tuple[Units, Units] | None:
         """What brings both images of a pair to the intensities of the training, whatever their own units are.
 
         The level of their tissue becomes that of the training, and where the darkest voxels tell of an offset, because
@@ -185,7 +173,7 @@ class TrainingImages:
             for image, laid in zip(images, on_grid, strict=True)
         ]
         ground = self.darkest if abs(self.darkest) > (ALIKE - 1) * (self.brightest - self.darkest) else 0.0
-        lows = [_offset(image, own, ground) for image, own in zip(images, tissues, strict=True)]
+        lows = [offset_of(image, own, ground) for image, own in zip(images, tissues, strict=True)]
         above = [own - low for own, low in zip(tissues, lows, strict=True)]
         brights = [percentile(image, BRIGHT) - low for image, low in zip(images, lows, strict=True)]
         if min(*above, *brights) <= 0:
@@ -216,57 +204,6 @@ class TrainingImages:
             f"the darkest voxels of {path} are {low:.3g} and its tissue {tissue:.3g}, but the training images begin at "
             f"{self.darkest:.3g}; if its background is not 0, subtract it."
         )
-
-
-@dataclass(frozen=True)
-class Units:
-    """Intensities that become those of the training: ``ground + factor · (image - low)``."""
-
-    low: float
-    factor: float
-    ground: float
-
-    def __call__(self, image: Tensor) -> Tensor:
-        return (image - self.low) * self.factor + self.ground
-
-    def __str__(self) -> str:
-        return f"x {self.factor:.3g}" + (f" from {self.low:.3g} on" if self.low else "")
-
-
-def scaled(image: Volume, intensity: str) -> Tensor:
-    """Intensities by the training's own rule, ``cohort.intensity``: (1, *spatial) float32.
-
-    Raises:
-        InputError: as :func:`~smoothmorph.pipeline.loading.scale`; hardly a voxel is brighter than the darkest.
-    """
-    found = scale(image.values, intensity, str(image.path)).float()
-    if percentile(found, BRIGHT) == float(found.min()):
-        raise InputError(
-            f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest ones, "
-            "too few to register; crop it to what it shows."
-        )
-    return found
-
-
-def _offset(image: Tensor, tissue: float, ground: float) -> float:
-    """The intensity that is to become ``ground``. An image that shows tissue all over has no voxel for 0."""
-    low = percentile(image, DARK)
-    return low if ground or low < (1 - ALIKE) * (tissue - low) else 0.0
-
-
-def percentile(values: Tensor, share: float) -> float:
-    """Below which ``share`` % of the values lie."""
-    return float(np.percentile(values.numpy(), share))
-
-
-def shows(image: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Which voxels of an image (1, *spatial) are above its background, of those ``inside`` (*spatial), if given."""
-    inside = torch.ones_like(image, dtype=torch.bool) if inside is None else inside[None]
-    seen = image[inside]
-    if not len(seen):
-        return inside
-    low = percentile(seen, DARK)
-    return inside & (image > low + SHOWS * (float(seen.mean()) - low))
 
 
 def plane_of(axes: str) -> str:

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import VoxelMorph, save_model
 from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.intensities import BRIGHT, TISSUE, percentile, shows
 from smoothmorph.pipeline.registering import Pair, register
 from smoothmorph.pipeline.trained import Trained, about
-from smoothmorph.pipeline.training_images import BRIGHT, TISSUE, TrainingImages, percentile, shows
+from smoothmorph.pipeline.training_images import TrainingImages
 from smoothmorph.pipeline.volumes import Volume, read_volume, write_volume
 from smoothmorph.transforms import Geometry, InputError, read_field
 from world_cases import CORONAL, TWO_PLACES, blobs, grid, place_twice, rotation, save
