@@ -136,8 +136,8 @@ def _describe(sample: Sample) -> dict[str, object]:
 def _voxels_per_label(sample: Sample) -> dict[int, int]:
     if sample["label"] is None:
         return {}
-    counts = np.bincount(sample["label"].numpy().ravel())
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value != 0}
+    values, counts = np.unique(sample["label"].numpy(), return_counts=True)
+    return {value: count for value, count in zip(values.tolist(), counts.tolist(), strict=True) if value != 0}
 
 
 def _label_table(cohort: Cohort, counts: Sequence[dict[int, int]]) -> pd.DataFrame:

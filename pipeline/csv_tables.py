@@ -8,6 +8,7 @@ apostrophe away again, so that nothing is changed by a table in between.
 import csv
 import io
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ class Table:
         return [dict(zip(self.columns, row.cells, strict=True)) for row in self.rows]
 
     @property
+    def frame(self) -> pd.DataFrame:
+        """The cells as text. Not by pandas' reader, which takes the first column of longer rows for their index."""
+        return pd.DataFrame([row.cells for row in self.rows], columns=pd.Index(self.columns), dtype=str)
+
+    @property
     def named(self) -> str:
         """The columns for a sentence: the first of them, shortened."""
         few = [quoted(name)[1:-1] for name in self.columns[:12]]
@@ -66,45 +72,44 @@ def read_csv(path: Path, tabs: bool = False) -> Table:
         InputError: no such file, no CSV, larger than `transforms.bounds` allows, a name of a column twice, a row of
             another width, or NUL in a cell.
     """
-    text = read_text(path)
+    rows = list(parse_rows(path, read_text(path), tabs))
+    return make_table(path, rows[0].cells if rows else (), rows[1:])
+
+
+def parse_rows(path: Path, text: str, tabs: bool = False) -> Iterator[Row]:
+    """The lines of a CSV text that are not empty; InputError where :func:`read_csv` has it."""
     if "\0" in text:
         raise InputError(f"{path} holds NUL characters, so it is no text; save it as plain CSV.")
     options: Any = (
         {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"skipinitialspace": True, "strict": True}
     )
     reader = csv.reader(io.StringIO(text, newline=""), **options)
-    columns: tuple[str, ...] = ()
-    rows: list[Row] = []
     try:
         for found in reader:
             cells = tuple(_without_apostrophe(cell.strip()) for cell in found)
-            if not any(cells):
-                continue
-            if not columns:
-                columns = _header(path, cells)
-                continue
-            where = f"{path}, line {reader.line_num}"
-            if len(cells) != len(columns):
-                raise InputError(
-                    f"{where} has {len(cells)} cells, but there are {len(columns)} columns; give each row a cell for "
-                    "every column."
-                )
-            if len(rows) >= MOST_TABLE_ROWS:
-                raise InputError(f"{path} has more than {MOST_TABLE_ROWS} rows, the most that are read of a table.")
-            rows.append(Row(reader.line_num, cells))
+            if any(cells):
+                yield Row(reader.line_num, cells)
     except csv.Error as error:
         where = f"{path} is not a table of tabs" if tabs else f"{path}, line {reader.line_num}"
         raise InputError(f"{where}: {one_line(error)}; save it as plain {'text' if tabs else 'CSV'}.") from None
+
+
+def make_table(path: Path, columns: tuple[str, ...], rows: Sequence[Row]) -> Table:
+    """The table of a header and rows; InputError where :func:`read_csv` has it."""
+    if len(columns) > MOST_COLUMNS:
+        raise InputError(f"{path} has {len(columns)} columns; at most {MOST_COLUMNS} are read.")
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise InputError(f"{path} has {columns.count(twice)} columns {quoted(twice)}; keep one of them.")
+    if len(rows) > MOST_TABLE_ROWS:
+        raise InputError(f"{path} has more than {MOST_TABLE_ROWS} rows, the most that are read of a table.")
+    for row in rows:
+        if len(row.cells) != len(columns):
+            raise InputError(
+                f"{path}, line {row.line} has {len(row.cells)} cells, but there are {len(columns)} columns; give each "
+                "row a cell for every column."
+            )
     return Table(path, columns, tuple(rows))
-
-
-def _header(path: Path, cells: tuple[str, ...]) -> tuple[str, ...]:
-    if len(cells) > MOST_COLUMNS:
-        raise InputError(f"{path} has {len(cells)} columns; at most {MOST_COLUMNS} are read.")
-    if len(set(cells)) < len(cells):
-        twice = next(name for name in cells if cells.count(name) > 1)
-        raise InputError(f"{path} has {cells.count(twice)} columns {quoted(twice)}; keep one of them.")
-    return cells
 
 
 def csv_text(frame: pd.DataFrame) -> str:

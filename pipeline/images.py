@@ -14,7 +14,8 @@ from ..transforms.geometry import SAME_PLACE, corners_apart
 from ..transforms.image_files import HEADERS, Header, read_header, read_voxels
 from .dicom import is_dicom, read_dicom
 
-LARGEST_LABEL = int(np.iinfo(np.int16).max)
+FEW = 1 << 20
+"""Labels up to this value are counted, which is faster than to sort the voxels."""
 LARGEST_VALUE = float(np.finfo(np.float32).max)
 STEPS_BETWEEN_LABELS, NEARLY = 64, 0.01
 """Where stored integers are scaled by no more than 1/64, a label may be off by half a step; never by more than 0.01."""
@@ -134,12 +135,11 @@ def check_image(image: Tensor, source: str) -> None:
 
 
 def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = None) -> None:
-    """Raise InputError unless the label map, of integers, holds those from 0 to 32767 that ``names`` knows (all)."""
-    low, high = int(label.min()), int(label.max())
-    if low < 0 or high > LARGEST_LABEL:
-        raise InputError(f"{source} holds label {low if low < 0 else high}; labels lie from 0 to {LARGEST_LABEL}.")
-    values = torch.bincount(label.flatten()).nonzero().flatten().tolist()
-    unknown = sorted(set(values) - {0} - set(names)) if names is not None else []
+    """Raise InputError unless the label map, of integers, holds those from 0 on that ``names`` knows (None: any)."""
+    if int(label.min()) < 0:
+        raise InputError(f"{source} holds label {int(label.min())}; labels lie from 0 on.")
+    values = (label.unique() if int(label.max()) > FEW else torch.bincount(label.flatten()).nonzero()).flatten()
+    unknown = sorted(set(values.tolist()) - {0} - set(names)) if names is not None else []
     if unknown:
         raise InputError(f"{source} holds label {unknown[0]}, which the cohort's list of label names does not have.")
 

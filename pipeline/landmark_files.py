@@ -4,8 +4,6 @@ What is not a coordinate is kept, so that Slicer loads its file again with the p
 """
 
 import copy
-import csv
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..transforms.bounds import LONGEST_TEXT
-from ..transforms.errors import InputError, one_line
-from .files import read_text
+from ..transforms.errors import InputError, quoted
+from .csv_tables import Row, csv_text, make_table, parse_rows, read_csv
+from .files import read_json, read_text
 
 AXES = ("x", "y", "z")
 FRAMES = {"LPS": True, "1": True, "RAS": False, "0": False}
@@ -28,8 +26,6 @@ UNPLACED = ("undefined", "missing", "0", "3")
 """What Slicer has as the status of a point without a position, in .mrk.json and in .fcsv."""
 POINTS = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")
 """Slicer's markups that their points alone define."""
-LONGEST_QUOTE = 60
-"""Characters of a file that a message repeats."""
 SLICERS = (".fcsv", ".mrk.json", ".json")
 
 
@@ -51,25 +47,10 @@ def read_landmark_file(path: Path) -> LandmarkFile:
     Raises:
         InputError: it cannot be read, is too long, has no such points, or, as a file of Slicer's, no frame.
     """
-    if path.is_file() and path.stat().st_size > LONGEST_TEXT:
-        raise InputError(f"{path} has {path.stat().st_size} bytes, expected {LONGEST_TEXT} at most.")
-    text, name = read_text(path), path.name.lower()
+    name = path.name.lower()
     if name.endswith(".fcsv"):
-        return _fcsv(path, text)
-    return _markups(path, text) if name.endswith(".json") else LandmarkFile(_csv(path, text), None, csv_text)
-
-
-def _csv(path: Path, text: str) -> pd.DataFrame:
-    """The cells of a CSV file as text. Not by pandas, which takes the first column of longer rows for their index."""
-    rows = _rows(path, text)
-    if not rows:
-        raise InputError(f"{path} is not a CSV table: it is empty.")
-    header, *rows = rows
-    return _table(path, header, rows)
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, lineterminator="\n")
+        return _fcsv(path, read_text(path))
+    return _markups(path) if name.endswith(".json") else LandmarkFile(read_csv(path).frame, None, csv_text)
 
 
 def _fcsv(path: Path, text: str) -> LandmarkFile:
@@ -78,10 +59,11 @@ def _fcsv(path: Path, text: str) -> LandmarkFile:
     comments = [line for line in lines if line.startswith("#")]
     said = {key.strip(): value.strip() for key, _, value in (line[1:].partition("=") for line in comments)}
     columns = [name.strip() for name in said.get("columns", "").split(",")]
-    rows = _rows(path, "\n".join(line for line in lines if not line.startswith("#")))
-    width = max(map(len, rows), default=0)
+    rows = list(parse_rows(path, "\n".join("" if line.startswith("#") else line for line in lines)))
+    width = max((len(row.cells) for row in rows), default=0)
     columns += [name for name in UNNAMED[: max(width - len(columns), 0)] if name not in columns]
-    table = _table(path, columns, [row + [""] * (len(columns) - len(row)) for row in rows])
+    filled = [Row(row.line, (*row.cells, *[""] * (len(columns) - len(row.cells)))) for row in rows]
+    table = make_table(path, tuple(columns), filled).frame
     if "positionStatus" in table:
         _check_placed(path, table["positionStatus"].tolist())
 
@@ -91,10 +73,10 @@ def _fcsv(path: Path, text: str) -> LandmarkFile:
     return LandmarkFile(table, _frame(path, said.get("CoordinateSystem", "")), rewritten)
 
 
-def _markups(path: Path, text: str) -> LandmarkFile:
+def _markups(path: Path) -> LandmarkFile:
     """JSON: lists of control points, each with its coordinate system and units."""
     try:
-        content: Any = json.loads(text)
+        content: Any = read_json(path)
         lists = content["markups"]
         points = [point for markup in lists for point in markup["controlPoints"]]
         placed = [str(point.get("positionStatus", "defined")) for point in points]
@@ -114,8 +96,8 @@ def _markups(path: Path, text: str) -> LandmarkFile:
         ) from None
     others = [*kinds - {*POINTS}, *units - {"mm"}]
     if others or len(frames) > 1:
-        found = (others or ["several coordinate systems"])[0][:LONGEST_QUOTE]
-        raise InputError(f"{path} holds markups of {found!r}; expected {', '.join(POINTS)}, all in mm and one frame.")
+        found = quoted((others or ["several coordinate systems"])[0])
+        raise InputError(f"{path} holds markups of {found}; expected {', '.join(POINTS)}, all in mm and one frame.")
     return LandmarkFile(table, _frame(path, *frames), partial(_markups_text, content))
 
 
@@ -147,28 +129,3 @@ def _check_placed(path: Path, statuses: list[str]) -> None:
     unplaced = [index for index, status in enumerate(statuses, start=1) if status in UNPLACED]
     if unplaced:
         raise InputError(f"{path}, point {unplaced[0]} has no position; place it in Slicer, or remove it.")
-
-
-def _rows(path: Path, text: str) -> list[list[str]]:
-    """The cells of every line that is not empty."""
-    try:
-        if "\0" in text:
-            raise csv.Error("it holds NUL characters")
-        lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-        return [[cell.strip() for cell in row] for row in lines if row not in ([], [""])]
-    except csv.Error as error:
-        raise InputError(f"{path} is not a CSV table: {one_line(error)}.") from None
-
-
-def _table(path: Path, header: list[str], rows: list[list[str]]) -> pd.DataFrame:
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}, row {number} has {len(row)} cells, but there are {len(header)} columns; give each row a "
-                "cell for every column."
-            )
-    repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-    if repeated:
-        name = repeated[0][:LONGEST_QUOTE]
-        raise InputError(f"{path} has {header.count(repeated[0])} columns {name!r}; keep one of them.")
-    return pd.DataFrame(rows, columns=pd.Index(header), dtype=str)

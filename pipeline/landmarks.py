@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ..transforms import InputError, PhysicalField
 from ..transforms.bounds import MOST_DIGITS
+from ..transforms.errors import quoted
 from ..transforms.geometry import mapped
 from ..transforms.physical import INVERTED
 from .apply import Done, load_field
+from .csv_tables import csv_text
 from .files import write_text
-from .landmark_files import AXES, LONGEST_QUOTE, SLICERS, LandmarkFile, csv_text, read_landmark_file
+from .landmark_files import AXES, SLICERS, LandmarkFile, read_landmark_file
 from .outputs import TABLES, check_output
 
 NAMES = ("id", "label", "name")
@@ -116,7 +118,7 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     file = read_landmark_file(path)
     table, columns = file.table, list(AXES[:world_axes])
     if not {*columns} <= {*table.columns}:
-        found = repr(", ".join(table.columns)[:LONGEST_QUOTE])[1:-1]
+        found = quoted(", ".join(table.columns))[1:-1] or "none"
         raise InputError(f"{path} has the columns {found}; expected {', '.join(columns)} in mm.")
     if not len(table):
         raise InputError(f"{path} holds no points.")
@@ -127,8 +129,8 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     faulty = np.argwhere(~np.isfinite(numbers))
     if len(faulty):
         row, column = faulty[0]
-        found = table[columns[column]][row][:LONGEST_QUOTE]
-        raise InputError(f"{path}, row {row + 1}: {columns[column]} is {found!r}, expected a number of mm.")
+        found = quoted(table[columns[column]][row])
+        raise InputError(f"{path}, row {row + 1}: {columns[column]} is {found}, expected a number of mm.")
     own = lps if file.lps is None else file.lps
     return Landmarks(path, file, torch.from_numpy(_turned(numbers, own)), own)
 
@@ -162,8 +164,8 @@ def _check_pairs(given: Landmarks, truth: Landmarks) -> None:
             row = next((row for row, names in enumerate(zip(own, other, strict=True)) if len({*names}) > 1), None)
             if row is not None:
                 raise InputError(
-                    f"{truth.path}, row {row + 1} has {column} {other[row][:LONGEST_QUOTE]!r}, but {given.path} has "
-                    f"{own[row][:LONGEST_QUOTE]!r}; give the same landmarks row by row."
+                    f"{truth.path}, row {row + 1} has {column} {quoted(other[row])}, but {given.path} has "
+                    f"{quoted(own[row])}; give the same landmarks row by row."
                 )
 
 

@@ -68,7 +68,7 @@ class Sample(TypedDict):
     image: Tensor
     """(1, *spatial) float32, after intensity scaling and size."""
     label: Tensor | None
-    """(1, *spatial) int16."""
+    """(1, *spatial) int16, or int32 or int64 where one is larger; 0 is the background."""
     landmarks: Tensor | None
     """(N, D) float32, voxel coordinates in this subject's grid, in one order for all subjects."""
     spacing: tuple[float, ...]

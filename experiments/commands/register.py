@@ -169,8 +169,9 @@ def _print(found: "Registered") -> None:
 
 def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
+    from ...pipeline.apply import write_labels
     from ...pipeline.field_tools import inverted
-    from ...pipeline.volumes import stored_type, write_volume
+    from ...pipeline.volumes import write_volume
     from ...transforms import write_field
 
     def tell(path: Path) -> None:
@@ -182,7 +183,7 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
         tell(write_volume(path, image[0].numpy(), field.fixed))
     if (path := outputs["warped-labels"]) is not None and (labels := pair.moving_labels) is not None:
         image, _ = field.warp(labels.values, labels.grid, "nearest")
-        tell(write_volume(path, image[0].numpy().astype(stored_type(labels.path)), field.fixed))
+        tell(write_labels(path, image[0], labels.path, field.fixed))
     if (path := outputs["jacobian"]) is not None:
         tell(write_volume(path, field.jacobian_determinant().numpy(), field.fixed))
     if (path := outputs["report"]) is not None:

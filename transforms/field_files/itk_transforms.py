@@ -1,6 +1,7 @@
 """Transforms of ITK: composites of displacement fields and linear transforms (.h5), or one (.mat, .tfm, .txt).
 
-A composite applies the transform that was added last first, and so do ANTs' lists: [affine, field] is p ↦ A(p + d(p)).
+A composite applies to a point first the transform that was added last. ANTs' lists of files name first what is applied
+first: [field, affine] is p ↦ A(p + d(p)).
 """
 
 from dataclasses import replace
