@@ -276,7 +276,7 @@ def write_run(path: Path, axes: dict[str, list], complete: int = 2) -> None:
 
 
 def runs() -> list[Files]:
-    """``run``: with two complete trials and one that failed; with an archive only. ``a/b/host``: another of its data."""
+    """``run``: two complete trials and one that failed, or an archive only; ``a/b/host``: another of its data."""
 
     def write(folder: Path) -> None:
         write_run(folder / "run", {"objective.penalty": ["l1", "l2", "bending-pure"]})
