@@ -257,7 +257,7 @@ def hostile() -> dict[str, tuple[str, object, str]]:
             "integration_steps must be a whole number from 0",
         ),
         "many int_steps": ("int_steps", 10**9, "integration_steps must be a whole number from 0"),
-        "a list as int_downsize": ("int_downsize", [2], "integration_downsize 1 or 2, got 7 and (2)"),
+        "a list as int_downsize": ("int_downsize", [2], "integration_downsize 1 or 2, got 7 and [2]"),
         "an integer as a key": ("", {5: torch.zeros(2)}, "not every weight has a name"),
         "sparse": (BIAS, torch.zeros(2).to_sparse(), "cannot be read as plain weights"),
         "on meta": (BIAS, torch.zeros(2, device="meta"), "cannot be read as plain weights"),
