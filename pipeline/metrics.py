@@ -58,7 +58,8 @@ def overlap_metrics(
 def _numbered(labels: Tensor, values: Sequence[int]) -> Tensor:
     """The place of each voxel's label in ``values``, counted from 1; 0 where it is not there."""
     ordered, places = torch.tensor(values, device=labels.device).sort()
-    found = torch.searchsorted(ordered, labels.long()).clamp(max=len(values) - 1)
+    found = torch.searchsorted(ordered, labels.long().contiguous())  # else torch warns
+    found = found.clamp(max=len(values) - 1)
     return torch.where(ordered[found] == labels, places[found] + 1, 0)
 
 

@@ -100,7 +100,7 @@ def stored_type(path: Path) -> np.dtype:
 
 
 def write_volume(path: Path, values: np.ndarray, grid: Geometry) -> Path:
-    """Write an image (*grid.shape), in its type.
+    """Write an image (*grid.shape), in its type; 64-bit integers as unsigned ones in .mha and .nrrd.
 
     Raises:
         InputError: unknown format, one that cannot hold the type or the grid, or the folder cannot be written.
@@ -137,7 +137,12 @@ def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
     itk = lps.load_itk()
 
     origin, spacing, direction = lps.itk_grid(grid)
-    image = itk.image_from_array(np.ascontiguousarray(values.T))
+    kind = None
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:  # of these, ITK's Python package writes one type only
+        if (lowest := int(values.min(initial=0))) < 0:
+            raise InputError(f"it would hold {lowest}, and of 64-bit integers only those from 0 on; choose .nii.gz.")
+        values, kind = values.astype(np.uint64), itk.Image[itk.ULL, values.ndim]
+    image = itk.image_from_array(np.ascontiguousarray(values.T), ttype=kind)
     image.SetOrigin(origin)
     image.SetSpacing(spacing)
     image.SetDirection(direction)

@@ -113,6 +113,17 @@ def test_values_of_an_atlas_are_only_names(dims):
     assert overlap_metrics(*maps, large, [1.0] * dims) == pytest.approx(expected)
 
 
+def test_large_labels_in_any_memory_layout_warn_of_nothing(recwarn):
+    labels = (997 + 2**53 * torch.eye(5, 6, dtype=torch.int64)).T[None, None]  # as files are laid out
+    torch.set_warn_always(True)  # torch tells of it only once
+    try:
+        found = overlap_metrics(labels, labels, {997: "a", 997 + 2**53: "b"}, (1, 1), hausdorff=False)
+    finally:
+        torch.set_warn_always(False)
+    assert found == {"dice": 1, "dice/a": 1, "dice/b": 1}
+    assert not recwarn.list
+
+
 def test_without_labels_there_is_no_overlap():
     assert np.isnan(list(overlap_metrics(box(2, 0, 1), box(2, 0, 1), {}, [1.0, 1.0]).values())).all()
 
