@@ -21,11 +21,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from official_voxelmorph import import_voxelmorph, official_network
 from smoothmorph.experiments.figures.style import COLOURS, GREY, caption, legend, new_figure, save, styled
 from smoothmorph.experiments.study import load_study
 from smoothmorph.experiments.summaries import NAMES
 from smoothmorph.networks import VoxelMorph, from_official
-from smoothmorph.networks.official import import_voxelmorph, official_network
 from smoothmorph.pipeline.allocator import keep_freed_memory
 from smoothmorph.pipeline.config import TrialSettings
 from smoothmorph.pipeline.evaluation import by_network, evaluate
@@ -33,7 +33,6 @@ from smoothmorph.pipeline.files import write_atomically
 from smoothmorph.pipeline.preparation import prepare
 from smoothmorph.pipeline.splits import training_pairs
 from smoothmorph.pipeline.training import train
-from smoothmorph.pipeline.turns import finish
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
@@ -128,7 +127,7 @@ def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.Data
     epochs = max(round(part * trial.training.epochs), 1)
     trial = _varied(trial, {"training": {"epochs": epochs}})
     keep_freed_memory()  # as a trial does
-    model = finish(train(trial, prepare(trial, root), folder, CPU))
+    model = train(trial, prepare(trial, root), folder, CPU)
     history = pd.read_parquet(folder / "history.parquet")
     steps, seconds = epochs * trial.training.steps_per_epoch, float(history["seconds"].sum())
     return pd.DataFrame([_point("ours", trial, steps, seconds, _measure(model, trial, root))])
