@@ -1,5 +1,6 @@
 """What is differentiable: VoxelMorph, penalties, similarity, the objective, and weights in and out."""
 
+from .blocks import DVF2DDF, Warp
 from .checkpoints import load_model, read_model, save_model
 from .displacement import DisplacementNetwork
 from .exports import export_program, export_torchscript
@@ -10,6 +11,7 @@ from .refinement import Refinement, refine
 from .voxelmorph import Registration, VoxelMorph
 
 __all__ = [
+    "DVF2DDF",
     "PENALTIES",
     "BendingEnergy",
     "DisplacementNetwork",
@@ -22,6 +24,7 @@ __all__ = [
     "Refinement",
     "Registration",
     "VoxelMorph",
+    "Warp",
     "bending_energy",
     "export_program",
     "export_torchscript",
