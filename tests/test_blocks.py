@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from monai.networks import blocks as monai_blocks
+from monai.networks.blocks import warp as monai_blocks
 
 from smoothmorph.networks import DVF2DDF, VoxelMorph, Warp
 from smoothmorph.transforms import random_velocity

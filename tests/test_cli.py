@@ -197,3 +197,17 @@ def test_limits_that_cannot_be_recommended_for(options, sentence, tmp_path):
     result = CliRunner().invoke(app, ["recommend", str(tmp_path), *options])
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "demo"], ["run", "dmo"], ["run", "demo", "--set", "training.epoch=3"], ["status", "nothing"]]
+)
+def test_a_study_and_a_mistake_are_shown_without_torch(words):
+    """Which takes seconds to load; so do MONAI and ITK."""
+    program = (
+        "import sys\nfrom smoothmorph.experiments.cli import app\n"
+        f"try:\n    app({words})\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'monai', 'itk', 'nibabel'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

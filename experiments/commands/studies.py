@@ -47,7 +47,7 @@ def show(
 ) -> None:
     """Show the trials of a study, with every setting resolved, without running them."""
     from ..study import load_study
-    from ..views import study_view
+    from ..study_view import study_view
 
     loaded = load_study(study, overrides)
     if yaml:
