@@ -4,15 +4,20 @@ from .blocks import DVF2DDF, Warp
 from .checkpoints import load_model, read_model, save_model
 from .displacement import DisplacementNetwork
 from .exports import export_program, export_torchscript
-from .objective import LocalNCCLoss, Objective, ObjectiveTerms
+from .objective.losses import BendingEnergy, L1Penalty, L2Penalty, Penalty
+from .objective.objective import Objective, ObjectiveTerms
+from .objective.penalties.bending import bending_energy
+from .objective.penalties.first_order import l1_penalty, l2_penalty
+from .objective.similarities import LocalNCCLoss
+from .objective.vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry, SimilarityEntry
 from .official_weights import from_official, load_official, read_official, save_official, to_official
-from .penalties import PENALTIES, BendingEnergy, L1Penalty, L2Penalty, Penalty, bending_energy, l1_penalty, l2_penalty
 from .refinement import Refinement, refine
 from .voxelmorph import Registration, VoxelMorph
 
 __all__ = [
     "DVF2DDF",
     "PENALTIES",
+    "SIMILARITIES",
     "BendingEnergy",
     "DisplacementNetwork",
     "L1Penalty",
@@ -21,8 +26,10 @@ __all__ = [
     "Objective",
     "ObjectiveTerms",
     "Penalty",
+    "PenaltyEntry",
     "Refinement",
     "Registration",
+    "SimilarityEntry",
     "VoxelMorph",
     "Warp",
     "bending_energy",

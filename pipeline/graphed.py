@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..networks import Objective
-from ..networks.objective import ObjectiveTerms
+from ..networks import Objective, ObjectiveTerms
 
 Step = Callable[[Tensor, Tensor], ObjectiveTerms]
 """(moving, fixed) -> the terms of the objective, after a step down its gradient."""

@@ -14,8 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from ..networks import Objective, VoxelMorph
-from ..networks.objective import ObjectiveTerms
+from ..networks import Objective, ObjectiveTerms, VoxelMorph
 from ..transforms.errors import InputError, one_line
 from .config import TrainingSettings, TrialSettings
 from .files import write_atomically

@@ -12,8 +12,7 @@ from monai.utils.misc import set_determinism
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from ..networks import Objective, VoxelMorph
-from ..networks.objective import ObjectiveTerms
+from ..networks import Objective, ObjectiveTerms, VoxelMorph
 from .config import TrialSettings
 from .graphed import GraphedStep, Step
 from .handlers import (

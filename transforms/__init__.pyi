@@ -15,12 +15,20 @@ from .dictionary import (
     WarpImaged,
     WarpImageDict,
 )
-from .differences import central_differences, check_field, forward_differences, interior, second_difference
+from .differences import (
+    central_differences,
+    check_field,
+    forward_differences,
+    interior,
+    mean_over_axes,
+    second_difference,
+)
 from .errors import InputError
 from .field_files import read_field, write_field
 from .fields import (
     compose,
     displace_points,
+    field_in_mm,
     identity_grid,
     integrate,
     mm_to_voxel,
@@ -83,6 +91,7 @@ __all__ = [
     "check_field",
     "compose",
     "displace_points",
+    "field_in_mm",
     "find_preimages",
     "forward_differences",
     "identity_grid",
@@ -91,6 +100,7 @@ __all__ = [
     "invert",
     "jacobian_determinant",
     "jacobian_statistics",
+    "mean_over_axes",
     "mm_to_voxel",
     "nondiffeomorphic_percent",
     "random_velocity",
