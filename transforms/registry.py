@@ -95,9 +95,21 @@ class Registry(Mapping[str, E], Generic[E]):
         """
         if name in self:
             return name
-        close = difflib.get_close_matches(str(name), list(self), n=1)
+        close = difflib.get_close_matches(str(name), list(self), n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(f"there is no {self.kind} {name!r}; {hint}known are {', '.join(self)}")
+
+    def title(self, name: str) -> str:
+        """The title of ``name``, or the name itself: rows may tell of an entry whose package is not installed."""
+        return self[name].title if name in self else name
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """These names, each once, in the order of the registry; those that it does not know come last."""
+        return sorted(set(names), key=lambda name: (self.place(name), name))
+
+    def place(self, name: str) -> int:
+        """The place of ``name`` in the registry, counted from 0; beyond its end if it is not there."""
+        return list(self).index(name) if name in self else len(self)
 
     def __getitem__(self, name: str) -> E:
         return self._known()[name]

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from ...networks import PENALTIES
 from ...pipeline.config import TrialSettings
 from ..folders import Run
-from ..summaries import METHODS, NAMES
+from ..summaries import METHODS
 from .baselines import BASELINES
 from .blocks import Table
 from .tables import from_frame
@@ -46,7 +47,7 @@ def protocol(run: Run) -> list[tuple[str, str]]:
 
 def _networks(run: Run) -> list[tuple[str, str]]:
     trials = list(run.trials.values())
-    penalties = dict.fromkeys(NAMES[trial.objective.penalty] for trial in trials)
+    penalties = dict.fromkeys(PENALTIES.title(trial.objective.penalty) for trial in trials)
     weights = sorted({trial.objective.weight for trial in trials})
     seeds = sorted({trial.seed for trial in trials})
     return [
