@@ -1,8 +1,12 @@
 # Needs Python >= 3.10 with venv, pip and a package index; everything is installed into .venv, nothing outside of it.
 # Another Python: `make study PYTHON=python3.12`. A part of the tests: `make test TESTS="tests/test_style.py -x"`.
+# More hostile inputs, others, or one again: `make fuzz FUZZ=100000`, `make fuzz SEED=1`, `make fuzz REPLAY=FOLDER`.
 
 PYTHON ?= python3
 TESTS ?=
+FUZZ ?= 10000
+SEED ?= 0
+REPLAY ?=
 override VENV := .venv
 BIN := $(VENV)/bin
 # Each pytest worker keeps to one core, and so do the workers that the tests start.
@@ -11,7 +15,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study test bench lint format install install-dev clean
+.PHONY: help study test fuzz bench lint format install install-dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +25,9 @@ study: $(VENV)/.installed  ## install, run the built-in study `demo`, write its 
 
 test: $(VENV)/.installed-dev  ## install, then run every check: style, types, layers, unit, property, parity, end to end
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(TESTS)
+
+fuzz: $(VENV)/.installed-dev  ## read FUZZ (10000) hostile inputs of SEED (0); those that find a fault are kept in build/fuzz
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(FUZZ) --seed $(SEED) $(if $(REPLAY),--replay $(REPLAY))
 
 bench: $(VENV)/.installed-dev  ## measure speed and memory against official VoxelMorph, some 15 minutes; keep the machine quiet
 	@$(BIN)/python benchmarks/bench.py $(CASES)

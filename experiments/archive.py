@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..pipeline.files import read_text, write_atomically, write_text
+from ..pipeline.files import read_json, write_atomically, write_text
 from ..transforms.errors import InputError
+from ..transforms.npz import read_npz
 from .summaries import pick
-from .trial_files import COLUMNS, read_checked
+from .trial_files import COLUMNS, how_to_mend, read_checked
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
 KEPT_ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
+EXAMPLES_AT_MOST = 100
+"""Pairs of a file; a trial keeps 3."""
 
 
 def archived_epochs(run: Path) -> dict[str, int]:
@@ -43,10 +46,11 @@ def read_archived(run: Path, name: str) -> pd.DataFrame:
     Raises:
         InputError: it cannot be read, has no rows or lacks a column.
     """
-    path, columns = run / FOLDER / name, COLUMNS["pairs.parquet" if name == ROWS else name]
+    path = run / FOLDER / name
+    columns = list(dict.fromkeys(("trial", *COLUMNS["pairs.parquet" if name == ROWS else name])))
     if not path.is_file():
-        return pd.DataFrame(columns=pd.Index(["trial", *columns]))
-    return read_checked(path, ("trial", *columns), "archive the run again")
+        return pd.DataFrame(columns=pd.Index(columns))
+    return read_checked(path, columns, lambda: "archive the run again")
 
 
 def examples_file(run: Path, trial: str) -> Path | None:
@@ -55,22 +59,57 @@ def examples_file(run: Path, trial: str) -> Path | None:
     return next((path for path in places if path.exists()), None)
 
 
+def read_examples(path: Path) -> dict[str, np.ndarray]:
+    """The ``KEPT_ARRAYS`` of a file of example pairs.
+
+    Raises:
+        InputError: it is damaged, or its arrays do not belong together.
+    """
+    try:
+        arrays = read_npz(path, KEPT_ARRAYS)
+        whole = _belong_together(arrays)
+    except PermissionError:  # not damaged
+        raise
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{path} is damaged; {how_to_mend(path)}.") from None
+    if not whole:
+        raise InputError(f"{path} has arrays that are no example pairs; {how_to_mend(path)}.")
+    return arrays
+
+
+def _belong_together(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether all are there: pictures (P, H, W), ``displacement`` (P, 2, H, W) and names (P,)."""
+    pairs, *plane = arrays["fixed"].shape
+    shapes = {"displacement": (pairs, 2, *plane), "moving_id": (pairs,), "fixed_id": (pairs,)}
+    return (
+        len(plane) == 2
+        and 0 < pairs <= EXAMPLES_AT_MOST
+        and all(
+            arrays[name].shape == shapes.get(name, (pairs, *plane))
+            and arrays[name].dtype.kind == ("U" if name.endswith("_id") else "f")
+            for name in KEPT_ARRAYS
+        )
+    )
+
+
 def environments(run: Path, trials: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """What trials noted about their environment. One whose file is missing or damaged is left out: it is not needed."""
-    found: dict[str, Mapping[str, Any]] = {}
-    archived = _json(run / FOLDER / ENVIRONMENTS)
-    for kind in archived if isinstance(archived, list) else []:
-        found |= dict.fromkeys(kind["trials"], kind["environment"])
+    noted: dict[str, Any] = {}
+    kinds = _json(run / FOLDER / ENVIRONMENTS)
+    for kind in kinds if isinstance(kinds, list) else []:
+        if isinstance(kind, dict) and isinstance(kind.get("trials"), list):
+            noted |= {str(trial): kind.get("environment") for trial in kind["trials"]}
+    trials = list(trials)
     for trial in trials:
         own = _json(run / trial / "environment.json")
-        found |= {trial: own} if isinstance(own, dict) else {}
-    return found
+        noted |= {trial: own} if isinstance(own, dict) else {}
+    return {trial: noted[trial] for trial in trials if isinstance(noted.get(trial), dict)}
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(read_text(path))
-    except (InputError, OSError, ValueError):
+        return read_json(path)
+    except (InputError, OSError):
         return None
 
 
@@ -118,8 +157,9 @@ def write_archive(
 
 def _copy_examples(source: Path, target: Path, pairs: int) -> None:
     """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture."""
-    with np.load(source, allow_pickle=False) as file:
-        arrays = {name: file[name][:pairs] for name in KEPT_ARRAYS}
-    small = {name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    arrays = {name: array[:pairs] for name, array in read_examples(source).items()}
+    small: dict[str, Any] = {
+        name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()
+    }
     with open(target, "wb") as file:
         np.savez_compressed(file, **small)

@@ -19,7 +19,9 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from ..transforms.errors import printable
 from .executors import Event
+from .screen import say
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -33,16 +35,18 @@ class Board:
         self._bars: dict[str, TaskID] = {}
         self._stages: dict[str, tuple[str, float]] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
+            TextColumn(
+                "{task.fields[note]}", markup=False, table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
+            ),
             console=console,
             disable=not self._live,
             expand=True,
         )
-        self._overall = self._progress.add_task("[bold]trials", total=total, completed=done, note="")
+        self._overall = self._progress.add_task("trials", total=total, completed=done, note="")
 
     def __enter__(self) -> "Board":
         self._progress.start()
@@ -89,11 +93,12 @@ class Board:
         self._say(event.trial, f"{count}{event.kind}" + (f": {event.reason}" if event.reason else ""))
 
     def _say(self, trial: str, text: str) -> None:
-        self._console.print(f"{self._names[trial]}  {text}", markup=False, highlight=False, soft_wrap=True)
+        say(self._console, f"{self._names[trial]}  {text}")
 
 
 def _words(progress: Any) -> str:
-    return progress.stage if progress.message in ("", progress.stage) else f"{progress.stage}: {progress.message}"
+    told = progress.stage if progress.message in ("", progress.stage) else f"{progress.stage}: {progress.message}"
+    return printable(told)
 
 
 @contextlib.contextmanager
@@ -101,24 +106,24 @@ def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int 
     """A bar on the standard error for work that reports (done, total); nothing where that is not a terminal."""
     console = Console(stderr=True)
     count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(label, total=None)
+        bar = progress.add_task(printable(label), total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 @contextlib.contextmanager
 def following(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar for work that reports (what is being done, done, total); where that is no terminal, a line now and then."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar, last = progress.add_task("loading", total=None), time.monotonic()
 
         def tell(doing: str, done: int, total: int) -> None:
             nonlocal last
-            progress.update(bar, description=doing, completed=done, total=total)
+            progress.update(bar, description=printable(doing), completed=done, total=total)
             if not console.is_terminal and time.monotonic() - last > SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                console.print(f"{doing} ({done} of {total})", markup=False, highlight=False, soft_wrap=True)
+                say(console, f"{doing} ({done} of {total})")
 
         yield tell

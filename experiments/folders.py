@@ -3,7 +3,7 @@
 study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock
 """
 
-import json
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..pipeline.config import TrialSettings, read_trial
-from ..pipeline.files import write_text
+from ..pipeline.files import read_json, write_text
 from ..pipeline.strict_yaml import read_yaml
 from ..transforms.errors import InputError
 from .archive import archived_epochs
@@ -53,9 +53,11 @@ def open_run(path: Path) -> Run:
     if not file.is_file():
         raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
     try:
-        study, ids = load_study(str(file)), [str(name) for name in read_yaml(file).get("trials", [])]
-        if len(ids) != len(study.trials):
-            raise InputError(f"{file} names {len(ids)} trials, expected {len(study.trials)}.")
+        study, ids = load_study(str(file)), read_yaml(file).get("trials", [])
+        if len(set(ids)) != len(study.trials) or len(ids) != len(study.trials):
+            raise InputError(f"{file} names {len(set(ids))} trials, expected {len(study.trials)}.")
+        for trial, settings in zip(ids, study.trials, strict=True):
+            settings.check_id(trial, str(file))
     except InputError as error:
         raise InputError(f"{error} Delete {file} and run the study again: what is complete is kept.") from None
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
@@ -115,6 +117,12 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
 
 def trial_state(folder: Path, settings: TrialSettings, running: bool = False) -> TrialState:
     """Look at a trial's folder, without changing it."""
+    found = _look(folder, settings, running)
+    # a folder that was removed meanwhile is not damaged
+    return TrialState("missing") if found.state == "damaged" and not folder.exists() else found
+
+
+def _look(folder: Path, settings: TrialSettings, running: bool) -> TrialState:
     if folder.exists() and not folder.is_dir():
         return TrialState("damaged", 0, f"{folder} is a file, expected a folder; move it away and run the study again.")
     epochs, fault = _epochs_done(folder / "history.parquet")
@@ -139,7 +147,7 @@ def damage(folder: Path, settings: TrialSettings) -> str:
     except InputError as error:
         return f"{error} To mend it, {how_to_mend(file)}."
     try:
-        read_parquet(folder / "pairs.parquet")
+        read_parquet(folder / "pairs.parquet", folder.name)
     except InputError as error:
         return str(error)
     return ""
@@ -155,10 +163,11 @@ def _epochs_done(path: Path) -> tuple[int, str]:
 
 
 def _failure(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "the reason was not recorded"
+    with contextlib.suppress(InputError, OSError):
+        content = read_json(path)
+        if isinstance(content, dict) and isinstance(content.get("reason"), str):
+            return content["reason"]
+    return "the reason was not recorded"
 
 
 def states(run: Run) -> dict[str, TrialState]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_text
-from ..transforms.errors import InputError, one_line
+from ..transforms.errors import InputError, one_line, printable_lines
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
         with contextlib.suppress(OSError, InputError):  # a full disk must not hide the reason
             job.folder.mkdir(parents=True, exist_ok=True)
             with open(log, "a", encoding="utf-8") as file:
-                file.write(traceback.format_exc())
+                file.write(printable_lines(traceback.format_exc()))
             write_text(failure, json.dumps({"reason": reason}))
         return Event(job.trial, "failed", reason if own else f"{reason} (traceback in {log})")
 
@@ -61,7 +61,7 @@ def attempt_quietly(task: Task, job: Job, report: Callable[[Any], None]) -> Even
     """As `attempt`, in a process of its own: what the trial prints goes to its ``log.txt``."""
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
-        log = open(job.folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115
+        log = open(job.folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     except OSError as error:
         return Event(job.trial, "failed", f"cannot write in {job.folder}: {error.strerror}.")
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

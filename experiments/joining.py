@@ -10,6 +10,7 @@ from typing import Any
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_text
+from ..transforms.atomic import temporary_folder
 from ..transforms.errors import InputError
 from .archive import environments
 from .folders import Run, open_run, states
@@ -35,6 +36,8 @@ def join(path: Path, other: Path) -> Run:
     _check_same_pairs(run, guest)
     with locked(path):
         for trial, found in states(guest).items():
+            if found.state == "damaged":
+                raise InputError(f"{other} has a damaged trial. {found.reason} Then join again.")
             if found.state == "complete" and trial not in run.trials:
                 _copy(guest.path / trial, path / trial)
         study, known = unite_studies(run.study, guest.study), _by_identity({**guest.trials, **run.trials})
@@ -79,13 +82,14 @@ def _copy(source: Path, target: Path) -> None:
         raise InputError(f"{source} is only in the archive of its run; join the run that was archived.")
     if target.exists():
         return
-    partial = target.with_name(f".{target.name}.partial")
+    links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
+    if links:  # what they lead to may lie anywhere
+        raise InputError(f"{links[0]} is a link, and only files are taken along; put what it leads to in its place.")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        os.replace(partial, target)
+        with temporary_folder(target) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+            os.replace(partial, target)
     except (OSError, shutil.Error) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot copy {source} to {target}: {error}. Free space, then join again.") from None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..pipeline.config import Settings, TrialSettings
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, quoted
 
 
 def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
@@ -35,7 +35,7 @@ def check_key(key: str, where: str) -> str:
     by_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     close = by_leaf or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known keys are {', '.join(keys)}."
-    raise InputError(f"{where}: unknown key {key!r}; {hint}")
+    raise InputError(f"{where}: unknown key {quoted(key)}; {hint}")
 
 
 def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
@@ -51,10 +51,12 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
         if isinstance(value, Mapping):
             leaves = unite(leaves, flatten(value, where, key + "."), where)
         elif any(known.startswith(key + ".") for known in known_keys()):
-            raise InputError(f"{where}: {key} is a section of settings, found {value!r}; set one of its keys instead.")
+            raise InputError(
+                f"{where}: {key} is a section of settings, found {quoted(value)}; set one of its keys instead."
+            )
         elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
-            # YAML's yes, no, on, off; pydantic would read them as 1 and 0
-            raise InputError(f"{where}: {key} = {value!r} holds true or false, expected a number or a word.")
+            # pydantic would read them as 1 and 0
+            raise InputError(f"{where}: {key} = {quoted(value)} holds true or false, expected a number or a word.")
         else:
             leaves = unite(leaves, {check_key(key, where): value}, where)
     return leaves

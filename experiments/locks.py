@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from ..pipeline.files import read_json
 from ..transforms.errors import InputError
 
 try:
@@ -63,7 +64,8 @@ def running_trials(path: Path) -> set[str] | None:
         with open(path / ".lock", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return set(_read_lock(path).get("running", []))
+        running = _read_lock(path).get("running")
+        return {trial for trial in running if isinstance(trial, str)} if isinstance(running, list) else set()
     except OSError:
         return None
     return None
@@ -71,7 +73,7 @@ def running_trials(path: Path) -> set[str] | None:
 
 def _read_lock(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads((path / ".lock").read_text(encoding="utf-8"))
+        content = read_json(path / ".lock")
         return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, InputError):
         return {}

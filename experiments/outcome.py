@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from rich.console import Console
 
+from ..transforms.atomic import remove_leftovers
 from ..transforms.errors import InputError
 from .folders import Run, TrialState, check_writable, claim, open_run, short_names, states
 from .locks import running_trials
+from .screen import say
 from .views import status_table, summary_table
 
 if TYPE_CHECKING:
@@ -37,11 +39,13 @@ class StudyResult:
 
 
 def finish(result: StudyResult, console: Console) -> None:
-    """Write the tables and figures of what is complete."""
+    """Write the tables and figures of what is complete, and remove what a killed process left beside them."""
     from .figures import draw_figures
     from .statistics import analyse
     from .tables import collect, collect_history, write_tables
 
+    for folder in (result.run.path, *(result.run.path / name for name in ("tables", "figures"))):
+        remove_leftovers(folder)
     rows, history = collect(result.run, result.complete), collect_history(result.run)
     result.rows, result.history = rows, history
     if rows.empty:
@@ -60,7 +64,7 @@ def report(result: StudyResult, console: Console) -> None:
     if not result.summary.empty:
         similarity = accuracies(result.rows)[-1]
         console.print(summary_table(result.summary, result.run.study.title, similarity))
-        console.print(f"tables: {result.run.path / 'tables'}   figures: {result.run.path / 'figures'}", soft_wrap=True)
+        say(console, f"tables: {result.run.path / 'tables'}   figures: {result.run.path / 'figures'}")
     report_trials(result, console)
 
 
@@ -69,9 +73,9 @@ def report_trials(result: StudyResult, console: Console) -> None:
     names = short_names(result.run)
     for word, trials in (("failed", result.failed), ("interrupted", result.interrupted)):
         for trial, reason in trials.items():
-            console.print(f"{word}: {names[trial]}: {reason}", style="red", markup=False, soft_wrap=True)
+            say(console, f"{word}: {names[trial]}: {reason}", "red")
     count = f"{len(result.complete)} of {len(result.run.trials)} trials complete"
-    console.print(f"{count} after {result.seconds:.0f} s" if result.seconds else count, highlight=False)
+    say(console, f"{count} after {result.seconds:.0f} s" if result.seconds else count)
 
 
 def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = None) -> StudyResult:
@@ -86,10 +90,8 @@ def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = Non
     from .archive import write_archive
     from .tables import collect, collect_history, further_settings, settings_columns
 
-    run = open_run(path)
-    rows, history = collect(run), collect_history(run)
-    if rows.empty:
-        raise InputError(f"{path} has no complete trial yet; `smoothmorph status {path}` tells how far each is.")
+    run, console = open_run(path), console or Console()
+    rows, history = collect(run, judge(run, console).complete), collect_history(run)
     claim(out, run.study, list(run.trials))
     settings = settings_columns(next(iter(run.trials.values())), further_settings(run))
     write_archive(path, out, rows, history, list(settings), pairs)
@@ -119,6 +121,17 @@ def rebuild(out: Path, console: Console | None = None) -> StudyResult:
     run = open_run(out)
     console = console or Console()
     check_writable(out)
+    result = judge(run, console)
+    finish(result, console)
+    return result
+
+
+def judge(run: Run, console: Console) -> StudyResult:
+    """Which trials count: those that `folders.states` calls complete. Prints which others failed or are damaged.
+
+    Raises:
+        InputError: no trial is complete.
+    """
     result = StudyResult(run)
     for trial, state in states(run).items():
         if state.state == "complete":
@@ -127,6 +140,7 @@ def rebuild(out: Path, console: Console | None = None) -> StudyResult:
             result.failed[trial] = state.reason
     report_trials(result, console)
     if not result.complete:
-        raise InputError(f"{out} has no complete trial yet; `smoothmorph status {out}` tells how far each is.")
-    finish(result, console)
+        raise InputError(
+            f"{run.path} has no complete trial yet; `smoothmorph status {run.path}` tells how far each is."
+        )
     return result

@@ -5,7 +5,6 @@ import functools
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from .jobs import Event, Job, Listen, Task, attempt_quietly
+from .signals import follow, without_interruption
 
 
 @dataclass
@@ -66,10 +66,13 @@ class Pool:
     def _start(self) -> Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self.task), daemon=True)
-        with _environment(OMP_NUM_THREADS=str(self.threads), MKL_NUM_THREADS=str(self.threads)):
-            process.start()  # numerical libraries read the number of threads when they are imported
+        process = context.Process(target=follow, args=(theirs,), daemon=True)
+        # numerical libraries read the number of threads when they are imported
+        with _environment(OMP_NUM_THREADS=str(self.threads), MKL_NUM_THREADS=str(self.threads)), without_interruption():
+            process.start()
         theirs.close()
+        with contextlib.suppress(OSError):
+            ours.send(self.task)
         worker = Worker(process, ours)
         self.workers.append(worker)
         return worker
@@ -119,24 +122,15 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(pipe: Connection, task: Task) -> None:
-    """The life of a worker: trials come in, events go out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    while True:
-        try:
+def work(pipe: Connection) -> None:
+    """The life of a worker: the task comes in, then trials, and events go out."""
+    try:
+        task: Task = pipe.recv()
+        while True:
             job: Job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(attempt_quietly(task, job, functools.partial(_report, pipe, job.trial)))
-
-
-def _follow_parent() -> None:
-    """End this process as soon as its parent has ended, in whatever way: nobody would use what it computes."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+            pipe.send(attempt_quietly(task, job, functools.partial(_report, pipe, job.trial)))
+    except EOFError:
+        return
 
 
 def _report(pipe: Connection, trial: str, progress: Any) -> None:

@@ -14,6 +14,7 @@ from .executors import Event, Executor, Job, LocalExecutor, Task, available_core
 from .folders import Run, check_writable, claim, short_names, states, trial_state
 from .locks import Lock, locked
 from .outcome import StudyResult, finish, report
+from .screen import say
 from .study import Study
 
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
@@ -57,9 +58,7 @@ def run_study(
         require({job.settings.model.method for job in jobs})
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
-        console.print(
-            f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run", highlight=False
-        )
+        say(console, f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run")
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
         try:
             finish(result, console)

@@ -3,18 +3,19 @@
 import difflib
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from ..pipeline.config import CohortSettings, Settings, TrialSettings, parse
-from ..pipeline.strict_yaml import parse_yaml, read_yaml
-from ..transforms.errors import InputError
+from ..pipeline.strict_yaml import parse_yaml, read_yaml, to_yaml
+from ..transforms.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
+from ..transforms.errors import InputError, quoted
 from .keys import check_key, flatten, nest, unite, varying_keys
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -31,7 +32,7 @@ class GroupFile(Settings):
 class StudyFile(Settings):
     """What a study file may hold. ``axes`` alone is short for one group."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     title: str = ""
     question: str = ""
     base: dict[str, Any] = Field(default_factory=dict)
@@ -109,7 +110,7 @@ class Study:
         content |= {"base": nest({**defaults, **self.base}), "groups": groups} | (
             {"trials": [*trials]} if trials else {}
         )
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        return to_yaml(content, allow_unicode=True, width=110)
 
 
 def built_in_studies() -> list[str]:
@@ -145,7 +146,8 @@ def _find(name_or_path: str) -> tuple[Path, str]:
     close = difflib.get_close_matches(name_or_path, names, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InputError(
-        f"unknown study {name_or_path!r}; {hint}Built in are {', '.join(names)}; or give the path of a .yaml file."
+        f"unknown study {quoted(name_or_path)}; {hint}Built in are {', '.join(names)}; "
+        "or give the path of a .yaml file."
     )
 
 
@@ -155,14 +157,34 @@ def _build(file: StudyFile, where: str) -> Study:
     groups = file.groups if file.groups is not None else [GroupFile(name="grid", axes=file.axes)]
     names = [group.name for group in groups]
     if not groups or len(set(names)) < len(names):
-        raise InputError(f"{where}: groups needs at least one group and a name of its own for each, found {names}.")
-    return Study(
+        found = quoted(names)
+        raise InputError(f"{where}: groups needs at least one group and a name of its own for each, found {found}.")
+    study = Study(
         name=file.name,
         title=file.title or file.name,
         question=file.question,
         base=flatten(file.base, where),
         groups=tuple(_group(group, f"{where}, group {group.name}") for group in groups),
     )
+    _check_size(study, where)
+    return study
+
+
+def _check_size(study: Study, where: str) -> None:
+    """Refuse, before they are made, more trials than anybody runs."""
+    trials = settings = 0
+    for group in study.groups:
+        points = math.prod(map(len, group.axes.values()))
+        leaves = (*study.base.values(), *group.settings.values(), *(max(v, key=_items) for v in group.axes.values()))
+        trials, settings = trials + points, settings + points * sum(map(_items, leaves))
+    if trials > MOST_TRIALS:
+        raise InputError(f"{where}: the axes make {trials:,} trials, at most {MOST_TRIALS:,} are run; shorten an axis.")
+    if settings > MOST_SETTINGS:
+        raise InputError(f"{where}: {trials:,} trials with {settings:,} settings are too many; shorten its lists.")
+
+
+def _items(value: Any) -> int:
+    return sum(map(_items, value)) + 1 if isinstance(value, list) else 1
 
 
 def _group(group: GroupFile, where: str) -> Group:
@@ -173,6 +195,8 @@ def _group(group: GroupFile, where: str) -> Group:
         key = check_key(name, where)
         if not values:
             raise InputError(f"{where}: axis {key} is empty; give it at least one value.")
+        if len(values) > MOST_TRIALS:
+            raise InputError(f"{where}: axis {key} has {len(values):,} values, at most {MOST_TRIALS:,} are run.")
         if key.startswith("compute."):
             raise InputError(f"{where}: {key} cannot be an axis, for it does not change a trial's result.")
         for value in values:
@@ -193,8 +217,8 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not key:
-            raise InputError(f"--set {text!r}: expected key=value, for example training.epochs=3.")
-        where = f"--set {text}"
+            raise InputError(f"--set {quoted(text)}: expected key=value, for example training.epochs=3.")
+        where = f"--set {quoted(text)[1:-1]}"
         leaves |= flatten({key: parse_yaml(value, f"{where}: the value")}, where)
     return leaves
 

@@ -4,7 +4,9 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from ..transforms.errors import printable_lines
 from .keys import leaves_of
+from .screen import plain
 from .study import Study
 
 
@@ -18,8 +20,8 @@ def study_view(study: Study) -> Stack:
             section, _, leaf = key.rpartition(".")
             sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
     for section, words in sections.items():
-        shared.add_row(f"[bold]{section}", ", ".join(words))
-    heading = Text(f"{study.title} · {len(study.trials)} trials", "bold")
+        shared.add_row(plain(section, "bold"), plain(", ".join(words)))
+    heading = plain(f"{study.title} · {len(study.trials)} trials", "bold")
     trials = Table()
     for column in ("#", "group", *(key.removeprefix("objective.") for key in varying)):
         trials.add_column(column, overflow="fold")
@@ -27,5 +29,6 @@ def study_view(study: Study) -> Stack:
     for place, trial in enumerate(study.trials, 1):
         leaves = leaves_of(trial)
         names = ", ".join(name for name, members in groups.items() if trial in members)
-        trials.add_row(str(place), names, *(str(leaves[key]) if trial.concerns(key) else "" for key in varying))
-    return Stack(heading, Text(study.question), shared, trials)
+        values = (plain(leaves[key]) if trial.concerns(key) else "" for key in varying)
+        trials.add_row(str(place), plain(names), *values)
+    return Stack(heading, Text(printable_lines(study.question)), shared, trials)

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from ..pipeline.config import TrialSettings
+from ..pipeline.csv_tables import write_csv
 from ..pipeline.files import write_atomically
+from ..transforms.errors import InputError
 from .archive import HISTORY, ROWS, read_archived
-from .folders import Run, open_run, trial_state
+from .folders import Run, open_run, states, trial_state
 from .keys import known_keys, leaves_of, varying_keys
 from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
 from .statistics import Analysis
@@ -30,12 +32,16 @@ def collect(run: Run | Path, trials: Iterable[str] | None = None) -> pd.DataFram
     Of a trial without a folder, from the run's archive.
 
     Raises:
-        InputError: no run there, or a file of a trial cannot be read.
+        InputError: no run there, a file of a trial cannot be read, or, without ``trials``, a trial is damaged.
     """
     run = open_run(run) if isinstance(run, Path) else run
     archived = dict(iter(read_archived(run.path, ROWS).groupby("trial")))
     if trials is None:
-        trials = [t for t in run.trials if t in archived or (run.path / t / "pairs.parquet").exists()]
+        found = states(run)
+        for state in found.values():
+            if state.state == "damaged":
+                raise InputError(state.reason)
+        trials = [trial for trial, state in found.items() if state.state == "complete"]
     wanted = set(trials)
     return _stack(run, [trial for trial in run.trials if trial in wanted], "pairs.parquet", archived)
 
@@ -62,7 +68,7 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
     frames = []
     for trial in trials:
         path = run.path / trial / file
-        frame = read_parquet(path) if path.exists() else archived[trial].reset_index(drop=True)
+        frame = read_parquet(path, trial) if path.exists() else archived[trial].reset_index(drop=True)
         columns = {"trial": trial, **settings_columns(run.trials[trial], extra)}
         kept = frame.drop(columns=[name for name in columns if name in frame])
         frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
@@ -148,5 +154,5 @@ def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: 
         frames["published"] = published(run, rows, history)
     for name, frame in frames.items():
         if not frame.empty:
-            write_atomically(folder / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+            write_csv(folder / f"{name}.csv", frame)
     return whole

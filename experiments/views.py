@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..pipeline.config import BASELINES
 from .folders import Run, TrialState
+from .screen import plain
 from .summaries import as_shown, baselines, counts, records, setting_columns
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> T
     left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"mse", "ncc"} - {similarity})}
     metrics = [name for name in SHOWN if name in set(whole["metric"]) - left_out]
     note = f"mean ± standard deviation over pairs; {counts(whole)}"
-    table = Table(title=Text(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title=plain(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]
     for key in shown_keys:
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
@@ -53,7 +54,7 @@ def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> T
     table.add_row("before", *[""] * (len(shown_keys) - 1), *cells, style="dim", end_section=True)
     for _, line in whole.groupby(keys, dropna=False, sort=False):
         values = as_shown(line)[shown_keys].to_numpy(dtype=object)[0]
-        names = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        names = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else plain(v) for v in values]
         table.add_row(*names, *(_cell(line, metric) for metric in metrics))
     return table
 
@@ -89,12 +90,12 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
     table.caption = "95 % intervals below the means"
     for line in records(found.table):
-        names = [f"{line[key]:g}" if isinstance(line[key], float) else str(line[key]) for key in keys]
+        names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
         accuracy = _interval(line["mean"], line["low"], line["high"], form)
         roughness = _interval(line["roughness"], line["roughness_low"], line["roughness_high"], ".3g")
         style = "" if line["within"] else "dim"
         table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)
-    return Stack(Text(sentence), table)
+    return Stack(plain(sentence), table)
 
 
 def _interval(mean: float, low: float, high: float, form: str) -> Text:
@@ -110,12 +111,12 @@ def _configuration(line: pd.Series) -> str:
 
 def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:
     """A line per trial: its state, the epochs done, and what went wrong."""
-    table = Table(title=f"{run.study.title} · {run.path}" + (" · running now" if going_on else ""))
+    table = Table(title=plain(f"{run.study.title} · {run.path}{' · running now' if going_on else ''}"))
     for heading in ("trial", "state", "epoch", "note"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")
     styles = {"complete": "green", "running": "cyan", "partial": "yellow", "failed": "red", "damaged": "red"}
     for trial, state in found.items():
         trained = run.trials[trial].model.method not in BASELINES
         epochs = f"{state.epochs} of {run.trials[trial].training.epochs}" if trained else ""
-        table.add_row(trial, Text(state.state, styles.get(state.state, "dim")), epochs, Text(state.reason))
+        table.add_row(plain(trial), Text(state.state, styles.get(state.state, "dim")), epochs, plain(state.reason))
     return table

@@ -1,7 +1,9 @@
 """A registration network in the form that MONAI's engines and bundles, and exported graphs, expect."""
 
+import torch
 from torch import Tensor, nn
 
+from ..transforms.errors import InputError
 from .voxelmorph import VoxelMorph
 
 
@@ -24,3 +26,20 @@ class DisplacementNetwork(nn.Module):
         """
         moving, fixed = image.tensor_split(2, dim=1)
         return self.network(moving, fixed).displacement
+
+
+def check_finite(displacement: Tensor, by: str) -> Tensor:
+    """``displacement`` as it may go into a file; waits for its device.
+
+    Args:
+        displacement: voxels.
+        by: what made it, for the sentence.
+
+    Raises:
+        InputError: it holds NaN or infinity.
+    """
+    if not torch.isfinite(displacement).all():
+        raise InputError(
+            f"the displacement by {by} is not finite: intensities or weights are too large for single precision."
+        )
+    return displacement

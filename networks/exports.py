@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .displacement import DisplacementNetwork
+from .displacement import DisplacementNetwork, check_finite
 from .voxelmorph import VoxelMorph
 
 TOLERANCE = 1e-5
@@ -26,7 +26,7 @@ def export_program(network: VoxelMorph, shape: Sequence[int]) -> torch.export.Ex
         shape: (*spatial) of the images; the program takes (1, 2, *spatial) and returns (1, D, *spatial), voxels.
 
     Raises:
-        ValueError: a shape that does not fit the network's number of axes.
+        ValueError: a shape that does not fit the network's number of axes, or weights beyond single precision.
         RuntimeError: the program computes something else than the network.
     """
     eager, pair, expected = _reference(network, shape)
@@ -44,7 +44,7 @@ def export_torchscript(network: VoxelMorph, shape: Sequence[int]) -> torch.jit.S
         shape: (*spatial) of the images; the script takes (B, 2, *spatial) and returns (B, D, *spatial), voxels.
 
     Raises:
-        ValueError: a shape that does not fit the network's number of axes.
+        ValueError: a shape that does not fit the network's number of axes, or weights beyond single precision.
         RuntimeError: the script computes something else than the network.
     """
     graph = export_program(network, shape).module()  # tracing the network would fix parts of the shape without a word
@@ -80,7 +80,7 @@ def _reference(network: VoxelMorph, shape: Sequence[int]) -> tuple[nn.Module, Te
     eager = DisplacementNetwork(copy.deepcopy(network).cpu()).eval()
     pair = torch.rand(1, 2, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        return eager, pair, eager(pair)
+        return eager, pair, check_finite(eager(pair), "the network for two images of noise")
 
 
 def _check(exported: Callable[[Tensor], Tensor], pair: Tensor, expected: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Official VoxelMorph's weights in and out (PyPI voxelmorph 0.2, PyTorch), without that package."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,43 +8,57 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..transforms.errors import InputError, one_line
+from ..transforms.errors import InputError, one_line, times
 from .voxelmorph import VoxelMorph
+from .weights import check_weights, read_torch
 
 CONFIG = {"integration_steps": "int_steps", "integration_downsize": "int_downsize"}
 """Our settings and official VoxelMorph's."""
+HOLDERS = ("model_state", "state_dict", "model_state_dict")
+"""What a state dictionary is called within a file: by VoxelMorph, by Lightning and in PyTorch's own tutorials."""
+FLOW = "flow.weight"
 
 
 def from_official(state: Mapping[str, Tensor], **settings: Any) -> VoxelMorph:
     """A network with the weights of official ``VxmDense``.
 
     Args:
-        state: ``vxm.state_dict()``; sampling grids in it are ignored.
+        state: ``vxm.state_dict()``; sampling grids in it are ignored. Where the network was a part of another module
+            (DataParallel, torch.compile, Lightning), the prefix of its weights' names is, too, and so are other parts.
         settings: ``integration_steps`` (``int_steps``) and ``integration_downsize`` (``int_downsize``) of that network.
 
     Raises:
-        InputError: not a ``VxmDense`` with the default feature widths.
+        InputError: not a ``VxmDense`` with the default feature widths, or as :func:`~.weights.check_weights`.
     """
-    state = {name: tensor for name, tensor in state.items() if not name.endswith(".grid")}
-    if "flow.weight" not in state:
-        raise InputError("these are no VxmDense weights: there is no 'flow.weight'.")
+    state = _bare(state)
     try:
-        model = VoxelMorph(spatial_dims=state["flow.weight"].ndim - 2, **settings)
+        model = VoxelMorph(spatial_dims=getattr(state[FLOW], "ndim", 0) - 2, **settings)
     except (TypeError, ValueError) as error:
         raise InputError(f"such a VxmDense network cannot be made: {one_line(error)}.") from None
-    expected = to_official(model)
-    differing = [name for name in {**expected, **state} if _shape(expected, name) != _shape(state, name)]
-    if differing:
-        name = differing[0]
-        raise InputError(
-            f"VxmDense weight {name!r} has shape {_shape(state, name)}, expected {_shape(expected, name)}: "
-            "only the default feature widths are supported."
-        )
+    try:
+        checked = check_weights(state, to_official(model))
+    except InputError as error:
+        raise InputError(f"these are no weights of VxmDense with its default feature widths: {error}.") from None
     with torch.no_grad():
         for name, weight, skip in _official_names(model):
-            source = state[name]
-            weight.copy_(source.roll(skip, dims=1) if skip else source)
+            weight.copy_(checked[name].roll(skip, dims=1) if skip else checked[name])
     return model
+
+
+def _bare(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's own entries, without sampling grids, by their names in ``VxmDense``."""
+    if not all(isinstance(name, str) for name in state):
+        raise InputError("these are no VxmDense weights: not every weight has a name.")
+    flows = [name for name in state if f".{name}".endswith(f".{FLOW}")]
+    if len(flows) != 1:
+        raise InputError(
+            f"these are no VxmDense weights: there is no {FLOW!r}."
+            if not flows
+            else f"these are weights of {len(flows)} networks; save the state dictionary of one."
+        )
+    prefix = flows[0].removesuffix(FLOW)
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in own.items() if not name.endswith(".grid")}
 
 
 def to_official(model: VoxelMorph) -> dict[str, Tensor]:
@@ -80,24 +95,24 @@ def load_official(path: Path, **settings: Any) -> VoxelMorph:
 def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights in a file of official VoxelMorph, and its configuration (``inshape``, ...; empty if there is none).
 
+    Neither is checked.
+
     Raises:
         InputError: missing or damaged file, or one that holds more than tensors and plain values.
     """
+    if not path.is_file():
+        raise InputError(f"no weights at {path}.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"no weights at {path}.") from None
-    except PermissionError:
-        raise
-    except Exception:  # torch raises many kinds; what it says of most is how to run the code in a file
+        content = read_torch(path)
+    except InputError:
         raise InputError(
             f"{path} cannot be read as plain weights: it is damaged, no file of torch's, or holds more than tensors "
             "and plain values; give the .pt file that VxmDense.save wrote."
         ) from None
     state, config = content, {}
-    if isinstance(content, dict) and "model_state" in content:
-        state, config = content["model_state"], content.get("config", {})
-    if not (isinstance(state, dict) and isinstance(config, dict) and all(map(torch.is_tensor, state.values()))):
+    if isinstance(content, dict) and (holders := [name for name in HOLDERS if name in content]):
+        state, config = content[holders[0]], content.get("config", {})
+    if not (isinstance(state, dict) and isinstance(config, dict) and any(map(torch.is_tensor, state.values()))):
         raise InputError(f"{path} holds no state dictionary; give the .pt file that VxmDense.save wrote.")
     return state, config
 
@@ -111,7 +126,7 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
         shape: (*spatial) of the images; official networks are made for one.
 
     Raises:
-        InputError: a network or a shape that official VoxelMorph does not have.
+        InputError: a network or a shape that official VoxelMorph does not have, or a weight that is not finite.
     """
     default = VoxelMorph(model.spatial_dims)
     if (model.channels, model.final_channels) != (default.channels, default.final_channels):
@@ -121,14 +136,20 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
             f"this network pads with {model.padding_mode}; official VoxelMorph pads with {default.padding_mode} and "
             "would give another result at the edges."
         )
-    if len(shape) != model.spatial_dims or any(length % model.multiple for length in shape):
+    if len(shape) != model.spatial_dims or any(length < 1 or length % model.multiple for length in shape):
         raise InputError(
             f"official VoxelMorph takes {model.spatial_dims} sizes that divide by {model.multiple}, got "
-            f"{'x'.join(map(str, shape))}; give --shape, and pad the images to it."
+            f"{times(shape)}; give --shape, and pad the images to it."
         )
     config = {"inshape": tuple(shape)} | {theirs: getattr(model, ours) for ours, theirs in CONFIG.items()}
-    state = {name: weight.cpu().contiguous() for name, weight in to_official(model).items()}
-    torch.save({"config": config, "model_state": state}, path)
+    own = to_official(model)
+    try:
+        state = {name: weight.cpu().contiguous() for name, weight in check_weights(own, own).items()}
+    except InputError as error:
+        raise InputError(f"the network cannot be written to {path}: {error}.") from None
+    content = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
+    torch.save({"config": config, "model_state": state}, content)
+    path.write_bytes(content.getbuffer())
 
 
 def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
@@ -144,7 +165,3 @@ def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
         assert convolution.bias is not None
         yield f"{name}.weight", convolution.weight, skip
         yield f"{name}.bias", convolution.bias, 0
-
-
-def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
-    return tuple(state[name].shape) if name in state else None

@@ -4,13 +4,16 @@ Balakrishnan et al., IEEE TMI 2019 (displacement model); Dalca et al., Medical I
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..transforms.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
 from ..transforms.differences import float32_or_better
+from ..transforms.errors import quoted
 from ..transforms.fields import Padding, resize_displacement
 from ..transforms.inversion import invert
 from .blocks import DVF2DDF, Warp
@@ -40,12 +43,15 @@ class VoxelMorph(nn.Module):
 
     Args:
         spatial_dims: D, 2 or 3.
-        integration_steps: squarings of the diffeomorphic model; 0 is the displacement model, which can fold.
+        integration_steps: squarings of the diffeomorphic model, up to 16; 0 is the displacement model, which can fold.
         integration_downsize: 2 integrates at half resolution, as VoxelMorph does by default; 1 at full.
             Without integration the field stays at full resolution.
         padding_mode: of warp and integration: ``zeros`` is VoxelMorph's.
         channels: U-Net widths, (down, up) per level from the top.
         final_channels: widths of the convolutions after the U-Net.
+
+    Raises:
+        ValueError: an argument that is none of these, or out of the bounds of ``transforms/bounds.py``.
     """
 
     def __init__(
@@ -58,18 +64,24 @@ class VoxelMorph(nn.Module):
         final_channels: Sequence[int] = (16, 16),
     ) -> None:
         super().__init__()
-        if integration_steps < 0 or integration_downsize not in (1, 2):
+        if not _whole(spatial_dims, 2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {quoted(spatial_dims)}")
+        if not (_whole(integration_steps, 0, MOST_SQUARINGS) and _whole(integration_downsize, 1, 2)):
             raise ValueError(
-                f"integration_steps must be 0 or more and integration_downsize 1 or 2, "
-                f"got {integration_steps} and {integration_downsize}"
+                f"integration_steps must be a whole number from 0 to {MOST_SQUARINGS} and integration_downsize 1 or 2, "
+                f"got {quoted(integration_steps)} and {quoted(integration_downsize)}"
             )
-        self.spatial_dims = spatial_dims
-        self.integration_steps = integration_steps
-        self.integration_downsize = integration_downsize
+        if not isinstance(padding_mode, str) or padding_mode not in get_args(Padding):
+            raise ValueError(f"padding_mode must be {' or '.join(get_args(Padding))}, got {quoted(padding_mode)}")
+        self.spatial_dims = int(spatial_dims)
+        self.integration_steps = int(integration_steps)
+        self.integration_downsize = int(integration_downsize)
         self.padding_mode: Padding = padding_mode
-        self.channels = tuple(channels)
-        self.final_channels = tuple(final_channels)
-        self.unet = UNet(spatial_dims, self.channels, self.final_channels)
+        self.channels = _widths("channels", channels, 2 * MOST_LEVELS)
+        self.final_channels = _widths("final_channels", final_channels, MOST_CONVOLUTIONS)
+        if not self.channels or len(self.channels) % 2:
+            raise ValueError(f"channels must be given in pairs, (down, up) per level, got {len(self.channels)} of them")
+        self.unet = UNet(self.spatial_dims, self.channels, self.final_channels)
         self.multiple = 2**self.unet.levels  # what the poolings divide
         self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
         self.warp = Warp(padding_mode=padding_mode)
@@ -150,3 +162,14 @@ class VoxelMorph(nn.Module):
         if self.integration_downsize == 1:
             return displacement
         return resize_displacement(displacement, size, float(self.integration_downsize))
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+
+
+def _widths(name: str, widths: Any, most: int) -> tuple[int, ...]:
+    fits = isinstance(widths, Sequence) and len(widths) <= most and all(_whole(w, 1, MOST_CHANNELS) for w in widths)
+    if not fits:
+        raise ValueError(f"{name} must be at most {most} whole numbers from 1 to {MOST_CHANNELS}, got {quoted(widths)}")
+    return tuple(int(width) for width in widths)

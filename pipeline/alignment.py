@@ -17,7 +17,7 @@ import numpy as np
 from ..transforms import Geometry, InputError
 from .affine import RECIPE, register_affine
 from .config import CohortSettings
-from .files import cache_folder, write_text
+from .files import cache_folder, read_json, write_text
 from .loading import finish, read_stored, scale
 from .placement import centre, check_planes, in_voxels, resample
 from .subjects import Cohort, Sample, Subject
@@ -121,7 +121,7 @@ class Aligner:
         key = hashlib.sha256(f"{RECIPE} {self._reference_digest} {_digest(volume)}".encode()).hexdigest()
         path = cache_folder() / "affine" / f"{key}.json"
         with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is found again
-            kept = np.array(json.loads(path.read_text(encoding="utf-8")), dtype=float)
+            kept = np.array(read_json(path), dtype=float)
             if kept.shape == (4, 4) and np.isfinite(kept).all():
                 return kept
         found = register_affine(self.fixed, volume)

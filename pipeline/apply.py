@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
 from ..transforms import Geometry, InputError, PhysicalField, read_field
 from ..transforms.field_files import is_affine
 from ..transforms.field_files.voxelmorph import shares_one_grid
@@ -25,7 +28,8 @@ def load_field(path: Path, like: Path | None = None, affine: Path | None = None)
     Args:
         path: as for :func:`~smoothmorph.transforms.read_field`.
         like: the fixed image; its grid must be the field's.
-        affine: a file of ITK or ANTs with an affine alone, applied after the field: ANTs' list [field, affine].
+        affine: a file of ITK or ANTs with an affine alone, applied after the field: A(p + d(p)), as
+            ANTs' list [field, affine].
 
     Raises:
         InputError: what ``read_field`` raises, another grid, or a file that is not an affine alone.
@@ -85,7 +89,10 @@ def apply(
             f"{path} leads nowhere into {image}: all of its points lie outside ({moving.grid}); is this the moving "
             "image, and does the field go from fixed to moving?"
         )
-    write_volume(out, warped[0].numpy().astype(stored_type(image) if labels else "float32"), field.fixed)
+    if labels:
+        write_labels(out, warped[0], image, field.fixed)
+    else:
+        write_volume(out, warped[0].numpy(), field.fixed)
     notices = []
     if not labels and moving.looks_like_labels:
         notices.append(f"{image} looks like a label map and was interpolated; if it is one, add --labels.")
@@ -93,6 +100,17 @@ def apply(
         notices.append(f"{100 - share:.3g} % of the voxels come from outside of {image}; they are {background:g}.")
     how = "nearest neighbour" if labels else "linear interpolation"
     return Done(out, (f"wrote {out}: {image} on the fixed grid, {field.fixed}; {how}.",), tuple(notices))
+
+
+def write_labels(path: Path, labels: Tensor, source: Path, grid: Geometry) -> Path:
+    """Write a label map (*grid.shape), int64, in the type of the file ``source`` that it comes from.
+
+    Raises:
+        InputError: as :func:`~smoothmorph.pipeline.volumes.write_volume`.
+    """
+    stored = labels.numpy().astype(stored_type(source))
+    exact = bool((stored.astype(np.int64) == labels.numpy()).all())  # a file's scale may have taken it beyond its type
+    return write_volume(path, stored if exact else labels.numpy(), grid)
 
 
 def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:

@@ -5,16 +5,14 @@ Of the Brain Imaging Data Structure (Gorgolewski et al., Scientific Data 2016) t
 set in a database and bring one along; what is ambiguous for us must be asked of the user with it, too.
 """
 
-import csv
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..transforms.errors import InputError, one_line
-from .files import read_text
+from ..transforms.errors import InputError, quoted
+from .csv_tables import read_csv
 from .listings import SIDES
 from .subjects import Subject
 from .tabulate import Listing
@@ -187,35 +185,22 @@ def _read_split(root: Path, column: str | None, subjects: Sequence[Subject]) -> 
         if column is not None:
             raise InputError(f"--split-column {column}: {path} does not exist.")
         return {}
-    # BIDS has no quotes around cells: a quotation mark in one is a character, and does not swallow the lines after it
-    text = io.StringIO(read_text(path), newline="")
-    try:
-        lines = list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except csv.Error as error:
-        raise InputError(f"{path} is not a table of tabs: {one_line(error)}.") from None
-    columns = lines[0] if lines else []
-    if column is None and "split" not in columns:
+    table = read_csv(path, tabs=True)
+    if column is None and "split" not in table.columns:
         return {}
     wanted = column or "split"
-    if not {"participant_id", wanted} <= set(columns):
-        raise InputError(
-            f"{path} has the columns {', '.join(columns) or 'none'}; participant_id and {wanted} are needed."
-        )
+    if not {"participant_id", wanted} <= set(table.columns):
+        raise InputError(f"{path} has the columns {table.named}; participant_id and {wanted} are needed.")
     sides: dict[str, str] = {}
-    for number, cells in enumerate(lines[1:], start=2):
-        if not any(cells):
-            continue
-        if len(cells) != len(columns):
-            raise InputError(f"{path}, line {number} has {len(cells)} cells, but there are {len(columns)} columns.")
-        row = dict(zip(columns, cells, strict=True))
-        side = row[wanted].strip().lower()
+    for number, row in zip((row.line for row in table.rows), table.dicts(), strict=True):
+        side = row[wanted].lower()
         if side not in (*SIDES, "", "n/a"):
             known = ", ".join(SIDES)
-            raise InputError(f"{path}, line {number} has {wanted} {row[wanted]!r}; expected {known} or n/a.")
-        person = "sub-" + row["participant_id"].strip().removeprefix("sub-")
+            raise InputError(f"{path}, line {number} has {wanted} {quoted(row[wanted])}; expected {known} or n/a.")
+        person = "sub-" + row["participant_id"].removeprefix("sub-")
         if sides.setdefault(person, side) != side:
             raise InputError(
-                f"{path}, line {number} has {person} with {wanted} {row[wanted]!r}, but an earlier line says "
+                f"{path}, line {number} has {person} with {wanted} {quoted(row[wanted])}, but an earlier line says "
                 f"{sides[person] or 'n/a'!r}; keep one of them."
             )
     chosen = {subject.id: sides.get(subject.group, "") for subject in subjects}

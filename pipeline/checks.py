@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, printable
 from .cohorts import list_cohort, missing_files
 from .config import CohortSettings
 from .duplicates import Duplicate, Thumbnails, find_duplicates
@@ -64,7 +64,7 @@ class CohortReport:
         parts = [f"{self.cohort}, {self.spatial_dims}-D: {count}."]
         for title, table in self.tables().items():
             if title == "faults":
-                body = "\n".join(self.faults)
+                body = "\n".join(map(printable, self.faults))
             else:
                 body = table.to_string(index=False, float_format=lambda number: f"{number:.4g}")
             parts.append(f"{title}\n{body}")
@@ -136,8 +136,8 @@ def _describe(sample: Sample) -> dict[str, object]:
 def _voxels_per_label(sample: Sample) -> dict[int, int]:
     if sample["label"] is None:
         return {}
-    counts = np.bincount(sample["label"].numpy().ravel())
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value != 0}
+    values, counts = np.unique(sample["label"].numpy(), return_counts=True)
+    return {value: count for value, count in zip(values.tolist(), counts.tolist(), strict=True) if value != 0}
 
 
 def _label_table(cohort: Cohort, counts: Sequence[dict[int, int]]) -> pd.DataFrame:

@@ -4,16 +4,17 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..networks import PENALTIES, SIMILARITIES
-from ..transforms.errors import InputError
-from .strict_yaml import read_yaml
+from ..transforms.bounds import MOST_SQUARINGS
+from ..transforms.errors import InputError, quoted
+from .strict_yaml import read_yaml, to_yaml
 
 Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
 Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
@@ -36,6 +37,8 @@ _COUNTS: dict[str, dict[str, Any]] = {
 }
 """By baseline, the settings that decide its result: it is the same trial in every study of the same pairs."""
 _NOT_OF_NETWORKS = {"compute", "baseline"}
+MOST_FAULTS = 5
+"""More than these are only counted in a sentence."""
 
 
 class Settings(BaseModel):
@@ -91,7 +94,7 @@ class ModelSettings(Settings):
     """
 
     method: Method = "voxelmorph"
-    integration_steps: int = Field(default=7, ge=0, le=16)
+    integration_steps: int = Field(default=7, ge=0, le=MOST_SQUARINGS)
     integration_downsize: Literal[1, 2] = 2
     padding_mode: Literal["zeros", "border"] = "zeros"
 
@@ -201,14 +204,27 @@ class TrialSettings(Settings):
     def trial_id(self, fingerprint: str) -> str:
         """A readable name and a hash of the configuration and of the data it is trained on."""
         canonical = json.dumps({"trial": self.identity(), "data": fingerprint}, sort_keys=True)
-        digest = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+        return f"{self.readable}_{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+
+    @property
+    def readable(self) -> str:
+        """The part of the identifier that can be read."""
         if self.model.method in BASELINES:
-            return f"{self.model.method}_{digest}"
-        objective = self.objective
-        return f"{objective.penalty}_{objective.weight:g}_{self.model.kind}_s{self.seed}_{digest}"
+            return self.model.method
+        return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
+
+    def check_id(self, name: str, where: str) -> str:
+        """``name``, if it can be this trial's identifier on some data: only such a name may become a folder's.
+
+        Raises:
+            InputError: it is none, as ``../../elsewhere`` or that of another trial.
+        """
+        if re.fullmatch(re.escape(self.readable) + "_[0-9a-f]{10}", name):
+            return name
+        raise InputError(f"{where} calls a trial {quoted(name)}, expected {self.readable}_ and ten digits from 0 to f.")
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
+        return to_yaml(self.model_dump(mode="json", by_alias=True))
 
 
 def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> Any:
@@ -220,22 +236,23 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
     try:
         return settings.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault) for fault in error.errors())
-        raise InputError(f"{where}: {faults}.") from None
+        faults = [_sentence(fault) for fault in error.errors()[:MOST_FAULTS]]
+        more = error.error_count() - len(faults)
+        raise InputError(f"{where}: {'; '.join(faults)}{f'; and {more} more faults' if more else ''}.") from None
 
 
 def _sentence(fault: Any) -> str:
     field, message = ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {field!r}"
+        return f"unknown key {quoted(field)}"
     if fault["type"] == "missing":
         return f"{field} is missing"
     if not field:  # a validator of the whole configuration names the field itself
         return message
     if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "device":
-        return f"{field} = {fault['input']!r}: expected auto, cpu, cuda or cuda:N"
+        return f"{field} = {quoted(fault['input'])}: expected auto, cpu, cuda or cuda:N"
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
-    return f"{field} = {fault['input']!r}: {message}"
+    return f"{field} = {quoted(fault['input'])}: {message}"
 
 
 def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
@@ -247,7 +264,11 @@ def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
     values = json.loads(json.dumps(identity))
     for key, before in ADDED_LATER.items():
         *sections, name = key.split(".")
-        functools.reduce(lambda part, section: part.setdefault(section, {}), sections, values).setdefault(name, before)
+        section = functools.reduce(
+            lambda part, section: part.setdefault(section, {}) if isinstance(part, dict) else None, sections, values
+        )
+        if isinstance(section, dict):  # what is none, `parse` refuses
+            section.setdefault(name, before)
     return parse(TrialSettings, values, where)
 
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from ..networks import Registration, VoxelMorph
-from ..transforms import warp
+from ..networks.displacement import check_finite
+from ..transforms import InputError, warp
 from .config import BASELINES, TrialSettings
 from .finished import FinishedPairs
 from .metrics import field_metrics, overlap_metrics, similarity_metrics, target_registration_error
 from .preparation import Prepared
 from .subjects import Sample
-from .training import autocast, build_objective
+from .training import TrialFailed, autocast, build_objective
 
 EXAMPLES = 3  # test pairs whose images and fields are kept
 
@@ -70,7 +71,10 @@ def evaluate(
 
 
 def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
-    """Registers with a network on ``device``; the seconds are the network's alone."""
+    """Registers with a network on ``device``; the seconds are the network's alone.
+
+    It raises TrialFailed for a displacement that is not finite.
+    """
     model = model.to(device).eval()
 
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
@@ -81,6 +85,10 @@ def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device)
             registration = model(*images)
         _synchronize(device)
         seconds = time.perf_counter() - started
+        try:
+            check_finite(registration.displacement, f"the network of {moving['id']} to {fixed['id']}")
+        except InputError as error:
+            raise TrialFailed(str(error)) from None
         parts = (registration.warped, registration.displacement, registration.velocity)
         return Registration(*(part.float().cpu() for part in parts)), seconds
 

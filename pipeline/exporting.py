@@ -92,8 +92,9 @@ def _with_shape(trained: Trained, shape: Shape) -> Trained:
 
 
 def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
-    script = export_torchscript(trained.network, shape)
-    save_net_with_metadata(script, str(path), False, meta_values=_about(trained, shape))
+    script, buffer = export_torchscript(trained.network, shape), io.BytesIO()  # for the same reason
+    save_net_with_metadata(script, buffer, False, meta_values=_about(trained, shape))
+    path.write_bytes(buffer.getvalue())
 
 
 def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:

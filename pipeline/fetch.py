@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..transforms.bounds import MOST_MEMBERS, MOST_UNPACKED
 from ..transforms.errors import InputError
 from .download import Report, download
 from .unpack import unpack
@@ -22,6 +23,10 @@ class Dataset:
     terms: str
     md5: str | None = None
     sha256: str | None = None
+    members: int = MOST_MEMBERS
+    """The most files and folders that the archive holds."""
+    size: int = MOST_UNPACKED
+    """The most bytes that they have together."""
 
     @property
     def archive(self) -> str:
@@ -36,6 +41,8 @@ DATASETS = {
         terms="OASIS Data Use Agreement: research use, acknowledge OASIS, no re-identification; "
         "cite Marcus et al. 2007 and Hoopes et al. 2021",
         # its owners publish no checksum
+        members=5_000,
+        size=1 << 29,
     ),
     "hippocampus": Dataset(
         url="https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar",
@@ -43,6 +50,8 @@ DATASETS = {
         marker="dataset.json",
         terms="CC-BY-SA 4.0; cite Antonelli et al. 2022",
         md5="9d24dba78a72977dbd1d2e110310f31b",  # monai.apps.DecathlonDataset.md5
+        members=5_000,
+        size=1 << 29,
     ),
 }
 
@@ -97,7 +106,7 @@ def fetch(name: str, into: Path, sha256: str | None = None, report: Report | Non
     if not archive.is_file():
         download(dataset.url, archive, report)
     obtained, verified = _verify(archive, dataset, sha256)
-    unpack(archive, folder, dataset.marker)
+    unpack(archive, folder, dataset.marker, dataset.members, dataset.size)
     archive.unlink()
     return Fetched(folder, dataset.terms, obtained, verified)
 

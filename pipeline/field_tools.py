@@ -138,11 +138,19 @@ def _entering(field: PhysicalField, grid: Geometry) -> float:
 
 
 def regularity(field: PhysicalField) -> str:
-    """Folding, SDlogJ and the range of the determinant of the whole map, in words."""
-    found = {name: float(value) for name, value in jacobian_statistics(field.dense().displacement[None]).items()}
+    """Folding, SDlogJ and the range of the determinant of the whole map, in words.
+
+    A map that flips the axes as a whole, such as a mirror, does not fold: a voxel does whose determinant is 0 or has
+    the other sign than that of the affine that fits the map. SDlogJ is of |det|.
+    """
+    apart = field.dense().apart
+    found = {name: float(value) for name, value in jacobian_statistics(apart.displacement[None]).items()}
+    factor = apart.affine_determinant
+    low, high = sorted(factor * found[name] for name in ("det_min", "det_max"))
+    folded = "det <= 0" if factor > 0 else "det >= 0 in a map that flips the axes"
     extent = "volume" if field.fixed.axes == 3 else "area"
     return (
-        f"folding: {found['nonpositive_percent']:.3g} % of the voxels have det <= 0, non-diffeomorphic {extent} "
-        f"{found['nondiffeomorphic_percent']:.3g} %; SDlogJ {found['sdlogj']:.3g}; det from {found['det_min']:.3g} to "
-        f"{found['det_max']:.3g}, median {found['det_p50']:.3g}."
+        f"folding: {found['nonpositive_percent']:.3g} % of the voxels have {folded}, non-diffeomorphic {extent} "
+        f"{abs(factor) * found['nondiffeomorphic_percent']:.3g} %; SDlogJ {found['sdlogj']:.3g}; det from {low:.3g} to "
+        f"{high:.3g}, median {factor * found['det_p50']:.3g}."
     )

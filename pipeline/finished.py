@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..transforms.npz import read_npz
 from .files import write_atomically
 
 Measured = tuple[dict[str, Any], dict[str, Any]]
@@ -32,12 +32,11 @@ class FinishedPairs:
             about: ``trial``, ``moving`` and ``fixed``, which its row must have.
         """
         try:
-            with np.load(self._path(index), allow_pickle=False) as file:
-                row: dict[str, Any] = json.loads(str(file["row"]))
-                example = {name: file[name] for name in file.files if name != "row"}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            example = read_npz(self._path(index))
+            row = json.loads(str(example.pop("row")))
+            same = isinstance(row, dict) and all(row.get(name) == about[name] for name in ("trial", "moving", "fixed"))
+        except (OSError, ValueError, KeyError, RecursionError):
             return None
-        same = all(row.get(name) == about[name] for name in ("trial", "moving", "fixed"))
         return (row, example) if same else None
 
     def write(self, index: int, row: Mapping[str, Any], example: Mapping[str, Any]) -> None:

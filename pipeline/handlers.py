@@ -1,89 +1,18 @@
 """Ignite handlers of the training engine: history, validation and selection, checkpoint, progress."""
 
-import io
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
 from ..networks import Objective, ObjectiveTerms, VoxelMorph
-from ..transforms.errors import InputError, one_line
+from .checkpoint import TrainingState, copy_weights
 from .config import TrainingSettings, TrialSettings
-from .files import write_atomically
-
-Weights = dict[str, Tensor]
-
-
-@dataclass
-class TrainingState:
-    """What a trial knows after an epoch, and all that resuming needs beside the optimizer and its schedule."""
-
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    best: Weights = field(default_factory=dict)
-    last: Weights = field(default_factory=dict)
-
-    @classmethod
-    def resume(
-        cls, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]
-    ) -> "TrainingState":
-        """The state in ``folder/checkpoint.pt``, loaded into the model and, by name, into what optimizes it.
-
-        A fresh one without that file. ``history.parquet`` is written anew from it.
-
-        Raises:
-            InputError: the file is damaged or belongs to another configuration.
-        """
-        path = folder / "checkpoint.pt"
-        if not path.exists():
-            return cls()
-        advice = "delete it to train this trial from the beginning"
-        device = next(model.parameters()).device
-        try:
-            saved = torch.load(path, map_location=device, weights_only=True)
-            if saved.pop("identity") != json.dumps(settings.identity(), sort_keys=True):
-                raise InputError(f"{path} belongs to another configuration; {advice}.")
-            for name, part in optimization.items():
-                part.load_state_dict(saved.pop(name))
-            state = cls(**saved)
-            model.load_state_dict(state.last)
-        except InputError:
-            raise
-        except Exception as error:  # torch and pickle raise many kinds for a damaged file
-            raise InputError(f"{path} is damaged ({one_line(error)}); {advice}.") from None
-        state._write_history(folder)  # somebody may have deleted it
-        return state
-
-    def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
-        """Write ``checkpoint.pt`` and ``history.parquet``, each atomically."""
-        self.last = _copy(model)
-        content: dict[str, Any] = {
-            "identity": json.dumps(settings.identity(), sort_keys=True),
-            **{name: part.state_dict() for name, part in optimization.items()},
-            **vars(self),
-        }
-        # The checkpoint last: killed between the two, a trial repeats the epoch and writes the same history again.
-        self._write_history(folder)
-        serialized = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
-        torch.save(content, serialized)
-        write_atomically(folder / "checkpoint.pt", lambda path: path.write_bytes(serialized.getbuffer()))
-
-    def _write_history(self, folder: Path) -> None:
-        write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
-
-    def selected(self, selection: str) -> Weights:
-        """The weights that are measured: of the lowest validation loss, or the last."""
-        return self.best if selection == "best" else self.last
 
 
 class PenaltyWarmUpHandler:
@@ -158,7 +87,7 @@ class ValidationHandler:
         self.state.history[-1].update({f"validation_{name}": float(term) for name, term in terms._asdict().items()})
         if float(terms.loss) < self.state.best_loss:
             self.state.best_loss, self.state.best_epoch = float(terms.loss), engine.state.epoch
-            self.state.best = _copy(self.model)
+            self.state.best = copy_weights(self.model)
 
 
 class CheckpointHandler:
@@ -209,7 +138,3 @@ class ProgressHandler:
         row = self.state.history[-1]
         self.message = f"loss {row['train_loss']:.3g}, validation {row['validation_loss']:.3g}"
         self.log(f"epoch {engine.state.epoch}/{self.training.epochs}: {self.message}, {row['seconds']:.1f} s")
-
-
-def _copy(model: VoxelMorph) -> Weights:
-    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}

@@ -1,173 +1,108 @@
 """One image file -> a tensor that has been checked. Every fault is one sentence with the file's path."""
 
-import gzip
-import zlib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data.image_reader import ITKReader, NibabelReader
-from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.transforms.io.array import LoadImage
-from monai.utils.misc import ensure_tuple
 from torch import Tensor
 
-from ..transforms.errors import InputError, reason, times
-from ..transforms.field_files.lps import load_itk
+from ..transforms.errors import InputError, times
 from ..transforms.geometry import SAME_PLACE, corners_apart
-from ..transforms.headers import check_data_file, check_gzip, check_place
+from ..transforms.image_files import HEADERS, Header, read_header, read_voxels
+from .dicom import is_dicom, read_dicom
 
-
-class NiftiReader(NibabelReader):
-    """MONAI's reader, but with the affine as it is in the file, and for real numbers only.
-
-    MONAI replaces an sform by the qform, coded or not, where the voxel sizes beside them differ; of a complex image it
-    drops the imaginary part.
-    """
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        (name,) = self.filenames = ensure_tuple(data)
-        image = nib.load(name, **kwargs)
-        check_place(image, Path(name))
-        return image
-
-    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
-        dtype = img.get_data_dtype()
-        if dtype.kind not in "iuf":
-            raise ValueError(f"its voxels are {dtype}, expected real numbers; save the magnitude or one channel")
-        return super().get_data(img)
-
-
-class ItkReader(ITKReader):
-    """MONAI's reader, but of one number per voxel only, and with a clear reason where a file cannot be read."""
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        (name,) = ensure_tuple(data)
-        if Path(name).is_dir():
-            return super().read(data, **kwargs)
-        check_data_file(Path(name))
-        itk = load_itk()
-        io = itk.ImageIOFactory.CreateImageIO(str(name), itk.CommonEnums.IOFileMode_ReadMode)
-        if io is None:
-            raise ValueError("it is not what its ending says")
-        io.SetFileName(str(name))
-        io.ReadImageInformation()
-        if io.GetNumberOfComponents() != 1:
-            raise ValueError(
-                f"each of its voxels has {io.GetNumberOfComponents()} numbers, expected one; save a channel"
-            )
-        try:
-            return super().read(data, **kwargs)
-        except RuntimeError as error:  # though its header can be read
-            said = reason(error)
-            said = "its voxels cannot be read" if str(name) in said else said
-            raise InputError(DAMAGED.format(path=name, reason=said)) from None
-
-
-class DicomReader(ItkReader):
-    """MONAI's reader, but of slices at equal distances only: ITK would place the others where they are not."""
-
-    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
-        metadata, name = img.GetMetaDataDictionary(), "ITK_non_uniform_sampling_deviation"
-        spacing = float(list(img.GetSpacing())[-1])
-        off = float(metadata[name]) if metadata.HasKey(name) else 0.0
-        if off > UNEVEN * spacing:
-            raise ValueError(f"the distances between its slices differ by up to {off:.3g} mm; is a slice missing?")
-        return super().get_data(img)
-
-
-READERS = {
-    ".nii": NiftiReader,
-    ".nii.gz": NiftiReader,
-    ".mha": ItkReader,
-    ".mhd": ItkReader,
-    ".nrrd": ItkReader,
-    ".dcm": DicomReader,
-}
-DAMAGED = "{path} is truncated or damaged ({reason}); copy or download it again."
-UNEVEN = 0.01
-"""Distances between slices may differ by this fraction."""
-LARGEST_LABEL = int(np.iinfo(np.int16).max)
+FEW = 1 << 20
+"""Labels up to this value are counted, which is faster than to sort the voxels."""
 LARGEST_VALUE = float(np.finfo(np.float32).max)
+STEPS_BETWEEN_LABELS, NEARLY = 64, 0.01
+"""Where stored integers are scaled by no more than 1/64, a label may be off by half a step; never by more than 0.01."""
 
 
-def read_image(path: Path, spatial_dims: int) -> tuple[Tensor, np.ndarray]:
-    """Read a file with MONAI.
+def read_image(path: Path, spatial_dims: int, labels: bool = False) -> tuple[Tensor, np.ndarray]:
+    """Read an image, or a label map, of so many axes.
 
     Returns:
-        (1, *spatial) float64, trailing axes of length one dropped, and the 4x4 affine (voxel to mm).
+        (1, *spatial), float64 or of labels int64, trailing axes of length one dropped, and the 4x4 affine (voxel to
+        mm).
 
     Raises:
-        InputError: missing, unknown format, truncated or damaged, not of real numbers or of ``spatial_dims`` axes.
+        InputError: as :func:`load_file`, or not of ``spatial_dims`` axes.
     """
-    image, affine = load_file(path)
+    image, affine = load_file(path, labels)
     return _drop_singletons(image, spatial_dims, path)[None], to_affine_nd(3, affine)
 
 
-def load_file(path: Path) -> tuple[Tensor, np.ndarray]:
-    """All voxels of a file, or of a folder that holds one DICOM series, and where they lie.
-
-    The reader is chosen by the file's name: trying every reader, as MONAI can, would try unpickling, too.
-
-    Returns:
-        float64, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true 2-D file of ITK's.
+def image_header(path: Path) -> Header:
+    """The checked header of an image file that is no DICOM file.
 
     Raises:
-        InputError: missing, unknown format, truncated or damaged, not of real numbers; a folder of no or of several
-            DICOM series.
+        InputError: missing, unknown format, a faulty header, or several numbers per voxel.
     """
-    suffix = next((suffix for suffix in READERS if path.name.lower().endswith(suffix)), None)
-    if suffix is None and not path.is_dir():
+    if not path.name.lower().endswith(tuple(HEADERS)):
         raise InputError(
-            f"{path} is not one of the image formats that can be read: {', '.join(READERS)}, or the folder of a DICOM "
-            "series."
+            f"{path} is not one of the image formats that can be read: {', '.join(HEADERS)}, .dcm, or the folder of a "
+            "DICOM series."
         )
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    try:
-        if suffix == ".nii.gz":
-            check_gzip(path)
-        reader = DicomReader(series_name=_series(path)) if path.is_dir() else READERS[suffix or ""]()
-        loaded = _loader()(path, reader=reader)
-        assert isinstance(loaded, MetaTensor)
-        return loaded.as_tensor(), np.asarray(loaded.affine, dtype=float)
-    except InputError:
-        raise
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(DAMAGED.format(path=path, reason=reason(error))) from None
-    except Exception as error:  # each format's library raises what it likes
-        raise InputError(f"cannot read {path} as an image: {reason(error)}.") from None
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether an image is a DICOM series, or one file of it."""
-    return path.is_dir() or path.name.lower().endswith(".dcm")
-
-
-def _series(folder: Path) -> str:
-    """The one DICOM series of a folder."""
-    names = load_itk().GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")  # the series' date; both as MONAI's reader has it, which takes the name
-    names.SetGlobalWarningDisplay(False)  # that a folder is empty is said below
-    names.SetDirectory(str(folder))
-    found = names.GetSeriesUIDs()
-    names.SetGlobalWarningDisplay(True)
-    if len(found) != 1:
+    header = read_header(path)
+    if header.components != 1:
         raise InputError(
-            f"the folder {folder} holds {len(found) or 'no'} DICOM series; give an image file or a folder with one."
+            f"cannot read {path} as an image: each of its voxels has {header.components} numbers, expected one; save "
+            "a channel."
         )
-    return found[0]
+    return header
 
 
-@lru_cache(maxsize=1)
-def _loader() -> LoadImage:
-    return LoadImage(image_only=True, dtype=np.float64)  # float64 holds every integer label exactly
+def load_file(path: Path, labels: bool = False) -> tuple[Tensor, np.ndarray]:
+    """All voxels of a file, or of a folder that holds one DICOM series, and where they lie.
+
+    Returns:
+        float64, or of a label map int64, axes as in the file, and the affine (voxel to RAS mm): 4x4, or 3x3 for a true
+        2-D file of MetaImage or NRRD.
+
+    Raises:
+        InputError: missing, unknown format, a faulty header, truncated or damaged; a label map not of integers; what
+            :func:`~smoothmorph.pipeline.dicom.read_dicom` raises.
+    """
+    if is_dicom(path):
+        scaled, affine = read_dicom(path)
+        return torch.from_numpy(_integers(scaled, (1, 0), str(path)) if labels else scaled), affine
+    header = image_header(path)
+    stored = read_voxels(header)
+    if labels:
+        return torch.from_numpy(_integers(stored, header.scale, str(path))), header.affine
+    values = stored.astype(np.float64)
+    if header.scale != (1, 0):
+        values *= header.scale[0]
+        values += header.scale[1]
+    return torch.from_numpy(values), header.affine
+
+
+def _integers(stored: np.ndarray, scale: tuple[float, float], source: str) -> np.ndarray:
+    """The labels of a map, int64: the integers next to slope * stored + intercept.
+
+    Slope and intercept are rounded to 32 bits in the file, and stored integers to their next step: a value may be
+    off by as much as this makes, but never by more than 0.01.
+
+    Raises:
+        InputError: a value that is no integer.
+    """
+    slope, intercept = scale
+    if stored.dtype.kind in "iu" and scale == (1, 0):
+        if int(stored.max(initial=0)) > np.iinfo(np.int64).max:
+            raise InputError(f"{source} holds label {stored.max()}; labels end at {np.iinfo(np.int64).max}.")
+        return stored.astype(np.int64)
+    part = stored * np.float64(slope)
+    values = part + intercept
+    step = abs(slope) if stored.dtype.kind in "iu" and abs(slope) <= 1 / STEPS_BETWEEN_LABELS else 0.0
+    allowed = np.minimum(step / 2 + np.finfo(np.float32).eps * (np.abs(part) + abs(intercept)), NEARLY)
+    integers = values.round()
+    faulty = values[~((np.abs(values - integers) <= allowed) & (np.abs(integers) < 2.0**63))]  # NaN is
+    if len(faulty):
+        raise InputError(f"{source} holds {faulty[0]:g}; a label map holds integers only.")
+    return integers.astype(np.int64)
 
 
 def _drop_singletons(image: Tensor, spatial_dims: int, path: Path) -> Tensor:
@@ -199,21 +134,12 @@ def check_image(image: Tensor, source: str) -> None:
         raise InputError(f"{source} is constant (every voxel is {low:g}); there is nothing to register.")
 
 
-def check_integers(label: Tensor, source: str) -> None:
-    """Raise InputError unless every voxel of a label map is an integer."""
-    faulty = label[~(torch.isfinite(label) & (label == label.round()))]
-    if len(faulty):
-        raise InputError(f"{source} holds {float(faulty[0]):g}; a label map holds integers only.")
-
-
 def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = None) -> None:
-    """Raise InputError unless the label map holds integers from 0 to 32767 that ``names`` knows (None: any)."""
-    check_integers(label, source)
-    low, high = int(label.min()), int(label.max())
-    if low < 0 or high > LARGEST_LABEL:
-        raise InputError(f"{source} holds label {low if low < 0 else high}; labels lie from 0 to {LARGEST_LABEL}.")
-    values = torch.bincount(label.flatten().long()).nonzero().flatten().tolist()
-    unknown = sorted(set(values) - {0} - set(names)) if names is not None else []
+    """Raise InputError unless the label map, of integers, holds those from 0 on that ``names`` knows (None: any)."""
+    if int(label.min()) < 0:
+        raise InputError(f"{source} holds label {int(label.min())}; labels lie from 0 on.")
+    values = (label.unique() if int(label.max()) > FEW else torch.bincount(label.flatten()).nonzero()).flatten()
+    unknown = sorted(set(values.tolist()) - {0} - set(names)) if names is not None else []
     if unknown:
         raise InputError(f"{source} holds label {unknown[0]}, which the cohort's list of label names does not have.")
 

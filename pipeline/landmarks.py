@@ -1,7 +1,6 @@
-"""Landmarks in CSV files: warped by a field, and how far they are from where they should be (TRE)."""
+"""Landmarks in files: warped by a field, and how far they are from where they should be (TRE)."""
 
-import csv
-import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,27 +10,35 @@ import torch
 from torch import Tensor
 
 from ..transforms import InputError, PhysicalField
-from ..transforms.errors import one_line
+from ..transforms.bounds import MOST_DIGITS
+from ..transforms.errors import quoted
 from ..transforms.geometry import mapped
 from ..transforms.physical import INVERTED
 from .apply import Done, load_field
-from .files import read_text, write_atomically
+from .csv_tables import csv_text
+from .files import write_text
+from .landmark_files import AXES, SLICERS, LandmarkFile, read_landmark_file
 from .outputs import TABLES, check_output
 
-AXES = ("x", "y", "z")
 NAMES = ("id", "label", "name")
 """Columns that name a point: two files that both have one must agree on it."""
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """A CSV file of points, and what else it says of them."""
+    """A file of points, and what else it says of them."""
 
     path: Path
-    table: pd.DataFrame
-    """All columns, as text."""
+    file: LandmarkFile
     points: Tensor
     """(N, W) float64, RAS mm."""
+    lps: bool
+    """Whether the file's own numbers are in LPS."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All columns of the file, as text."""
+        return self.file.table
 
 
 def warp_points(
@@ -44,21 +51,24 @@ def warp_points(
     like: Path | None = None,
     affine: Path | None = None,
 ) -> Done:
-    """Warp a CSV of landmarks; the field takes points of the fixed image to the moving one, T(p) = A(p + d(p)).
+    """Warp a file of landmarks; the field takes points of the fixed image to the moving one, T(p) = A(p + d(p)).
 
     Args:
         path: the field.
-        landmarks: points of the fixed image (``inverse``: of the moving image), columns x, y, z in mm.
+        landmarks: points of the fixed image (``inverse``: of the moving image): a .csv with columns x, y, z in mm, or
+            Slicer's .fcsv or .mrk.json.
         out: a .csv file, the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
+            Or a file of Slicer's with the ending of ``landmarks``, in its frame.
         inverse: T⁻¹ instead, from the moving image to the fixed one.
-        against: the same landmarks in the other image, row by row.
-        lps: coordinates in the files are LPS, as those of ITK and ANTs, not RAS.
+        against: the same landmarks in the other image, row by row, in any of the formats.
+        lps: coordinates in .csv files are LPS, as those of ITK and ANTs, not RAS. Slicer's files say it themselves.
         like, affine: see :func:`~smoothmorph.pipeline.apply.load_field`.
 
     Raises:
         InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
     """
-    check_output(out, TABLES, [path, landmarks, against, like, affine])
+    own = tuple(ending for ending in SLICERS if landmarks.name.lower().endswith(ending))
+    check_output(out, TABLES + own, [path, landmarks, against, like, affine])
     field = load_field(path, like, affine)
     given = read_landmarks(landmarks, field.fixed.world_axes, lps)
     truth = read_landmarks(against, field.fixed.world_axes, lps) if against is not None else None
@@ -69,8 +79,10 @@ def warp_points(
         lost = int((missed > INVERTED).sum())
     else:
         warped, lost = field.map_points(given.points), 0
-    table = _with_points(given.table, warped, lps)
-    told = [_sentence(out, given, inverse, lps)]
+    as_table = out.name.lower().endswith(TABLES)
+    written_lps = lps if as_table else given.lps
+    table = _with_points(given.table, warped, written_lps)
+    told = [_sentence(out, given, inverse, written_lps)]
     if truth is not None:
         before, after = ((points - truth.points).norm(dim=1) for points in (given.points, warped))
         table = table.assign(tre_before_mm=_text(before), tre_after_mm=_text(after))
@@ -78,13 +90,13 @@ def warp_points(
             f"TRE: mean {float(before.mean()):.4g} mm before, {float(after.mean()):.4g} mm after; "
             f"median {float(before.quantile(0.5)):.4g} mm before, {float(after.quantile(0.5)):.4g} mm after."
         )
-    write_atomically(out, lambda temporary: table.to_csv(temporary, index=False))
+    write_text(out, csv_text(table) if as_table else given.file.text(table))
     beyond = int((~_in_grid(field, warped if inverse else given.points)).sum())
     notices = []
     if beyond:
         notices.append(
             f"{beyond} of {len(warped)} points lie outside of the fixed grid, where the displacement of its edge was "
-            f"taken: are the coordinates {'LPS' if lps else 'RAS'}, and is the direction right?"
+            f"taken: are the coordinates {'LPS' if given.lps else 'RAS'}, and is the direction right?"
         )
     if lost:
         notices.append(f"{lost} of {len(warped)} points have no reliable inverse: the field folds there.")
@@ -95,51 +107,32 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     """Read points.
 
     Args:
-        path: a CSV file with the columns x, y and (in 3-D) z, mm.
+        path: a .csv file with the columns x, y and (in 3-D) z, mm, or Slicer's .fcsv or .mrk.json.
         world_axes: W.
-        lps: the file's frame is LPS; RAS otherwise.
+        lps: a .csv file is in LPS; RAS otherwise.
 
     Raises:
         InputError: no such file, missing columns or two of one name, no rows, a row of another width than the header,
-            or a cell that is not a number.
+            a cell that is not a number, or ``lps`` for a file that says RAS.
     """
-    table = _read_table(path)
-    columns = list(AXES[:world_axes])
+    file = read_landmark_file(path)
+    table, columns = file.table, list(AXES[:world_axes])
     if not {*columns} <= {*table.columns}:
-        found = ", ".join(map(str, table.columns))
+        found = quoted(", ".join(table.columns))[1:-1] or "none"
         raise InputError(f"{path} has the columns {found}; expected {', '.join(columns)} in mm.")
     if not len(table):
         raise InputError(f"{path} holds no points.")
-    numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
+    if lps and file.lps is False:
+        raise InputError(f"{path} says that it is in RAS; leave --lps out, or give it in LPS.")
+    cells = table[columns].where(table[columns].map(len) <= MOST_DIGITS, "")
+    numbers = cells.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
     faulty = np.argwhere(~np.isfinite(numbers))
     if len(faulty):
         row, column = faulty[0]
-        raise InputError(
-            f"{path}, row {row + 1}: {columns[column]} is {table[columns[column]][row]!r}, expected a number of mm."
-        )
-    return Landmarks(path, table, torch.from_numpy(_turned(numbers, lps)))
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """The cells of a CSV file as text. Not by pandas, which takes the first column of longer rows for their index."""
-    try:
-        lines = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True, strict=True)
-        rows = [row for row in lines if row not in ([], [""])]
-    except csv.Error as error:
-        raise InputError(f"{path} is not a CSV table: {one_line(error)}.") from None
-    if not rows:
-        raise InputError(f"{path} is not a CSV table: it is empty.")
-    header, *rows = [[cell.strip() for cell in row] for row in rows]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}, row {number} has {len(row)} cells, but there are {len(header)} columns; give each row a "
-                "cell for every column."
-            )
-    repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-    if repeated:
-        raise InputError(f"{path} has {header.count(repeated[0])} columns {repeated[0]!r}; keep one of them.")
-    return pd.DataFrame(rows, columns=pd.Index(header), dtype=str)
+        found = quoted(table[columns[column]][row])
+        raise InputError(f"{path}, row {row + 1}: {columns[column]} is {found}, expected a number of mm.")
+    own = lps if file.lps is None else file.lps
+    return Landmarks(path, file, torch.from_numpy(_turned(numbers, own)), own)
 
 
 def _with_points(table: pd.DataFrame, points: Tensor, lps: bool) -> pd.DataFrame:
@@ -164,15 +157,21 @@ def _check_pairs(given: Landmarks, truth: Landmarks) -> None:
             f"{truth.path} holds {len(truth.table)} points, but {given.path} holds {len(given.table)}; give the same "
             "landmarks row by row."
         )
-    for column in NAMES:
+    slicers = [one.file.lps is not None for one in (given, truth)]
+    for column in NAMES[any(slicers) :]:  # ids are Slicer's own
         if column in given.table and column in truth.table:
-            differ = np.flatnonzero(given.table[column].to_numpy() != truth.table[column].to_numpy())
-            if len(differ):
-                row = differ[0]
+            own, other = ([_named(name, all(slicers)) for name in one.table[column]] for one in (given, truth))
+            row = next((row for row, names in enumerate(zip(own, other, strict=True)) if len({*names}) > 1), None)
+            if row is not None:
                 raise InputError(
-                    f"{truth.path}, row {row + 1} has {column} {truth.table[column][row]!r}, but {given.path} has "
-                    f"{given.table[column][row]!r}; give the same landmarks row by row."
+                    f"{truth.path}, row {row + 1} has {column} {quoted(other[row])}, but {given.path} has "
+                    f"{quoted(own[row])}; give the same landmarks row by row."
                 )
+
+
+def _named(label: str, slicers: bool) -> str:
+    """A label; of Slicer's own, list and number as in F-1, the number: two lists have two names."""
+    return re.sub(r"^.*-(?=\d+$)", "-", label) if slicers else label
 
 
 def _in_grid(field: PhysicalField, points: Tensor) -> Tensor:

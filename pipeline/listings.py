@@ -1,7 +1,5 @@
 """Readers of cohorts that a file lists: the Medical Segmentation Decathlon's ``dataset.json`` and a CSV table."""
 
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,11 +9,12 @@ from typing import Any
 import torch
 from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
 
-from ..transforms.errors import InputError, one_line
+from ..transforms.errors import InputError, one_line, quoted
 from .config import CohortSettings
-from .files import read_text
+from .csv_tables import read_csv
+from .files import read_json
 from .images import read_image
-from .readers import file_cohort, read_label_table
+from .readers import file_cohort, label_names, read_label_table
 from .subjects import Cohort, Subject
 
 SIDES = ("train", "validation", "test")
@@ -37,15 +36,18 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
     listing = root / "dataset.json"
     if not listing.is_file():
         raise InputError(f"{listing} does not exist; give the folder of one Decathlon task.")
+    read_json(listing)  # within bounds; MONAI reads it without
     try:
         items = load_decathlon_datalist(listing, is_segmentation=True, data_list_key="training")
         values = load_decathlon_properties(listing, "labels")["labels"]
-        names = {int(value): str(name) for value, name in values.items() if int(value) != 0}
+        named = [(value, str(name).strip()) for value, name in values.items()]
         subjects = [_decathlon_subject(item) for item in items]
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = one_line(error).rstrip(".")
         raise InputError(f"{listing} is not a Decathlon listing with training and labels: {reason}.") from None
-    return file_cohort(settings, listing, subjects, names)
+    return file_cohort(settings, listing, subjects, label_names(listing, named))
 
 
 def _decathlon_subject(item: dict[str, Any]) -> Subject:
@@ -85,26 +87,18 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
     return file_cohort(settings, table, subjects, names, _declared(rows, table))
 
 
-def _read_rows(table: Path) -> list[dict[str, str]]:
-    reader = csv.reader(io.StringIO(read_text(table), newline=""))
-    lines: dict[int, list[str]] = {}
-    try:
-        for cells in reader:
-            if any(cells):
-                lines[reader.line_num] = [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise InputError(f"{table}, line {reader.line_num}: {error}; save it as plain CSV.") from None
-    columns = lines.pop(min(lines, default=0), [])
-    if not {"id", "image"} <= set(columns) <= COLUMNS or len(set(columns)) < len(columns):
-        found = ", ".join(columns) or "none"
-        raise InputError(f"{table} has the columns {found}; expected id, image and optionally label, group, split.")
-    for number, row in lines.items():
-        if len(row) != len(columns):
-            raise InputError(f"{table}, line {number} has {len(row)} cells, but there are {len(columns)} columns.")
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    table = read_csv(path)
+    if not {"id", "image"} <= set(table.columns) <= COLUMNS:
+        raise InputError(
+            f"{path} has the columns {table.named}; expected id, image and optionally label, group, split."
+        )
+    rows = table.dicts()
+    for row, found in zip(table.rows, rows, strict=True):
         for column in ("id", "image"):
-            if not row[columns.index(column)]:
-                raise InputError(f"{table}, line {number} has no {column}.")
-    return [dict(zip(columns, row, strict=True)) for row in lines.values()]
+            if not found[column]:
+                raise InputError(f"{path}, line {row.line} has no {column}.")
+    return rows
 
 
 def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[str, ...]] | None:
@@ -113,7 +107,7 @@ def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[st
         side = row.get("split", "")
         if side and side not in SIDES:
             known = ", ".join(SIDES)
-            raise InputError(f"{table}: subject {row['id']} has split {side!r}, expected {known} or nothing.")
+            raise InputError(f"{table}: subject {row['id']} has split {quoted(side)}, expected {known} or nothing.")
         if side:
             split[side].append(row["id"])
     return {side: tuple(sorted(ids)) for side, ids in split.items()} or None
@@ -125,8 +119,8 @@ def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, s
         if subject.label is None:
             continue
         try:
-            label, _ = read_image(subject.label, spatial_dims)
+            label, _ = read_image(subject.label, spatial_dims, labels=True)
         except InputError:  # loading the subject reports it
             continue
-        values |= {int(value) for value in torch.unique(label[torch.isfinite(label)])}
+        values |= set(torch.unique(label).tolist())
     return {value: f"label {value}" for value in sorted(values) if value != 0}

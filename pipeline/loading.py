@@ -54,11 +54,11 @@ def read_subject(subject: Subject, settings: CohortSettings, label_names: Mappin
 def read_stored(
     subject: Subject, spatial_dims: int, label_names: Mapping[int, str] | None = None
 ) -> tuple[Sample, np.ndarray]:
-    """The checked files of one subject as they are, in float64, and the image's 4x4 affine (voxel to RAS mm).
+    """The checked files of one subject as they are, in float64, labels in int64; the image's 4x4 affine (to RAS mm).
 
     Raises:
         InputError: a file is missing, unreadable or truncated; wrong number of axes; NaN, infinite or constant
-            image; label of another shape or affine, not of integers, or with a value that has no name.
+            image; label of another shape or affine, not of integers from 0 on, or with a value that has no name.
     """
     if subject.image is None:
         raise InputError(f"subject {subject.id} has no image file.")
@@ -68,7 +68,7 @@ def read_stored(
     spacing = spacing_of(affine, spatial_dims, source)
     label = None
     if subject.label is not None:
-        label, label_affine = read_image(subject.label, spatial_dims)
+        label, label_affine = read_image(subject.label, spatial_dims, labels=True)
         check_same_grid(image.shape[1:], affine, label.shape[1:], label_affine, str(subject.label))
         check_label(label, str(subject.label), label_names)
     sample = Sample(
@@ -123,11 +123,17 @@ def finish(sample: Sample, settings: CohortSettings, source: str) -> Sample:
     return Sample(
         id=sample["id"],
         image=image,
-        label=_plain(label, torch.int16) if label is not None else None,
+        label=_plain(label, _smallest(label)) if label is not None else None,
         landmarks=_plain(landmarks, torch.float32) if landmarks is not None else None,
         spacing=sample["spacing"],
         axes=sample["axes"],
     )
+
+
+def _smallest(label: Tensor) -> torch.dtype:
+    """The smallest type from int16 on that holds the labels."""
+    types = (torch.int16, torch.int32, torch.int64)
+    return next(dtype for dtype in types if int(label.max()) <= torch.iinfo(dtype).max)
 
 
 def _plain(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -167,7 +173,8 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
 def _loader(cohort: Cohort, first: Sample, subjects: int) -> Callable[[Subject], Sample]:
     """How to load the other subjects, seeing the first one."""
     shape = first["image"].shape[1:]
-    if needed_bytes(shape, subjects) <= IN_MEMORY:
+    label = torch.int16 if first["label"] is None else first["label"].dtype
+    if needed_bytes(shape, subjects, label) <= IN_MEMORY:
         return lambda subject: first if subject.id == first["id"] else cohort.load(subject)
     folder = cache_folder() / "samples" / hashlib.sha256(cohort.fingerprint().encode()).hexdigest()[:16]
     if not folder.is_dir():
@@ -175,9 +182,9 @@ def _loader(cohort: Cohort, first: Sample, subjects: int) -> Callable[[Subject],
     return MappedLoader(cohort.load, folder)
 
 
-def needed_bytes(size: Sequence[int], subjects: int) -> int:
+def needed_bytes(size: Sequence[int], subjects: int, label: torch.dtype = torch.int16) -> int:
     """Of images and label maps of so many subjects."""
-    return subjects * math.prod(size) * (torch.float32.itemsize + torch.int16.itemsize)
+    return subjects * math.prod(size) * (torch.float32.itemsize + label.itemsize)
 
 
 def check_disk(size: Sequence[int], subjects: int, folder: Path) -> None:

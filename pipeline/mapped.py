@@ -4,7 +4,9 @@ The operating system keeps what is in use in its page cache and drops it where m
 """
 
 import contextlib
+import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +41,18 @@ class MappedLoader:
         Raises:
             InputError: what ``load`` raises; the folder cannot be written or the disk is full.
         """
-        path = self.folder / f"{subject.id}.safetensors"
+        path = self.folder / f"{_file_name(subject.id)}.safetensors"
         with contextlib.suppress(OSError, SafetensorError, KeyError, ValueError):  # not there, or damaged: made again
             return _open(path)
         write_atomically(path, lambda temporary: _save(self.load(subject), temporary))
         return_freed_memory()
         return _open(path)
+
+
+def _file_name(subject_id: str) -> str:
+    """A name that any system takes, of its own for each id: an id may hold slashes, or differ by upper case alone."""
+    plain = re.sub("[^A-Za-z0-9_-]+", "_", subject_id)[:60]
+    return f"{plain}-{hashlib.sha256(subject_id.encode()).hexdigest()[:16]}"
 
 
 def _save(sample: Sample, path: Path) -> None:

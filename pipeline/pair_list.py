@@ -1,11 +1,13 @@
 """A list of pairs of image files, in JSON: ``[{"moving": "a.nii.gz", "fixed": "b.nii.gz"}, ...]``."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..transforms.errors import InputError, one_line
-from .files import read_text
+from ..transforms.errors import InputError, quoted
+from .files import read_json
+from .subjects import check_path, check_text
 
 KEYS = ("moving", "fixed")
 EXPECTED = 'expected [{"moving": "a.nii.gz", "fixed": "b.nii.gz"}, ...]'
@@ -25,17 +27,12 @@ def read_pairs(file: str | Path) -> list[dict[str, str]]:
         InputError: no such file or list, an image that does not exist, or two pairs of one name.
     """
     file = Path(file)
-    try:
-        items = json.loads(read_text(file))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file} is not valid JSON: {one_line(error)}.") from None
+    items = read_json(file)
     if not isinstance(items, list) or not items:
         raise InputError(f"{file} holds no list of pairs; {EXPECTED}.")
     pairs = [_pair(item, file, f"{file}, pair {number}") for number, item in enumerate(items, 1)]
     names = [pair["name"] for pair in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f'{file} has two pairs of the name {twice}; tell their results apart by a "name" in each.')
     return pairs
@@ -48,10 +45,12 @@ def _pair(item: Any, file: Path, where: str) -> dict[str, str]:
         raise InputError(f"{where} is {json.dumps(item)[:100]}; every value must be a text.")
     paths = {key: file.parent / item[key] for key in KEYS}
     for key, path in paths.items():
+        check_path(path, where)
         if not path.is_file():
             raise InputError(f"{where}: the {key} image {path} does not exist.")
     stems = [Path(path.name.removesuffix(".gz")).stem for path in paths.values()]
     name = item.get("name", "_to_".join(stems))
-    if Path(name).name != name:
-        raise InputError(f"{where}: the name {name!r} must do as a file's name.")
+    check_text(name, f"{where}: the name")
+    if set(name) & set("/\\") or name.startswith("."):
+        raise InputError(f"{where}: the name {quoted(name)} must do as a file's name.")
     return {key: str(path) for key, path in paths.items()} | {"name": name}

@@ -92,6 +92,9 @@ def resample(image: Tensor, matrix: np.ndarray, size: Sequence[int], order: int)
     Returns:
         (1, *size).
     """
+    if not order and int(image.max()) > 2**53:  # labels that SciPy would round: numbered for the while
+        values, numbers = torch.cat([image.new_zeros(1), image.flatten()]).unique(return_inverse=True)
+        return values[numbers[0] + resample((numbers[1:] - numbers[0]).view_as(image), matrix, size, order)]
     axes = len(size)
     linear, shift = matrix[:axes, :axes], matrix[:axes, axes]
     voxels = np.asarray(image[0])

@@ -1,16 +1,18 @@
 """Readers of cohorts that lie in files: each turns a folder into a :class:`Cohort` without opening its images."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from ..transforms.errors import InputError
+from ..transforms.bounds import LONGEST_LIST
+from ..transforms.errors import InputError, quoted
 from .config import CohortSettings
 from .files import read_text
 from .loading import read_subject
-from .subjects import Cohort, Subject
+from .subjects import Cohort, Subject, check_text
 
 NEURITE_IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
 NEURITE_LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}
@@ -58,15 +60,34 @@ def read_label_table(path: Path) -> dict[int, str]:
     Raises:
         InputError: no such file, or a line that is not of that form.
     """
-    names: dict[int, str] = {}
-    for line in read_text(path).splitlines():
+    named: list[tuple[str, str]] = []
+    for line in read_text(path, LONGEST_LIST).splitlines():
         fields = line.partition("#")[0].split()
-        if not fields:
-            continue
-        if len(fields) < 2 or not fields[0].isdecimal():
-            raise InputError(f"{path}: {line.strip()!r} is not a label's number and name.")
-        names[int(fields[0])] = fields[1]
-    return {value: name for value, name in sorted(names.items()) if value != 0}
+        if len(fields) == 1:
+            raise InputError(f"{path}: {quoted(line.strip())} is not a label's number and name.")
+        if fields:
+            named.append((fields[0], fields[1]))
+    return label_names(path, named)
+
+
+def label_names(source: Path, named: Iterable[tuple[str, str]]) -> dict[int, str]:
+    """Value -> name, sorted and without the background 0, of the numbers and names that a file lists.
+
+    Measures are told apart by the names: one that several values have gets the value behind it.
+
+    Raises:
+        InputError: no whole number from 0 to 2^63 - 1, a name that is no text of one line, or two for one value.
+    """
+    names: dict[int, str] = {}
+    for number, name in named:
+        value = int(number) if number.isascii() and number.isdecimal() and len(number) < 20 else -1
+        if not 0 <= value < 1 << 63:
+            raise InputError(f"{source}: {quoted(f'{number} {name}')} is not a label's number and name.")
+        check_text(name, f"{source}: the name of label {value}")
+        if names.setdefault(value, name) != name:
+            raise InputError(f"{source}: label {value} has two names, {names[value]} and {name}; keep one of them.")
+    several = {name for name, count in Counter(names.values()).items() if count > 1}
+    return {value: f"{name} {value}" if name in several else name for value, name in sorted(names.items()) if value}
 
 
 def file_cohort(

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ..networks import Objective, VoxelMorph, refine
+from ..networks.displacement import check_finite
 from ..transforms import Geometry, InputError, PhysicalField, jacobian_statistics
 from .affine import LEAST_OVERLAP, register_affine
 from .apply import check_world
 from .config import TrialSettings
+from .intensities import scaled
 from .metrics import overlap_metrics, similarity_metrics
 from .placement import in_voxels, overlap, resample
 from .trained import Trained
@@ -103,16 +105,15 @@ def register(
         tell: told of progress.
 
     Raises:
-        InputError: images that the model cannot register, that do not belong together or that do not overlap.
+        InputError: images that the model cannot register, that do not belong together or that do not overlap, or a
+            displacement that is not finite.
     """
     tell = tell or (lambda *_: None)
     pair.check(model.network.spatial_dims)
     model.images.check_extent(pair.moving)
     grid = model.images.grid_over(pair.fixed)
     settings = model.settings or TrialSettings()
-    (moving, told), (fixed, also) = (
-        model.images.scale(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed)
-    )
+    moving, fixed = (scaled(image, settings.cohort.intensity) for image in (pair.moving, pair.fixed))
     fields = {"before": PhysicalField.identity(pair.fixed.grid)}
     before, inside = fields["before"].warp(moving, pair.moving.grid)
     matrix, own = np.eye(4), None
@@ -122,6 +123,10 @@ def register(
         fields["affine"] = replace(fields["before"], affine=own)
     else:
         _check_overlap(pair, inside)
+    told: list[str] = []
+    if settings.cohort.intensity == "none":
+        moving, fixed, told = _in_units(model, pair, moving, fixed, fields.get("affine", fields["before"]))
+        before, _ = fields["before"].warp(moving, pair.moving.grid)
     on_grid = (
         _on_grid(moving, pair.moving.grid, matrix @ grid.affine_4x4, grid),
         _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
@@ -129,11 +134,26 @@ def register(
     found = _by_network(model.network, objective or build_objective(settings), *on_grid, steps, device, tell)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
+        check_finite(fields[name].displacement, f"{model.source} ({name})")
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
-    notices = tuple(notice for notice in (told, also, _unknown(model)) if notice)
+    notices = tuple(notice for notice in (*told, _unknown(model)) if notice)
     last = states[-1].name
     return Registered(fields[last], states, before, fixed, images[last], notices)
+
+
+def _in_units(
+    model: Trained, pair: Pair, moving: Tensor, fixed: Tensor, overlay: PhysicalField
+) -> tuple[Tensor, Tensor, list[str]]:
+    """Both images (1, *own) in the units of the training images, and notices; ``overlay`` aligns them."""
+    paths = pair.moving.path, pair.fixed.path
+    told = [model.images.doubt(image, path) for image, path in zip((moving, fixed), paths, strict=True)]
+    units = model.images.units(moving, fixed, *overlay.warp(moving, pair.moving.grid))
+    if units is None:
+        return moving, fixed, told
+    of_each = ", ".join(f"{path} {own}" for path, own in zip(paths, units, strict=True))
+    told.append(f"the network sees both images scaled to match the training images: {of_each}.")
+    return units[0](moving), units[1](fixed), told
 
 
 def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry) -> Tensor:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ..transforms.errors import InputError
+from ..transforms.bounds import LONGEST_LIST
+from ..transforms.errors import InputError, quoted
 from .config import SplitSettings
 from .files import read_text
 from .subjects import Cohort
@@ -99,9 +100,11 @@ def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequ
         if name is None:
             continue
         if not isinstance(name, str):
-            raise InputError(f"split.{side} is {name!r}; split.source files needs the name of a text file of ids.")
+            raise InputError(
+                f"split.{side} is {quoted(name)}; split.source files needs the name of a text file of ids."
+            )
         path = (root or Path()) / name
-        lines = read_text(path).splitlines()
+        lines = read_text(path, LONGEST_LIST).splitlines()
         sides[side] = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return sides
 
@@ -134,11 +137,11 @@ def _known(ids: Iterable[str], cohort: Cohort, side: str) -> tuple[str, ...]:
     ids = sorted(ids)
     for one, next_one in pairwise(ids):
         if one == next_one:
-            raise InputError(f"split.{side} lists subject {one} twice.")
+            raise InputError(f"split.{side} lists subject {quoted(one)[1:-1]} twice.")
     unknown = sorted(set(ids) - set(cohort.ids) - cohort.left_out)
     if unknown:
         raise InputError(
-            f"split.{side} lists {unknown[0]!r}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}, "
+            f"split.{side} lists {quoted(unknown[0])}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}, "
             f"unknown to the cohort {cohort.name} of {len(cohort.subjects)} subjects."
         )
     return tuple(subject_id for subject_id in ids if subject_id not in cohort.left_out)

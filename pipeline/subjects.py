@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,8 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
-from ..transforms.errors import InputError
+from ..transforms.bounds import LONGEST_FILE_NAME, LONGEST_PATH
+from ..transforms.errors import InputError, quoted
 
 WHOLE_FILE = 1 << 20
 """Files up to this many bytes are hashed whole."""
@@ -22,13 +24,41 @@ EDGE = 1 << 16
 class Subject:
     """One scan. Subjects that show one person (repeat scans, duplicates) share a ``group``.
 
-    ``image`` and ``label`` are files, or None where a reader makes its images (phantom) or has no labels.
+    ``image`` and ``label`` are files, or None where a reader makes its images (phantom) or has no labels. ``id`` and
+    ``group`` are any text of one line, with blanks and slashes too: they stand in tables and pictures, and no file is
+    named by them.
+
+    Raises:
+        InputError: an id or a group that is no such text, or a path that no file can have.
     """
 
     id: str
     group: str
     image: Path | None = None
     label: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.id, "the id of a subject")
+        check_text(self.group, f"the group of subject {self.id}")
+        for path in (self.image, self.label):
+            if path is not None:
+                check_path(path, f"subject {self.id}")
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise InputError for a name that is empty, too long, begins or ends with a blank or cannot be printed."""
+    if not text or len(text) > LONGEST_FILE_NAME or not text.isprintable() or text != text.strip():
+        raise InputError(
+            f"{what} is {quoted(text)}; expected one line of at most {LONGEST_FILE_NAME} characters that can be "
+            "printed, without blanks around it."
+        )
+
+
+def check_path(path: Path, what: str) -> None:
+    """Raise InputError for a path that no file can have, where the system would raise an error of its own."""
+    text = os.fsencode(path)
+    if b"\0" in text or len(text) > LONGEST_PATH or max(map(len, text.split(b"/"))) > LONGEST_FILE_NAME:
+        raise InputError(f"{what} has a file that cannot be, {quoted(str(path))}; correct its path.")
 
 
 class Sample(TypedDict):
@@ -38,7 +68,7 @@ class Sample(TypedDict):
     image: Tensor
     """(1, *spatial) float32, after intensity scaling and size."""
     label: Tensor | None
-    """(1, *spatial) int16."""
+    """(1, *spatial) int16, or int32 or int64 where one is larger; 0 is the background."""
     landmarks: Tensor | None
     """(N, D) float32, voxel coordinates in this subject's grid, in one order for all subjects."""
     spacing: tuple[float, ...]

@@ -1,8 +1,6 @@
 """Making the CSV file that the table reader reads: of files that a pattern finds; :mod:`.bids` makes it of BIDS."""
 
-import csv
 import glob
-import io
 import os
 import re
 from collections import Counter
@@ -10,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from ..transforms.errors import InputError
-from .files import write_text
+from .csv_tables import write_csv
 from .outputs import TABLES, check_output
 from .subjects import Subject
 
@@ -91,13 +91,18 @@ def write_table(listing: Listing, out: Path, overwrite: bool = False) -> Path:
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists; give another --out, or --overwrite to replace it.")
     labelled = any(subject.label is not None for subject in listing.subjects)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "image", *["label"] * labelled, "group", *["split"] * bool(listing.split)])
-    for subject in listing.subjects:
-        files = [_from(out, path) for path in (subject.image, subject.label)[: 1 + labelled]]
-        writer.writerow([subject.id, *files, subject.group, *[listing.split.get(subject.id, "")] * bool(listing.split)])
-    return write_text(out, text.getvalue())
+    columns = ["id", "image", *["label"] * labelled, "group", *["split"] * bool(listing.split)]
+    rows = [
+        {
+            "id": subject.id,
+            "image": _from(out, subject.image),
+            "label": _from(out, subject.label),
+            "group": subject.group,
+            "split": listing.split.get(subject.id, ""),
+        }
+        for subject in listing.subjects
+    ]
+    return write_csv(out, pd.DataFrame(rows, columns=columns))
 
 
 def _from(out: Path, path: Path | None) -> str:

@@ -1,19 +1,22 @@
 """A trained network with what is known about it: where it comes from, what it was trained for, what it achieves."""
 
-import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..networks import VoxelMorph, load_official, read_model, read_official, save_model
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, quoted, times
 from .config import TrialSettings, from_identity
 from .files import write_atomically
-from .images import times
 from .outputs import check_output
 from .shipped import find_model
-from .training_images import TrainingImages
+from .training_images import MOST_VOXELS, TrainingImages, checked
+
+TRIAL = re.compile(r"[\w.+-]{0,200}")
+"""Ids of trials."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Trained:
         """The shape that is given, or else the one that the network was trained on.
 
         Raises:
-            InputError: neither, or of another number of axes than the network.
+            InputError: neither, of another number of axes than the network, or of too many voxels.
         """
         shape = tuple(given or self.images.shape or ())
         if not shape:
@@ -47,6 +50,8 @@ class Trained:
             raise InputError(
                 f"--shape {times(shape)} does not fit {self.source}, a {self.network.spatial_dims}-D network."
             )
+        if math.prod(shape) > MOST_VOXELS:
+            raise InputError(f"--shape {times(shape)} is of more than {MOST_VOXELS:,} voxels, too many for a network.")
         return shape
 
 
@@ -66,11 +71,15 @@ def open_trained(path: Path) -> Trained:
     """
     file = find_model(path)
     network, told = read_model(file)
-    if "settings" not in told:
-        return Trained(network, file, images=TrainingImages.read(told.get("images", {})))
-    settings = from_identity(told["settings"], str(file))
-    images = TrainingImages.read(told.get("images", {"shape": settings.cohort.size}))
-    return Trained(network, file, str(told.get("trial", "")), settings, images)
+    settings = from_identity(told["settings"], str(file)) if "settings" in told else None
+    if settings is not None and settings.cohort.spatial_dims != network.spatial_dims:
+        raise InputError(f"{file}: about.settings are of a {settings.cohort.spatial_dims}-D trial, its network is not.")
+    noted = told.get("images", {"shape": settings.cohort.size} if settings is not None else {})
+    images = TrainingImages.read(noted, network.spatial_dims, file)
+    trial = told.get("trial", "")
+    if not isinstance(trial, str) or not TRIAL.fullmatch(trial):
+        raise InputError(f"{file}: about.trial is {quoted(trial)}, expected a trial's id.")
+    return Trained(network, file, None if settings is None else trial, settings, images)
 
 
 def import_official(path: Path, out: Path, **settings: int) -> None:
@@ -88,7 +97,8 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
         raise InputError(f"{out} exists; choose another name or remove it.")
     check_output(out, (".safetensors",))
     network, (_, config) = load_official(path, **settings), read_official(path)
-    told: dict[str, Any] = {"official": json.loads(json.dumps({"file": path.name, "config": config}, default=str))}
+    told: dict[str, Any] = {"official": {"file": path.name}}  # its weights' shapes say what its configuration does
     if "inshape" in config:
-        told["images"] = TrainingImages(tuple(int(length) for length in config["inshape"])).note()
+        shape = checked("shape", config["inshape"], network.spatial_dims, f"{path}: config.inshape")
+        told["images"] = TrainingImages(shape).note()
     write_atomically(out, lambda temporary: save_model(temporary, network, told))

@@ -1,62 +1,102 @@
 """What images a network was trained on, and how others are brought to look like them."""
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ..transforms import Geometry, InputError
-from ..transforms.errors import times
+from ..transforms.bounds import SPACINGS
+from ..transforms.errors import quoted, times
 from .images import axes_of
-from .loading import SAME_SPACING, scale
+from .intensities import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset_of, percentile, shows
+from .loading import SAME_SPACING
 from .preparation import Prepared
 from .volumes import Volume
 
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
+ALL_AXES = [sorted(letters) for letters in itertools.product("LR", "AP", "IS")]
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
-BRIGHT = 99.8
-"""The percentile that stands for an image's brightest voxels."""
 MOST_VOXELS = 1 << 28
 """Of a grid: a network keeps dozens of numbers for each."""
 MOST_UNLIKE = 8.0
 """A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
-ALIKE = 2.0
-"""Images whose brightest voxels are within this factor of the training images' are left as they are."""
+EXPECTED = {
+    "shape": f"{{}} whole numbers from 1, of {MOST_VOXELS:,} voxels at most",
+    "spacing": f"{{}} numbers from {SPACINGS[0]:g} to {SPACINGS[1]:g}, mm",
+    "axes": "three letters such as RAS",
+    "brightest": "a positive number in single precision",
+    "tissue": "a positive number in single precision",
+    "darkest": "a number in single precision",
+    "spread": f"a number from 1 to {UNKNOWN:g}",
+}
+"""What a model's file may say about its images; {} is the number of the network's axes."""
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+RANGES = {
+    "brightest": (_SMALLEST, _LARGEST),
+    "tissue": (_SMALLEST, _LARGEST),
+    "darkest": (-_LARGEST, _LARGEST),
+    "spread": (1.0, UNKNOWN),
+}
+"""From and to what these may be."""
+HIGH = 0.25
+"""Darkest voxels that are so far above 0, as a part of the tissue's level, tell of an offset."""
+LEAST_COMMON = 0.01
+"""The part of the fixed grid in which both images have to show something."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
     """The grid and the intensities that a network knows; None or empty where that is not recorded.
 
-    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``: the median
-    over the training subjects of their brightest voxels, after scaling.
+    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``, ``tissue``,
+    ``darkest``: medians over the training subjects, after scaling, of their brightest voxels, of the level of their
+    tissue and of their darkest voxels. ``spread``: the largest factor between the level of one and the median.
     """
 
     shape: tuple[int, ...] | None = None
     spacing: tuple[float, ...] | None = None
     axes: str = ""
     brightest: float | None = None
+    tissue: float | None = None
+    darkest: float = 0.0
+    spread: float = UNKNOWN
 
     @classmethod
     def of(cls, prepared: Prepared) -> "TrainingImages":
         """Those of the training subjects."""
         samples = [prepared.samples[name] for name in prepared.split.train]
-        bright = float(np.median([brightest(sample["image"]) for sample in samples]))
+        images = [sample["image"] for sample in samples]
+        bright, dark = (float(np.median([percentile(image, p) for image in images])) for p in (BRIGHT, DARK))
+        tissues = np.array([percentile(image[shows(image)], TISSUE) for image in images])
+        tissue = float(np.median(tissues))
+        spread = float(np.exp(np.abs(np.log(np.maximum(tissues - dark, 1e-30) / max(tissue - dark, 1e-30))).max()))
         first = samples[0]  # all are of one grid
-        return cls(tuple(first["image"].shape[1:]), first["spacing"], first["axes"], bright)
+        shape, (brightest, level) = tuple(first["image"].shape[1:]), (v if v > 0 else None for v in (bright, tissue))
+        return cls(shape, first["spacing"], first["axes"], brightest, level, dark, min(spread, UNKNOWN))
 
     @classmethod
-    def read(cls, noted: Mapping[str, Any]) -> "TrainingImages":
-        """From what :meth:`note` gave, whatever else is noted there."""
-        known: dict[str, Any] = {
-            field.name: tuple(value) if isinstance(value := noted[field.name], list) else value
-            for field in fields(cls)
-            if field.name in noted
-        }
-        return cls(**known)
+    def read(cls, noted: Any, axes: int, where: Path) -> "TrainingImages":
+        """From what :meth:`note` gave, whatever else is noted there.
+
+        Args:
+            noted: as it is in the file ``where``.
+            axes: of the network.
+
+        Raises:
+            InputError: a value that no images have.
+        """
+        if not isinstance(noted, Mapping):
+            raise InputError(f"{where}: about.images is {quoted(noted)}, expected a mapping.")
+        known = {name: noted[name] for name in EXPECTED if noted.get(name) is not None}
+        return cls(
+            **{name: checked(name, value, axes, f"{where}: about.images.{name}") for name, value in known.items()}
+        )
 
     def note(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -140,41 +180,89 @@ class TrainingImages:
             order.append((own, 1 if axes[own] == letter else -1))
         return order
 
-    def scale(self, image: Volume, intensity: str) -> tuple[Tensor, str]:
-        """Intensities as in training, and a notice where that took more than the training's own scaling.
+    def units(self, moving: Tensor, fixed: Tensor, overlaid: Tensor, inside: Tensor) -> tuple[Units, Units] | None:
+        """What brings both images of a pair to the intensities of the training, whatever their own units are.
+
+        The level of their tissue becomes that of the training, and where the darkest voxels tell of an offset, because
+        they are below 0 or those of the training are not 0, they become those of the training, too. None where both
+        images are so already, as far as those of the training are alike, or where these are not known.
 
         Args:
-            image: as it is in its file.
-            intensity: ``cohort.intensity`` of the training.
-
-        Returns:
-            (1, *spatial) float32.
-
-        Raises:
-            InputError: as :func:`~smoothmorph.pipeline.loading.scale`; hardly a voxel is brighter than the darkest.
+            moving, fixed: scaled as in training, (1, *spatial), each on its own grid.
+            overlaid: the moving image on the grid of the fixed one, as they lie before the network.
+            inside: which of its voxels come from within the moving image, (*spatial).
         """
-        scaled = scale(image.values, intensity, str(image.path)).float()
-        if brightest(scaled) == float(scaled.min()):
-            raise InputError(
-                f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest ones, "
-                "too few to register; crop it to what it shows."
-            )
-        if self.brightest is None or intensity != "none":
-            return scaled, ""
-        bright = brightest(scaled)
-        if bright <= 0 or 1 / ALIKE <= bright / self.brightest <= ALIKE:
-            return scaled, ""
-        return scaled * (self.brightest / bright), (
-            f"the brightest voxels of {image.path} are {bright:.3g} where those of the training images are "
-            f"{self.brightest:.3g}; the network sees it scaled to match."
+        if self.brightest is None:
+            return None
+        images, on_grid = (moving, fixed), (overlaid, fixed)
+        both = shows(overlaid, inside) & shows(fixed)
+        apart = float(both.float().mean()) < LEAST_COMMON  # then each for itself
+        tissues = [
+            percentile(image[shows(image)] if apart else laid[both], TISSUE)
+            for image, laid in zip(images, on_grid, strict=True)
+        ]
+        ground = self.darkest if abs(self.darkest) > (ALIKE - 1) * (self.brightest - self.darkest) else 0.0
+        lows = [offset_of(image, own, ground) for image, own in zip(images, tissues, strict=True)]
+        above = [own - low for own, low in zip(tissues, lows, strict=True)]
+        brights = [percentile(image, BRIGHT) - low for image, low in zip(images, lows, strict=True)]
+        if min(*above, *brights) <= 0:
+            return None
+        if self.tissue is None:  # in an older model: as far below the brightest as in the image without a bright rim
+            level = self.brightest * max(own / bright for own, bright in zip(above, brights, strict=True))
+        else:
+            level = self.tissue - ground
+        alike = max(self.spread, ALIKE)
+        known = [
+            level <= alike * own and own <= alike * level and abs(low - ground) <= (alike - 1) * level
+            for own, low in zip(above, lows, strict=True)
+        ]
+        if all(known) or level <= 0:
+            return None
+        first, second = (Units(low, level / own, ground) for low, own in zip(lows, above, strict=True))
+        return first, second
+
+    def doubt(self, image: Tensor, path: Path) -> str:
+        """A notice if an image (1, *spatial) seems to have an offset that the training images do not have, or "".
+
+        It is not taken away: an image that shows tissue all over has no voxel for 0, either.
+        """
+        low, tissue = percentile(image, DARK), percentile(image[shows(image)], TISSUE)
+        if self.brightest is None or self.darkest > HIGH * self.brightest or not low > HIGH * tissue > 0:
+            return ""
+        return (
+            f"the darkest voxels of {path} are {low:.3g} and its tissue {tissue:.3g}, but the training images begin at "
+            f"{self.darkest:.3g}; if its background is not 0, subtract it."
         )
-
-
-def brightest(image: Tensor) -> float:
-    """The percentile that stands for the brightest voxels."""
-    return float(np.percentile(image.numpy(), BRIGHT))
 
 
 def plane_of(axes: str) -> str:
     """``coronal`` for the axes of a slice that lies across A or P."""
     return next(name for letters, name in PLANES.items() if axes[-1] in letters)
+
+
+def checked(name: str, value: Any, axes: int, where: str) -> Any:
+    """What a file says at ``where`` of the images, as :class:`TrainingImages` has it.
+
+    Raises:
+        InputError: no images have that value.
+    """
+    if not _fits(name, value, axes):
+        raise InputError(f"{where} is {quoted(value)}, expected {EXPECTED[name].format(axes)}.")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _fits(name: str, value: Any, axes: int) -> bool:
+    """Whether ``value`` is as ``EXPECTED``."""
+    if name == "axes":
+        return isinstance(value, str) and (not value or sorted(value) in ALL_AXES)
+    if name in RANGES:
+        return _within(value, *RANGES[name])
+    if not isinstance(value, list | tuple) or len(value) != axes:
+        return False
+    if name == "spacing":
+        return all(_within(number, *SPACINGS) for number in value)
+    return all(type(number) is int and number > 0 for number in value) and math.prod(value) <= MOST_VOXELS
+
+
+def _within(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most

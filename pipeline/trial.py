@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 
 from ..networks import save_model
-from ..transforms.errors import InputError
+from ..transforms.atomic import remove_leftovers
+from ..transforms.errors import InputError, printable
 from .allocator import keep_freed_memory
 from .baselines import PACKAGES, by_baseline, require
 from .config import BASELINES, TrialSettings, read_trial
@@ -72,8 +73,7 @@ def run_trial(
     if (folder / "pairs.parquet").exists():
         return
     write_text(folder / "trial.yaml", settings.to_yaml())
-    for leftover in folder.glob(".*.partial"):  # of a run that was killed while it wrote
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(folder)
     baseline = settings.model.method in BASELINES
     device = choose_device("cpu" if baseline else settings.compute.device)
     if settings.compute.threads is not None:
@@ -185,6 +185,6 @@ class _Log:
     def __call__(self, line: str) -> None:
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {os.getpid()} {line}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {os.getpid()} {printable(line)}\n")
         except OSError:
             pass

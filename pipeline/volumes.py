@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,9 +11,11 @@ from torch import Tensor
 from ..transforms import Geometry, InputError
 from ..transforms.errors import reason, times
 from ..transforms.field_files import lps
-from ..transforms.headers import check_direction, set_place
+from ..transforms.image_files.nifti import set_place
+from ..transforms.quiet import writing_with_itk
+from .dicom import is_dicom
 from .files import write_atomically
-from .images import check_finite, check_image, check_integers, is_dicom, load_file
+from .images import check_finite, check_image, image_header, load_file
 
 WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
 FARTHER_ON, LABELS_ALIKE = 1 / 24, 0.2
@@ -27,7 +28,7 @@ class Volume:
 
     path: Path
     values: Tensor
-    """(1, *grid.shape) float64."""
+    """(1, *grid.shape) float64, or int64 of a label map."""
     grid: Geometry
 
     @property
@@ -63,9 +64,10 @@ def read_volume(path: Path, labels: bool = False, constant: bool = False) -> Vol
         InputError: unreadable, without direction cosines, not one image of 2 or 3 axes, with NaN or constant; of a
             label map: not of integers.
     """
-    volume = _read(path)
-    check = check_integers if labels else check_finite if constant else check_image
-    check(volume.values, str(path))
+    volume = _read(path, labels)
+    if not labels:
+        check = check_finite if constant else check_image
+        check(volume.values, str(path))
     return volume
 
 
@@ -74,10 +76,10 @@ def read_grid(path: Path) -> Geometry:
     return _read(path).grid
 
 
-def _read(path: Path) -> Volume:
-    loaded, affine = load_file(path)
-    if not is_dicom(path):  # which cannot be without
-        check_direction(path)
+def _read(path: Path, labels: bool = False) -> Volume:
+    if not is_dicom(path):
+        image_header(path).check_direction()
+    loaded, affine = load_file(path, labels)
     shape = tuple(loaded.shape)
     while len(shape) > max(len(affine) - 1, 2) and shape[-1] == 1:
         shape = shape[:-1]
@@ -93,14 +95,8 @@ def _read(path: Path) -> Volume:
 
 
 def stored_type(path: Path) -> np.dtype:
-    """The type of a file's voxels; float32 where they are scaled."""
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        image: Any = nib.load(path)
-        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
-        return np.dtype(np.float32) if scaled else image.get_data_dtype().newbyteorder("=")
-    itk = lps.load_itk()
-
-    return itk.array_view_from_image(itk.imread(str(path))).dtype
+    """The type of a file's voxels; float32 where they are scaled, and int32 of DICOM files."""
+    return np.dtype(np.int32) if is_dicom(path) else image_header(path).value_type
 
 
 def write_volume(path: Path, values: np.ndarray, grid: Geometry) -> Path:
@@ -145,4 +141,5 @@ def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
     image.SetOrigin(origin)
     image.SetSpacing(spacing)
     image.SetDirection(direction)
-    itk.imwrite(image, str(path), compression=True)
+    with writing_with_itk():
+        itk.imwrite(image, str(path), compression=True)

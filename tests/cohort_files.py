@@ -10,7 +10,8 @@ SHAPE = (20, 24)
 
 def write_image(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine).to_filename(path)
+    place = np.eye(4) if affine is None else affine
+    nibabel.Nifti1Image(voxels, place, dtype=voxels.dtype).to_filename(path)
     return path
 
 

@@ -44,7 +44,7 @@ def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> N
         report(SimpleNamespace(stage="training", done=epoch, total=settings.training.epochs, message="loss 0.003"))
         misbehave(settings, folder, root)
     np.savez_compressed(folder / "examples.npz", allow_pickle=False, **make_examples(settings))
-    make_rows(settings).to_parquet(folder / "pairs.parquet")
+    make_rows(settings).assign(trial=folder.name).to_parquet(folder / "pairs.parquet")
     if root is not None:  # who ran it
         threads = os.environ.get("OMP_NUM_THREADS", "")
         (folder / "who.json").write_text(json.dumps([os.getpid(), settings.compute.threads, threads]))

@@ -197,6 +197,8 @@ def test_resampling_by_hand():
     torch.testing.assert_close(resample(values, halves, (6,), order=1), expected)
     shifted = np.array([[1.0, 2], [0, 1]])
     assert resample(values.short(), shifted, (6,), order=0).tolist() == [[2, 3, 4, 5, 0, 0]]
+    large = torch.tensor([[2**62 + 1, 2**62 + 3, 614454277, 0, 7, 2**62 + 1]])  # beyond what 64-bit floats hold
+    assert resample(large, shifted, (6,), order=0).tolist() == [[614454277, 0, 7, 2**62 + 1, 0, 0]]
     coarse = np.array([[4.0, 1.5], [0, 1]])
     noise = torch.tensor([[1.0, -1] * 32])
     assert resample(noise, coarse, (14,), order=1)[:, 2:].abs().max() < 0.05  # smoothed away, not picked out

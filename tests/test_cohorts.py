@@ -10,6 +10,7 @@ import torch
 
 from cohort_files import SHAPE, image, label, neurite_id, write_image, write_neurite
 from smoothmorph.pipeline import loading
+from smoothmorph.pipeline.checks import check_cohort
 from smoothmorph.pipeline.cohorts import read_cohort
 from smoothmorph.pipeline.config import CohortSettings
 from smoothmorph.pipeline.loading import load_samples
@@ -282,7 +283,7 @@ def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_pa
             )
             assert same, key
     (folder,) = (tmp_path / "kept" / "samples").iterdir()
-    damaged = folder / f"{cohort.ids[2]}.safetensors"
+    (damaged,) = folder.glob(f"{cohort.ids[2]}-*.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert torch.equal(load_samples(again, cohort.ids)[cohort.ids[2]]["image"], held[cohort.ids[2]]["image"])
     assert reads == [cohort.ids[0], cohort.ids[0], cohort.ids[2]]
@@ -350,6 +351,32 @@ def test_table(table, tmp_path):
     assert torch.equal(cohort.load(cohort["c"])["image"], torch.from_numpy(image(3))[None])
     (tmp_path / "names.txt").write_text("0 nothing\n1 left\n2 right\n")
     assert table(text, labels="names.txt").label_names == {1: "left", 2: "right"}
+
+
+@pytest.mark.parametrize(("large", "dtype"), [(32768, torch.int32), (614454277, torch.int32), (2**62 + 1, torch.int64)])
+def test_labels_of_any_size(large, dtype, table, tmp_path, monkeypatch):
+    """Atlas ids, in memory, mapped and padded; small labels beside them take 16 bits as before."""
+    rows = "id,image,label\na,1.nii,1-label.nii\nb,2.nii,large.nii\n"
+    values = label().astype(np.int64)
+    values[values == 2] = large
+    write_image(tmp_path / "large.nii", values)
+    for settings in ({}, {"size": (24, 28)}):
+        cohort = table(rows, **settings)
+        assert cohort.label_names == {1: "label 1", 2: "label 2", large: f"label {large}"}
+        held = load_samples(cohort, cohort.ids)
+        assert held["a"]["label"].dtype == torch.int16
+        found = held["b"]["label"]
+        assert found.dtype == dtype
+        inner = found[0, 2:-2, 2:-2] if settings else found[0]
+        assert torch.equal(inner.long(), torch.from_numpy(values))
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "IN_MEMORY", 0)
+        patch.setenv("SMOOTHMORPH_CACHE", str(tmp_path / "kept"))
+        assert torch.equal(load_samples(cohort, cohort.ids)["b"]["label"], found)
+    assert {
+        row.label: row.mean_voxels
+        for row in check_cohort(CohortSettings(reader="table", file="subjects.csv"), tmp_path).labels.itertuples()
+    }[large] == (values == large).sum()
 
 
 def test_table_without_labels(table):

@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from smoothmorph.networks import (
     VoxelMorph,
     export_program,
     export_torchscript,
+    from_official,
     load_model,
     load_official,
     save_model,
     save_official,
+    to_official,
 )
 from smoothmorph.pipeline.config import ADDED_LATER, TrialSettings, from_identity
 from smoothmorph.pipeline.trained import about, open_trained
@@ -151,6 +155,8 @@ class TestOfficial:
             (lambda: VoxelMorph(2, channels=(8, 16)), (32, 32), "feature widths of its own"),
             (lambda: VoxelMorph(2), (32, 30), "divide by 16, got 32x30"),
             (lambda: VoxelMorph(2), (32, 32, 32), "takes 2 sizes"),
+            (lambda: VoxelMorph(2), (-32, 32), "got -32x32"),
+            (lambda: VoxelMorph(2), (0, 32), "got 0x32"),
         ],
     )
     def test_what_official_voxelmorph_does_not_have(self, network, shape, sentence, tmp_path):
@@ -196,6 +202,191 @@ def test_from_the_command_line_to_official_and_back(call):
     assert load_model(Path("x.safetensors")).config == before.config
 
 
+def holders(state: dict[str, Tensor]) -> dict[str, object]:
+    """Files that hold the weights of ``VxmDense`` as a part of something else."""
+    names = ("module.", "model.", "_orig_mod.", "_orig_mod.module.", "net.vxm.")
+    prefixed = {prefix: {prefix + name: weight for name, weight in state.items()} for prefix in names}
+    grid = {"module.transformer.grid": torch.zeros(1, 2, 32, 48)}
+    config = {"int_steps": 5, "int_downsize": 2}
+    lightning = {**prefixed["model."], "loss.kernel": torch.ones(3, 3)}
+    return {
+        **prefixed,
+        "DataParallel, saved by VxmDense's own keys": {
+            "config": config,
+            "model_state": {**prefixed["module."], **grid},
+        },
+        "Lightning": {"epoch": 3, "state_dict": lightning, "optimizer_states": [{"state": {}}], "callbacks": {}},
+        "a training script": {"model_state_dict": state, "optimizer_state_dict": {}, "loss": 0.5},
+        "half precision": {name: weight.half().float().half() for name, weight in state.items()},
+        "double precision": {name: weight.double() for name, weight in state.items()},
+    }
+
+
+def test_weights_within_something_else_are_the_same_weights(call):
+    """Saved of a DataParallel network, a compiled one, or with a training's other state."""
+    before = load_model(Path("model.safetensors"))
+    for index, (name, content) in enumerate(holders(torch.load("state.pt", weights_only=True)).items()):
+        torch.save(content, "held.pt")
+        done = call("import", "held.pt", f"x{index}.safetensors", "--integration-steps", 5, "--integration-downsize", 2)
+        assert done.exit_code == 0, (name, done.output)
+        back, tolerance = load_model(Path(f"x{index}.safetensors")), 1e-3 if name == "half precision" else 0
+        for a, b in zip(back.parameters(), before.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+BIAS = "flow.bias"
+
+
+def hostile() -> dict[str, tuple[str, object, str]]:
+    """Of a file of official VoxelMorph: where something is changed, to what, and what is said of it."""
+    deep: object = 7
+    for _ in range(40):
+        deep = (deep, deep)
+    plain = "is no dense tensor of real floating-point numbers"
+    return {
+        "nested inshape": ("inshape", ((32, 48), 1), "inshape is (tuple, 1), expected 2 whole numbers"),
+        "deeply nested inshape": ("inshape", deep, "inshape is (tuple, tuple), expected 2 whole numbers"),
+        "negative inshape": ("inshape", (-32, 48), "inshape is (-32, 48), expected 2 whole numbers"),
+        "inshape of another network": ("inshape", (32, 48, 32), "inshape is (32, 48, 32), expected 2 whole numbers"),
+        "inshape as text": ("inshape", "32x48", "inshape is '32x48', expected 2 whole numbers"),
+        "inshape of fractions": ("inshape", (32.5, 48), "inshape is (32.5, 48), expected 2 whole numbers"),
+        "an absurd inshape": ("inshape", (1 << 40, 1 << 40), "of 268,435,456 voxels at most"),
+        "a tensor as int_steps": (
+            "int_steps",
+            torch.tensor(7),
+            "integration_steps must be a whole number from 0",
+        ),
+        "many int_steps": ("int_steps", 10**9, "integration_steps must be a whole number from 0"),
+        "a list as int_downsize": ("int_downsize", [2], "integration_downsize 1 or 2, got 7 and (2)"),
+        "an integer as a key": ("", {5: torch.zeros(2)}, "not every weight has a name"),
+        "sparse": (BIAS, torch.zeros(2).to_sparse(), "cannot be read as plain weights"),
+        "on meta": (BIAS, torch.zeros(2, device="meta"), "cannot be read as plain weights"),
+        "quantized": (BIAS, torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8), "cannot be read as plain"),
+        "complex": (BIAS, torch.zeros(2, dtype=torch.complex64), "cannot be read as plain weights"),
+        "NaN": (BIAS, torch.tensor([0, torch.nan]), "weight 'flow.bias' holds numbers that are not finite"),
+        "beyond float32": (BIAS, torch.tensor([0, 1e300]).double() * 1e300, "holds numbers that are not finite"),
+        "whole numbers": (BIAS, torch.zeros(2).int(), f"weight 'flow.bias' {plain}"),
+        "text": (BIAS, "x", f"weight 'flow.bias' {plain}"),
+        "no axes": ("flow.weight", torch.tensor(0.0), "spatial_dims must be 2 or 3, got -2"),
+        "a claimed shape": (BIAS, torch.zeros(1).expand(1 << 40), "has shape (1099511627776,), expected (2,)"),
+        "another weight": ("x" * 9000, torch.zeros(2), "is none of this network's: "),
+        "two networks": ("ema.flow.weight", torch.zeros(2, 16, 3, 3), "these are weights of 2 networks"),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning")
+def test_official_weights_that_no_network_has_are_one_sentence(call, recwarn):
+    state = torch.load("state.pt", weights_only=True)
+    for name, (where, value, words) in hostile().items():
+        config = {"inshape": (32, 48), "int_steps": 7, "int_downsize": 2}
+        weights = {**state, **(value if isinstance(value, dict) else {where: value})}
+        torch.save({"config": {**config, where: value}, "model_state": state if where in config else weights}, "bad.pt")
+        recwarn.clear()
+        done = call("import", "bad.pt", "out.safetensors")
+        assert done.exit_code == 2, (name, done.output)
+        assert words.removesuffix(": ") in done.stderr, name
+        assert done.stderr.startswith("error: bad.pt")
+        assert done.stderr.count("\n") == 1
+        assert len(done.stderr) < 400
+        assert not list(recwarn), name
+        assert not Path("out.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.to_sparse, lambda weight: weight.to("meta"), torch.complex])
+def test_a_state_dictionary_in_memory_is_checked_alike(kind):
+    state = to_official(VoxelMorph(2))
+    state[BIAS] = kind(state[BIAS], state[BIAS]) if kind is torch.complex else kind(state[BIAS])
+    with pytest.raises(InputError, match=r"weight 'flow\.bias' is no dense tensor of real floating-point numbers"):
+        from_official(state)
+
+
+IMAGES = {
+    "shape": [[0, 48], [-32, 48], [32], [32, 48, 8], [32.0, 48], "32x48", 32, [1 << 20, 1 << 20], [True, 48], {}],
+    "spacing": [[0, 1], [-1, 1], [1], [math.nan, 1], [math.inf, 1], ["1", 1], 1, [1e-300, 1], [1e300, 1]],
+    "axes": ["RRS", "RASL", "xyz", "RA", 5, ["R", "A", "S"]],
+    "brightest": [0, -1, 1e300, math.nan, math.inf, "1", [1], 10**400],
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_that_no_network_knows_are_one_sentence(name, tmp_path):
+    known = {"shape": [32, 48], "spacing": [1, 0.5], "axes": "LIA", "brightest": 1}
+    path = tmp_path / "model.safetensors"
+    for value in IMAGES[name]:
+        save_model(path, small(), {"images": {**known, name: value}})
+        with pytest.raises(InputError, match=rf"about\.images\.{name} is .*, expected ") as told:
+            open_trained(path)
+        assert len(str(told.value)) < 300 + len(str(path))
+    save_model(path, small(), {"images": {**known, name: None, "later": 1}})
+    assert open_trained(path).images == replace(TrainingImages((32, 48), (1, 0.5), "LIA", 1), **{name: UNKNOWN[name]})
+
+
+UNKNOWN = {"shape": None, "spacing": None, "axes": "", "brightest": None}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"images": [1]}, "about.images is (1), expected a mapping"),
+        ({"settings": 5}, "Input should be a valid dictionary"),
+        ({"settings": {"cohort": 5}}, "cohort = 5"),
+        ({"settings": {"model": [5]}}, "model = [5]"),
+        ({"settings": {"cohort": {"spatial_dims": 3}}}, "about.settings are of a 3-D trial, its network is not"),
+        ({"settings": {}, "trial": ["x"]}, "about.trial is ('x'), expected a trial's id"),
+        ({"settings": {}, "trial": "../x"}, "about.trial is '../x', expected a trial's id"),
+        ({"settings": {}, "trial": "x" * 9000}, "xxx..., expected a trial's id"),
+    ],
+)
+def test_what_a_model_says_about_itself_is_checked(told, words, tmp_path):
+    save_model(tmp_path / "model.safetensors", small(), told)
+    with pytest.raises(InputError) as error:
+        open_trained(tmp_path)
+    assert words in str(error.value)
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
+
+
+def small() -> VoxelMorph:
+    return VoxelMorph(2, channels=(2, 2), final_channels=(2,))
+
+
+def test_a_broken_network_is_not_written_for_others(tmp_path):
+    network = VoxelMorph(2)
+    with torch.no_grad():
+        network.unet.convolutions[-1].bias.fill_(torch.nan)
+    with pytest.raises(InputError, match=r"cannot be written.*weight 'flow\.bias' holds numbers that are not finite"):
+        save_official(tmp_path / "out.pt", network, (32, 32))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "out"), [("official", "out.pt"), ("torchscript", "out.ts"), ("torch-export", "o.pt2")]
+)
+def test_an_export_onto_a_full_disk_is_one_sentence(kind, out, call):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        done = call("export", "model.safetensors", kind, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: cannot write {out}: File too large")
+    assert done.stderr.count("\n") == 1
+    assert not list(Path().glob(f"*{out}*"))
+
+
+def test_a_network_whose_displacement_is_not_finite_is_no_graph(call):
+    network = VoxelMorph(2)
+    with torch.no_grad():
+        for convolution in network.unet.convolutions:
+            convolution.weight.fill_(1e20)
+    save_model(Path("huge.safetensors"), network)
+    done = call("export", "huge.safetensors", "torchscript", "out.ts", "--shape", "16x16")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: the displacement by the network for two images of noise is not finite: ")
+    assert not Path("out.ts").exists()
+
+
 def test_graphs_from_the_command_line(call):
     network = load_model(Path("model.safetensors"))
     assert call("export", "model.safetensors", "torchscript", "out.ts").exit_code == 0
@@ -229,6 +420,8 @@ def test_graphs_from_the_command_line(call):
         (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "ax3"], "--shape ax3: expected numbers"),
         (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "0x3"], "--shape 0x3: expected numbers"),
         (["export", "model.safetensors", "official", "out.pt", "--shape", "32x50"], "divide by 16, got 32x50"),
+        (["export", "bare.safetensors", "torchscript", "out.ts", "--shape", "9" * 99999], "--shape 9999999999"),
+        (["export", "bare.safetensors", "torchscript", "out.ts", "--shape", "99999x99999"], "too many for a network"),
         (
             ["export", "model.safetensors", "official", "out", "--authors", "me"],
             "--authors is for a bundle or a model; leave it out for official",

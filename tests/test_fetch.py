@@ -1,5 +1,6 @@
 """Fetching from servers on this machine that break off, ignore ranges or send something else."""
 
+import gzip
 import hashlib
 import io
 import random
@@ -13,6 +14,7 @@ import pytest
 
 from smoothmorph.pipeline import download as download_module
 from smoothmorph.pipeline import fetch as fetch_module
+from smoothmorph.pipeline import unpack as unpack_module
 from smoothmorph.pipeline.download import download
 from smoothmorph.pipeline.fetch import DATASETS, Dataset, fetch
 from smoothmorph.pipeline.unpack import unpack
@@ -248,6 +250,80 @@ def test_an_archive_that_lost_its_last_members_is_noticed(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+def sized(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """The header of a member that claims ``size`` bytes."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def negative(name: str) -> bytes:
+    """The header of a member of -1 bytes; tarfile would read it again and again."""
+    header = bytearray(sized(name, 0))
+    header[124:136] = b"\xff" * 12
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def extended(**records: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo("x")
+    info.pax_headers = records
+    return info
+
+
+LINK = sized("././@LongLink", 4, tarfile.GNUTYPE_LONGNAME) + b"abc\0" + bytes(508)
+HOSTILE = {
+    "a file that claims 3 GiB": (sized("a", 3 << 30), "'a' makes 3221225474 bytes in all, where at most 1000000 were"),
+    "two that claim 600 kB": (
+        sized("a", 600_000) + bytes(600_064) + sized("b", 600_000),
+        "'b' makes 1200002 bytes in all",
+    ),
+    "one file too many": (b"".join(sized(str(i), 0) for i in range(20)), "'19' is one more than the 20 files"),
+    "3,000 nested folders": (archive({"x": extended(path="d/" * 3000 + "f")})[:-1024], "lies 3001 folders deep"),
+    "a long name": (archive({"x": extended(path="n" * 256)})[:-1024], "has a name of more than 255 bytes"),
+    "a NUL in a name": (archive({"x": extended(path="a\0b")})[:-1024], "has a name that cannot be printed"),
+    "a name of a terminal": (sized("\x1b[2J", 0), "has a name that cannot be printed"),
+    "a negative length": (negative("a"), "'a' has a negative length"),
+    "a header of 1 GiB": (sized("x", 1 << 30, tarfile.XHDTYPE), "has a header of more than 65536 bytes"),
+    "a chain of 3,000 headers": (LINK * 3000, "has a header of more than 65536 bytes"),
+    "a number of 5,000 digits": (
+        sized("x", 5010, tarfile.XHDTYPE) + b"1" * 5000 + b" path=a\n" + bytes(623),
+        "is not a whole tar archive",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_what_an_archive_may_hold_is_bounded_by_what_the_data_set_says(tmp_path, content, sentence, pack):
+    whole = archive({"subjects.txt": b"a\n"})[:1024]
+    (tmp_path / "x.tar").write_bytes(pack(whole + content + bytes(10240)))
+    with pytest.raises(InputError, match=re.escape(sentence)) as error:
+        unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt", members=20, size=1_000_000)
+    assert len(str(error.value).splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar\n" * 500, gzip.compress(b"no tar"), b"\x1f\x8b no gzip", b"PK\3\4"])
+def test_a_file_that_is_no_tar_is_one_sentence(tmp_path, content):
+    (tmp_path / "x.tar").write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"^\S+x\.tar is not a whole tar archive \(.+\); delete it and run again\.$"
+    ) as error:
+        unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 300
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
+
+
+def test_zeros_without_end_behind_an_archive_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack_module, "LONGEST_END", 100_000)
+    (tmp_path / "x.tar").write_bytes(gzip.compress(archive(WHOLE) + bytes(1_200_000)))
+    with pytest.raises(InputError, match="data follow its end"):
+        unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")
+
+
 def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".set.unpacking" / "a").mkdir(parents=True)
     (tmp_path / "x.tar").write_bytes(archive(WHOLE))
@@ -321,6 +397,14 @@ def test_the_published_addresses():
     assert hippocampus.md5 == DecathlonDataset.md5["Task04_Hippocampus"]
     assert DATASETS["neurite-oasis-2d"].archive == "neurite-oasis.2d.v1.0.tar"
     assert all(dataset.url.startswith("https://") for dataset in DATASETS.values())
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_bounds_of_the_data_sets_are_above_what_they_hold(name, real_data):
+    folder, bounds = Path(real_data, DATASETS[name].folder), DATASETS[name]
+    held = list(folder.rglob("*"))
+    assert 2 * len(held) < bounds.members < 100_000
+    assert 2 * sum(path.stat().st_size for path in held) < bounds.size < 1 << 30
 
 
 def test_unpacked_sets_are_what_the_readers_read(real_data):

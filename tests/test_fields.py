@@ -1,5 +1,6 @@
 """Displacement and velocity fields against hand-computed translations, scipy, ITK and the matrix exponential."""
 
+import math
 import warnings
 
 import itk
@@ -135,6 +136,30 @@ class TestWarp:
             warped = warp(labels, u, mode="nearest")
             assert warped.dtype == dtype
             assert set(warped.unique().tolist()) <= set(labels.unique().tolist())
+
+    @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+    def test_nearest_keeps_every_value_of_every_type(self, shape, padding_mode):
+        """As its places do, whose numbers float32 holds; an Allen atlas id, and the ends of each type."""
+        u = integrate(random_velocity(shape, seeded(3), 3.0, 3.0)).repeat(2, *[1] * (1 + len(shape))) + 1
+        places = torch.arange(1.0, 2 * math.prod(shape) + 1).view(2, 1, *shape)
+        expected = warp(places, u, "nearest", padding_mode).long()
+        assert (expected == 0).any() == (padding_mode == "zeros")
+        whole = (torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64)
+        for dtype in (*whole, torch.bool, torch.float16, torch.float64):
+            ends = [1 / 3, torch.finfo(dtype).max] if dtype.is_floating_point else [0, 1]
+            if dtype in whole:
+                ends = [min(614454277, torch.iinfo(dtype).max - 1), torch.iinfo(dtype).max]
+            values = np.resize(np.array(ends, dtype=object), 2 * math.prod(shape))
+            labels = torch.from_numpy(values.astype(str(dtype).removeprefix("torch."))).view(2, 1, *shape)
+            warped = warp(labels, u, "nearest", padding_mode)
+            assert warped.dtype == dtype
+            found = np.concatenate([np.zeros(1, labels.numpy().dtype), labels.numpy().ravel()])[expected.numpy()]
+            assert (warped.numpy() == found).all(), dtype
+
+    def test_nearest_has_gradients_to_the_image(self):
+        image = torch.arange(9.0).view(1, 1, 3, 3).requires_grad_()
+        warp(image, constant((1.0, 0.0), (3, 3)), "nearest").sum().backward()
+        assert image.grad[0, 0, :, 0].tolist() == [0, 1, 2]
 
     def test_computes_coordinates_in_float32(self):
         shape = (200, 8)  # in bfloat16 the coordinates above 128 would be whole numbers

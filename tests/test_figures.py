@@ -12,7 +12,7 @@ from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures.fields import _choose
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
-from smoothmorph.experiments.figures.style import COLOURS, MARKERS, colour_of, curves, marker_of
+from smoothmorph.experiments.figures.style import COLOURS, MARKERS, caption, colour_of, curves, marker_of, save
 from smoothmorph.experiments.folders import claim, open_run
 from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.study import load_study
@@ -196,3 +196,9 @@ def test_the_overview_has_a_row_of_pictures_for_each_section(shape, tmp_path):
     shown = warped if len(shape) == 2 else warped[:, :, 5]
     np.testing.assert_array_equal(last.images[0].get_array(), shown.T.astype(np.float32))
     assert last.get_aspect() == 2.0
+
+
+def test_a_subject_whose_id_looks_like_a_formula_is_drawn(tmp_path):
+    figure = Figure()
+    caption(figure, r"$\nothing$ onto $a_{.")
+    assert [path.name for path in save(figure, tmp_path, "x")] == ["x.png", "x.svg"]

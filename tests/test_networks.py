@@ -1,8 +1,14 @@
 """The network's contract, the objective's terms, and model files."""
 
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from monai.networks.nets.voxelmorph import VoxelMorphUNet
+from safetensors.torch import save
 
 from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model, unet
 from smoothmorph.networks.kernels import make_kernels
@@ -163,6 +169,154 @@ class TestModelFiles:
         save_file({"weight": torch.zeros(1)}, path)
         with pytest.raises(InputError, match="not a smoothmorph model"):
             load_model(path)
+
+
+def small() -> VoxelMorph:
+    torch.manual_seed(0)
+    return VoxelMorph(2, channels=(2, 2), final_channels=(2,))
+
+
+FLOW = "unet.net.1.final_conv_out.conv.bias"
+DEEP = [1]
+for _ in range(200):
+    DEEP = [DEEP]
+
+
+def weights_of(model: VoxelMorph) -> dict[str, torch.Tensor]:
+    return {name: weight.contiguous() for name, weight in model.state_dict().items()}
+
+
+def write_model(path: Path, about: object = None, weights: dict[str, torch.Tensor] | None = None, **config) -> None:
+    """A model file without a checksum, as they were before, of which some things are changed."""
+    model = small()
+    description = {"model": {**model.config, **config}, "about": {} if about is None else about}
+    path.write_bytes(save({**weights_of(model), **(weights or {})}, metadata={"smoothmorph": json.dumps(description)}))
+
+
+WRONG_CONFIGS = {
+    "integration_steps": [10**9, 10**30, 10**3000, 1.5, -1, True, "7", None, [7], float("nan")],
+    "integration_downsize": [0, 3, 2.0],
+    "padding_mode": ["foo", 1, ["zeros"], "reflection", "x" * 10_000],
+    "spatial_dims": [1, 4, 2.0, "2", DEEP],
+    "channels": [[], [2], [2, 2, 2], [10**6, 2], [0, 2], [2, -2], [2.0, 2], "22", 2, [2, 2] * 500, [DEEP, 2], None],
+    "final_channels": [[10**9], [2] * 500, 2, {"2": 2}],
+    "levels": [3],
+}
+WRONG_WEIGHTS = {
+    "NaN": ({FLOW: torch.tensor([0.0, torch.nan])}, "holds numbers that are not finite as float32"),
+    "infinite": ({FLOW: torch.tensor([0.0, -torch.inf])}, "holds numbers that are not finite as float32"),
+    "beyond float32": ({FLOW: torch.tensor([0.0, 1e300], dtype=torch.float64)}, "not finite as float32"),
+    "complex": ({FLOW: torch.tensor([0.0, 1j])}, "is no dense tensor of real floating-point numbers"),
+    "integers": ({FLOW: torch.tensor([0, 1])}, "is no dense tensor of real floating-point numbers"),
+    "8 bits": ({FLOW: torch.zeros(2).to(torch.float8_e4m3fn)}, "is no dense tensor of real floating-point numbers"),
+    "of another shape": ({FLOW: torch.zeros(3)}, "has shape (3,), expected (2,)"),
+    "unknown": ({"x": torch.zeros(3)}, "weight 'x' is none of this network's"),
+}
+
+
+class TestHostileModelFiles:
+    """A file can say anything; what is no network is one sentence, and what it claims takes no memory."""
+
+    @pytest.fixture
+    def path(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        return Path("model.safetensors")
+
+    def refused(self, path: Path) -> str:
+        with pytest.raises(InputError) as told:
+            load_model(path)
+        sentence = str(told.value)
+        assert len(sentence) < 400
+        assert "\n" not in sentence
+        assert sentence.startswith(
+            (f"{path} is not a smoothmorph model: ", f"{path} is damaged", f"no model at {path}")
+        )
+        return sentence
+
+    def test_a_file_without_a_checksum_is_read(self, path):
+        write_model(path)
+        expected = small().state_dict()
+        assert all(torch.equal(weight, expected[name]) for name, weight in load_model(path).state_dict().items())
+
+    @pytest.mark.parametrize("name", WRONG_CONFIGS)
+    def test_a_configuration_that_no_network_has(self, name, path):
+        for value in WRONG_CONFIGS[name]:
+            write_model(path, **{name: value})
+            assert name in self.refused(path)
+
+    @pytest.mark.parametrize("name", WRONG_WEIGHTS)
+    def test_weights_that_no_network_has(self, name, path):
+        weights, words = WRONG_WEIGHTS[name]
+        write_model(path, weights=weights)
+        assert words in self.refused(path)
+
+    def test_a_network_that_is_larger_than_its_file_takes_no_memory(self, path, monkeypatch):
+        devices = []
+
+        class Watched(VoxelMorph):
+            def __init__(self, **config) -> None:
+                devices.append(torch.get_default_device().type)
+                super().__init__(**config)
+
+        monkeypatch.setattr("smoothmorph.networks.checkpoints.VoxelMorph", Watched)
+        write_model(path, spatial_dims=3, channels=[1024] * 16)  # 2 GiB of weights
+        assert "is missing" in self.refused(path)
+        assert devices == ["meta"]
+
+    @pytest.mark.parametrize(
+        ("description", "words"),
+        [
+            (None, "does not describe its network; give a file that smoothmorph wrote"),
+            ("{", "Expecting property name"),
+            ("[" * 100_000, ""),
+            ("5", "has no mapping 'model'"),
+            ('{"model": {}}', "has no mapping 'about'"),
+            ('{"model": {}, "about": [1]}', "has no mapping 'about'"),
+            ('{"model": {"padding_mode": "zeros", "padding_mode": "border"}, "about": {}}', "'padding_mode' twice"),
+            ('{"model": {}, "about": {}, "x": ' + "1" * 5000 + "}", ""),
+            (" " * (1 << 21), "more than 1,048,576 characters"),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_what_a_file_says_of_itself(self, description, words, path):
+        metadata = {} if description is None else {"smoothmorph": description}
+        path.write_bytes(save(weights_of(small()), metadata=metadata))
+        assert words in self.refused(path)
+
+    def test_a_flipped_bit_of_a_weight_or_of_the_description(self, path):
+        save_model(path, small(), {"images": {"brightest": 0.25}, 2: {10: "", 9: ""}})
+        load_model(path)
+        whole = path.read_bytes()
+        places = [whole.index(b'integration_steps\\": 7') + 21, whole.index(b"0.25") + 3]
+        for byte in [*places, *range(len(whole) - 40, len(whole))]:
+            damaged = bytearray(whole)
+            damaged[byte] ^= 4
+            path.write_bytes(damaged)
+            assert "its content differs from its checksum" in self.refused(path)
+
+    def test_no_file_of_safetensors(self, path):
+        contents = [b"", b"x", struct.pack("<Q", 5 << 30) + b"{}", struct.pack("<Q", 1 << 20) + b"[" * (1 << 20)]
+        for content in contents:
+            path.write_bytes(content)
+            assert "is damaged or not a safetensors file" in self.refused(path)
+        path.unlink()
+        path.mkdir()
+        assert self.refused(path) == "no model at model.safetensors."
+
+    @pytest.mark.parametrize(("value", "dtype"), [(torch.nan, torch.float32), (1e6, torch.float16)])
+    def test_a_broken_network_is_not_written(self, value, dtype, path):
+        network = small()
+        with torch.no_grad():
+            network.get_parameter(FLOW).fill_(value)
+        with pytest.raises(InputError, match=f"cannot be written.*not finite as {str(dtype)[6:]}"):
+            save_model(path, network, dtype=dtype)
+        assert not path.exists()
+
+
+def test_numbers_of_numpy_are_settings():
+    network = VoxelMorph(np.int64(2), np.int32(3), channels=[np.int64(2)] * 2, final_channels=[])
+    assert json.loads(json.dumps(network.config)) == network.config
+    assert (network.integration_steps, network.channels) == (3, (2, 2))
 
 
 @pytest.mark.parametrize("dims", [2, 3])

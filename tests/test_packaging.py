@@ -133,8 +133,8 @@ def _provided(name: str) -> set[str]:
 def test_what_is_imported_is_declared(folders, extras):
     declared = set().union(*(_provided(requirement.name) for requirement in _requirements(*extras)))
     files = [file for file in project_files() if file.parts[0] in folders and file.suffix == ".py"]
-    own = {name for file in files if file.parts[0] not in PACKAGES for name in (file.stem, file.parent.name)}
-    known = sys.stdlib_module_names | {"smoothmorph"} | own
+    own = [file for file in files if file.parts[0] not in PACKAGES]
+    known = sys.stdlib_module_names | {"smoothmorph"} | {name for file in own for name in (file.stem, file.parent.name)}
     for file in files:
         missing = _imported(file) - known - declared
         assert not missing, f"{file} imports {', '.join(missing)}, which pyproject.toml does not ask for"

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smoothmorph.pipeline.field_tools import regularity
 from smoothmorph.transforms import Geometry, InputError, PhysicalField, compose, invert, jacobian_determinant, warp
 from world_cases import CORONAL, GRIDS, grid, make_field, rotation, small_affine
 
@@ -64,10 +65,12 @@ def test_a_moving_image_of_another_grid():
 def test_labels_keep_their_type_and_values():
     geometry = Geometry((5, 5), np.eye(3))
     field = PhysicalField(torch.full((2, 5, 5), 0.4), geometry)
-    labels = torch.randint(0, 2**40, (1, 5, 5), generator=torch.Generator().manual_seed(0))
-    warped, _ = field.warp(labels, geometry, "nearest")
-    assert warped.dtype == torch.int64
-    assert torch.equal(warped, labels)
+    for dtype in (torch.int64, torch.int32, torch.uint16, torch.uint8):
+        labels = torch.randint(0, 100, (1, 5, 5), generator=torch.Generator().manual_seed(0)).to(dtype)
+        labels[0, 0, :2] = torch.tensor([torch.iinfo(dtype).max, torch.iinfo(dtype).max - 1], dtype=dtype)
+        warped, _ = field.warp(labels, geometry, "nearest")
+        assert warped.dtype == dtype
+        assert torch.equal(warped, labels)
 
 
 def test_on_the_moving_images_grid_it_is_warp(name):
@@ -190,6 +193,99 @@ def test_a_warning_where_no_inverse_is_found():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         make_field(GRIDS["2-D"][0]).inverse()
+
+
+# Maps that turn or flip the axes: right where the fixed grid is, whatever the edge's displacement leads to beyond
+
+
+TURNS = {
+    "180 degrees": np.diag([-1.0, -1, 1]),
+    "a mirror": np.diag([-1.0, 1, 1]),
+    "a mirror of the second axis": np.diag([1.0, -1, 1]),
+    "90 degrees": np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]]),
+    "30 degrees": np.block([[rotation(30), np.zeros((2, 1))], [np.zeros((1, 2)), np.eye(1)]]),
+    "80 degrees and a mirror": np.block([[rotation(80), np.zeros((2, 1))], [np.zeros((1, 2)), -np.eye(1)]]),
+    "twice as large": np.diag([2.0, 2, 2]),
+}
+
+
+def turn_then_bend(turn: np.ndarray, fixed: Geometry, back: bool, x: np.ndarray) -> np.ndarray:
+    """A turn about the middle, in mm along the axes, then a bend of 1 mm that leaves axis 1 alone; or its inverse.
+
+    ``x``: voxels (D, N).
+    """
+    axes = fixed.axes
+    matrix, step = turn[:axes, :axes], np.array(fixed.spacing)[:, None]
+    middle = (np.array(fixed.shape)[:, None] - 1) / 2
+
+    def bent(mm: np.ndarray, sign: int) -> np.ndarray:
+        return np.concatenate([mm[:1] + sign * np.sin(mm[1:2] / 7), mm[1:]])
+
+    mm = (x - middle) * step
+    return middle + (np.linalg.inv(matrix) @ bent(mm, -1) if back else bent(matrix @ mm, 1)) / step
+
+
+def turned_field(turn: np.ndarray, fixed: Geometry) -> PhysicalField:
+    x = np.stack([*np.ndindex(fixed.shape)], axis=1).astype(float)
+    moved = turn_then_bend(turn, fixed, False, x) - x
+    return PhysicalField(torch.from_numpy(moved.reshape(fixed.axes, *fixed.shape)), fixed)
+
+
+def world_of(fixed: Geometry, x: np.ndarray) -> torch.Tensor:
+    """Voxels (D, N) -> mm (N, W)."""
+    return torch.from_numpy((fixed.affine[:-1, : fixed.axes] @ x + fixed.affine[:-1, -1:]).T)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("where", ["anisotropic", "oblique", "2-D", "slice in space"])
+class TestTurns:
+    def test_points_go_back_to_where_they_were(self, where, turn):
+        fixed = GRIDS[where][0]
+        x = np.random.default_rng(0).uniform(2, np.array(fixed.shape)[:, None] - 3, (fixed.axes, 50))
+        field = turned_field(TURNS[turn], fixed)
+        q = world_of(fixed, turn_then_bend(TURNS[turn], fixed, False, x))
+        back, missed = field.unmap_points(q)
+        assert float(missed.max()) < 1e-3
+        assert float((back - world_of(fixed, x)).norm(dim=1).max()) < 0.01 * min(fixed.spacing)
+
+    def test_the_inverse_is_the_analytic_one(self, where, turn):
+        fixed = GRIDS[where][0]
+        x = np.stack([*np.ndindex(fixed.shape)], axis=1).astype(float)
+        p = turn_then_bend(TURNS[turn], fixed, True, x)
+        inside = ((p > 0) & (p < np.array(fixed.shape)[:, None] - 1)).all(0)
+        assert inside.sum() > 20
+        field = turned_field(TURNS[turn], fixed)
+        inverse = field.inverse()
+        found = inverse.map_points(world_of(fixed, x[:, inside]))
+        assert float((found - world_of(fixed, p[:, inside])).norm(dim=1).max()) < 0.01 * min(fixed.spacing)
+        assert float(field.inverse_error(inverse).median()) < 0.05
+        there = field.map_points(inverse.map_points(world_of(fixed, x)))  # beyond the grid, too
+        assert float((there - world_of(fixed, x)).norm(dim=1).max()) < 0.01 * min(fixed.spacing)
+
+    def test_a_field_of_voxels_inverts(self, where, turn):
+        fixed = GRIDS[where][0]
+        field = turned_field(TURNS[turn], fixed)
+        x = np.stack([*np.ndindex(fixed.shape)], axis=1).astype(float)
+        p = turn_then_bend(TURNS[turn], fixed, True, x)
+        inside = ((p > 0) & (p < np.array(fixed.shape)[:, None] - 1)).all(0)
+        found = x + invert(field.displacement[None])[0].flatten(1).double().numpy()
+        assert np.abs(found - p)[:, inside].max() < 0.01
+
+
+def test_a_mirror_is_no_fold_but_a_fold_in_a_mirror_is_one():
+    fixed = GRIDS["2-D"][0]
+    mirrored = turned_field(TURNS["a mirror"], fixed)
+    assert "folding: 0 % of the voxels have det >= 0 in a map that flips the axes" in regularity(mirrored)
+    assert "median -1." in regularity(mirrored)
+    x = fixed.points()[:1] - 20
+    folds = torch.cat([6 * torch.exp(-(x**2) / 4) * x, 0 * x])
+    folded = PhysicalField(mirrored.displacement + folds, fixed)
+    share = 100 * float((folded.jacobian_determinant() >= 0).double().mean())
+    assert share > 5
+    assert f"folding: {share:.3g} % of the voxels" in regularity(folded)
+    with pytest.warns(UserWarning, match="no reliable inverse"):
+        folded.inverse()
 
 
 def test_an_image_lies_where_points_say(name):

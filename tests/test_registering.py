@@ -4,6 +4,7 @@ import locale
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import itk
 import nibabel as nib
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import VoxelMorph, save_model
 from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.intensities import BRIGHT, TISSUE, percentile, shows
 from smoothmorph.pipeline.registering import Pair, register
 from smoothmorph.pipeline.trained import Trained, about
 from smoothmorph.pipeline.training_images import TrainingImages
@@ -107,6 +109,87 @@ def test_intensities_far_from_the_training_are_scaled_and_it_is_said():
     assert float(found.moving.max()) == pytest.approx(1, rel=0.2)
 
 
+def seeing(images: TrainingImages, seen: list) -> Trained:
+    """A model that notes what its network sees."""
+    model = trained(3, **{name: getattr(images, name) for name in ("brightest", "tissue", "darkest", "spread")})
+    model.network.register_forward_pre_hook(lambda _, pair: seen.append(pair))
+    return model
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["tissue noted", "older model"])
+def test_the_units_of_either_image_change_nothing(known):
+    """The network sees the same pair whatever the factors and offsets; in the training's units it sees it as it is."""
+    place = PLACES["as in training"][1]
+    fixed = replace(volume("fixed.nii", place), values=(volume("fixed.nii", place).values - 0.3).clamp(min=0))
+    moving = replace(fixed, path=Path("moving.nii"), values=fixed.values.flip(1))
+    noted = {"tissue": percentile(fixed.values[shows(fixed.values)], TISSUE), "spread": 1.2} if known else {}
+    seen: list = []
+    model = seeing(TrainingImages(brightest=percentile(fixed.values, BRIGHT), **noted), seen)
+    assert register(model, Pair(moving, fixed)).notices == ()
+    for one, other in ((255, 1), (1, 255), (1 / 255, 255), (4, 4), (3, 0.3)):
+        offset = 0 if other == 1 else -7 * other
+        pair = replace(moving, values=one * moving.values), replace(fixed, values=other * fixed.values + offset)
+        (notice,) = register(model, Pair(*pair)).notices
+        assert re.fullmatch(r"the network sees both images scaled to match .*: moving.nii x .*, fixed.nii x .*", notice)
+    as_it_is, *others = seen
+    for pair in others:
+        for image, first, again in zip(as_it_is, others[0], pair, strict=True):
+            torch.testing.assert_close(first, again, atol=2e-5, rtol=0)
+            assert float((again / image)[image > 0].std()) < 1e-3
+            torch.testing.assert_close(again, image, atol=0.1, rtol=0)
+
+
+def test_an_offset_above_0_is_noticed():
+    place = PLACES["as in training"][1]
+    fixed = volume("fixed.nii", place, 1)
+    high = replace(volume("moving.nii", place), values=volume("", place).values + 2)
+    found = register(trained(3, darkest=0.0), Pair(high, fixed)).notices
+    assert any(notice.startswith("the darkest voxels of moving.nii are 2.") for notice in found)
+    assert not any("darkest voxels of fixed.nii" in notice for notice in found)
+
+
+def test_the_affine_does_not_depend_on_the_units():
+    place, moved = (
+        grid((30, 34, 28), (1.2, 0.8, 1.0)),
+        grid((30, 34, 28), (1.2, 0.8, 1.0), rotation(0, 0, 8), (4, -3, 2)),
+    )
+    moving, fixed = volume("moving.nii", moved), volume("fixed.nii", place)
+    bright = replace(moving, values=255 * moving.values)
+    one, other = (register(trained(3), Pair(image, fixed), affine=True) for image in (moving, bright))
+    np.testing.assert_allclose(one.field.affine, other.field.affine, atol=0.02)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_bright_scalp_does_not_darken_the_brain(dims):
+    """With it the brightest voxels are three times as bright, and those of the brain keep their level."""
+    shape = (64, 60, 40)[:dims]
+    radius = np.sqrt(sum((((np.indices(shape)[axis]) - shape[axis] / 2) / shape[axis]) ** 2 for axis in range(dims)))
+    brain = torch.from_numpy(np.where(radius < 0.3, 0.2 + 0.2 * blobs(shape), 0))[None].float()
+    scalp = torch.from_numpy(((radius > 0.38) & (radius < 0.45)).astype(np.float32))[None]
+    head = brain + 1.2 * scalp
+    level = percentile(brain[brain > 0], TISSUE)
+    images = TrainingImages(brightest=0.4, tissue=level, spread=1.02)
+    everywhere = torch.ones(shape, dtype=torch.bool)
+    assert images.units(brain, brain, brain, everywhere) is None
+    for moving, fixed in ((head, brain), (brain, head)):
+        assert images.units(moving, fixed, moving, everywhere) is None
+        units = images.units(255 * moving, fixed, 255 * moving, everywhere)
+        assert units is not None
+        assert units[0].factor == pytest.approx(1 / 255, rel=0.03)
+        assert units[1].factor == pytest.approx(1, rel=0.03)
+
+
+def test_what_is_noted_of_the_training_images():
+    images = [torch.linspace(0, 1, 1001).view(1, 7, 11, 13) * factor + 3 for factor in (1, 1.25, 2)]
+    samples = {f"{n}": {"image": image, "spacing": (1.0, 1, 1), "axes": "RAS"} for n, image in enumerate(images)}
+    found = TrainingImages.of(SimpleNamespace(samples=samples, split=SimpleNamespace(train=(*samples,))))
+    assert found.darkest == pytest.approx(3.0025)
+    assert found.brightest == pytest.approx(3 + 1.25 * 0.998)
+    assert found.tissue == pytest.approx(3 + 1.25 * (1 - 0.15 * 0.949), abs=2e-3)  # 5.1 % of the voxels show nothing
+    assert found.spread == pytest.approx(1.6, abs=0.01)
+    assert TrainingImages.read(found.note()) == found
+
+
 @pytest.mark.parametrize("factor", [1000, 0.001], ids=["micrometres", "metres"])
 @pytest.mark.parametrize("which", ["moving", "fixed"])
 def test_an_image_that_is_not_in_mm(factor, which):
@@ -183,6 +266,19 @@ def test_an_affine_is_found_first_and_stays_apart():
     np.testing.assert_allclose(found.field.affine[:3, 3], shift, atol=0.8)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_values_of_labels_change_nothing(dims):
+    """Ids of an atlas, and two that no 64-bit float tells apart."""
+    place = PLACES["a slice" if dims == 2 else "as in training"][1]
+    images = volume("moving", place), volume("fixed", place, 1)
+    small = [replace(image, values=((image.values > 0.3) + 1 * (image.values > 0.6))) for image in images]
+    ids = torch.tensor([0, 2**62 + 1, 2**62])
+    large = [replace(labels, values=ids[labels.values]) for labels in small]
+    dice = [[state.dice for state in register(trained(dims), Pair(*images, *maps)).states] for maps in (small, large)]
+    assert 0.1 < dice[0][0] < 0.9
+    assert dice[0] == dice[1]
+
+
 # The command
 
 
@@ -240,6 +336,23 @@ def test_every_option(call, dims):
     assert Path("out/r.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_displacement_that_is_not_finite_is_not_written(call, dims):
+    """Finite weights, whose product is not."""
+    model = trained(dims)
+    with torch.no_grad():
+        for convolution in model.network.unet.convolutions:
+            convolution.weight.fill_(1e20)
+    assert model.settings is not None
+    save_model(Path("huge.safetensors"), model.network, about("trial", model.settings, model.images))
+    names = f"moving{dims}.nii.gz", f"fixed{dims}.nii.gz"
+    done = call(*names, "--model", "huge.safetensors", "--field", "f.h5", "--warped", "w.nii.gz")
+    assert done.exit_code == 2
+    assert "error: the displacement by huge.safetensors (network) is not finite" in done.stderr
+    assert not Path("f.h5").exists()
+    assert not Path("w.nii.gz").exists()
+
+
 def test_without_any_file_it_measures(call):
     result = call("moving3.nii.gz", "fixed3.nii.gz", "--model", "model3.safetensors")
     assert result.exit_code == 0, result.output
@@ -285,14 +398,14 @@ def test_a_sheared_image_is_written_with_one_place(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("short.nrrd", "short.nrrd is truncated or damaged (fread got only"),
-        ("short.mha", "short.mha is truncated or damaged (its voxels cannot be read)"),
+        ("short.nrrd", "short.nrrd is truncated or damaged (304 bytes of data, but its header states 504)"),
+        ("short.mha", "short.mha is truncated or damaged (304 bytes of data, but its header states 504)"),
         ("gone.mhd", "gone.raw, which does not exist; put it there."),
         ("gone.nrrd", "gone.raw, which does not exist; put it there."),
         ("colour.mha", "each of its voxels has 3 numbers, expected one"),
     ],
 )
-def test_what_itk_cannot_read_has_a_clear_reason(name, sentence, tmp_path):
+def test_what_cannot_be_read_has_a_clear_reason(name, sentence, tmp_path):
     path, colour = tmp_path / name, name.startswith("colour")
     voxels = np.random.default_rng(0).integers(0, 255, (8, 9, 7, 3)[: 3 + colour]).astype(np.uint8)
     itk.imwrite(itk.image_from_array(voxels, is_vector=colour), str(path))

@@ -419,6 +419,18 @@ def test_tables_and_figures_can_be_made_again(execute, tmp_path):
     assert contents(tmp_path / "out" / "tables") == before
 
 
+@pytest.mark.parametrize("again", ["run", "figures"])
+def test_what_a_run_that_was_killed_left_of_its_writing_is_removed(again, execute, tmp_path):
+    execute()
+    before = contents(tmp_path / "out")
+    for folder in (tmp_path / "out", tmp_path / "out" / "figures", tmp_path / "out" / "tables"):
+        (folder / ".a.png.partial").mkdir(parents=True)
+        (folder / ".a.png.partial" / "file").touch()
+        (folder / ".b.svg.x1_y.partial").touch()
+    execute() if again == "run" else outcome.rebuild(tmp_path / "out", Console(file=io.StringIO()))
+    assert contents(tmp_path / "out") == before
+
+
 def test_nothing_to_make_tables_of(execute, tmp_path):
     execute(task=lambda settings, folder, root, report: None)
     with pytest.raises(InputError, match="has no complete trial yet; `smoothmorph status"):

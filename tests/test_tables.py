@@ -150,7 +150,7 @@ def test_a_damaged_file_is_named(make_run):
 def test_a_file_without_permission_is_not_taken_for_a_damaged_one(make_run, monkeypatch):
     run = make_run("demo")
 
-    def refuse(path):
+    def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(pd, "read_parquet", refuse)

@@ -5,6 +5,7 @@ import random
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from ignite.engine import Engine
 
 from smoothmorph.networks import Objective, VoxelMorph, load_model
 from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.evaluation import by_network
 from smoothmorph.pipeline.handlers import PenaltyWarmUpHandler
 from smoothmorph.pipeline.training import build_optimizer, build_schedule
 from smoothmorph.pipeline.trial import Progress, TrialFailed, prepare, run_trial
@@ -184,6 +186,16 @@ def test_divergence_is_one_sentence(tiny_cohort, tmp_path):
     with pytest.raises(TrialFailed, match=r"not finite in epoch \d"):
         run_trial(settings, tmp_path, tiny_cohort(2))
     assert not (tmp_path / "pairs.parquet").exists()
+
+
+def test_a_displacement_that_is_not_finite_is_not_measured():
+    model = VoxelMorph(2)
+    with torch.no_grad():
+        for convolution in model.unet.convolutions:
+            convolution.weight.fill_(1e20)
+    sample: Any = {"id": "s1", "image": torch.ones(1, 16, 16)}
+    with pytest.raises(TrialFailed, match="displacement by the network of s1 to s1 is not finite"):
+        by_network(model, settings_of(), torch.device("cpu"))(sample, sample)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"])

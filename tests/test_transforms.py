@@ -292,6 +292,28 @@ class TestInMonaisPipelines:
         assert result["grid"].shape == (1, 16, 16)
 
 
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float64", "bool"]
+)
+@pytest.mark.parametrize("axes", [2, 3])
+def test_labels_of_any_type_come_back_as_they_were(dtype, axes):
+    """Warped and undone; arrays and tensors; alone and in a sample."""
+    values = {"bool": (0, 1), "float16": (0.25, 60000), "float64": (0.1, 1e300)}.get(dtype)
+    values = values or (int(np.iinfo(dtype).max), min(614454277, int(np.iinfo(dtype).max) - 1))
+    labels = np.resize(np.array(values, dtype=dtype), (1, *(12, 11, 10)[:axes]))
+    u = np.zeros((axes, *labels.shape[1:]), np.float32)
+    deform = sm.RandDiffeomorphic(prob=1.0, magnitude=(1, 1), smoothness=(3, 3), mode="nearest").set_random_state(0)
+    several = sm.RandDiffeomorphicd("label", 1.0, (1, 1), (3, 3), mode="nearest").set_random_state(0)
+    for given in (labels, torch.from_numpy(labels)):
+        kept = sm.WarpImage("nearest")(given, u)
+        assert kept.numpy().dtype == dtype
+        assert (kept.numpy() == labels).all()
+        moved, sample = deform(given), several({"label": given})
+        for found in (moved, deform.inverse(moved), sample["label"], several.inverse(sample)["label"]):
+            assert found.numpy().dtype == dtype
+            assert set(found.numpy().ravel().tolist()) == set(labels.ravel().tolist())
+
+
 class TestWarpImage:
     def test_warps_as_the_function_does(self, shape):
         u = some_displacement(shape)

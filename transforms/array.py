@@ -3,12 +3,13 @@
 A displacement is (D, *spatial) here, voxels of the image's grid, warped(x) = image(x + u(x)); the functions of
 :mod:`.fields` do the work. As from MONAI's own transforms, every input comes back as a ``MetaTensor`` that keeps its
 affine and metadata (as a plain tensor where ``monai.data.set_track_meta(False)``); ``bilinear`` gives float32,
-``nearest`` keeps the dtype.
+``nearest`` keeps the dtype and every value.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
@@ -190,12 +191,17 @@ class DeformationGrid(Transform):
 
 def _warped(img: Tensor, displacement: NdarrayOrTensor, mode: Interpolation, padding_mode: Padding) -> Tensor:
     image = _plain(img)
-    image = image.float() if image.dtype == torch.float64 else image  # MONAI's spatial transforms return float32
+    if image.dtype == torch.float64 and mode == "bilinear":
+        image = image.float()  # MONAI's spatial transforms return float32
     return _like(warp(image[None], _plain(displacement).to(image.device)[None], mode, padding_mode)[0], img)
 
 
 def _tracked(data: NdarrayOrTensor) -> Tensor:
     """``data`` as a ``MetaTensor``, where MONAI tracks metadata."""
+    if isinstance(data, np.ndarray) and data.dtype.kind == "u":
+        data = torch.from_numpy(
+            np.ascontiguousarray(data)
+        )  # MONAI would make signed integers of it, large ones negative
     return convert_to_tensor(data, track_meta=get_track_meta())
 
 

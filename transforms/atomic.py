@@ -1,11 +1,31 @@
-"""Atomic writes: a file is either the old one or the new one, whole, whenever the process dies."""
+"""Atomic writes: a file or folder is either the old one or the new one, whole, whenever the process dies.
 
+What is written lies in a hidden folder beside the target, ``.name.partial``, until it is whole. Its writer holds a lock
+on that folder, which the system takes away when the process ends, however it ends. So a folder without a lock was left
+by a process that was killed: the next write of the same name, or :func:`remove_leftovers`, removes it.
+"""
+
+import contextlib
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 from .errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+LEFTOVER = re.compile(r"\..+\.(partial|unpacking)(\.[A-Za-z0-9.]+)?")
+"""Names of temporary folders, and of the temporary files that earlier versions wrote."""
+UNLOCKED_FOR = 24 * 3600
+"""Seconds without a change after which a temporary folder is a leftover where there are no locks."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], ending: str = "") -> Path:
@@ -13,29 +33,61 @@ def write_atomically(path: Path, write: Callable[[Path], object], ending: str = 
 
     Args:
         path: the file.
-        write: gets the temporary file's path.
+        write: gets the temporary file's path, where there is nothing yet.
         ending: what that path has to end in, for writers that choose a format by the name.
 
     Raises:
         InputError: the folder cannot be written or the disk is full; what stood at ``path`` is untouched.
     """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".partial{ending}", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+    with _told(path), temporary_folder(path) as folder:
+        temporary = folder / f"file{ending}"
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
     return path
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
+    """Let ``fill`` fill a temporary folder beside ``path`` and move it into place.
+
+    Raises:
+        InputError: something is at ``path``, the folder cannot be written or the disk is full.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists; choose another name or remove it.")
+    with _told(path), temporary_folder(path) as folder:
+        fill(folder)
+        os.chmod(folder, 0o755)
+        os.rename(folder, path)
+    return path
+
+
+@contextlib.contextmanager
+def temporary_folder(path: Path, kind: str = "partial") -> Iterator[Path]:
+    """A new, empty folder beside ``path`` for what is to become it; gone at the end, unless it was renamed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder, lock = _claim(path, kind)
+    try:
+        yield folder
+    finally:
+        if lock is None or _is_open_as(lock, folder):  # another process may have one of this name by now
+            shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left of their writing in ``folder``, not what is being written now."""
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if LEFTOVER.fullmatch(path.name) and not path.is_symlink():
+                _remove_unless_locked(path)
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
@@ -51,3 +103,75 @@ def unwritable(path: Path, error: OSError) -> InputError:
     elif isinstance(error, PermissionError):
         advice = "Choose another folder or see to its permissions"
     return InputError(f"cannot write {path}: {said}. {advice}, then run again.")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _claim(path: Path, kind: str) -> tuple[Path, int | None]:
+    """A new folder and the lock on it, which is None where the system has none."""
+    for number in count():
+        folder = path.with_name(f".{path.name}.{kind}{f'.{number}' if number else ''}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        try:
+            lock = _lock(folder, os.O_DIRECTORY if fcntl else 0)
+        except (BlockingIOError, FileNotFoundError):  # another writes a file of this name, or just removed its folder
+            continue
+        except OSError:  # there are no locks, or this is no folder of ours
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            break
+        if _is_open_as(lock, folder):
+            for left in folder.iterdir():  # by a process that was killed
+                _remove(left)
+            return folder, lock
+        os.close(lock)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{kind}", dir=path.parent))
+    with contextlib.suppress(OSError):
+        return folder, _lock(folder)
+    return folder, None
+
+
+def _lock(path: Path, flags: int = 0) -> int:
+    """Open a file or folder and lock it. OSError: it cannot be locked; BlockingIOError: another has the lock."""
+    if fcntl is None:
+        raise OSError("this system has no such locks")
+    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _is_open_as(lock: int, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(lock), os.lstat(path))
+    return False
+
+
+def _remove_unless_locked(path: Path) -> None:
+    try:
+        lock = _lock(path)
+    except BlockingIOError:
+        return
+    except OSError:
+        if time.time() - path.stat().st_mtime > UNLOCKED_FOR:
+            _remove(path)
+        return
+    _remove(path)
+    os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,7 +1,31 @@
 """The one exception a user's mistake ends in: a sentence, not a traceback. And the words that its sentences share."""
 
 import re
+import reprlib
 from collections.abc import Iterable
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST_NUMBER = 256
+"""Bits of a number that is written out in a sentence."""
+
+
+class _Short(reprlib.Repr):
+    """``repr`` of plain values, cut where it is long; of others only the kind: a tensor's can take all memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 100
+        self.maxlist = self.maxtuple = self.maxdict = 12
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() <= LONGEST_NUMBER else f"a number of more than {LONGEST_NUMBER} bits"
+
+    def repr_instance(self, x: object, level: int) -> str:
+        return repr(x) if isinstance(x, float | bool | None) else type(x).__name__
+
+
+_short = _Short()
 
 
 class InputError(ValueError):
@@ -10,7 +34,27 @@ class InputError(ValueError):
 
 def one_line(error: BaseException, longest: int = 300) -> str:
     """The message of an exception on one line, or its kind where it has none."""
-    return " ".join(str(error).split())[:longest] or type(error).__name__
+    return printable(" ".join(str(error).split())[:longest]) or type(error).__name__
+
+
+def printable(text: object) -> str:
+    """The text on one line that is safe on every screen and in every file: for the place where it leaves the program.
+
+    Written as Python writes them in a text (``\\x1b``) are control characters with line breaks, which would move the
+    cursor or change a terminal, marks of the writing direction, which would show another order of the letters, and
+    halves of surrogate pairs, which no encoding has.
+    """
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], str(text))
+
+
+def printable_lines(text: object) -> str:
+    """As `printable`, with the lines that the text has."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
+def quoted(value: object) -> str:
+    """``repr`` of what a user or a file gave, shortened: a sentence must be readable whatever it quotes."""
+    return _short.repr(value)
 
 
 def reason(error: BaseException) -> str:

@@ -20,6 +20,8 @@ from .kept import keep
 
 Interpolation = Literal["bilinear", "nearest"]
 Padding = Literal["zeros", "border"]
+_WIDE = (torch.int32, torch.int64, torch.uint32, torch.uint64)
+"""Integers that float32 does not hold."""
 
 
 def identity_grid(
@@ -35,7 +37,7 @@ def warp(
     """warped(x) = image(x + u(x)).
 
     Args:
-        image: (B, C, *spatial); with ``nearest`` any dtype (label maps come back in their own).
+        image: (B, C, *spatial); with ``nearest`` of any dtype, in which its values come back as they are.
         displacement: (B, D, *spatial), voxels, on the grid of ``image``.
         mode: ``bilinear`` (trilinear in 3-D) or ``nearest``.
         padding_mode: outside the image: ``border`` repeats the edge, ``zeros`` is what VoxelMorph does.
@@ -51,8 +53,7 @@ def warp(
     floating = image.dtype if image.is_floating_point() else torch.float32
     dtype = torch.promote_types(torch.promote_types(displacement.dtype, floating), torch.float32)
     with torch.autocast(displacement.device.type, enabled=False):
-        warped = _sample(image.to(dtype), _to_sampling_units(displacement.to(dtype)), mode, padding_mode)
-    return warped.to(image.dtype) if mode == "nearest" else warped
+        return _sample(image, _to_sampling_units(displacement.to(dtype)), mode, padding_mode)
 
 
 def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros") -> Tensor:
@@ -110,7 +111,7 @@ def sample(image: Tensor, points: Tensor, mode: Interpolation = "bilinear", padd
     """image(y) between its voxels.
 
     Args:
-        image: (B, C, *spatial), floating.
+        image: (B, C, *spatial), floating; with ``nearest`` of any dtype, which it keeps.
         points: y, (B, D, *any) voxel coordinates of ``image``, D axes of any sizes.
         mode: ``bilinear`` (trilinear in 3-D) or ``nearest``.
         padding_mode: outside the image: ``border`` repeats the edge, or ``zeros``.
@@ -120,7 +121,7 @@ def sample(image: Tensor, points: Tensor, mode: Interpolation = "bilinear", padd
     """
     units = _per_component(points, _units_per_voxel(image.shape[2:]))
     grid = (points * units - 1).flip(1).movedim(1, -1)  # grid_sample takes the last axis first
-    return F.grid_sample(image, grid, mode, padding_mode, align_corners=True)
+    return _look_up(image, grid, mode, padding_mode)
 
 
 def resize_displacement(field: Tensor, size: Sequence[int], scale: float | None = None) -> Tensor:
@@ -181,7 +182,28 @@ def _sample(image: Tensor, displacement: Tensor, mode: str, padding_mode: str) -
         )
     points = _sampling_grid(tuple(displacement.shape[2:]), displacement.dtype, displacement.device)
     points = points + displacement.movedim(1, -1)
-    return F.grid_sample(image, points, mode, padding_mode, align_corners=True)
+    return _look_up(image, points, mode, padding_mode)
+
+
+def _look_up(image: Tensor, points: Tensor, mode: str, padding_mode: str) -> Tensor:
+    """Torch's ``grid_sample`` at points (B, *any, D), of images of any dtype; ``nearest`` keeps it."""
+    if mode == "nearest" and image.dtype in _WIDE:
+        return _by_index(image, points, padding_mode)
+    dtype = torch.promote_types(points.dtype, image.dtype) if image.is_floating_point() else points.dtype
+    found = F.grid_sample(image.to(dtype), points.to(dtype), mode, padding_mode, align_corners=True)
+    return found.to(image.dtype) if mode == "nearest" else found
+
+
+def _by_index(image: Tensor, points: Tensor, padding_mode: str) -> Tensor:
+    """As :func:`_look_up`, nearest: what is sampled are the places of the voxels, so that no value becomes a float."""
+    voxels = image.shape[2:].numel()
+    dtype = torch.float64 if voxels >= 2**24 else points.dtype  # in which every place is exact
+    numbers = torch.arange(1, voxels + 1, dtype=dtype, device=points.device).view(1, 1, *image.shape[2:])
+    numbers = numbers.expand(len(points), *numbers.shape[1:])
+    places = F.grid_sample(numbers, points.to(dtype), "nearest", padding_mode, align_corners=True)[:, 0].long()
+    beyond = image.new_zeros(*image.shape[:2], 1)  # place 0
+    values = torch.cat([beyond, image.flatten(2)], dim=2)
+    return torch.stack([one[:, place] for one, place in zip(values, places, strict=True)])
 
 
 def _to_sampling_units(displacement: Tensor) -> Tensor:

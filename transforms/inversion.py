@@ -1,13 +1,24 @@
-"""The inverse of x ↦ x + u(x): points whose images are given, and the displacement field that leads back."""
+"""The inverse of x ↦ x + u(x): points whose images are given, and the displacement field that leads back.
+
+A map that turns, flips or stretches its axes as a whole is taken apart first, into a mild displacement and an affine
+that follows it: the search below is for maps near the identity, and beyond the grid the edge's displacement would lead
+back into the image.
+"""
 
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .differences import float32_or_better
+from .differences import check_field, float32_or_better
 from .fields import identity_grid, sample
+from .geometry import mapped
 
+MILD = 0.5
+"""The eigenvalues of a mild linear map differ from 1 by no more: it turns by less than 29 degrees."""
+FLAT = 1e-3
+"""An affine whose singular values differ by a smaller factor is too flat to be inverted."""
 SWEEPS = 40
 """Of the fixed point, which is cheap and enough where the map stretches little."""
 STEPS, HALVINGS = 40, 6
@@ -18,7 +29,8 @@ def invert(displacement: Tensor, tolerance: float = 1e-3) -> Tensor:
     """The displacement v of the inverse map, v(x) = -u(x + v(x)). Not differentiable.
 
     Args:
-        displacement: (B, D, *spatial), voxels. Beyond the grid the edge's displacement counts.
+        displacement: (B, D, *spatial), voxels. Beyond the grid the edge's displacement counts, after
+            :func:`split_affine`.
         tolerance: every voxel misses its equation by no more (voxels); a warning tells where that is not reached,
             because the field folds and has no inverse.
     """
@@ -33,6 +45,33 @@ def invert(displacement: Tensor, tolerance: float = 1e-3) -> Tensor:
     return torch.cat([points - grid for points, _ in found])
 
 
+def split_affine(displacement: Tensor) -> tuple[np.ndarray, Tensor] | None:
+    """M and u' with x + u(x) = M (x + u'(x)), M the affine that fits x + u(x) best (least squares over the grid).
+
+    Args:
+        displacement: u, (1, D, *spatial), voxels; along an axis of one voxel M changes nothing.
+
+    Returns:
+        M, (D + 1, D + 1) float64, and u', (1, D, *spatial); None if M is mild, as that of any anatomical deformation,
+        or so flat that it cannot be inverted.
+    """
+    sizes, u = displacement.shape[2:], displacement[0].detach()
+    axes, centre = check_field(displacement), (np.array(sizes) - 1) / 2
+    matrix = np.eye(axes + 1)
+    linear = matrix[:axes, :axes]
+    for axis, size in enumerate(sizes):  # of a whole grid the axes are independent
+        others = [other + 1 for other in range(axes) if other != axis]
+        offsets = np.arange(size) - centre[axis]
+        linear[:, axis] += u.mean(others, dtype=torch.float64).cpu().numpy() @ offsets / max((offsets**2).sum(), 1)
+    if not np.isfinite(linear).all() or (abs(np.linalg.eigvals(linear) - 1) <= MILD).all():
+        return None
+    if 1 / np.linalg.cond(linear) < FLAT:
+        return None
+    matrix[:axes, axes] = centre + u.flatten(1).mean(1, dtype=torch.float64).cpu().numpy() - linear @ centre
+    x = identity_grid(sizes, torch.float64, u.device)[0]
+    return matrix, (mapped(np.linalg.inv(matrix), x + u) - x).to(u.dtype)[None]
+
+
 def find_preimages(points: Tensor, displacement: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
     """The points x with x + u(x) = y. Not differentiable.
 
@@ -41,14 +80,25 @@ def find_preimages(points: Tensor, displacement: Tensor, tolerance: float = 1e-3
     the points that are left, Newton's method with steps that are halved until they help.
 
     Args:
-        points: y, (1, D, *any) voxel coordinates; beyond the grid the edge's displacement counts.
-        displacement: u, (1, D, *spatial), voxels.
+        points: y, (1, D, *any) voxel coordinates.
+        displacement: u, (1, D, *spatial), voxels; beyond the grid that of the edge counts, after :func:`split_affine`.
         tolerance: the largest miss to leave a point with, voxels.
 
     Returns:
-        x, (1, D, *any), and by how many voxels x + u(x) misses y, (1, *any): more than ``tolerance`` where the field
-        folds, so that there is no such x, or several.
+        x, (1, D, *any), and by how many voxels at most x + u(x) misses y, (1, *any): more than ``tolerance`` where the
+        field folds, so that there is no such x, or several.
     """
+    apart = split_affine(displacement)
+    if apart is None:
+        return _search(points, displacement, tolerance)
+    matrix, rest = apart
+    stretch = float(np.linalg.norm(matrix[:-1, :-1], 2))
+    found, missed = _search(mapped(np.linalg.inv(matrix), points[0])[None], rest, tolerance / stretch)
+    return found, missed * stretch
+
+
+def _search(points: Tensor, displacement: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """As :func:`find_preimages`, of a map whose affine is mild."""
     with torch.no_grad():
         found = points - sample(displacement, points)
         residual = found + sample(displacement, found) - points

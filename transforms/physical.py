@@ -6,10 +6,14 @@ The map takes points of the fixed image to the moving image, p and T(p) in RAS m
 
 With F the affine of the fixed grid and u the displacement in its voxels, F x + d(F x) = F (x + u(x)). Inside, every
 coordinate has W components: those of a slice in space are lifted to three, the third voxel coordinate being 0.
+
+Beyond the fixed grid the displacement of its edge counts: of a field that turns or flips the axes as a whole, the one
+that is left without its affine part, which goes on.
 """
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,7 +25,7 @@ from .differences import central_differences
 from .errors import InputError
 from .fields import Interpolation, sample
 from .geometry import Geometry, mapped, turned
-from .inversion import find_preimages
+from .inversion import find_preimages, split_affine
 from .jacobian import jacobian_determinant
 
 INVERTED = 1e-3
@@ -57,11 +61,13 @@ class PhysicalField:
         """T(p): where points of the fixed image lie in the moving image.
 
         Args:
-            points: (N, W), RAS mm. Beyond the fixed grid the displacement of its edge counts.
+            points: (N, W), RAS mm.
 
         Returns:
             (N, W), RAS mm, float64.
         """
+        if self.apart is not self:
+            return self.apart.map_points(points)
         x = mapped(np.linalg.inv(self.fixed.affine), self._columns(points))
         return mapped(self._to_moving, self._moved(x)).flatten(1).T
 
@@ -75,6 +81,8 @@ class PhysicalField:
             (N, W), RAS mm, float64, and by how many voxels T misses each q, (N,): infinite where the field folds, so
             that q has several preimages.
         """
+        if self.apart is not self:
+            return self.apart.unmap_points(points)
         x, missed = self._preimages(mapped(np.linalg.inv(self._to_moving), self._columns(points)))
         return mapped(self.fixed.affine, x).flatten(1).T, missed.flatten()
 
@@ -84,7 +92,7 @@ class PhysicalField:
         """warped(p) = moving(T(p)) on the fixed grid.
 
         Args:
-            image: (C, *moving.shape). ``nearest`` keeps its dtype and integers up to 2^53.
+            image: (C, *moving.shape). ``nearest`` keeps its dtype and every value.
             moving: its grid, anywhere in the world.
             mode: ``bilinear`` (trilinear in 3-D; gives float32), or ``nearest`` for label maps.
             background: the value outside of the moving image, which ends half a voxel beyond its outermost centres.
@@ -98,10 +106,10 @@ class PhysicalField:
         self._check_world(moving, "the moving image")
         y = mapped(np.linalg.inv(moving.affine) @ self._to_moving, self._moved(self.fixed.points()))
         inside = moving.contains(y)
-        source = moving.lift(image.double() if mode == "nearest" else image.float())
-        warped = sample(source[None], y[None].to(source.dtype), mode)[0]
+        source = moving.lift(image if mode == "nearest" else image.float())
+        warped = sample(source[None], y[None].double() if mode == "nearest" else y[None].to(source), mode)[0]
         warped = warped.where(inside, torch.tensor(background, dtype=warped.dtype)).view(-1, *self.fixed.shape)
-        return warped.to(image.dtype) if mode == "nearest" else warped, inside.view(self.fixed.shape)
+        return warped, inside.view(self.fixed.shape)
 
     def dense(self) -> "PhysicalField":
         """The same map with the affine folded into the displacement.
@@ -122,21 +130,25 @@ class PhysicalField:
         With M the affine in voxels of the fixed grid, it is det M · det(I + ∂u/∂x), by the chain rule; the grid's own
         affine cancels.
         """
-        determinant = jacobian_determinant(self.displacement[None])[0]
+        return jacobian_determinant(self.displacement[None])[0] * self.affine_determinant
+
+    @property
+    def affine_determinant(self) -> float:
+        """det M, 1 without an affine: below 0 it flips the axes."""
         if self.affine is None:
-            return determinant
+            return 1.0
         matrix = np.linalg.inv(self.fixed.affine) @ self._to_moving
-        return determinant * float(np.linalg.det(matrix[: self.fixed.axes, : self.fixed.axes]))
+        return float(np.linalg.det(matrix[: self.fixed.axes, : self.fixed.axes]))
 
     def resampled_onto(self, grid: Geometry) -> "PhysicalField":
         """The same map from another grid over the fixed image, d interpolated linearly; A stays apart.
-
-        Beyond this field's grid the displacement of its edge counts.
 
         Raises:
             InputError: grids of different worlds or planes.
         """
         self._check_world(grid, "the grid")
+        if self.apart is not self:
+            return self.apart.resampled_onto(grid)
         x = mapped(np.linalg.inv(self.fixed.affine) @ grid.affine, grid.points())
         displacement = turned(np.linalg.inv(grid.affine) @ self.fixed.affine, self._moved(x) - x)
         return PhysicalField(grid.in_plane(displacement), grid, self.affine)
@@ -144,9 +156,11 @@ class PhysicalField:
     def followed_by(self, second: "PhysicalField") -> "PhysicalField":
         """One field for warping with this one and the result with ``second``: T = T₁ ∘ T₂ on the grid of ``second``.
 
-        Beyond this field's grid the displacement of its edge counts. The affine A₁ stays apart.
+        The affine A₁ stays apart.
         """
         self._check_world(second.fixed, "the second field")
+        if self.apart is not self:
+            return self.apart.followed_by(second)
         x, grid = second.fixed.points(), second.fixed
         y = mapped(np.linalg.inv(self.fixed.affine) @ second._to_moving, second._moved(x))
         moved = mapped(np.linalg.inv(grid.affine) @ self.fixed.affine, self._moved(y))
@@ -159,10 +173,12 @@ class PhysicalField:
             grid: the moving image's; None takes the fixed one's.
 
         Returns:
-            T⁻¹(q) = A⁻¹ (q + d'(q)): the affine, inverted, stays apart.
+            T⁻¹(q) = A⁻¹ (q + d'(q)): the affine, inverted, stays apart, and so does that of :attr:`apart`.
         """
         grid = grid or self.fixed
         self._check_world(grid, "the grid")
+        if self.apart is not self:
+            return self.apart.inverse(grid)
         q = grid.points()
         x, missed = self._preimages(mapped(np.linalg.inv(self._to_moving) @ grid.affine, q))
         lost = 100 * float((missed > INVERTED).float().mean())
@@ -191,6 +207,19 @@ class PhysicalField:
         y = mapped(np.linalg.inv(inverse.fixed.affine) @ self._to_moving, self._moved(x))
         back = mapped(np.linalg.inv(self.fixed.affine) @ inverse._to_moving, inverse._moved(y))
         return turned(self.fixed.affine, back - x).norm(dim=0)[inverse.fixed.contains(y)]
+
+    @cached_property
+    def apart(self) -> "PhysicalField":
+        """The same map, with what turns, flips or stretches the axes as a whole moved into the affine.
+
+        See :func:`~smoothmorph.transforms.inversion.split_affine`. Of other fields, nearly all, it is the field itself.
+        """
+        split = split_affine(self.displacement[None])
+        if split is None:
+            return self
+        matrix, kept = np.eye(self.fixed.world_axes + 1), [*range(self.fixed.axes), -1]
+        matrix[np.ix_(kept, kept)] = split[0]
+        return PhysicalField(split[1][0], self.fixed, self._to_moving @ matrix @ np.linalg.inv(self.fixed.affine))
 
     @property
     def _to_moving(self) -> np.ndarray:

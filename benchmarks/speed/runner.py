@@ -25,7 +25,7 @@ from rich.table import Table
 from official_voxelmorph import import_voxelmorph
 from smoothmorph.pipeline.allocator import keep_freed_memory
 from smoothmorph.pipeline.config import ComputeSettings, parse
-from smoothmorph.pipeline.files import write_text
+from smoothmorph.pipeline.files import read_json, write_text
 from smoothmorph.pipeline.trial import choose_device
 from smoothmorph.transforms.errors import InputError, one_line
 
@@ -89,7 +89,7 @@ def _earlier(out: Path, environment: dict[str, Any]) -> dict[str, Any]:
     if not out.is_file():
         return {}
     try:
-        earlier = json.loads(out.read_text(encoding="utf-8"))
+        earlier = read_json(out)
         same = earlier["environment"] == environment
         table(cases := {name: case for name, case in earlier["cases"].items() if same and name in CASES})
     except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -1,11 +1,16 @@
 """What the commands share: how a mistake is told, and how a run is named."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ..signals import stoppable
 
 RUNS = Path("runs")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.")]
@@ -14,34 +19,51 @@ Overrides = Annotated[
 ]
 
 
-def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[..., None]:
-    """A user's mistake, or a file that cannot be used, is one line and exit code 2; Ctrl-C is exit code 130.
+LONGEST_LINE = 4000
+"""Characters of a sentence on the screen, whatever it quotes."""
 
-    Anything else is a fault of ours. ``goes_on``: called again, the command goes on where it was stopped.
+
+def echo(text: object, err: bool = False) -> None:
+    """Print one line; a longer text loses its middle."""
+    from ...transforms.errors import printable
+
+    line = printable(text)
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    typer.echo(line, err=err)
+
+
+def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[..., None]:
+    """A user's mistake, or a file that cannot be used, is one line and exit code 2.
+
+    Ctrl-C is exit code 130, SIGTERM 143 and SIGHUP 129. Anything else is a fault of ours. ``goes_on``: called again,
+    the command goes on where it was stopped.
     """
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
+            with stoppable(), warnings_at_the_end():
+                command(*args, **kwargs)
+        except KeyboardInterrupt as stop:
             kept = "what is complete is kept: give the same command again to go on"
             lost = "only files that it wrote already are kept: the same command starts anew"
-            typer.echo(f"interrupted; {kept if goes_on else lost}.", err=True)
-            raise typer.Exit(130) from None
+            with contextlib.suppress(OSError):  # the terminal was closed
+                echo(f"{str(stop) or 'interrupted'}; {kept if goes_on else lost}.", err=True)
+            raise typer.Exit(getattr(stop, "exit_code", 130)) from None
         except ValueError as error:
             from ...transforms.errors import InputError
 
             if not isinstance(error, InputError):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             raise typer.Exit(2) from None
         except BrokenPipeError:  # `smoothmorph show ... | head`: typer ends quietly
             raise
         except OSError as error:
             file = f"{error.filename}: " if error.filename is not None else ""
             advice = "see to its permissions and the free space, then run again"
-            typer.echo(f"error: {file}{error.strerror or error}; {advice}.", err=True)
+            echo(f"error: {file}{error.strerror or error}; {advice}.", err=True)
             raise typer.Exit(2) from None
 
     return guarded
@@ -58,12 +80,26 @@ def moved(name: str, now: str) -> Callable[..., None]:
     return command
 
 
+@contextlib.contextmanager
+def warnings_at_the_end() -> Iterator[None]:
+    """Hold back what libraries warn of until the work is done: nothing comes before the sentence of an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # nibabel's levels go up to it; what is an error is raised, too
+    try:
+        with warnings.catch_warnings(record=True) as held:
+            yield
+    finally:
+        logging.disable(before)
+    for warning in held:
+        warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+
+
 def find_run(name: str) -> Path:
-    from ...transforms.errors import InputError
+    from ...transforms.errors import InputError, quoted
 
     for path in (Path(name), RUNS / name):
         if path.is_dir():
             return path
     there = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"in {RUNS}/ there are {', '.join(there)}" if there else "`smoothmorph run STUDY` makes one"
-    raise InputError(f"there is no run {name!r}, neither as a folder nor under {RUNS}/; {hint}.")
+    raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .common import echo
+
 
 def check(
     cohort: Annotated[str, typer.Argument(metavar="COHORT", help="phantom, neurite-oasis, decathlon or table.")],
@@ -15,12 +17,13 @@ def check(
 ) -> None:
     """Read every subject of a cohort and tell what is there and what is wrong; exit code 1 if a subject is faulty."""
     from ...pipeline.checks import check_cohort
+    from ...transforms.errors import printable_lines
     from ..board import counting
     from ..study import cohort_settings
 
     with counting(f"reading {cohort}") as progress:
         report = check_cohort(cohort_settings(cohort, overrides), root, progress)
-    typer.echo(report.to_text())
+    typer.echo(printable_lines(report.to_text()))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -36,7 +39,7 @@ def fetch(
 
     with counting(f"fetching {name}", in_bytes=True) as progress:
         fetched = download(name, to, sha256, progress)
-    typer.echo(str(fetched))
+    echo(str(fetched))
 
 
 Entities = Annotated[
@@ -87,8 +90,8 @@ def table(
         listing = find_pattern(str(images), labels)
     written = write_table(listing, out, overwrite)
     for line in (*listing.notes, listing.summary()):
-        typer.echo(line)
-    typer.echo(
+        echo(line)
+    echo(
         f"{written}: see what is in it by `smoothmorph data check table --root {written.parent} "
         f"--set cohort.file={written.name}`, with cohort.spatial_dims=3 for volumes."
     )

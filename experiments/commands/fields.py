@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .common import echo
+
 if TYPE_CHECKING:
     from ...pipeline.apply import Done
 
@@ -93,13 +95,20 @@ def convert(
 
 def points(
     field: FieldFile,
-    landmarks: Annotated[Path, typer.Argument(metavar="CSV", help="Points of the fixed image: columns x, y, z in mm.")],
+    landmarks: Annotated[
+        Path,
+        typer.Argument(
+            metavar="POINTS",
+            help="Points of the fixed image: a .csv with columns x, y, z in mm, or Slicer's .fcsv or .mrk.json.",
+        ),
+    ],
     out: Out,
     inverse: Annotated[bool, typer.Option("--inverse", help="Points of the moving image, to the fixed one.")] = False,
     against: Annotated[
-        Path | None, typer.Option("--against", metavar="CSV", help="The same landmarks in the other image: gives TRE.")
+        Path | None,
+        typer.Option("--against", metavar="POINTS", help="The same landmarks in the other image: gives TRE."),
     ] = None,
-    lps: Annotated[bool, typer.Option("--lps", help="Coordinates are LPS, as ITK's and ANTs', not RAS.")] = False,
+    lps: Annotated[bool, typer.Option("--lps", help="A .csv is LPS, as ITK's and ANTs', not RAS.")] = False,
     like: Fixed = None,
     affine: Affine = None,
 ) -> None:
@@ -111,6 +120,6 @@ def points(
 
 def tell(done: "Done") -> None:
     for line in done.told:
-        typer.echo(line)
+        echo(line)
     for notice in done.notices:
-        typer.echo(f"notice: {notice}", err=True)
+        echo(f"notice: {notice}", err=True)

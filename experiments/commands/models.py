@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .common import echo
+
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A trial's folder, a .safetensors file, or a shipped model.")
 ]
@@ -39,7 +41,7 @@ def export(
     sizes = None if shape is None else _sizes(shape)
     trained = open_trained(model)
     write(trained, kind, out, sizes, _rows(trained.source.parent, trained.trial), authors)
-    typer.echo(out)
+    echo(out)
 
 
 def import_official(
@@ -55,15 +57,15 @@ def import_official(
 
     given = {"integration_steps": integration_steps, "integration_downsize": integration_downsize}
     convert(weights, out, **{name: value for name, value in given.items() if value is not None})
-    typer.echo(out)
+    echo(out)
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    from ...transforms.errors import InputError
+    from ...transforms.errors import InputError, quoted
 
     sizes = text.replace(",", "x").split("x")
-    if not all(size.strip().isdecimal() and int(size) for size in sizes):
-        raise InputError(f"--shape {text}: expected numbers of voxels, such as 160x192.")
+    if not all(size.strip().isdecimal() and len(size) < 10 and int(size) for size in sizes):
+        raise InputError(f"--shape {quoted(text)[1:-1]}: expected numbers of voxels, such as 160x192.")
     return tuple(map(int, sizes))
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .common import echo
+
 if TYPE_CHECKING:
     from ...networks import Objective
     from ...pipeline.registering import Pair, Registered
@@ -80,7 +82,7 @@ def register(
         found = register_pair(trained, pair, affine, refine, objective, where, tell)
     _print(found)
     for notice in _write(found, pair, outputs):
-        typer.echo(f"notice: {notice}", err=True)
+        echo(f"notice: {notice}", err=True)
 
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
@@ -167,12 +169,13 @@ def _print(found: "Registered") -> None:
 
 def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
+    from ...pipeline.apply import write_labels
     from ...pipeline.field_tools import inverted
-    from ...pipeline.volumes import stored_type, write_volume
+    from ...pipeline.volumes import write_volume
     from ...transforms import write_field
 
     def tell(path: Path) -> None:
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
     field, notices = found.field, found.notices
     if (path := outputs["warped"]) is not None:
@@ -180,7 +183,7 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
         tell(write_volume(path, image[0].numpy(), field.fixed))
     if (path := outputs["warped-labels"]) is not None and (labels := pair.moving_labels) is not None:
         image, _ = field.warp(labels.values, labels.grid, "nearest")
-        tell(write_volume(path, image[0].numpy().astype(stored_type(labels.path)), field.fixed))
+        tell(write_labels(path, image[0], labels.path, field.fixed))
     if (path := outputs["jacobian"]) is not None:
         tell(write_volume(path, field.jacobian_determinant().numpy(), field.fixed))
     if (path := outputs["report"]) is not None:
@@ -197,6 +200,7 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
 def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
     from ...pipeline.files import write_atomically
     from ..figures.overview import overview_in_world
+    from ..figures.style import without_formulas
 
     before, after = found.states[0], found.states[-1]
     words = (
@@ -207,7 +211,7 @@ def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
     names = pair.moving.path, pair.fixed.path
     parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject
     title = " onto ".join(str(Path(*name.parts[-parts:])) for name in names)
-    figure = overview_in_world(moving, fixed, warped, found.field, title, words)
+    figure = without_formulas(overview_in_world(moving, fixed, warped, found.field, title, words))
     return write_atomically(
         path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"), path.suffix
     )

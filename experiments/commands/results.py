@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import RunName, find_run
+from .common import RunName, echo, find_run
 
 
 def status(run: RunName) -> None:
@@ -21,7 +21,7 @@ def figures(run: RunName) -> None:
 
     result = rebuild(find_run(run))
     for path in result.figures:
-        typer.echo(path)
+        echo(path)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -38,7 +38,7 @@ def report(
     if out is not None:
         check_output(out, (".html", ".htm"))
     written = write_report(find_run(run), out=out)
-    typer.echo(written)
+    echo(written)
     if open_it:
         typer.launch(str(written))
 
@@ -55,7 +55,7 @@ def join(
     from ..outcome import rebuild
 
     for path in rebuild(take_in(find_run(run), find_run(other)).path).figures:
-        typer.echo(path)
+        echo(path)
 
 
 def archive(
@@ -69,7 +69,7 @@ def archive(
     from ..outcome import archive as keep
 
     for path in keep(find_run(run), out, pairs).figures:
-        typer.echo(path)
+        echo(path)
 
 
 def recommend(
@@ -85,16 +85,19 @@ def recommend(
     """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
     from rich.console import Console
 
+    from ..folders import open_run
+    from ..outcome import judge
     from ..statistics import recommend as choose
     from ..tables import collect
     from ..views import recommendation_view
 
-    limit = _limit(max_folding, max_sdlogj)
-    Console().print(recommendation_view(choose(collect(find_run(run)), limit, accuracy), limit), soft_wrap=False)
+    limit, console, opened = _limit(max_folding, max_sdlogj), Console(), open_run(find_run(run))
+    rows = collect(opened, judge(opened, console).complete)
+    console.print(recommendation_view(choose(rows, limit, accuracy), limit), soft_wrap=False)
 
 
 def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
-    from ...transforms.errors import InputError
+    from ...transforms.errors import InputError, quoted
     from ..statistics import Limit
 
     if (max_folding is None) == (max_sdlogj is None):
@@ -104,5 +107,5 @@ def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
     try:
         percent = float(str(max_folding).removesuffix("%"))
     except ValueError:
-        raise InputError(f"--max-folding {max_folding}: expected a percentage, such as 0.1%.") from None
+        raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
     return Limit("displacement_nonpositive_percent", percent)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...transforms.errors import InputError, one_line
 from ..executors import available_cores
+from ..signals import handlers_kept
 
 
 def import_ray(address: str | None) -> Any:
@@ -41,7 +42,7 @@ def answering(address: str) -> str:
     if address == "auto":
         return address
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    if not host or "/" in host or not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 2**16):
         raise InputError(
             f"--address {address}: expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto."
         )
@@ -76,7 +77,8 @@ def joined(ray: Any, address: str | None, threads: int) -> Iterator[None]:
     if address is None:
         options |= {"num_cpus": available_cores(), "include_dashboard": False}
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        with handlers_kept():
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = one_line(error).rstrip(".")
         if address is None:

@@ -1,6 +1,5 @@
 """Figures of example pairs: displacement components, and the moving image's grid carried along with it."""
 
-import zipfile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +9,9 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline.config import TrialSettings
-from ...transforms.errors import InputError
-from ..archive import KEPT_ARRAYS, examples_file
+from ..archive import examples_file, read_examples
 from ..folders import Run
 from ..summaries import METHODS, baselines, configuration, networks, pick, records, variant
-from ..trial_files import how_to_mend
 from .panels import (
     FOLD_COLOUR,
     GRID_COLOUR,
@@ -113,14 +110,8 @@ def _with_examples(run: Run, rows: pd.DataFrame) -> list[str]:
 def _read(run: Run, trial: str) -> Images:
     path = examples_file(run.path, trial)
     assert path is not None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in KEPT_ARRAYS}
-        return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
-    except PermissionError:  # not damaged
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        raise InputError(f"{path} is damaged; {how_to_mend(path)}.") from None
+    arrays = read_examples(path)
+    return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:

@@ -10,9 +10,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from ...networks import PENALTIES
 from ...pipeline.files import write_atomically
+from ...transforms.errors import printable
 from ..summaries import pick, setting_columns, variant
 
 COLOURS = (
@@ -97,7 +100,7 @@ def curve_keys(summary: pd.DataFrame) -> list[str]:
 def new_figure(width: float, height: float, title: str) -> Figure:
     """A figure of its own, outside pyplot: nothing of a notebook's state is touched. Sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(printable(title), x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -125,13 +128,29 @@ def legend_width(found: Sequence[Any]) -> float:
 def caption(figure: Figure, *lines: str) -> None:
     """Small grey lines under the figure: what was measured on how much."""
     letters = int(figure.get_figwidth() * 17)  # of this size in the figure's width
-    wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, letters)]
+    printed = [printable(line) for text in lines for line in text.split("\n")]
+    wrapped = [part for line in printed for part in textwrap.wrap(line, letters)]
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=7.5, color=GREY)
+
+
+def without_formulas(figure: Figure) -> Figure:
+    """A $ in a title, a name or a setting is a $: only the numbers along axes are formulas, and those are our own."""
+    numbers = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if not isinstance(axis.get_major_formatter(), FixedFormatter)
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)
+    return figure
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write ``name.png`` (180 dpi, a large figure 120) and ``name.svg``, each whole or not at all."""
-    width, height = figure.get_size_inches()
+    width, height = without_formulas(figure).get_size_inches()
     dpi, written = 180 if width * height < LARGE else 120, []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         written.append(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ...transforms.errors import printable_lines
 from ..archive import environments
 from ..figures.style import penalties_of
 from ..folders import short_names
@@ -59,8 +60,13 @@ def render(page: Page) -> str:
 def _templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=_plain,
     )  # fmt: skip
+
+
+def _plain(value: object) -> object:
+    """Text of users and files without control characters; what the templates made of it stays as it is."""
+    return printable_lines(value) if type(value) is str else value
 
 
 def _warnings(result: StudyResult) -> list[str]:

@@ -84,7 +84,11 @@ def data(run: Run, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[
     """Which subjects, and which pairs: term and sentence. ``environments``: what each trial noted, by identifier."""
     counts = {key: _noted(environments, key) for key in ("subjects", "test_pairs", "validation_pairs", "data")}
     items = [("Cohort", _each(run, _cohort)), ("Split", _each(run, _split))]
-    subjects = [", ".join(f"{count} {side}" for side, count in sides.items()) for sides in counts["subjects"]]
+    subjects = [
+        ", ".join(f"{count} {side}" for side, count in sides.items())
+        for sides in counts["subjects"]
+        if isinstance(sides, dict)
+    ]
     items.append(("Subjects", "; ".join(subjects) or "not recorded"))
     for side in ("test", "validation"):
         hashes = ", ".join(map(str, counts[f"{side}_pairs"])) or "not recorded"

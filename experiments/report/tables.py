@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from ...pipeline.csv_tables import csv_text
 from ..keys import known_keys
 from ..summaries import as_shown, configuration_name, counts, number, pick, setting_columns
 from .blocks import Cell, Column, Table, data_uri
@@ -81,7 +82,7 @@ def structures(labels: pd.DataFrame) -> Table:
 
 def csv_link(frame: pd.DataFrame) -> str:
     """A data frame as a CSV file in a link; empty if it is long."""
-    text = frame.to_csv(index=False).encode()
+    text = csv_text(frame).encode()
     return data_uri("text/csv;charset=utf-8", text) if len(text) <= SMALL_CSV else ""
 
 

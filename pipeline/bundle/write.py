@@ -14,7 +14,7 @@ import torch
 from monai.data.torchscript_utils import save_net_with_metadata
 
 from ...networks import DisplacementNetwork, export_torchscript
-from ..files import write_folder
+from ...transforms.atomic import write_folder
 from ..trained import Trained
 from .configs import inference
 from .metadata import measures, metadata, model_card

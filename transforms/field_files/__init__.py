@@ -4,15 +4,18 @@
 |---|---|---|
 | .nii, .nii.gz | 5-D vector image, intent 1007, LPS mm | ITK, ANTs, Slicer |
 | .mha, .nrrd | vector image, LPS mm | ITK, ANTs, Slicer, elastix |
-| .h5 | composite transform: the field and an affine that follows it | ITK, ANTs, Slicer |
+| .mhd | the same, its voxels in a file beside it; read only | ITK, elastix |
+| .h5 | composite transform: fields and linear transforms, any chain of them | ITK, ANTs, Slicer |
 | .npz | voxels of the fixed grid, ``vol`` (and here ``affine``) | VoxelMorph |
-| .mat, .tfm, .txt | an affine alone; read only | ITK, ANTs |
+| .mat, .tfm, .txt | a linear transform, or text of a composite; read only | ITK, ANTs, c3d, ITK-SNAP, Slicer |
 
 The first two have no room for an affine: it is folded into the field. Everywhere else in the project a field is in
-voxels of its grid and the world is RAS; LPS and vectors in mm exist in this package only.
+voxels of its grid and the world is RAS; LPS and vectors in mm exist in this package only (and the LPS of image files
+in their headers).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -34,8 +37,7 @@ WRITERS = {
 READERS = {
     ".nii": nifti.read,
     ".nii.gz": nifti.read,
-    ".mha": itk_images.read,
-    ".nrrd": itk_images.read,
+    **dict.fromkeys((".mha", ".mhd", ".nrrd"), itk_images.read),
     **dict.fromkeys((".h5", ".mat", ".tfm", ".txt"), itk_transforms.read),
     ".npz": voxelmorph.read,
 }
@@ -55,10 +57,8 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
     """
     path = Path(path)
     read = _reader(path)
-    try:
+    with _naming(path):
         field = read(path, like)
-    except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
     if not torch.isfinite(field.displacement).all():
         raise InputError(f"{path} holds NaN or infinite displacements; every one must be a finite number.")
     return field
@@ -66,7 +66,8 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
 
 def is_affine(path: Path) -> bool:
     """Whether a file that :func:`read_field` reads holds an affine alone, which holds on any grid."""
-    return _reader(path) is itk_transforms.read and itk_transforms.is_affine(path)
+    with _naming(path):
+        return _reader(path) is itk_transforms.read and itk_transforms.is_affine(path)
 
 
 def write_field(path: Path | str, field: PhysicalField) -> Path:
@@ -81,6 +82,15 @@ def write_field(path: Path | str, field: PhysicalField) -> Path:
         return write_atomically(path, lambda temporary: WRITERS[suffix](temporary, field), suffix)
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"cannot write {path}: {error}") from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file before an InputError that does not name it."""
+    try:
+        yield
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
 
 
 def _reader(path: Path) -> Callable[[Path, Geometry | None], PhysicalField]:

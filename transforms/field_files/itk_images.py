@@ -1,14 +1,15 @@
-"""Displacement fields as vector images of ITK: .mha and .nrrd."""
+"""Displacement fields as vector images of ITK: .mha, .nrrd, and .mhd, which is read only."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, reason
+from ..errors import InputError
 from ..geometry import Geometry
-from ..headers import check_direction
+from ..image_files import read_header, read_voxels
 from ..physical import PhysicalField
+from ..quiet import writing_with_itk
 from . import lps
 
 
@@ -16,33 +17,27 @@ def write(path: Path, field: PhysicalField) -> None:
     """Write ``field``, with its affine folded in."""
     itk = lps.load_itk()
 
-    try:
-        itk.imwrite(to_itk(field), str(path), compression=True)
-    except RuntimeError as error:
-        raise OSError(reason(error)) from None
+    image = to_itk(field)
+    with writing_with_itk():
+        itk.imwrite(image, str(path), compression=True)
 
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     """Read a field. Raises InputError where the file holds something else."""
-    itk = lps.load_itk()
-
-    try:
-        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-        if io is None:
-            raise InputError(f"cannot read {path} as a displacement field: it is not what its ending says.")
-        io.SetFileName(str(path))
-        io.ReadImageInformation()
-        world, components = io.GetNumberOfDimensions(), io.GetNumberOfComponents()
-        if world not in (2, 3) or components != world:
-            raise InputError(
-                f"{path} is an image of {world} axes with {components} component{'s'[: components != 1]} per voxel, so "
-                "it is no displacement field; expected 3 components on 3 axes, or 2 on 2."
-            )
-        image = itk.imread(str(path), pixel_type=itk.Vector[itk.F, world])
-    except RuntimeError as error:
-        raise InputError(f"cannot read {path} as a displacement field: {reason(error)}.") from None
-    check_direction(path)
-    return from_itk(image)
+    header = read_header(path)
+    world, components = len(header.shape), header.components
+    if world not in (2, 3) or components != world:
+        raise InputError(
+            f"{path} is an image of {world} axes with {components} component{'s'[: components != 1]} per voxel, so "
+            "it is no displacement field; expected 3 components on 3 axes, or 2 on 2."
+        )
+    header.check_direction()
+    if header.unframed:
+        raise InputError(
+            f"{path}: {header.unframed}, and tools take its vectors differently; write the field in "
+            "left-posterior-superior."
+        )
+    return lps.from_vectors(read_voxels(header), Geometry(lps.slice_shape(header.shape), header.affine))
 
 
 def to_itk(field: PhysicalField) -> Any:
@@ -58,12 +53,3 @@ def to_itk(field: PhysicalField) -> Any:
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     return image
-
-
-def from_itk(image: Any) -> PhysicalField:
-    """The inverse of :func:`to_itk`."""
-    itk = lps.load_itk()
-
-    size, direction = list(itk.size(image)), itk.array_from_matrix(image.GetDirection())
-    grid = lps.from_itk_grid(size, list(image.GetOrigin()), list(image.GetSpacing()), direction)
-    return lps.from_vectors(itk.array_view_from_image(image).T, grid)

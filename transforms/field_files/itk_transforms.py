@@ -1,46 +1,42 @@
-"""Transforms of ITK: composites of displacement fields and affines (.h5), and affines alone (.mat, .tfm, .txt).
+"""Transforms of ITK: composites of displacement fields and linear transforms (.h5), or one (.mat, .tfm, .txt).
 
-A composite applies the transform that was added last first, and so do ANTs' lists: [affine, field] is p ↦ A(p + d(p)).
+A composite applies to a point first the transform that was added last. ANTs' lists of files name first what is applied
+first: [field, affine] is p ↦ A(p + d(p)).
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, reason
+from ..errors import InputError, one_line
 from ..geometry import Geometry
-from ..headers import check_hdf5
 from ..physical import PhysicalField
 from . import lps
-from .itk_images import to_itk
+from .hdf5 import read_hdf5, write_hdf5
+from .linear import matrix
+from .stored import Stored, parts, read_matlab, read_text
+
+READERS = {".h5": read_hdf5, ".mat": read_matlab, ".tfm": read_text, ".txt": read_text}
+FIELDS = (
+    "DisplacementFieldTransform",
+    "GaussianSmoothingOnUpdateDisplacementFieldTransform",
+    "BSplineSmoothingOnUpdateDisplacementFieldTransform",
+)
+"""The kinds whose parameters are displacements, and not velocities."""
 
 
 def write(path: Path, field: PhysicalField) -> None:
     """Write a composite of the affine, if the field has one, and the displacement, in single precision."""
-    itk = lps.load_itk()
-
-    world = field.fixed.world_axes
-    composite = itk.CompositeTransform[itk.F, world].New()
+    origin, spacing, direction = lps.itk_grid(field.fixed)
+    grid = [*field.fixed.lifted_shape, *origin, *spacing, *direction.ravel()]
+    transforms = [(FIELDS[0], lps.vectors(replace(field, affine=None)).T.ravel(), np.array(grid))]
     if field.affine is not None:
-        matrix = lps.turn(field.affine)[:-1]
-        numbers = np.concatenate([matrix[:, :-1].ravel(), matrix[:, -1]])
-        affine = itk.AffineTransform[itk.F, world].New()
-        affine.SetParameters(itk.OptimizerParameters[itk.F](numbers.tolist()))
-        composite.AddTransform(affine)
-    displacement = itk.DisplacementFieldTransform[itk.F, world].New()
-    displacement.SetDisplacementField(to_itk(replace(field, affine=None)))
-    composite.AddTransform(displacement)
-    writer = itk.TransformFileWriterTemplate[itk.F].New()
-    writer.SetFileName(str(path))
-    writer.SetUseCompression(True)
-    writer.SetInput(composite)
-    try:
-        writer.Update()
-    except RuntimeError as error:
-        raise OSError(reason(error)) from None
+        linear = lps.turn(field.affine)[:-1]
+        numbers = np.concatenate([linear[:, :-1].ravel(), linear[:, -1]])
+        transforms.insert(0, ("AffineTransform", numbers, np.zeros(len(linear))))
+    write_hdf5(path, field.fixed.world_axes, transforms)
 
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
@@ -54,7 +50,8 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
         InputError: not such a file, a transform of another kind, or no grid.
     """
     field, leading = None, None
-    for step in _steps(path):
+    for stored in reversed(_stored(path)):  # the last is applied first
+        step = _displacement(stored) if stored.kind in FIELDS else lps.turn(matrix(stored))
         if isinstance(step, PhysicalField):
             before = field if leading is None else _affine_alone(path, leading, like)
             field, leading = (step if before is None else step.followed_by(before)), None
@@ -71,68 +68,33 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
 
 def is_affine(path: Path) -> bool:
     """Whether a file holds affines and no field. Raises InputError as :func:`read`."""
-    return not any(isinstance(step, PhysicalField) for step in _steps(path))
+    return not any(stored.kind in FIELDS for stored in _stored(path))
 
 
-def _steps(path: Path) -> list[PhysicalField | np.ndarray]:
-    """The fields and affines of a file, in the order in which they are applied."""
-    itk = lps.load_itk()
-
-    if path.suffix.lower() == ".h5":
-        check_hdf5(path)
+def _stored(path: Path) -> list[Stored]:
+    """The transforms of a file, without the composite that they are in, in the order in which they were added."""
     try:
-        transforms = itk.transformread(str(path))
-    except RuntimeError as error:
-        said = reason(error)
-        if "Transform IO" in said:  # which of ITK's readers gave up, not why
-            said = "it is damaged, or not what its ending says"
-        raise InputError(f"cannot read {path} as a transform of ITK: {said}.") from None
-    if len(transforms) != 1:
-        raise InputError(f"{path} holds {len(transforms)} transforms, expected one, or one composite of them.")
-    return [_step(path, transform) for transform in reversed(list(_parts(transforms[0])))]  # the last is applied first
-
-
-def _parts(transform: Any) -> Iterator[Any]:
-    """The transforms in a composite, those in inner composites included, in the order in which they were added."""
-    itk = lps.load_itk()
-
-    transform = itk.down_cast(transform)
-    if not hasattr(transform, "GetNthTransform"):
-        yield transform
-        return
-    for index in range(transform.GetNumberOfTransforms()):
-        yield from _parts(transform.GetNthTransform(index))
-
-
-def _step(path: Path, transform: Any) -> PhysicalField | np.ndarray:
-    """A displacement field, or the affine (W + 1, W + 1) in RAS of any linear transform."""
-    if hasattr(transform, "GetDisplacementField"):
-        return _displacement(transform)
-    world = transform.GetInputSpaceDimension()
-    if not transform.IsLinear():
+        return parts(READERS[path.suffix.lower()](path))
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises what it likes
         raise InputError(
-            f"{path} holds a {type(transform).__name__.removeprefix('itk')}; expected displacement fields and affine "
-            "transforms: make a displacement field of it with ITK's TransformToDisplacementFieldFilter."
-        )
-    matrix = np.eye(world + 1)
-    matrix[:-1, -1] = np.array(transform.TransformPoint([0.0] * world))
-    for axis in range(world):
-        unit = [float(other == axis) for other in range(world)]
-        matrix[:-1, axis] = np.array(transform.TransformPoint(unit)) - matrix[:-1, -1]
-    return lps.turn(matrix)
+            f"cannot read {path} as a transform of ITK: {one_line(error)}; it is damaged, or not what its ending says."
+        ) from None
 
 
-def _displacement(transform: Any) -> PhysicalField:
-    itk = lps.load_itk()
-
-    fixed = np.array(list(transform.GetFixedParameters()))
-    world = transform.GetInputSpaceDimension()
-    size, origin, spacing = fixed[: 3 * world].reshape(3, world)
-    grid = lps.from_itk_grid(
-        size.astype(int).tolist(), origin.tolist(), spacing.tolist(), fixed[3 * world :].reshape(world, world)
-    )
-    data = itk.array_view_from_vnl_vector(transform.GetParameters())
-    return lps.from_vectors(data.reshape(*size.astype(int)[::-1], world).T, grid)
+def _displacement(stored: Stored) -> PhysicalField:
+    """The field of a transform: fixed parameters are W sizes, origin, spacing and the direction, (W, W)."""
+    fixed, world = stored.fixed, stored.world
+    if len(fixed) != 3 * world + world**2:
+        raise InputError(f"its field has {len(fixed)} fixed parameters, expected {3 * world + world**2}.")
+    size, (origin, spacing) = [int(number) for number in fixed[:world]], fixed[world : 3 * world].reshape(2, world)
+    if size != fixed[:world].tolist() or min(size) < 1 or spacing.min() <= 0:
+        raise InputError("its field has a grid of other than whole sizes and spacings above 0.")
+    if prod(size) * world != len(stored.parameters):
+        raise InputError(f"its field states {prod(size):.4g} voxels, but has {len(stored.parameters)} parameters.")
+    grid = lps.from_itk_grid(size, origin.tolist(), spacing.tolist(), fixed[3 * world :].reshape(world, world))
+    return lps.from_vectors(stored.parameters.reshape(*size[::-1], world).T, grid)
 
 
 def _affine_alone(path: Path, affine: np.ndarray, like: Geometry | None) -> PhysicalField:

@@ -1,16 +1,14 @@
 """Displacement fields in NIfTI files: (i, j, k, 1, component) with intent 1007 (vector), LPS mm, as ITK writes them."""
 
-import gzip
-import zlib
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from ..errors import InputError, reason, times
+from ..errors import InputError, times
 from ..geometry import Geometry
-from ..headers import check_direction, check_gzip, check_place, set_place
+from ..image_files import read_voxels
+from ..image_files.nifti import NiftiHeader, read_header, set_place
 from ..physical import PhysicalField
 from . import lps
 
@@ -41,25 +39,16 @@ def write(path: Path, field: PhysicalField) -> None:
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     """Read a field; intent 1006 as well. Raises InputError where the file holds something else."""
-    try:
-        if path.name.lower().endswith(".gz"):
-            check_gzip(path)
-        image: Any = nib.load(path)
-        header = image.header
-        _check(path, header)
-        data = np.asarray(image.dataobj, dtype=np.float32)[:, :, :, 0]
-    except InputError:
-        raise
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is truncated or damaged ({reason(error)}); copy or download it again.") from None
-    except Exception as error:  # nibabel raises what it likes
-        raise InputError(f"cannot read {path} as a displacement field: {reason(error)}.") from None
-    check_direction(path)
-    check_place(image, path)
-    affine, data = np.array(image.affine), np.moveaxis(data, -1, 0)
-    if int(header["intent_code"]) == DISPLACEMENT:
+    header = read_header(path)
+    _check(header)
+    header.check_direction()
+    slope, intercept = header.scale
+    stored = read_voxels(header)
+    data = (stored if header.scale == (1, 0) else stored * slope + intercept).astype(np.float32)
+    affine = header.affine
+    if header.intent == DISPLACEMENT:
         data[:2] *= -1
-    if header["descrip"].item().decode("latin-1") == REPEATED and data.shape[3] == 3:
+    if header.description == REPEATED and data.shape[3] == 3:
         data = data[..., 1:2]
         affine[:3, 3] += affine[:3, 2]
     if len(data) == 2:
@@ -67,13 +56,15 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
     return lps.from_vectors(data, Geometry(lps.slice_shape(data.shape[1:]), affine))
 
 
-def _check(path: Path, header: Any) -> None:
-    shape, intent = header.get_data_shape(), int(header["intent_code"])
-    fits = len(shape) == 5 and shape[3] == 1 and (shape[4] == 3 or (shape[4] == 2 and shape[2] == 1))
-    if not fits or intent not in (VECTOR, DISPLACEMENT) or header.get_data_dtype().kind not in "iuf":
+def _check(header: NiftiHeader) -> None:
+    components, plane = header.components, len(header.shape) == 3 and header.shape[2] == 1
+    if not (components == 3 or (components == 2 and plane)) or header.intent not in (VECTOR, DISPLACEMENT):
+        found = header.sizes if components == 1 else (*header.shape, 1, components)
         raise InputError(
-            f"{path} has {times(shape)} values with intent code {intent}, so it is no displacement field of ITK or "
-            "ANTs; expected ...x1x3 (2-D: ...x1x1x2) with intent code 1007."
+            f"{header.path} has {times(found)} values with intent code {header.intent}, so it is no displacement field "
+            "of ITK or ANTs; expected ...x1x3 (2-D: ...x1x1x2) with intent code 1007."
         )
-    if header["intent_name"].item().decode("latin-1").lower() == MAPPING:
-        raise InputError(f"{path} holds positions (a mapping of SPM's), expected displacements; convert it with SPM.")
+    if header.intent_name.lower() == MAPPING:
+        raise InputError(
+            f"{header.path} holds positions (a mapping of SPM's), expected displacements; convert it with SPM."
+        )

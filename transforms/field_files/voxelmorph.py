@@ -5,8 +5,6 @@ last from the TensorFlow ones. Its contract is ours, warped(x) = moving(x + u(x)
 Where that grid lies is not in its files. Ours say it in a second array, ``affine``, which VoxelMorph passes over.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 
 from ..errors import InputError, reason, times
 from ..geometry import Geometry
+from ..npz import read_npz
 from ..physical import PhysicalField
 
 
@@ -56,17 +55,13 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
 
 def shares_one_grid(path: Path) -> bool:
     """Whether a warp holds for a moving image on the fixed one's grid only: VoxelMorph's own knows voxels, no world."""
-    return path.suffix.lower() == ".npz" and "affine" not in _arrays(path)
+    return path.suffix.lower() == ".npz" and "affine" not in _arrays(path, ("affine",))
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it is one array of numpy's (.npy), not an archive of them")
-        with file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        return read_npz(path, names)
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path} as a VoxelMorph warp: {reason(error)}.") from None
 
 

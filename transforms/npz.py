@@ -1,0 +1,86 @@
+"""Arrays in .npz files, without believing what their headers state."""
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from .bounds import MOST_EXPANSION, MOST_FIELD_BYTES
+from .errors import one_line, times
+
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read a file's arrays of numbers or text, in the byte order of the machine.
+
+    Args:
+        names: those to read, where the file has them; all by default.
+
+    Raises:
+        ValueError: it cannot be read, or not all of its members are such arrays, each once; the message says why.
+        PermissionError: this user may not read it.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+            _check(members, path.stat().st_size)
+            wanted = None if names is None else {f"{name}.npy" for name in names}
+            return {
+                member.filename.removesuffix(".npy"): _read(file, member)
+                for member in members
+                if wanted is None or member.filename in wanted
+            }
+    except PermissionError:
+        raise
+    except zipfile.BadZipFile as error:
+        with open(path, "rb") as file:
+            one = file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX
+        raise ValueError(
+            "it is one array of numpy's (.npy), not an archive of them"
+            if one
+            else f"it is damaged, or no .npz file ({one_line(error, 80)})"
+        ) from None
+    except Exception as error:  # zipfile and numpy raise what they like
+        raise ValueError(one_line(error)) from None
+
+
+def _check(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse members that are no arrays, and more bytes than a file of ``size`` bytes, or memory, can hold."""
+    if not all(member.filename.endswith(".npy") and member.compress_type in PLAIN for member in members):
+        raise ValueError("it holds members that are no arrays (.npy), stored or deflated")
+    if max(Counter(member.filename for member in members).values(), default=1) > 1:
+        raise ValueError("it holds two arrays of one name")
+    total = sum(member.file_size for member in members)
+    most = min(MOST_FIELD_BYTES, MOST_EXPANSION * size)
+    if total > most:
+        raise ValueError(f"it states {total} bytes in {size}, expected {most} at most")
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    name = member.filename.removesuffix(".npy")[:60]
+    with archive.open(member) as file:
+        shape, dtype = _header(file)
+        if dtype.kind not in "biufcSUO" or (dtype.kind in "iuf" and dtype.itemsize > 8):  # O: numpy refuses it below
+            raise ValueError(f"its {name} is {times(shape[:4])} {dtype}, expected numbers of 64 bits at most, or text")
+        if dtype.kind != "O" and file.tell() + prod(shape) * dtype.itemsize != member.file_size:
+            raise ValueError(f"its {name} states {times(shape[:4])} {dtype}, but has {member.file_size} bytes in all")
+    with archive.open(member) as file:
+        array = npy.read_array(file, allow_pickle=False)
+        file.read(1)  # at the end zipfile compares the checksum
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError("its arrays have another version of numpy's format than 1.0 and 2.0")
+    shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+    if any(size < 0 for size in shape) or len(shape) > 8:
+        raise ValueError("it has an array of an impossible shape")
+    return shape, dtype
