@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..networks import VoxelMorph, load_official, read_model, read_official, save_model
+from ..transforms.bounds import MOST_NETWORK_VOXELS
 from ..transforms.errors import InputError, quoted, times
 from .config import TrialSettings, from_identity
 from .files import write_atomically
 from .outputs import check_output
 from .shipped import find_model
-from .training_images import MOST_VOXELS, TrainingImages, checked
+from .training_images import TrainingImages, checked
 
 TRIAL = re.compile(r"[\w.+-]{0,200}")
 """Ids of trials."""
@@ -50,8 +51,10 @@ class Trained:
             raise InputError(
                 f"--shape {times(shape)} does not fit {self.source}, a {self.network.spatial_dims}-D network."
             )
-        if math.prod(shape) > MOST_VOXELS:
-            raise InputError(f"--shape {times(shape)} is of more than {MOST_VOXELS:,} voxels, too many for a network.")
+        if math.prod(shape) > MOST_NETWORK_VOXELS:
+            raise InputError(
+                f"--shape {times(shape)} is of more than {MOST_NETWORK_VOXELS:,} voxels, too many for a network."
+            )
         return shape
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..transforms import Geometry, InputError
-from ..transforms.bounds import SPACINGS
+from ..transforms.bounds import MOST_NETWORK_VOXELS, SPACINGS
 from ..transforms.errors import quoted, times
 from .images import axes_of
 from .intensities import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset_of, percentile, shows
@@ -22,12 +22,10 @@ from .volumes import Volume
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
 ALL_AXES = [sorted(letters) for letters in itertools.product("LR", "AP", "IS")]
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
-MOST_VOXELS = 1 << 28
-"""Of a grid: a network keeps dozens of numbers for each."""
 MOST_UNLIKE = 8.0
 """A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
 EXPECTED = {
-    "shape": f"{{}} whole numbers from 1, of {MOST_VOXELS:,} voxels at most",
+    "shape": f"{{}} whole numbers from 1, of {MOST_NETWORK_VOXELS:,} voxels at most",
     "spacing": f"{{}} numbers from {SPACINGS[0]:g} to {SPACINGS[1]:g}, mm",
     "axes": "three letters such as RAS",
     "brightest": "a positive number in single precision",
@@ -125,10 +123,10 @@ class TrainingImages:
             sizes.append(size)
             # a whole number of voxels before an image that keeps its own, so that none falls between two
             middle.append((size - 1) / 2 + ((size - length) % 2 / 2 if keeps else 0))
-        if math.prod(sizes) > MOST_VOXELS:
+        if math.prod(sizes) > MOST_NETWORK_VOXELS:
             raise InputError(
                 f"{image.path} ({grid}) takes {'x'.join(map(str, sizes))} voxels of {self._voxels()}, as the model "
-                f"needs them, more than {MOST_VOXELS:,}; are its voxel sizes in mm? Crop it or resample it."
+                f"needs them, more than {MOST_NETWORK_VOXELS:,}; are its voxel sizes in mm? Crop it or resample it."
             )
         affine = grid.affine.copy()
         centre = affine[:-1, -1] + affine[:-1, : grid.axes] @ (np.array(grid.shape) - 1) / 2
@@ -261,7 +259,7 @@ def _fits(name: str, value: Any, axes: int) -> bool:
         return False
     if name == "spacing":
         return all(_within(number, *SPACINGS) for number in value)
-    return all(type(number) is int and number > 0 for number in value) and math.prod(value) <= MOST_VOXELS
+    return all(type(number) is int and number > 0 for number in value) and math.prod(value) <= MOST_NETWORK_VOXELS
 
 
 def _within(value: Any, least: float, most: float) -> bool:

@@ -130,7 +130,8 @@ def test_repeat_scans_of_everybody_are_found():
         brain = common + _smooth(generator)
         for scan in range(2):
             thumbnails.add(
-                Subject(f"s{number}-{scan}", ""), brain + 0.1 * torch.randn(brain.shape, generator=generator)
+                Subject(f"s{number}-{scan}", f"s{number}-{scan}"),
+                brain + 0.1 * torch.randn(brain.shape, generator=generator),
             )
     assert {(pair.first[:-2], pair.second[:-2]) for pair in find_duplicates(thumbnails)} == {
         (f"s{number}", f"s{number}") for number in range(20)

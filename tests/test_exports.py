@@ -244,8 +244,8 @@ def hostile() -> dict[str, tuple[str, object, str]]:
         deep = (deep, deep)
     plain = "is no dense tensor of real floating-point numbers"
     return {
-        "nested inshape": ("inshape", ((32, 48), 1), "inshape is (tuple, 1), expected 2 whole numbers"),
-        "deeply nested inshape": ("inshape", deep, "inshape is (tuple, tuple), expected 2 whole numbers"),
+        "nested inshape": ("inshape", ((32, 48), 1), "inshape is ((32, 48), 1), expected 2 whole numbers"),
+        "deeply nested inshape": ("inshape", deep, "inshape is ((((...), (...)), "),
         "negative inshape": ("inshape", (-32, 48), "inshape is (-32, 48), expected 2 whole numbers"),
         "inshape of another network": ("inshape", (32, 48, 32), "inshape is (32, 48, 32), expected 2 whole numbers"),
         "inshape as text": ("inshape", "32x48", "inshape is '32x48', expected 2 whole numbers"),
@@ -257,7 +257,7 @@ def hostile() -> dict[str, tuple[str, object, str]]:
             "integration_steps must be a whole number from 0",
         ),
         "many int_steps": ("int_steps", 10**9, "integration_steps must be a whole number from 0"),
-        "a list as int_downsize": ("int_downsize", [2], "integration_downsize 1 or 2, got 7 and (2)"),
+        "a list as int_downsize": ("int_downsize", [2], "integration_downsize 1 or 2, got 7 and [2]"),
         "an integer as a key": ("", {5: torch.zeros(2)}, "not every weight has a name"),
         "sparse": (BIAS, torch.zeros(2).to_sparse(), "cannot be read as plain weights"),
         "on meta": (BIAS, torch.zeros(2, device="meta"), "cannot be read as plain weights"),
@@ -327,14 +327,14 @@ UNKNOWN = {"shape": None, "spacing": None, "axes": "", "brightest": None}
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({"images": [1]}, "about.images is (1), expected a mapping"),
+        ({"images": [1]}, "about.images is [1], expected a mapping"),
         ({"settings": 5}, "Input should be a valid dictionary"),
         ({"settings": {"cohort": 5}}, "cohort = 5"),
         ({"settings": {"model": [5]}}, "model = [5]"),
         ({"settings": {"cohort": {"spatial_dims": 3}}}, "about.settings are of a 3-D trial, its network is not"),
-        ({"settings": {}, "trial": ["x"]}, "about.trial is ('x'), expected a trial's id"),
+        ({"settings": {}, "trial": ["x"]}, "about.trial is ['x'], expected a trial's id"),
         ({"settings": {}, "trial": "../x"}, "about.trial is '../x', expected a trial's id"),
-        ({"settings": {}, "trial": "x" * 9000}, "xxx..., expected a trial's id"),
+        ({"settings": {}, "trial": "x" * 9000}, "xxxx', expected a trial's id"),
     ],
 )
 def test_what_a_model_says_about_itself_is_checked(told, words, tmp_path):

@@ -187,7 +187,7 @@ def test_what_is_noted_of_the_training_images():
     assert found.brightest == pytest.approx(3 + 1.25 * 0.998)
     assert found.tissue == pytest.approx(3 + 1.25 * (1 - 0.15 * 0.949), abs=2e-3)  # 5.1 % of the voxels show nothing
     assert found.spread == pytest.approx(1.6, abs=0.01)
-    assert TrainingImages.read(found.note()) == found
+    assert TrainingImages.read(found.note(), 3, Path("model")) == found
 
 
 @pytest.mark.parametrize("factor", [1000, 0.001], ids=["micrometres", "metres"])

@@ -32,6 +32,20 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Those of a process in the foreground, wherever the tests run: under nohup some are ignored."""
+    usual = {
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker ends as soon as it interprets Python again")
 def test_a_worker_ends_with_its_killed_parent_whatever_it_is_doing(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)

@@ -231,7 +231,7 @@ def test_the_studies_that_are_there_mean_what_they_meant(path):
         ("objective.lambda=nan", "finite number"),
         ("objective.penalty=l7", "objective.penalty = 'l7'"),
         ("seed=" + 100_000 * "1", "the number in line 1 has 100000 digits, at most 400"),
-        ("seed=" + 300 * "1", "seed = 111"),
+        ("seed=" + 300 * "1", "seed = a number of more than 256 bits"),
     ],
 )
 def test_a_fault_in_an_override_is_one_sentence(override, sentence):

@@ -61,6 +61,9 @@ LONGEST_ABOUT = 1 << 20
 """Characters of what a model's file says about its network."""
 SPACINGS = (1e-6, 1e6)
 """mm per voxel of the images that a network was trained on, at least and at most."""
+MOST_NETWORK_VOXELS = 1 << 28
+"""Of a grid that a network registers on: it keeps dozens of numbers for each voxel."""
+
 # Archives of data sets
 MOST_MEMBERS = 100_000
 """Files and folders, where a data set does not say how many it has."""

@@ -34,7 +34,7 @@ INPUT = "sandbox/1/2/3/4/5/6"
 
 @dataclass(frozen=True)
 class Bench:
-    """What all children have: the readers, their valid inputs, and the seconds of a core that an input may take."""
+    """What all children have: the readers, the inputs to be changed, and the seconds of a core that one may take."""
 
     readers: Mapping[str, Reader]
     valid: Mapping[str, list[Files]]
@@ -52,6 +52,8 @@ def main() -> None:
             for files in bench.valid[name]:
                 _fill(folder / "first", files)
                 _with_folder(folder / "first", readers[name].read)
+        for name, reader in readers.items():
+            bench.valid[name].extend(reader.hostile())
     gc.freeze()
     supervisors = [os.fork() or _supervise(folder / f"child-{number}", number, bench) for number in channels]
     for number in channels:
@@ -150,9 +152,9 @@ def _make(folder: Path) -> None:
 
 def _fill(folder: Path, files: Files) -> None:
     """Put an input into the sandbox, afresh."""
+    _make(folder)
     here = folder / INPUT
-    shutil.rmtree(here)
-    (here / "out").mkdir(parents=True)
+    (here / "out").mkdir()
     outside = str(folder / "sandbox" / "outside").encode()
     for name, content in {**files, "": None}.items():
         path = here / "in" / name

@@ -10,7 +10,6 @@ import ctypes
 import dataclasses
 import hashlib
 import io
-import os
 import re
 import traceback
 import warnings
@@ -58,6 +57,8 @@ class Reader:
     """Where it may write: beginnings of paths from the current folder."""
     names: str = r"\bin\b"
     """A regular expression of how a message names the file or the field at fault."""
+    hostile: Callable[[], list[Files]] = list
+    """Makes further seeds, hostile themselves: they are read within the children's limits only."""
 
 
 class _Terminal(io.TextIOWrapper):
@@ -108,7 +109,7 @@ def judged(read: Callable[[], Any], names: str) -> tuple[str, str]:
 
 def _place(error: BaseException) -> str:
     """The innermost function of the project's in a traceback."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.split(os.sep)[-2] not in ("fuzz",)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent.name != "fuzz"]
     own = [f for f in frames if "site-packages" not in f.filename and "/lib/python" not in f.filename] or frames
     return f"{Path(own[-1].filename).stem}.{own[-1].name}" if own else "the test"
 

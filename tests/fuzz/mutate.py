@@ -61,12 +61,13 @@ WORDS = (
         "\t",
     ),
 )
+MERGES = "m0: &m0 {k: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 10))
 BOMBS = (
     "[" * 20_000,
     "{a: " * 5_000,
     '{"a":' * 20_000,
     "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)),
-    "m0: &m0 {k: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 10)),
+    MERGES,
     "loop: &loop [*loop]",
 )
 VALUES: tuple[Any, ...] = (
@@ -113,11 +114,8 @@ def change_bytes(data: bytes, rng: Random) -> bytes:
     length = rng.choice((1, 2, 4, 8, 64, 512))
     before, part, after = data[:start], data[start : start + length], data[start + length :]
     way = rng.randrange(9)
-    if way == 8 and (found := list(re.finditer(rb"\d+", data[:HEAD]))):  # numbers as text, of one length
-        spot = rng.choice(found)
-        size = len(spot[0])
-        number = rng.choice((b"9" * size, b"0" * size, rng.randbytes(size), b"-1".rjust(size)[-size:], b"nan"))
-        return data[: spot.start()] + number + data[spot.start() + len(number) :]
+    if way == 8:
+        return change_digits(data, rng)
     if way == 0 and part:
         return before + bytes([part[0] ^ 1 << rng.randrange(8)]) + part[1:] + after
     if way in (1, 2):
@@ -136,6 +134,17 @@ def change_bytes(data: bytes, rng: Random) -> bytes:
     if way == 6:
         return before + part + part + after
     return before + rng.randbytes(length) + after
+
+
+def change_digits(data: bytes, rng: Random) -> bytes:
+    """Another number where one is written out in a binary header, of the same length."""
+    found = list(re.finditer(rb"\d+", data[:HEAD]))
+    if not found:
+        return data
+    spot = rng.choice(found)
+    size = len(spot[0])
+    number = rng.choice((b"9" * size, b"0" * size, rng.randbytes(size), b"-1".rjust(size)[-size:], b"nan"))
+    return data[: spot.start()] + number + data[spot.start() + len(number) :]
 
 
 def change_text(data: bytes, rng: Random) -> bytes:
@@ -370,6 +379,7 @@ def change_parquet(data: bytes, rng: Random) -> bytes:
 WAYS: dict[str, Callable[[bytes, Random], bytes]] = {
     **dict.fromkeys((".yaml", ".csv", ".tsv", ".txt", ".tfm", ".mha", ".mhd", ".nrrd", ".fcsv", "set"), change_text),
     **dict.fromkeys((".nii.gz", ".tar.gz"), change_gzip),
+    ".dcm": change_digits,
     ".json": change_text,
     "json": change_json,
     ".tar": change_tar,

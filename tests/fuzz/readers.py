@@ -165,7 +165,7 @@ def run_recommend() -> Any:
 
 
 def run_joined() -> Any:
-    return list(join(IN / "run", IN / "run").trials)
+    return list(join(IN / "a/b/host", IN / "run").trials)
 
 
 def run_archived() -> Any:
@@ -188,7 +188,7 @@ def archive(name: str) -> Callable[[], Any]:
 
 
 def _readers() -> Iterable[tuple[str, Reader]]:
-    yield "study", Reader("study", seeds.studies, study, names=r"\bin\b|^error: study ")
+    yield "study", Reader("study", seeds.studies, study, names=r"\bin\b|^error: study ", hostile=seeds.huge_studies)
     yield "study-set", Reader("study", seeds.overrides, override, names="--set|^error: study demo")
     paths = r"\.(csv|txt|json|tsv)$"
     yield "table", Reader("tables", seeds.tables, table, paths, names="in/|^error: (cohort|split)|the cohort")
@@ -232,11 +232,14 @@ def _readers() -> Iterable[tuple[str, Reader]]:
     yield "model", Reader("models", seeds.models, model)
     yield "official", Reader("models", seeds.official, official, writes=("out/",))
     yield "checkpoint", Reader("models", seeds.checkpoints, checkpoint, writes=("in/history.parquet",))
-    yield "run-status", Reader("runs", seeds.runs, run_status)
+    yield "run-status", Reader("runs", seeds.runs, run_status, "^run/", hostile=seeds.runs_outside)
     yield "run-examples", Reader("runs", seeds.runs, run_examples, r"\.npz$")
     yield "run-recommend", Reader("runs", seeds.runs, run_recommend, names="")
-    yield "run-join", Reader("runs", seeds.runs, run_joined, writes=("in/run/study.yaml", "in/run/.lock"))
-    yield "run-archive", Reader("runs", seeds.runs, run_archived, writes=("out/",))
+    yield (
+        "run-join",
+        Reader("runs", lambda: seeds.runs()[:1], run_joined, "^run/", ("in/a/b/host/",), hostile=seeds.runs_outside),
+    )
+    yield "run-archive", Reader("runs", seeds.runs, run_archived, "^run/", ("out/",), hostile=seeds.runs_outside)
     yield "finished-pair", Reader("runs", seeds.finished, finished)
     for ending in (".tar", ".tar.gz"):
         yield (

@@ -6,6 +6,7 @@ import json
 import locale
 import tarfile
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import yaml
 from rich.console import Console
 
 import synthetic_run
-from fuzz.mutate import Files
+from fuzz.mutate import MERGES, Files
 from smoothmorph.experiments import figures, statistics
 from smoothmorph.experiments.folders import claim
 from smoothmorph.experiments.outcome import archive
@@ -196,6 +197,13 @@ def studies() -> list[Files]:
     return [{"study.yaml": yaml.safe_dump(study, sort_keys=False).encode()} for study in (STUDY, axes)]
 
 
+def huge_studies() -> list[Files]:
+    """1.6e9 trials, and nested merges that multiply; both files are small."""
+    axes = {key: list(range(1, 201)) for key in ("seed", "training.epochs", "pairs.test", "pairs.validation")}
+    merges = "name: x\nbase:\n" + textwrap.indent(MERGES, "  ")
+    return [{"study.yaml": text.encode()} for text in (yaml.safe_dump({"name": "x", "axes": axes}), merges)]
+
+
 def overrides() -> list[Files]:
     """Texts as ``--set`` takes them."""
     texts = ("training.epochs=3", "cohort.size=[32, 32]", "objective.lambda=1e-3", "cohort.exclude=[a, b]", "seed=7")
@@ -233,7 +241,9 @@ def checkpoints() -> list[Files]:
         optimizer = build_optimizer(settings, model)
         schedule = build_schedule(settings, optimizer)
         sum(weight.sum() for weight in model.parameters()).backward()
-        optimizer.step()
+        for _ in range(2 * settings.training.steps_per_epoch):
+            optimizer.step()
+            schedule.step()
         row = {"train_loss": 0.1, "train_similarity": 0.1, "train_penalty": 0.1, "seconds": 1.0}
         row |= {"validation_loss": 0.1, "validation_similarity": 0.1, "validation_penalty": 0.1}
         history = [{"epoch": epoch, **row} for epoch in (1, 2)]
@@ -245,26 +255,34 @@ def checkpoints() -> list[Files]:
     return [{"checkpoint.pt": files["checkpoint.pt"]}]
 
 
+def write_run(path: Path, axes: dict[str, list], complete: int = 2) -> None:
+    """A run whose first trials are complete and whose next one failed."""
+    path.mkdir(parents=True)
+    file = path.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump({"name": "small", "axes": axes}))
+    study = load_study(str(file), ["training.epochs=2", "pairs.test=6"])
+    file.unlink()
+    ids = [trial.trial_id(synthetic_run.fingerprint(trial, None)) for trial in study.trials]
+    run = claim(path, study, ids)
+    for trial in ids[:complete]:
+        synthetic_run.trial(run.trials[trial], path / trial, None, lambda progress: None)
+        arrays = synthetic_run.make_examples(run.trials[trial], 1)
+        small = {name: array[..., ::8, ::8] if array.ndim > 2 else array for name, array in arrays.items()}
+        np.savez_compressed(path / trial / "examples.npz", **small)
+        noted = {"packages": {"torch": "2"}, "data": "d", "test_pairs": "t"}
+        (path / trial / "environment.json").write_text(json.dumps(noted))
+    for trial in ids[complete:]:
+        (path / trial).mkdir()
+        (path / trial / "trial.yaml").write_text(run.trials[trial].to_yaml())
+        (path / trial / "failure.json").write_text('{"reason": "the loss is not finite"}')
+
+
 def runs() -> list[Files]:
-    """``run`` with two complete trials and one that failed; another with an archive only."""
+    """``run``: two complete trials and one that failed, or an archive only; ``a/b/host``: another of its data."""
 
     def write(folder: Path) -> None:
-        axes = {"objective.penalty": ["l1", "l2", "bending-pure"]}
-        (folder / "study.yaml").write_text(yaml.safe_dump({"name": "small", "axes": axes}))
-        study = load_study(str(folder / "study.yaml"), ["training.epochs=2", "pairs.test=6"])
-        (folder / "study.yaml").unlink()
-        ids = [trial.trial_id(synthetic_run.fingerprint(trial, None)) for trial in study.trials]
-        run = claim(folder / "run", study, ids)
-        for trial in ids[:2]:
-            synthetic_run.trial(run.trials[trial], run.path / trial, None, lambda progress: None)
-            small = {name: array[:1] for name, array in synthetic_run.make_examples(run.trials[trial], 1).items()}
-            small = {n: a[..., ::8, ::8] if a.ndim > 2 else a for n, a in small.items()}
-            np.savez_compressed(run.path / trial / "examples.npz", **small)
-            noted = {"packages": {"torch": "2"}, "data": "d", "test_pairs": "t"}
-            (run.path / trial / "environment.json").write_text(json.dumps(noted))
-        (run.path / ids[2]).mkdir()
-        (run.path / ids[2] / "trial.yaml").write_text(run.trials[ids[2]].to_yaml())
-        (run.path / ids[2] / "failure.json").write_text('{"reason": "the loss is not finite"}')
+        write_run(folder / "run", {"objective.penalty": ["l1", "l2", "bending-pure"]})
+        write_run(folder / "a/b/host", {"objective.penalty": ["l1"], "objective.lambda": [0.1]}, 1)
 
     def keep(folder: Path) -> None:
         write(folder)
@@ -274,7 +292,20 @@ def runs() -> list[Files]:
 
     whole, kept = made(write), made(keep)
     names = ("kept/study.yaml", "kept/archive/")
-    return [whole, {name.replace("kept", "run", 1): kept[name] for name in kept if name.startswith(names)}]
+    kept = {name.replace("kept", "run", 1): kept[name] for name in kept if name.startswith(names)}
+    return [whole, {**{name: whole[name] for name in whole if name.startswith("a/b/host")}, **kept}]
+
+
+def runs_outside() -> list[Files]:
+    """``run`` with a complete trial whose name leads out of the folder, to where its files are."""
+    whole = runs()[0]
+    first = next(name.split("/")[1] for name in sorted(whole) if name.startswith("run/l1"))
+    outside = {
+        name.replace(first, "../../../../evil"): content.replace(first.encode(), b"../../../../evil")
+        for name, content in whole.items()
+        if first in name or name == "run/study.yaml"
+    }
+    return [{**whole, **outside}]
 
 
 def finished() -> list[Files]:
