@@ -126,8 +126,9 @@ def position(roughness: np.ndarray, smoothness: str, wanted: np.ndarray) -> tupl
 
 
 def weight_at(curve: Curve, sample: Sample, smoothness: str, wanted: np.ndarray) -> np.ndarray:
-    """The λ (T,) of a curve at that smoothness, interpolated in its logarithm."""
+    """The λ (T,) of a curve at that smoothness, interpolated in its logarithm, and never beyond those of the curve."""
     place, share = position(sample.means()[smoothness][curve.places], smoothness, wanted)
+    share = np.clip(share, 0, 1)  # at a level end of the curve any share gives that smoothness
     left, right = curve.weights[place], curve.weights[place + 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         between = np.exp(np.log(left) + share * (np.log(right) - np.log(left)))
