@@ -22,6 +22,7 @@ from .trial_files import COLUMNS, how_to_mend, read_checked
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
+HALF = float(np.finfo(np.float16).max)
 KEPT_ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
 EXAMPLES_AT_MOST = 100
 """Pairs of a file; a trial keeps 3."""
@@ -156,10 +157,14 @@ def write_archive(
 
 
 def _copy_examples(source: Path, target: Path, pairs: int) -> None:
-    """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture."""
+    """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture.
+
+    Larger numbers than half precision can hold, such as intensities that are not scaled, stay as they are.
+    """
     arrays = {name: array[:pairs] for name, array in read_examples(source).items()}
     small: dict[str, Any] = {
-        name: array.astype(np.float16) if array.dtype.kind == "f" else array for name, array in arrays.items()
+        name: array.astype(np.float16) if array.dtype.kind == "f" and np.abs(array).max() <= HALF else array
+        for name, array in arrays.items()
     }
     with open(target, "wb") as file:
         np.savez_compressed(file, **small)

@@ -18,7 +18,7 @@ from .archive import archived_epochs
 from .keys import leaves_of
 from .locks import running_trials
 from .study import Study, load_study
-from .trial_files import how_to_mend, read_parquet
+from .trial_files import how_to_mend, lacks_pairs, read_parquet
 
 MADE = ("tables", "figures", "report.html", "archive")
 """What is made of the trials."""
@@ -147,7 +147,11 @@ def damage(folder: Path, settings: TrialSettings) -> str:
     except InputError as error:
         return f"{error} To mend it, {how_to_mend(file)}."
     try:
-        read_parquet(folder / "pairs.parquet", folder.name)
+        rows = read_parquet(path := folder / "pairs.parquet", folder.name)
+        if lacks_pairs(rows, settings.pairs.test):
+            return (
+                f"{path} has {len(rows)} rows, not those of the {settings.pairs.test} test pairs; {how_to_mend(path)}."
+            )
     except InputError as error:
         return str(error)
     return ""

@@ -36,6 +36,8 @@ RANGES = (
     (re.compile(r".*_(penalty|magnitude|l1|l2|bending-[a-z]+)"), 0.0, np.inf),
 )
 """Of columns whose whole name matches; other numbers may be any."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Of all numbers: archives keep them in single precision."""
 
 
 def read_parquet(path: Path, trial: str | None = None) -> pd.DataFrame:
@@ -126,9 +128,15 @@ def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
     elif not text:
         values = column.to_numpy(dtype=float, na_value=np.nan)
         low, high = next(((low, high) for pattern, low, high in RANGES if pattern.fullmatch(name)), (-np.inf, np.inf))
-        wrong = np.isinf(values) | (values < low) | (values > high) | (np.isnan(values) & (name in FINITE))
+        wrong = (np.abs(values) > LARGEST) | (values < low) | (values > high) | (np.isnan(values) & (name in FINITE))
         if wrong.any():
             yield f"has {values[wrong][0]:g} in {quoted(name)}, which cannot be"
+
+
+def lacks_pairs(rows: pd.DataFrame, asked: int) -> bool:
+    """Whether these are not the rows of all test pairs: as many as were asked for, or all that the subjects make."""
+    subjects = len({*rows["moving"], *rows["fixed"]})
+    return len(rows) != min(asked, subjects * (subjects - 1))
 
 
 def how_to_mend(path: Path) -> str:

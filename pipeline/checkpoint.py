@@ -143,7 +143,9 @@ def _check_optimization(
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
         raise InputError("its optimizer has not the parts that Adam's has") from None
     for moments, parameter in zip(states, model.parameters(), strict=True):
-        check_weights(moments, dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter))
+        checked = check_weights(moments, dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter))
+        if bool((checked["exp_avg_sq"] < 0).any()):
+            raise InputError("its optimizer holds a mean of squares below 0")
     if taken != {min(steps, 1 << 24)} or counted != steps:  # Adam counts in single precision
         raise InputError(f"its optimizer or schedule took other than the {steps} steps of its epochs")
     if not _is_finite(rate) or not 0 <= rate <= training.learning_rate * (1 + 1e-6):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..transforms.bounds import MOST_MEMBERS, MOST_UNPACKED
-from ..transforms.errors import InputError
+from ..transforms.errors import InputError, quoted
 from .download import Report, download
 from .unpack import unpack
 
@@ -89,9 +89,9 @@ def fetch(name: str, into: Path, sha256: str | None = None, report: Report | Non
             is something else.
     """
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; there are {', '.join(DATASETS)}.")
+        raise InputError(f"unknown data set {quoted(name)}; there are {', '.join(DATASETS)}.")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise InputError(f"--sha256 {sha256!r} is not a sha256 checksum of 64 hexadecimal digits.")
+        raise InputError(f"--sha256 {quoted(sha256)} is not a sha256 checksum of 64 hexadecimal digits.")
     dataset = DATASETS[name]
     folder = into / dataset.folder
     if (folder / dataset.marker).is_file():

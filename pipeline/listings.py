@@ -71,15 +71,18 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
         raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
     table = root / settings.file
     rows = _read_rows(table)
-    subjects = [
-        Subject(
-            id=row["id"],
-            group=row.get("group") or row["id"],
-            image=table.parent / row["image"],
-            label=table.parent / row["label"] if row.get("label") else None,
-        )
-        for row in rows
-    ]
+    try:
+        subjects = [
+            Subject(
+                id=row["id"],
+                group=row.get("group") or row["id"],
+                image=table.parent / row["image"],
+                label=table.parent / row["label"] if row.get("label") else None,
+            )
+            for row in rows
+        ]
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from None
     if settings.labels is not None:
         names = read_label_table(table.parent / settings.labels)
     else:

@@ -56,7 +56,7 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
     if settings.test is None:
         sides = {side: ids for side, ids in sides.items() if side != "test"}
     sides = {side: _known(ids, cohort, side) for side, ids in sides.items()}
-    _check_disjoint(sides, cohort)
+    _check_disjoint(sides, cohort, settings.source)
     for side in ("train", "validation", *(["test"] if settings.test is not None else [])):
         count = len(sides.get(side, ()))
         if count < 2:
@@ -147,19 +147,22 @@ def _known(ids: Iterable[str], cohort: Cohort, side: str) -> tuple[str, ...]:
     return tuple(subject_id for subject_id in ids if subject_id not in cohort.left_out)
 
 
-def _check_disjoint(sides: Mapping[str, Sequence[str]], cohort: Cohort) -> None:
+def _check_disjoint(sides: Mapping[str, Sequence[str]], cohort: Cohort, source: str) -> None:
     side_of_subject: dict[str, str] = {}
     side_of_group: dict[str, tuple[str, str]] = {}
     for side, ids in sides.items():
         for subject_id in ids:
             other = side_of_subject.setdefault(subject_id, side)
             if other != side:
-                raise InputError(f"subject {subject_id} is on two sides of the split, {other} and {side}.")
+                raise InputError(
+                    f"split.source {source}: subject {subject_id} is on two sides of the split, {other} and {side}."
+                )
             group = cohort[subject_id].group
             first, first_side = side_of_group.setdefault(group, (subject_id, side))
             if first_side != side:
                 raise InputError(
-                    f"group {group} is on two sides of the split: {first} in {first_side} and {subject_id} in {side}."
+                    f"split.source {source}: group {group} is on two sides of the split: {first} in {first_side} and "
+                    f"{subject_id} in {side}."
                 )
 
 

@@ -104,6 +104,8 @@ ROW_FAULTS = {
     "100.5 in 'displacement_nonpositive_percent'": with_value("displacement_nonpositive_percent", 100.5),
     "-3 in 'seconds'": with_value("seconds", -3.0),
     "a loss in only some rows": with_value("loss", np.nan),
+    "1e+39 in 'displacement_det_min'": with_value("displacement_det_min", 1e39),
+    "rows, not those of the": lambda rows: rows.head(1),
     "5 in 'moving', expected a text": lambda rows: rows.assign(moving=5),
     "True in 'ncc', expected numbers": lambda rows: rows.assign(ncc=True),
     "a row without its pair": with_value("fixed", None),

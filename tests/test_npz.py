@@ -141,3 +141,16 @@ def test_arrays_that_are_no_examples_are_one_sentence(other, tmp_path):
     np.savez(tmp_path / "examples.npz", **examples(**other))
     with pytest.raises(InputError, match=r"examples.npz (is damaged|has arrays that are no example pairs); delete"):
         read_examples(tmp_path / "examples.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(value, tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.array([1.0, value]))
+    with pytest.raises(ValueError, match="its a holds NaN or infinite numbers"):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_a_text_beyond_unicode_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.array([0x110000], np.uint32).view("<U1"))
+    with pytest.raises(ValueError, match="its a is no text"):
+        read_npz(tmp_path / "x.npz")

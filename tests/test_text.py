@@ -1,6 +1,9 @@
 """Text in and out: JSON within bounds, files of any length, and what reaches a screen, a figure or a page."""
 
 import io
+import sys
+import warnings
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from smoothmorph.experiments.board import Board, following
+from smoothmorph.experiments.commands.common import guarded
 from smoothmorph.experiments.executors import Event
 from smoothmorph.experiments.figures.style import caption, new_figure, save, styled
 from smoothmorph.experiments.jobs import Job, attempt_quietly
@@ -142,6 +146,32 @@ def test_a_figure_is_drawn_whatever_its_title_is(title, tmp_path):
     assert any(matplotlib.cbook.is_math_text(tick) for tick in ticks)
     assert all(label.get_parse_math() for label in axes.get_xticklabels())
     assert np.isfinite(figure.get_size_inches()).all()
+
+
+@pytest.mark.parametrize("name", ["=1+1\x1b[2J", "a\x9b1m\u202e", "a\x00b", "$\\frac{$"])
+def test_a_name_in_a_figure_leaves_its_svg_well_formed(name, tmp_path, recwarn):
+    with styled():
+        figure = new_figure(3, 2, "t")
+        axes = figure.subplots()
+        axes.plot([1, 2], label=name)
+        axes.set_yticks([1, 2], [name, "b\nc"])
+        axes.set_title(f"{name}\nsecond line")
+        axes.legend()
+        _, svg = save(figure, tmp_path, "a")
+    ElementTree.parse(svg)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [printable(name), "b\nc"]
+    assert axes.get_title() == f"{printable(name)}\nsecond line"
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_a_warning_moves_no_cursor(capfd, monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")  # pytest keeps them to itself
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: print(message, file=sys.stderr))
+        guarded(lambda: warnings.warn("Glyph \x1b[2J", stacklevel=1))()
+    told = capfd.readouterr().err
+    assert "Glyph \\x1b[2J" in told
+    assert "\x1b" not in told
 
 
 def test_a_page_holds_text_as_text():

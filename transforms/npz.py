@@ -1,5 +1,6 @@
 """Arrays in .npz files, without believing what their headers state."""
 
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +24,8 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
         names: those to read, where the file has them; all by default.
 
     Raises:
-        ValueError: it cannot be read, or not all of its members are such arrays, each once; the message says why.
+        ValueError: it cannot be read, or not all of its members are such arrays, each once and of finite numbers; the
+            message says why.
         PermissionError: this user may not read it.
     """
     try:
@@ -73,7 +75,13 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
         array = npy.read_array(file, allow_pickle=False)
         file.read(1)  # at the end zipfile compares the checksum
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    array = array.astype(dtype.newbyteorder("="), copy=False)
+    if dtype.kind == "U" and array.size and dtype.itemsize:
+        if int(np.ascontiguousarray(array).reshape(-1).view(np.uint32).max()) > sys.maxunicode:
+            raise ValueError(f"its {name} is no text")
+    elif dtype.kind in "fc" and not np.isfinite(array).all():
+        raise ValueError(f"its {name} holds NaN or infinite numbers")
+    return array
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

@@ -90,8 +90,10 @@ def warnings_at_the_end() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+    from ...transforms.errors import printable
+
     for warning in held:
-        warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+        warnings.showwarning(printable(warning.message), warning.category, warning.filename, warning.lineno)
 
 
 def find_run(name: str) -> Path:

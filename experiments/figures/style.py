@@ -11,11 +11,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from ...networks import PENALTIES
 from ...pipeline.files import write_atomically
-from ...transforms.errors import printable
+from ...transforms.errors import printable, printable_lines
 from ..summaries import pick, setting_columns, variant
 
 COLOURS = (
@@ -28,6 +28,8 @@ LINES = ("-", "--", ":", "-.")
 GREY = "#666666"
 LARGE = 100
 """Square inches."""
+NAMING = (FixedFormatter, FuncFormatter)
+"""What matplotlib makes of names that are given for places of an axis."""
 RC: Any = {
     **sns.axes_style("ticks"),
     "font.family": ["DejaVu Sans"],
@@ -134,17 +136,22 @@ def caption(figure: Figure, *lines: str) -> None:
 
 
 def without_formulas(figure: Figure) -> Figure:
-    """A $ in a title, a name or a setting is a $: only the numbers along axes are formulas, and those are our own."""
-    numbers = {
-        label
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        if not isinstance(axis.get_major_formatter(), FixedFormatter)
-        for label in axis.get_ticklabels(which="both")
-    }
+    """The texts of a figure as they are: a $ in a title, a name or a setting is a $, and no control character is left,
+    which no SVG may hold. Only the numbers along axes are formulas, and those are our own.
+    """
+    numbers = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(formatter := axis.get_major_formatter(), NAMING):  # it writes its labels at each drawing
+                axis.set_major_formatter(
+                    FuncFormatter(lambda at, place, names=formatter: printable_lines(names(at, place)))
+                )
+            else:
+                numbers.update(axis.get_ticklabels(which="both"))
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in numbers:
             text.set_parse_math(False)
+            text.set_text(printable_lines(text.get_text()))
     return figure
 
 
