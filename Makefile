@@ -24,13 +24,13 @@ study: $(VENV)/.installed  ## install, run the built-in study `demo`, write its 
 	@$(BIN)/smoothmorph run demo --out runs/demo
 
 test: $(VENV)/.installed-dev  ## install, then run every check: style, types, layers, unit, property, parity, end to end
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --benchmark-disable $(TESTS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(TESTS)
 
 fuzz: $(VENV)/.installed-dev  ## read FUZZ (10000) hostile inputs of SEED (0); those that find a fault are kept in build/fuzz
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(FUZZ) --seed $(SEED) $(if $(REPLAY),--replay $(REPLAY))
 
 bench: $(VENV)/.installed-dev  ## measure speed and memory against official VoxelMorph, some 15 minutes; keep the machine quiet
-	@$(BIN)/smoothmorph bench
+	@$(BIN)/python benchmarks/bench.py $(CASES)
 
 lint: $(VENV)/.installed-dev  ## ruff, pyright and the layers only
 	@$(BIN)/python -m pytest -q tests/test_style.py
@@ -43,7 +43,7 @@ install: $(VENV)/.installed  ## install the project into .venv (editable, with t
 install-dev: $(VENV)/.installed-dev  ## the same with the tests' tools
 
 clean:  ## remove .venv, builds and caches; the results in runs/ stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps are newer than what they were installed from, and are written only when pip succeeded.

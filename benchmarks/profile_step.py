@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from smoothmorph.experiments.benchmark.cases import CASES
-from smoothmorph.experiments.benchmark.sides import Place
 from smoothmorph.pipeline.allocator import keep_freed_memory
+from speed.cases import CASES
+from speed.sides import Place
 
 STEPS, LINES = 10, 25
 

@@ -21,11 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from smoothmorph.experiments.figures.style import COLOURS, GREY, caption, legend, new_figure, save, styled
+from official_voxelmorph import import_voxelmorph, official_network
+from smoothmorph.experiments.figures.style import GREY, caption, colour_of, legend, new_figure, save, styled
 from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.summaries import NAMES
-from smoothmorph.networks import VoxelMorph, from_official
-from smoothmorph.networks.official import import_voxelmorph, official_network
+from smoothmorph.networks import PENALTIES, VoxelMorph, from_official
 from smoothmorph.pipeline.allocator import keep_freed_memory
 from smoothmorph.pipeline.config import TrialSettings
 from smoothmorph.pipeline.evaluation import by_network, evaluate
@@ -33,7 +32,6 @@ from smoothmorph.pipeline.files import write_atomically
 from smoothmorph.pipeline.preparation import prepare
 from smoothmorph.pipeline.splits import training_pairs
 from smoothmorph.pipeline.training import train
-from smoothmorph.pipeline.turns import finish
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
@@ -128,7 +126,7 @@ def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.Data
     epochs = max(round(part * trial.training.epochs), 1)
     trial = _varied(trial, {"training": {"epochs": epochs}})
     keep_freed_memory()  # as a trial does
-    model = finish(train(trial, prepare(trial, root), folder, CPU))
+    model = train(trial, prepare(trial, root), folder, CPU)
     history = pd.read_parquet(folder / "history.parquet")
     steps, seconds = epochs * trial.training.steps_per_epoch, float(history["seconds"].sum())
     return pd.DataFrame([_point("ours", trial, steps, seconds, _measure(model, trial, root))])
@@ -163,13 +161,13 @@ def draw(points: pd.DataFrame, smoother: pd.DataFrame) -> Figure:
             line[0].set_ylabel(label)
             for axes, penalty in zip(line, penalties, strict=True):
                 own = points[points["penalty"] == penalty]
-                _panel(axes, own, metric, COLOURS[penalty])
+                _panel(axes, own, metric, colour_of(penalty))
                 at = own.loc[(own["side"] == "ours") & (own["steps"] == own.loc[own["side"] == "ours", "steps"].max())]
                 values = smoother.loc[smoother["penalty"] == penalty, metric]
                 seconds = [at["seconds"].mean()] * len(values)
                 axes.scatter(seconds, values, marker="D", s=18, facecolors="white", edgecolors="black", zorder=4)
         for axes, penalty in zip(grid[0], penalties, strict=True):
-            axes.set_title(NAMES[penalty], color=COLOURS[penalty])
+            axes.set_title(PENALTIES.title(penalty), color=colour_of(penalty))
         for axes in grid[-1]:
             axes.set_xscale("log")
             axes.set_xlabel("training time (s)")
@@ -185,7 +183,7 @@ def draw(points: pd.DataFrame, smoother: pd.DataFrame) -> Figure:
                 markersize=4,
                 ls="",
                 markerfacecolor="white",
-                label="the same with λ = " + ",\n".join(f"{w:g} ({NAMES[p]})" for p, w in SMOOTHER.items()),
+                label="the same with λ = " + ",\n".join(f"{w:g} ({PENALTIES.title(p)})" for p, w in SMOOTHER.items()),
             ),
             Line2D([], [], color=GREY, ls=":", label="official at its end"),
         ]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .commands import data, fields, models, register, results, studies
-from .commands.common import guarded
+from .commands.common import guarded, moved
 
 app = typer.Typer(
     name="smoothmorph",
@@ -19,7 +19,7 @@ data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
 COMMANDS = {
     "Register your own images": [register.register, models.models],
     "Field files": [fields.apply, fields.compose, fields.invert, fields.jacobian, fields.convert, fields.points],
-    "Studies": [studies.run, studies.show, results.status, studies.bench],
+    "Studies": [studies.run, studies.show, results.status],
     "Results of a study": [results.figures, results.report, results.recommend, results.join, results.archive],
     "Networks in and out": [models.export, models.import_official],
 }
@@ -29,6 +29,10 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         name = "import" if command is models.import_official else None  # the word is Python's own
         app.command(name, rich_help_panel=panel)(guarded(command, command in GO_ON))
+MOVED = {"bench": "`make bench`, in a checkout"}
+"""Commands of earlier versions, and what each is called now."""
+for name, now in MOVED.items():
+    app.command(name, hidden=True, context_settings={"ignore_unknown_options": True})(guarded(moved(name, now)))
 app.add_typer(data_app, name="data", rich_help_panel="Studies")
 for command in (data.check, data.fetch, data.table):
     data_app.command()(guarded(command, command in GO_ON))

@@ -5,14 +5,12 @@
 
 import contextlib
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..pipeline.config import TrialSettings
-from ..pipeline.turns import Turns
 from ..transforms.errors import InputError
-from .jobs import Event, Job, Listen, Task, attempt, attempt_in_turns
+from .jobs import Event, Job, Listen, Task, attempt
 from .processes import Pool
 
 __all__ = ["Event", "Executor", "Job", "Listen", "LocalExecutor", "Task", "attempt", "available_cores"]
@@ -47,22 +45,15 @@ class LocalExecutor:
 
     Args:
         workers: processes.
-        together: trials that one process advances in turns, a training step each: on a GPU they compute at the same
-            time, on streams of their own. Each computes what it would compute alone.
 
     Raises:
-        InputError: a number below 1, or several workers and several trials together.
+        InputError: a number below 1.
     """
 
-    def __init__(self, workers: int = 1, together: int = 1) -> None:
-        for option, number in (("--workers", workers), ("--together", together)):
-            if number < 1:
-                raise InputError(f"{option} {number}: at least one is needed.")
-        if min(workers, together) > 1:
-            raise InputError(
-                f"--together {together} is for trials of one process, which share a GPU; leave out --workers {workers}."
-            )
-        self.workers, self.together = workers, together
+    def __init__(self, workers: int = 1) -> None:
+        if workers < 1:
+            raise InputError(f"--workers {workers}: at least one is needed.")
+        self.workers = workers
 
     def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None:
         """Run every job. KeyboardInterrupt stops them, reports those under way as interrupted and goes on up.
@@ -77,30 +68,21 @@ class LocalExecutor:
         threads = max(1, available_cores() // self.workers)
         jobs = [Job(j.trial, with_threads(j.settings, threads), j.folder, j.root) for j in jobs]
         if self.workers == 1:
-            _run_here(jobs, task, listen, self.together)
+            _run_here(jobs, task, listen)
         elif jobs:
             with Pool(task, threads, listen) as pool:
                 pool.run(jobs, min(self.workers, len(jobs)))
 
 
-def _run_here(jobs: Sequence[Job], task: Task, listen: Listen, together: int) -> None:
-    waiting, running = deque(jobs), dict[str, Turns[Event]]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < together:
-                job = waiting.popleft()
-                listen(Event(job.trial, "started"))
-                running[job.trial] = attempt_in_turns(task, job, _reporter(job.trial, listen))
-            for trial, turns in list(running.items()):
-                try:
-                    next(turns)
-                except StopIteration as end:
-                    del running[trial]
-                    listen(end.value)
-    except KeyboardInterrupt:
-        for trial in running:
-            listen(Event(trial, "interrupted", "stopped by the user"))
-        raise
+def _run_here(jobs: Sequence[Job], task: Task, listen: Listen) -> None:
+    for job in jobs:
+        listen(Event(job.trial, "started"))
+        try:
+            ended = attempt(task, job, _reporter(job.trial, listen))
+        except KeyboardInterrupt:
+            listen(Event(job.trial, "interrupted", "stopped by the user"))
+            raise
+        listen(ended)
 
 
 def _reporter(trial: str, listen: Listen) -> Callable[[Any], None]:

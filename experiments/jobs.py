@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from ..pipeline.config import TrialSettings
 from ..pipeline.files import write_text
-from ..pipeline.turns import Turns, finish
 from ..transforms.errors import InputError, one_line, printable_lines
 
 
@@ -34,22 +33,17 @@ class Event:
     progress: Any = None
 
 
-Task = Callable[[TrialSettings, Path, "Path | None", Callable[[Any], None]], "Turns[None] | None"]
-"""Runs a trial (settings, folder, root, report), at once or in the turns that it returns."""
+Task = Callable[[TrialSettings, Path, "Path | None", Callable[[Any], None]], None]
+"""Runs a trial (settings, folder, root, report)."""
 Listen = Callable[[Event], None]
 
 
 def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
     """Run one trial; whatever goes wrong in it is one sentence, in the event and in its ``failure.json``."""
-    return finish(attempt_in_turns(task, job, report))
-
-
-def attempt_in_turns(task: Task, job: Job, report: Callable[[Any], None]) -> Turns[Event]:
-    """As `attempt`, a turn of the task a turn."""
     failure = job.folder / "failure.json"
     try:
         failure.unlink(missing_ok=True)
-        yield from task(job.settings, job.folder, job.root, report) or ()
+        task(job.settings, job.folder, job.root, report)
         return Event(job.trial, "finished")
     except Exception as error:
         own = isinstance(error, InputError) or type(error).__module__.startswith("smoothmorph.")

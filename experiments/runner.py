@@ -30,7 +30,6 @@ def run_study(
     console: Console | None = None,
     task: Task | None = None,
     fingerprint: Fingerprint | None = None,
-    together: int = 1,
 ) -> StudyResult:
     """Run the trials that ``out`` lacks, then write ``out/tables`` and ``out/figures``.
 
@@ -39,7 +38,6 @@ def run_study(
         workers: processes at once; by default one per missing trial, at most one per core, and one for 3-D or a GPU.
         executor: something else than this machine's processes.
         task, fingerprint: what runs a trial and what identifies its data; the pipeline's own by default.
-        together: trials that one process advances in turns.
 
     Raises:
         InputError: the study, its data or the folder are at fault, or a baseline is not installed; nothing was run.
@@ -51,14 +49,14 @@ def run_study(
     from ..pipeline.baselines import require
 
     if task is None:
-        from ..pipeline.trial import trial_in_turns as task
+        from ..pipeline.trial import run_trial as task
     with locked(out) as lock:
         ids = identifiers(study, root, fingerprint or _pipeline_fingerprint, console)
         run = claim(out, study, ids)
         result = StudyResult(run)
         jobs = _missing(run, root, result)
         require({job.settings.model.method for job in jobs})
-        executor = executor or _local_executor(study, len(jobs), workers, together)
+        executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run")
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
@@ -92,12 +90,6 @@ def _pipeline_fingerprint(settings: TrialSettings, root: Path | None, tell: Call
     from ..pipeline.trial import prepare
 
     return prepare(settings, root, tell).fingerprint
-
-
-def _local_executor(study: Study, missing: int, workers: int | None, together: int) -> LocalExecutor:
-    if workers is None:
-        workers = default_workers(study, missing) if together == 1 else 1
-    return LocalExecutor(workers, together)
 
 
 def default_workers(study: Study, missing: int) -> int:

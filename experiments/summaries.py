@@ -5,17 +5,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ..pipeline.config import BASELINES, PENALTIES
+from ..networks import PENALTIES
+from ..pipeline.config import BASELINES
 from .keys import known_keys
 
-NAMES = {
-    "l1": "L1",
-    "l2": "L2",
-    "bending-hessian": "Bending (Hessian)",
-    "bending-laplacian": "Bending (Laplacian)",
-    "bending-pure": "Bending (pure)",
-}
-"""What penalties are called in tables, figures and sentences."""
 METHODS = {"identity": "No registration", "syn": "SyN", "elastix": "elastix"}
 """What baselines are called there: they are models without a penalty."""
 SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
@@ -81,7 +74,8 @@ def _plain(value: Any) -> str:
 
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:
     """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
-    name = [METHODS[line["model"]]] if line["model"] in METHODS else [NAMES[line["penalty"]], f"λ {line['lambda']:g}"]
+    penalized = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
+    name = [METHODS[line["model"]]] if line["model"] in METHODS else penalized
     return ", ".join([*name, *variant(line, frame)])
 
 
@@ -126,8 +120,9 @@ def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> 
             "n_seeds": groups["seed"].nunique(),
         }
     ).reset_index()
-    order = {name: place for place, name in enumerate(PENALTIES)}
-    return table.sort_values(keys, key=lambda column: column.map(order) if column.name == "penalty" else column)
+    return table.sort_values(
+        keys, key=lambda column: column.map(PENALTIES.place) if column.name == "penalty" else column
+    )
 
 
 def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Views for a terminal: a study, a summary, the states of a run."""
+"""Views for a terminal: a summary, a recommendation, the states of a run."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,39 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ..pipeline.config import BASELINES
-from ..transforms.errors import printable_lines
 from .folders import Run, TrialState
-from .keys import leaves_of
 from .screen import plain
-from .study import Study
 from .summaries import as_shown, baselines, counts, records, setting_columns
 
 if TYPE_CHECKING:
     from .statistics import Limit, Recommendation
-
-
-def study_view(study: Study) -> Stack:
-    """What all trials share, and a line per trial with what varies."""
-    varying = [key for key in study.varying() if any(trial.concerns(key) for trial in study.trials)]
-    shared = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
-    sections: dict[str, list[str]] = {}
-    for key, value in leaves_of(study.trials[0]).items():
-        if key not in varying and any(trial.concerns(key) for trial in study.trials):
-            section, _, leaf = key.rpartition(".")
-            sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
-    for section, words in sections.items():
-        shared.add_row(plain(section, "bold"), plain(", ".join(words)))
-    heading = plain(f"{study.title} · {len(study.trials)} trials", "bold")
-    trials = Table()
-    for column in ("#", "group", *(key.removeprefix("objective.") for key in varying)):
-        trials.add_column(column, overflow="fold")
-    groups = {group.name: set(study.group_trials(group.name)) for group in study.groups}
-    for place, trial in enumerate(study.trials, 1):
-        leaves = leaves_of(trial)
-        names = ", ".join(name for name, members in groups.items() if trial in members)
-        values = (plain(leaves[key]) if trial.concerns(key) else "" for key in varying)
-        trials.add_row(str(place), plain(names), *values)
-    return Stack(heading, Text(printable_lines(study.question)), shared, trials)
 
 
 SHOWN = {

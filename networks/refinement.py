@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .objective import Objective
+from .objective.objective import Objective
 from .voxelmorph import Registration, VoxelMorph
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ..transforms.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
 from ..transforms.differences import float32_or_better
 from ..transforms.errors import quoted
-from ..transforms.fields import Padding, integrate, resize_displacement, warp
+from ..transforms.fields import Padding, resize_displacement
 from ..transforms.inversion import invert
+from .blocks import DVF2DDF, Warp
 from .unet import UNet
 
 
@@ -82,6 +83,8 @@ class VoxelMorph(nn.Module):
             raise ValueError(f"channels must be given in pairs, (down, up) per level, got {len(self.channels)} of them")
         self.unet = UNet(self.spatial_dims, self.channels, self.final_channels)
         self.multiple = 2**self.unet.levels  # what the poolings divide
+        self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
+        self.warp = Warp(padding_mode=padding_mode)
         flow = self.unet.convolutions[-1]
         nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
         nn.init.zeros_(flow.bias)
@@ -124,11 +127,11 @@ class VoxelMorph(nn.Module):
         ``forward`` is this on the network's velocity; instance optimization is this on one that is optimized itself.
         """
         size = moving.shape[2:]
-        displacement = self._integrate(velocity, size) if self.integration_steps else velocity
+        displacement = self._displacement(velocity, size)
         backward = None
         if inverse:
-            backward = self._integrate(-velocity, size) if self.integration_steps else invert(displacement)
-        warped = warp(moving, displacement, padding_mode=self.padding_mode)
+            backward = self._displacement(-velocity, size) if self.integrate else invert(displacement)
+        warped = self.warp(moving, displacement)
         return Registration(warped, displacement, velocity, backward)
 
     def _velocity(self, moving: Tensor, fixed: Tensor) -> Tensor:
@@ -152,8 +155,10 @@ class VoxelMorph(nn.Module):
             flow = flow.narrow(axis + 2, first, pair.shape[axis + 2])
         return flow
 
-    def _integrate(self, velocity: Tensor, size: Sequence[int]) -> Tensor:
-        displacement = integrate(velocity, self.integration_steps, self.padding_mode)
+    def _displacement(self, velocity: Tensor, size: Sequence[int]) -> Tensor:
+        if self.integrate is None:
+            return velocity
+        displacement = self.integrate(velocity)
         if self.integration_downsize == 1:
             return displacement
         return resize_displacement(displacement, size, float(self.integration_downsize))

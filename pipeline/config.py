@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..networks import PENALTIES, SIMILARITIES
 from ..transforms.bounds import MOST_SQUARINGS
 from ..transforms.errors import InputError, quoted
 from .strict_yaml import read_yaml, to_yaml
 
-Penalty = Literal["l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure"]
-Similarity = Literal["mse", "ncc"]
+Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
+Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
 Method = Literal["voxelmorph", "identity", "syn", "elastix"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
-PENALTIES: tuple[str, ...] = ("l1", "l2", "bending-hessian", "bending-laplacian", "bending-pure")
 
 BASELINES: tuple[str, ...] = ("identity", "syn", "elastix")
 """The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..networks import Objective
-from ..networks.objective import ObjectiveTerms
+from ..networks import Objective, ObjectiveTerms
 
 Step = Callable[[Tensor, Tensor], ObjectiveTerms]
 """(moving, fixed) -> the terms of the objective, after a step down its gradient."""
@@ -55,17 +54,11 @@ class GraphedStep:
         self.images = moving.clone(), fixed.clone()
         self.weight = torch.empty((), device=moving.device)
         self.rates = [torch.empty((), device=moving.device) for _ in self.optimizer.param_groups]
-        # On the stream that it is replayed on, if that can record: recordings on one stream share cuBLAS's working
-        # memory, also when they are replayed at the same time (https://github.com/pytorch/pytorch/issues/193402).
-        device = moving.device
-        stream = torch.cuda.current_stream(device)
-        if stream == torch.cuda.default_stream(device):
-            stream = torch.cuda.Stream(device)
         graph = torch.cuda.CUDAGraph()
         with (
-            torch.cuda.device(device),
+            torch.cuda.device(moving.device),
             self._reading_from_memory(),
-            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
         ):
             self.terms = self.step(*self.images)
         return graph

@@ -10,8 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from ..networks import Objective, VoxelMorph
-from ..networks.objective import ObjectiveTerms
+from ..networks import Objective, ObjectiveTerms, VoxelMorph
 from .checkpoint import TrainingState, copy_weights
 from .config import TrainingSettings, TrialSettings
 

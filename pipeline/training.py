@@ -12,8 +12,7 @@ from monai.utils.misc import set_determinism
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from ..networks import Objective, VoxelMorph
-from ..networks.objective import ObjectiveTerms
+from ..networks import Objective, ObjectiveTerms, VoxelMorph
 from .config import TrialSettings
 from .graphed import GraphedStep, Step
 from .handlers import (
@@ -25,7 +24,6 @@ from .handlers import (
     ValidationHandler,
 )
 from .preparation import Prepared, training_loader, validation_loader
-from .turns import Turns
 
 VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
 
@@ -93,10 +91,8 @@ def train(
     device: torch.device,
     report: Callable[[int, int, str], None] | None = None,
     log: Callable[[str], None] | None = None,
-) -> Turns[VoxelMorph]:
-    """Train, or go on from ``folder/checkpoint.pt``, a step a turn, and return the network with the selected weights.
-
-    ``finish(train(...))`` takes all turns.
+) -> VoxelMorph:
+    """Train, or go on from ``folder/checkpoint.pt``, and return the network with the selected weights.
 
     Args:
         settings: the trial.
@@ -136,14 +132,11 @@ def train(
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
     ProgressHandler(state, settings.training, report, log).attach(trainer)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: trainer.interrupt())  # a turn ends
 
     if state.epoch < epochs:
         loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")
         trainer.load_state_dict({"epoch": state.epoch, "max_epochs": epochs, "epoch_length": steps})
-        while state.epoch < epochs:
-            trainer.run(loader, max_epochs=epochs, epoch_length=steps)
-            yield
+        trainer.run(loader, max_epochs=epochs, epoch_length=steps)
     model.load_state_dict(state.selected(settings.training.selection))
     return model.eval()
 

@@ -28,9 +28,8 @@ from .splits import pairs_hash
 from .trained import about
 from .training import TrialFailed, train
 from .training_images import TrainingImages
-from .turns import Turns, finish, on_own_stream
 
-__all__ = ["Progress", "TrialFailed", "prepare", "run_trial", "trial_in_turns"]
+__all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
 
 _PACKAGES = ("smoothmorph", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "nibabel", "itk", "nilearn")
 _FINISHED = "finished"  # the folder of a baseline's pairs until it is complete
@@ -68,13 +67,6 @@ def run_trial(
             baseline whose package is not installed.
         TrialFailed: training diverged, or a baseline gave up on a pair.
     """
-    finish(trial_in_turns(settings, folder, root, report))
-
-
-def trial_in_turns(
-    settings: TrialSettings, folder: Path, root: Path | None, report: Callable[[Progress], None] | None = None
-) -> Turns[None]:
-    """As `run_trial`, a training step a turn."""
     tell = report or (lambda _: None)
     check_folder(settings, folder)
     require([settings.model.method])
@@ -93,8 +85,7 @@ def trial_in_turns(
     if baseline:
         rows, examples = _register(settings, prepared, folder, tell, log)
     else:
-        training = _train_and_evaluate(settings, prepared, folder, device, tell, log)
-        rows, examples = yield from on_own_stream(training, device)
+        rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
@@ -108,9 +99,9 @@ Results = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 def _train_and_evaluate(
     settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Tell, log: "_Log"
-) -> Turns[Results]:
+) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
-    model = yield from train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
+    model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)

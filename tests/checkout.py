@@ -47,7 +47,7 @@ def copy_as_installed(target: Path) -> Path:
     Tools that read source code cannot follow the mapping of an editable installation.
     """
     for file in project_files():
-        if file.suffix in {".py", ".typed", ".toml"}:
+        if file.suffix in {".py", ".pyi", ".typed", ".toml"}:
             place = target / ("smoothmorph" if file.parts[0] in PACKAGES else "") / file
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, place)

@@ -6,15 +6,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from smoothmorph.experiments.benchmark.cases import CASES
-from smoothmorph.experiments.benchmark.sides import TOLERANCE, Place
-from smoothmorph.experiments.cli import app
+import bench
+from speed.cases import CASES
+from speed.sides import TOLERANCE, Place
 
 HERE = Place(torch.device("cpu"), threads=1, quick=True)
 
 
 def _bench(*arguments):
-    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    return CliRunner().invoke(bench.app, list(map(str, arguments)))
 
 
 @pytest.mark.parametrize("name", ["step-2d", "step-2d-fast", "step-3d", "forward-3d", "evaluation-3d", "loading"])
@@ -47,9 +47,9 @@ def test_the_command_writes_a_table_and_a_file(tmp_path):
 
 
 def test_a_quick_look_leaves_the_measured_results_alone(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
     assert _bench("evaluation-3d", "--quick", "--threads", 1).exit_code == 0
-    assert [file.name for file in (tmp_path / "benchmarks" / "results").iterdir()] == ["bench_quick.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["bench_quick.json"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ def test_a_quick_look_leaves_the_measured_results_alone(tmp_path, monkeypatch):
         (("step-4d",), ("step-4d", "step-2d")),
         (("step-2d", "--device", "tpu"), ("--device", "tpu", "cuda")),
         (("step-2d", "--out", "notes.json"), ("notes.json", "--out")),
+        (("step-2d", "--out", "bench.txt"), ("bench.txt", ".json")),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(arguments, told, tmp_path, monkeypatch):

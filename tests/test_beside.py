@@ -19,9 +19,10 @@ from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.study_view import study_view
 from smoothmorph.experiments.summaries import baselines, configuration, configuration_name, networks, summary
 from smoothmorph.experiments.tables import collect, collect_history, further_settings
-from smoothmorph.experiments.views import status_table, study_view, summary_table
+from smoothmorph.experiments.views import status_table, summary_table
 from smoothmorph.transforms.errors import InputError
 
 METHODS = {"name": "baselines", "axes": {"model.method": ["identity", "syn", "elastix"]}}

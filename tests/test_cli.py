@@ -19,7 +19,7 @@ def call(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("smoothmorph.experiments.runner._pipeline_fingerprint", synthetic_run.fingerprint)
-    monkeypatch.setattr("smoothmorph.pipeline.trial.trial_in_turns", synthetic_run.trial)
+    monkeypatch.setattr("smoothmorph.pipeline.trial.run_trial", synthetic_run.trial)
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [Path("a.png")])
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
@@ -95,12 +95,10 @@ def test_where_there_is_no_terminal_long_work_tells_lines(seconds, lines, monkey
         (["run", "demo", "--executor", "slurm"], "unknown executor 'slurm'; expected local or ray."),
         (["run", "demo", "--cpus-per-trial", "2"], "--cpus-per-trial is for a Ray cluster; add --executor ray"),
         (["run", "demo", "--executor", "ray", "--workers", "2"], "--workers is for processes of this machine; with"),
-        (["run", "demo", "--executor", "ray", "--together", "2"], "--together is for processes of this machine; with"),
-        (["run", "demo", "--together", "0"], "--together 0: at least one is needed."),
-        (["run", "demo", "--together", "2", "--workers", "2"], "leave out --workers 2"),
+        (["run", "demo", "--together", "2"], "--together is gone: trials share a GPU with --executor ray"),
         (["run", "demo", "--executor", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["show", "demo", "--set", "objective.penalty=l9"], "objective.penalty = 'l9'"),
-        (["bench", "--out", "bench.txt"], "bench.txt has none of the endings that it can be written with: .json"),
+        (["bench", "step-2d", "--device", "cuda"], "`smoothmorph bench` is now `make bench`, in a checkout"),
         (["status", "nothing"], "there is no run 'nothing'"),
         (["status", "."], "holds no run"),
         (["figures", "nothing"], "there is no run 'nothing'"),
@@ -199,3 +197,17 @@ def test_limits_that_cannot_be_recommended_for(options, sentence, tmp_path):
     result = CliRunner().invoke(app, ["recommend", str(tmp_path), *options])
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "demo"], ["run", "dmo"], ["run", "demo", "--set", "training.epoch=3"], ["status", "nothing"]]
+)
+def test_a_study_and_a_mistake_are_shown_without_torch(words):
+    """Which takes seconds to load; so do MONAI and ITK."""
+    program = (
+        "import sys\nfrom smoothmorph.experiments.cli import app\n"
+        f"try:\n    app({words})\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'monai', 'itk', 'nibabel'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from official_voxelmorph import import_voxelmorph
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import (
     VoxelMorph,
@@ -24,7 +25,6 @@ from smoothmorph.networks import (
     save_official,
     to_official,
 )
-from smoothmorph.networks.official import import_voxelmorph
 from smoothmorph.pipeline.config import ADDED_LATER, TrialSettings, from_identity
 from smoothmorph.pipeline.trained import about, open_trained
 from smoothmorph.pipeline.training_images import TrainingImages

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from smoothmorph.networks.official import import_voxelmorph
+from official_voxelmorph import import_voxelmorph
 from smoothmorph.transforms import Geometry, InputError, PhysicalField, read_field, warp, write_field
 from world_cases import (
     GRIDS,

@@ -12,13 +12,13 @@ from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures.fields import _choose
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
-from smoothmorph.experiments.figures.style import COLOURS, MARKERS, caption, curves, save
+from smoothmorph.experiments.figures.style import COLOURS, MARKERS, caption, colour_of, curves, marker_of, save
 from smoothmorph.experiments.folders import claim, open_run
 from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.summaries import NAMES, summary
+from smoothmorph.experiments.summaries import summary
 from smoothmorph.experiments.tables import collect, collect_history
-from smoothmorph.pipeline.config import PENALTIES
+from smoothmorph.networks import PENALTIES
 from smoothmorph.transforms.errors import InputError
 
 KINDS = ["dice_vs_lambda", "flow_fields", "folding_vs_lambda", "loss_by_epoch", "similarity_vs_folding"]
@@ -121,8 +121,8 @@ def test_damaged_examples_are_named_and_the_other_figures_drawn(how, make_run, u
 
 
 def test_every_penalty_has_a_look_of_its_own():
-    assert set(NAMES) == set(COLOURS) == set(MARKERS) == set(PENALTIES)
-    assert len(set(COLOURS.values())) == len(set(MARKERS.values())) == len(PENALTIES)
+    assert len(set(COLOURS)) == len(set(MARKERS)) == 12
+    assert len({(colour_of(name), marker_of(name)) for name in PENALTIES}) == len(PENALTIES)
 
 
 def test_a_curve_per_penalty_and_model_in_order_of_lambda(make_run):

@@ -127,7 +127,7 @@ def _provided(name: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folders", "extras"),
-    [(PACKAGES, ("distributed", "tracking", "baselines")), (("tests", "benchmarks"), ("dev",))],
+    [(PACKAGES, ("distributed", "baselines")), (("tests", "benchmarks"), ("dev",))],
     ids=["packages", "tests"],
 )
 def test_what_is_imported_is_declared(folders, extras):

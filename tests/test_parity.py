@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from official_voxelmorph import import_voxelmorph, official_network
 from smoothmorph.networks import Objective, VoxelMorph, from_official, load_official, to_official
-from smoothmorph.networks.official import import_voxelmorph, official_network
 from smoothmorph.transforms import InputError, jacobian_determinant, resize_displacement
 
 vxm = import_voxelmorph()

@@ -272,6 +272,9 @@ def test_the_protocol_in_words(tmp_path):
     assert "with 2 pairs" in said["Training"]
     assert "λ grows from 0 over the first 80 % of the steps" in said["Training"]
     assert "bfloat16" in said["Training"]
+    few = {"trial": {"subjects": {"test": 2, "validation": 3}}}
+    assert dict(data(run, few))["Test pairs"].startswith("2, ordered")
+    assert dict(data(run, {}))["Test pairs"].startswith("8, ordered")
     assert dict(data(run, {}))["Split"].endswith("(0.6, 0.2); seed 0; the test pairs are of validation subjects")
     assert texts(groups(run)) == [
         ["models", "2", "integration steps 0, 7", "as above"],

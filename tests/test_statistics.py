@@ -152,6 +152,13 @@ def test_a_curve_that_noise_makes_rougher_is_held_level():
     np.testing.assert_allclose(read, [0.65], rtol=1e-6)
 
 
+def test_no_weight_is_told_that_was_not_tested():
+    """At a level end of a curve every share of the way gives the smoothness that is wanted."""
+    sample, curve = curve_of([0.4, 0.1, 0.2], [0.7, 0.6, 0.5])
+    told = weight_at(curve, sample, "displacement_sdlogj", np.array([0.1, 0.0999]))
+    assert (told <= curve.weights.max() * (1 + 1e-9)).all()
+
+
 def test_beyond_a_level_end_a_reading_stays_near():
     """As where one of three trainings never learned: its resamples end rougher than what is wanted."""
     roughness = np.array([[0.27, 0.28, 0.15], [0.40, 0.33, 0.26], [0.40, 0.33, 0.26]])

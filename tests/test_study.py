@@ -109,7 +109,10 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({"name": "x", "groups": [{"name": "a"}, {"name": "a"}]}, "a name of its own"),
         ({"name": "x", "groups": [{"name": "a", "oxes": {}}]}, "unknown key 'groups.0.oxes'"),
         ({**GRID, "axes": {"objective.penalty": "l1"}}, "axes.objective.penalty = 'l1': Input should be a valid list"),
-        ({**GRID, "axes": {"objective.penalty": ["l3"]}}, "objective.penalty = 'l3': Input should be 'l1', 'l2'"),
+        (
+            {**GRID, "axes": {"objective.penalty": ["l3"]}},
+            "objective.penalty = 'l3': there is no penalty 'l3'; did you mean l",
+        ),
         ({**GRID, "axes": {"objective.lambda": [-1]}}, "objective.lambda = -1: Input should be greater than or equal"),
         ({**GRID, "axes": {"objective.lambda": [float("nan")]}}, "objective.lambda = nan: Input should be a finite"),
         ({**GRID, "axes": {"objective.lambda": [True]}}, "objective.lambda = True holds true or false"),

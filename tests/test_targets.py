@@ -38,25 +38,27 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "transforms.SaveFieldd": ({"keys": "u", "output_dir": str(FOLDER)}, ({"u": MetaTensor(FIELD[0])},)),
     "transforms.WarpImage": ({"mode": "nearest"}, (IMAGES[0, 0], FIELD[0])),
     "transforms.WarpImaged": ({"keys": "moving", "reference_key": "fixed"}, (SAMPLE,)),
+    "networks.DVF2DDF": ({"num_steps": 5}, (FIELD,)),
     "networks.BendingEnergy": ({"form": "laplacian"}, (FIELD,)),
     "networks.DisplacementNetwork": ({"network": NETWORK}, (torch.cat([*IMAGES], dim=1),)),
     "networks.L1Penalty": ({"spacing": [1.0, 2.0]}, (FIELD,)),
     "networks.L2Penalty": ({"multiplier": 2.0}, (FIELD,)),
     "networks.LocalNCCLoss": ({"spatial_dims": 2}, (IMAGES[0], IMAGES[1])),
     "networks.Objective": ({"spatial_dims": 2, "penalty": "bending-pure", "weight": 0.1}, (REGISTRATION, IMAGES[1])),
+    "networks.Penalty": ({"penalty": "l1"}, (FIELD,)),
     "networks.VoxelMorph": ({"spatial_dims": 2}, (IMAGES[0], IMAGES[1])),
+    "networks.Warp": ({"padding_mode": "zeros"}, (IMAGES[0], FIELD)),
 }
 
 
 def _public() -> dict[str, type]:
-    """The transforms and modules that the two rooms offer, without the base of the penalties."""
+    """The transforms and modules that the two rooms offer."""
     found = {}
     for room in (smoothmorph.transforms, smoothmorph.networks):
         for name in room.__all__:
             part = getattr(room, name)
             if isinstance(part, type) and issubclass(part, Transform | nn.Module):
                 found[f"{room.__name__.removeprefix('smoothmorph.')}.{name}"] = part
-    del found["networks.Penalty"]
     return found
 
 

@@ -81,6 +81,11 @@ def float32_or_better(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
 
 
+def mean_over_axes(derivatives: Sequence[Tensor]) -> Tensor:
+    """The mean over axes of each derivative's mean over components and voxels: D tensors (B, ...) -> (B,)."""
+    return torch.stack([derivative.flatten(1).mean(1) for derivative in derivatives]).mean(0)
+
+
 def check_field(field: Tensor) -> int:
     """The number of spatial axes D of a vector field (B, D, *spatial).
 

@@ -156,6 +156,14 @@ def voxel_to_mm(field: Tensor, spacing: Sequence[float]) -> Tensor:
     return field * _per_component(field, check_spacing(field, spacing))
 
 
+def field_in_mm(field: Tensor, spacing: Sequence[float] | None) -> Tensor:
+    """:func:`voxel_to_mm`; without ``spacing`` the field (B, D, *spatial) itself, checked."""
+    if spacing is not None:
+        return voxel_to_mm(field, spacing)
+    check_field(field)
+    return field
+
+
 def mm_to_voxel(field: Tensor, spacing: Sequence[float]) -> Tensor:
     """A field (B, D, *spatial) in mm along the grid's axes as one in voxels; ``spacing`` in mm per voxel."""
     return field / _per_component(field, check_spacing(field, spacing))

@@ -69,6 +69,17 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
     return guarded
 
 
+def moved(name: str, now: str) -> Callable[..., None]:
+    """A command of an earlier version, which says what it is called now."""
+
+    def command(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+        from ...transforms.errors import InputError
+
+        raise InputError(f"`smoothmorph {name}` is now {now}.")
+
+    return command
+
+
 @contextlib.contextmanager
 def warnings_at_the_end() -> Iterator[None]:
     """Hold back what libraries warn of until the work is done: nothing comes before the sentence of an error."""

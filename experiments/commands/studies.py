@@ -1,4 +1,4 @@
-"""Commands that start from a study: run, show, bench."""
+"""Commands that start from a study: run, show."""
 
 import sys
 from pathlib import Path
@@ -16,9 +16,6 @@ def run(
     study: StudyName,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the cohort's files.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; by default as fits.")] = None,
-    together: Annotated[
-        int | None, typer.Option(metavar="K", help="Experimental: trials at once in one process, on a GPU.")
-    ] = None,
     overrides: Overrides = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/<study>.")] = None,
     executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
@@ -27,15 +24,18 @@ def run(
     ] = None,
     cpus: Annotated[int | None, typer.Option("--cpus-per-trial", min=1, help="ray: by default 1.")] = None,
     gpus: Annotated[float | None, typer.Option("--gpus-per-trial", min=0, help="ray: e.g. 0.5; by default 0.")] = None,
+    together: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a study: only the trials that are missing, then tables and figures."""
+    from ...transforms.errors import InputError
     from ..runner import run_study
     from ..study import load_study
 
+    if together is not None:
+        raise InputError("--together is gone: trials share a GPU with --executor ray --gpus-per-trial 0.5.")
     loaded = load_study(study, overrides)
-    chosen = _executor(executor, address, cpus, gpus, {"--workers": workers, "--together": together})
-    at_once = 1 if together is None else together
-    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen, together=at_once)
+    chosen = _executor(executor, address, cpus, gpus, workers)
+    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -47,7 +47,7 @@ def show(
 ) -> None:
     """Show the trials of a study, with every setting resolved, without running them."""
     from ..study import load_study
-    from ..views import study_view
+    from ..study_view import study_view
 
     loaded = load_study(study, overrides)
     if yaml:
@@ -58,32 +58,8 @@ def show(
     Console().print(study_view(loaded))
 
 
-def bench(
-    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Only these cases.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The JSON file; by default benchmarks/results/bench.json, or bench_gpu.json.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny grids: see that it works, measure nothing.")] = False,
-) -> None:
-    """Measure speed and memory against official VoxelMorph."""
-    from rich.console import Console
-
-    from ...pipeline.outputs import check_output
-    from ..benchmark import run_bench
-    from ..executors import available_cores
-
-    name = "bench_quick" if quick else "bench" if device == "cpu" else "bench_gpu"
-    out = out or Path("benchmarks/results") / f"{name}.json"
-    check_output(out, (".json",))
-    run_bench(out, cases or [], device, threads or available_cores(), quick, Console())
-
-
-def _executor(
-    name: str, address: str | None, cpus: int | None, gpus: float | None, local: dict[str, int | None]
-) -> Any:
-    """The executor of a run; None for the runner's own choice. ``local``: options that only this machine's have."""
+def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
+    """The executor of a run; None for the runner's own choice."""
     from ...transforms.errors import InputError
 
     if name not in ("local", "ray"):
@@ -94,10 +70,9 @@ def _executor(
         if given:
             raise InputError(f"{given[0]} is for a Ray cluster; add --executor ray, or leave it out.")
         return None
-    given = [option for option, value in local.items() if value is not None]
-    if given:
+    if workers is not None:
         raise InputError(
-            f"{given[0]} is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
+            "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
             "decide how many trials run at once."
         )
     from ..distributed.executor import RayExecutor

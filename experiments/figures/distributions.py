@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from ..summaries import NAMES, configuration, networks, number, pick, summary, variant
+from ...networks import PENALTIES
+from ..summaries import configuration, networks, number, pick, summary, variant
 from .baselines import Baseline, baselines_of, draw_levels, handles
-from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of
+from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
@@ -43,7 +44,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
             boxes = [pairs.loc[pairs["lambda"] == weight, metric].to_numpy() for weight in weights]
             drawn = axes.boxplot(boxes, widths=0.6, tick_labels=[f"{weight:g}" for weight in weights], **look)
             for box in drawn["boxes"]:
-                box.set(facecolor=COLOURS[penalty], linewidth=0.8)
+                box.set(facecolor=colour_of(penalty), linewidth=0.8)
             draw_levels(axes, without, metric)
         line[0].set_ylabel("SDlogJ")
     grid[0][0].set_ylim(bottom=0, auto=None)
@@ -69,8 +70,8 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
             if own.empty:
                 continue
             means = own.groupby("lambda")[columns].mean()
-            places, colour = np.arange(len(means)), COLOURS[penalty]
-            axes.plot(places, means["displacement_det_p50"], color=colour, marker=MARKERS[penalty], markersize=4)
+            places, colour = np.arange(len(means)), colour_of(penalty)
+            axes.plot(places, means["displacement_det_p50"], color=colour, marker=marker_of(penalty), markersize=4)
             if len(means) == 1:  # a band needs some width
                 means, wide = pd.concat([means, means]), np.array([-0.2, 0.2])
             else:
@@ -109,7 +110,7 @@ def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
     for line, part in zip(grid, parts, strict=True):
         for axes, penalty in zip(line, penalties, strict=True):
             words = ", ".join(variant(part.iloc[0], rows))
-            axes.set_title(f"{NAMES[penalty]}\n{words}".strip(), color=COLOURS[penalty])
+            axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
     return figure, grid
 
 

@@ -7,10 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...pipeline.config import PENALTIES, TrialSettings
+from ...networks import PENALTIES
+from ...pipeline.config import TrialSettings
 from ..archive import examples_file, read_examples
 from ..folders import Run
-from ..summaries import METHODS, NAMES, baselines, configuration, networks, pick, records, variant
+from ..summaries import METHODS, baselines, configuration, networks, pick, records, variant
 from .panels import (
     FOLD_COLOUR,
     GRID_COLOUR,
@@ -22,7 +23,7 @@ from .panels import (
     panel,
     show,
 )
-from .style import COLOURS, caption, new_figure
+from .style import caption, colour_of, new_figure
 
 MANY_WEIGHTS = 8
 """Up to so many λ in all, each has a column of its own."""
@@ -38,7 +39,7 @@ class Example(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{NAMES[self.penalty]}\nλ = {self.weight:g}" if self.penalty in NAMES else self.penalty
+        return f"{PENALTIES.title(self.penalty)}\nλ = {self.weight:g}" if self.penalty in PENALTIES else self.penalty
 
 
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
@@ -70,11 +71,10 @@ def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
     """The examples of each penalty over λ, of its first seed; empty if no penalty has two λ."""
     rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)))
     found: dict[str, list[Example]] = {}
-    for penalty in PENALTIES:
+    for penalty in PENALTIES.in_order(rows["penalty"]):
         own = pick(rows, rows["penalty"] == penalty).sort_values(by=["lambda", "seed"]).drop_duplicates("lambda")
-        if len(own):
-            trials = zip(own["lambda"], own["trial"], strict=True)
-            found[penalty] = [Example(penalty, w, _read(run, str(t))) for w, t in trials]
+        trials = zip(own["lambda"], own["trial"], strict=True)
+        found[penalty] = [Example(penalty, w, _read(run, str(t))) for w, t in trials]
     return found if max(map(len, found.values()), default=0) > 1 else {}
 
 
@@ -84,12 +84,11 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
     weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
     shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
     chosen = []
-    for penalty in PENALTIES:
-        if penalty in weights:
-            among = shared or weights[penalty]
-            weight = among[len(among) // 2]
-            trials = pick(rows, (rows["penalty"] == penalty) & (rows["lambda"] == weight)).sort_values(by="seed")
-            chosen.append(Example(penalty, weight, _read(run, str(trials["trial"].iloc[0]))))
+    for penalty in PENALTIES.in_order(weights):
+        among = shared or weights[penalty]
+        weight = among[len(among) // 2]
+        trials = pick(rows, (rows["penalty"] == penalty) & (rows["lambda"] == weight)).sort_values(by="seed")
+        chosen.append(Example(penalty, weight, _read(run, str(trials["trial"].iloc[0]))))
     return chosen
 
 
@@ -193,7 +192,7 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
             draw_grid(above, displacement, determinant)
             above.set_title(f"λ = {example.weight:g}", fontsize=8)
             picture = draw_determinant(below, determinant, down)
-        rows[0][places[0]].set_ylabel(f"{NAMES[penalty]}\nwarped, grid", color=COLOURS[penalty])
+        rows[0][places[0]].set_ylabel(f"{PENALTIES.title(penalty)}\nwarped, grid", color=colour_of(penalty))
         rows[1][places[0]].set_ylabel("determinant")
     determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.6, aspect=30)
     moving, fixed = first["moving_id"][0], first["fixed_id"][0]

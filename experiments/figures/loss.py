@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..summaries import NAMES, configuration, number, pick, variant
-from .style import COLOURS, GREY, caption, legend, new_figure, penalties_of
+from ...networks import PENALTIES
+from ..summaries import configuration, number, pick, variant
+from .style import GREY, caption, colour_of, legend, new_figure, penalties_of
 
 FEW_EPOCHS = 12
 """Up to so many epochs each one gets a dot; a single epoch would otherwise not be seen."""
@@ -45,7 +46,7 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
         for axes, penalty in zip(line, penalties, strict=True):
             _draw(axes, pick(part, part["penalty"] == penalty), columns, shades)
             words = ", ".join(variant(part.iloc[0], history))
-            axes.set_title(f"{NAMES[penalty]}\n{words}".strip(), color=COLOURS[penalty])
+            axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
         line[0].set_ylabel(_label(part, term))
     if np.nanmin(history[columns].to_numpy(dtype=float)) > 0:
         for axes in grid.ravel():

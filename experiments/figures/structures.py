@@ -7,10 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..summaries import NAMES, baselines, networks, per_label, pick, variant
+from ...networks import PENALTIES
+from ..summaries import baselines, networks, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of
-from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of, standard_error
+from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, standard_error
 
 
 class Series(NamedTuple):
@@ -59,8 +60,8 @@ def _of_penalties(part: pd.DataFrame) -> list[Series]:
         return []
     return [
         Series(
-            NAMES[penalty],
-            {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "", "markersize": 3.5},
+            PENALTIES.title(penalty),
+            {"color": colour_of(penalty), "marker": marker_of(penalty), "linestyle": "", "markersize": 3.5},
             pick(lines, lines["penalty"] == penalty),
         )
         for penalty in penalties_of(part)
@@ -86,7 +87,7 @@ def _weights(parts: list[pd.DataFrame], rows: pd.DataFrame) -> str:
         if len(part):
             words = ", ".join(variant(part.iloc[0], rows))
             weights = part.groupby("penalty")["lambda"].first()
-            shown = ", ".join(f"{NAMES[p]} λ = {weights[p]:g}" for p in penalties_of(part))
+            shown = ", ".join(f"{PENALTIES.title(p)} λ = {weights[p]:g}" for p in penalties_of(part))
             at.append(f"{words}: {shown}" if words else shown)
     return f"At the tested λ of nearest SDlogJ. {'; '.join(at)}. " if at else ""
 

@@ -13,19 +13,17 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
-from ...pipeline.config import PENALTIES
+from ...networks import PENALTIES
 from ...pipeline.files import write_atomically
 from ...transforms.errors import printable, printable_lines
-from ..summaries import NAMES, pick, setting_columns, variant
+from ..summaries import pick, setting_columns, variant
 
-COLOURS = {  # Okabe and Ito's palette for all kinds of colour vision
-    "l1": "#D55E00",
-    "l2": "#0072B2",
-    "bending-hessian": "#009E73",
-    "bending-laplacian": "#E69F00",
-    "bending-pure": "#CC79A7",
-}
-MARKERS = {"l1": "s", "l2": "o", "bending-hessian": "^", "bending-laplacian": "D", "bending-pure": "v"}
+COLOURS = (
+    *("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),
+    *("#332288", "#999933", "#882255", "#44AA99", "#661100", "#888888"),
+)
+"""For all kinds of colour vision: Okabe and Ito's palette, then Tol's. Penalties have them by their order."""
+MARKERS = ("s", "o", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 LINES = ("-", "--", ":", "-.")
 GREY = "#666666"
 LARGE = 100
@@ -50,6 +48,16 @@ RC: Any = {
 }
 
 
+def colour_of(penalty: str) -> str:
+    """The colour of a penalty, in every figure."""
+    return COLOURS[PENALTIES.place(penalty) % len(COLOURS)]
+
+
+def marker_of(penalty: str) -> str:
+    """The marker of a penalty, in every figure."""
+    return MARKERS[PENALTIES.place(penalty) % len(MARKERS)]
+
+
 class Curve(NamedTuple):
     """One line in a figure against λ: a penalty, and a line style where something else varies too."""
 
@@ -66,20 +74,19 @@ def curves(summary: pd.DataFrame, metric: str) -> list[Curve]:
     keys = curve_keys(summary)
     chosen = pick(summary, (summary["metric"] == metric) & summary["mean"].notna())
     found: list[Curve] = []
-    for penalty in PENALTIES:
+    for penalty in penalties_of(chosen):
         own = pick(chosen, chosen["penalty"] == penalty)
         for place, (_, points) in enumerate(own.groupby(keys, dropna=False, sort=True)):
-            label = ", ".join([NAMES[penalty], *variant(points.iloc[0], summary)])
+            label = ", ".join([PENALTIES.title(penalty), *variant(points.iloc[0], summary)])
             points = points.sort_values(by="lambda")
             line = LINES[place % len(LINES)]
-            found.append(Curve(label, COLOURS[penalty], MARKERS[penalty], line, place > 0, points))
+            found.append(Curve(label, colour_of(penalty), marker_of(penalty), line, place > 0, points))
     return found
 
 
 def penalties_of(frame: pd.DataFrame) -> list[str]:
     """The penalties in a frame, in their own order."""
-    there = set(frame["penalty"])
-    return [name for name in PENALTIES if name in there]
+    return PENALTIES.in_order(frame["penalty"])
 
 
 def standard_error(lines: pd.DataFrame) -> pd.Series:

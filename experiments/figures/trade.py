@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...networks import PENALTIES
 from ..statistics import Analysis
-from ..summaries import NAMES, number, pick
+from ..summaries import number, pick
 from .baselines import baselines_of, draw_points, handles
-from .style import COLOURS, GREY, MARKERS, caption, legend, new_figure, penalties_of
+from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
 LABELS = {"dice": "Dice (mean over labels)", "mse": "MSE (a.u.²)", "ncc": "NCC (1 is best)", "tre": "TRE (mm)"}
 SMOOTHNESS = {
@@ -46,9 +47,9 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
             own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
             x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (_X, metric))
             axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
-            faces = [COLOURS[penalty] if there else "white" for there in own["on_front"]]
+            faces = [colour_of(penalty) if there else "white" for there in own["on_front"]]
             axes.scatter(
-                x["mean"], y["mean"], marker=MARKERS[penalty], c=faces, edgecolors=COLOURS[penalty], s=32, zorder=3
+                x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
             )
         draw_points(axes, without, _X, metric)
         axes.set_xlabel(SMOOTHNESS[_X])
@@ -96,7 +97,7 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
         bottom.set_xlabel(SMOOTHNESS[smoothness])
         top.set_title(words)
     above[0].set_ylabel(LABELS[metric])
-    below[0].set_ylabel(f"difference to {NAMES[reference]}")
+    below[0].set_ylabel(f"difference to {PENALTIES.title(reference)}")
     legend(figure, _handles(penalties))
     seeds = number(table["n_seeds"], "seed")
     caption(
@@ -144,12 +145,15 @@ def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
 
 
 def _look(penalty: str) -> dict[str, Any]:
-    look = {"color": COLOURS[penalty], "marker": MARKERS[penalty], "linestyle": "-", "linewidth": 1.2}
+    look = {"color": colour_of(penalty), "marker": marker_of(penalty), "linestyle": "-", "linewidth": 1.2}
     return look | {"elinewidth": 0.8, "markersize": 4.5}
 
 
 def _handles(penalties: list[str]) -> list[Line2D]:
-    return [Line2D([], [], label=NAMES[p], color=COLOURS[p], marker=MARKERS[p], markersize=4.5) for p in penalties]
+    return [
+        Line2D([], [], label=PENALTIES.title(p), color=colour_of(p), marker=marker_of(p), markersize=4.5)
+        for p in penalties
+    ]
 
 
 def _bars(table: pd.DataFrame) -> str:

@@ -1,13 +1,14 @@
 """The protocol of a study and its data, in words, from its resolved settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from ...networks import PENALTIES
 from ...pipeline.config import TrialSettings
 from ..folders import Run
-from ..summaries import METHODS, NAMES
+from ..summaries import METHODS
 from .baselines import BASELINES
 from .blocks import Table
 from .tables import from_frame
@@ -46,7 +47,7 @@ def protocol(run: Run) -> list[tuple[str, str]]:
 
 def _networks(run: Run) -> list[tuple[str, str]]:
     trials = list(run.trials.values())
-    penalties = dict.fromkeys(NAMES[trial.objective.penalty] for trial in trials)
+    penalties = dict.fromkeys(PENALTIES.title(trial.objective.penalty) for trial in trials)
     weights = sorted({trial.objective.weight for trial in trials})
     seeds = sorted({trial.seed for trial in trials})
     return [
@@ -91,7 +92,7 @@ def data(run: Run, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[
     items.append(("Subjects", "; ".join(subjects) or "not recorded"))
     for side in ("test", "validation"):
         hashes = ", ".join(map(str, counts[f"{side}_pairs"])) or "not recorded"
-        items.append((f"{side.capitalize()} pairs", f"{_each(run, _pairs(side))}; hash {hashes}"))
+        items.append((f"{side.capitalize()} pairs", f"{_each(run, _pairs(side, counts['subjects']))}; hash {hashes}"))
     items.append(("Content of the data", f"hash {', '.join(map(str, counts['data'])) or 'not recorded'}"))
     return items
 
@@ -189,5 +190,13 @@ def _split(trial: TrialSettings) -> str:
     return words + ("; the test pairs are of validation subjects" if split.test is None else "")
 
 
-def _pairs(side: str) -> Callable[[TrialSettings], str]:
-    return lambda trial: f"{getattr(trial.pairs, side)}, ordered, drawn once from seed {trial.pairs.seed}"
+def _pairs(side: str, subjects: Sequence[Mapping[str, int]]) -> Callable[[TrialSettings], str]:
+    """How many pairs a side has: those that were asked for, or all that its subjects make if these are fewer."""
+
+    def say(trial: TrialSettings) -> str:
+        asked = getattr(trial.pairs, side)
+        possible = max((count * (count - 1) for count in (sides.get(side, 0) for sides in subjects)), default=0)
+        there = min(asked, possible or asked)
+        return f"{there}, ordered, drawn once from seed {trial.pairs.seed}"
+
+    return say

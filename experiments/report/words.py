@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ...networks import PENALTIES
 from ..keys import known_keys
-from ..summaries import METHODS, NAMES
+from ..summaries import METHODS
 
 FIELD_MEASURES = {  # heading, what it means
     "nonpositive_percent": (
@@ -82,13 +83,6 @@ HEADINGS = {
     "label": "structure",
     "integration_steps": "integration steps",
 }
-PENALTIES = {
-    "l1": "mean |∂u|, first differences",
-    "l2": "mean (∂u)², first differences (diffusion)",
-    "bending-hessian": "mean of Σ (∂²u/∂a∂b)² with the mixed derivatives (Rueckert et al., IEEE TMI 1999)",
-    "bending-laplacian": "mean of (∇²u)², as the published study writes it",
-    "bending-pure": "mean (∂²u/∂a²)² without mixed derivatives, as the published study computes it; 0 on a twist",
-}
 BASELINES = {
     "identity": "the images as they are, from which every method starts",
     "syn": "symmetric diffeomorphic registration by ANTs, which maximizes the local correlation of each pair anew "
@@ -115,13 +109,16 @@ def value_name(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     word = str(value)
-    return NAMES.get(word) or METHODS.get(word) or (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
+    if word in PENALTIES:
+        return PENALTIES.title(word)
+    return METHODS.get(word) or (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
 
 
 def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterable[str]) -> list[tuple[str, str]]:
     """λ, the penalties, baselines and measures of a run: term and meaning."""
     without_training = [(METHODS[name], BASELINES[name]) for name in BASELINES if name in set(models)]
-    penalized = [(f"penalty {NAMES[name]}", PENALTIES[name]) for name in PENALTIES if name in set(penalties)]
+    known = [PENALTIES[name] for name in PENALTIES.in_order(penalties) if name in PENALTIES]
+    penalized = [(f"penalty {entry.title}", entry.definition) for entry in known]
     measured = [words for metric, words in MEASURES.items() if metric in set(metrics)]
     return [
         ("λ", "weight of the penalty in similarity + λ · penalty; the greater, the smoother the field"),

@@ -6,7 +6,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ..summaries import METHODS, NAMES, baselines, configuration, networks, pick, records, variant
+from ...networks import PENALTIES
+from ..summaries import METHODS, baselines, configuration, networks, pick, records, variant
 from .curves import ACCURACY, Curve, Group, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
@@ -80,7 +81,7 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
                 interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
                 behind = (line["difference"] < 0) != ACCURACY[metric]
                 word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
-                verdicts.append(f"{NAMES[line['penalty']]} {word} ({interval})")
+                verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval})")
             yield (
                 f"Networks as smooth as {METHODS[baseline]} (SDlogJ {value:.3g}){setting}, difference in "
                 f"{MEASURED[metric]}: {'; '.join(verdicts)}."

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...pipeline.config import PENALTIES
+from ...networks import PENALTIES
 from ..summaries import networks, pick
 from .sample import Sample, Statistic
 
@@ -54,11 +54,10 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
     keys = setting_keys(sample)
     for setting in dict.fromkeys(networks(frame)[keys].itertuples(index=False, name=None)):
         own = (frame[keys] == list(setting)).all(axis=1)
-        for penalty in PENALTIES:
+        for penalty in PENALTIES.in_order(frame.loc[own, "penalty"]):
             points = pick(frame, own & (frame["penalty"] == penalty)).sort_values(by="lambda")
-            if len(points):
-                curve = Curve(penalty, setting, points["lambda"].to_numpy(float), points.index.to_numpy())
-                found.setdefault(setting, []).append(curve)
+            curve = Curve(penalty, setting, points["lambda"].to_numpy(float), points.index.to_numpy())
+            found.setdefault(setting, []).append(curve)
     return found
 
 
@@ -127,8 +126,9 @@ def position(roughness: np.ndarray, smoothness: str, wanted: np.ndarray) -> tupl
 
 
 def weight_at(curve: Curve, sample: Sample, smoothness: str, wanted: np.ndarray) -> np.ndarray:
-    """The λ (T,) of a curve at that smoothness, interpolated in its logarithm."""
+    """The λ (T,) of a curve at that smoothness, interpolated in its logarithm, and never beyond those of the curve."""
     place, share = position(sample.means()[smoothness][curve.places], smoothness, wanted)
+    share = np.clip(share, 0, 1)  # at a level end of the curve any share gives that smoothness
     left, right = curve.weights[place], curve.weights[place + 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         between = np.exp(np.log(left) + share * (np.log(right) - np.log(left)))

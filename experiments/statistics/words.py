@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from ...networks import PENALTIES
 from ..keys import known_keys
-from ..summaries import NAMES, networks, pick, records
+from ..summaries import networks, pick, records
 from .curves import ACCURACY
 
 MEASURED = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
@@ -39,7 +40,7 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
             most = records(part.nlargest(1, "mean"))[0]
             yield (
                 f"In the {model} model the displacement folds in {part['mean'].min():.3g} to {most['mean']:.3g} % "
-                f"of the voxels, most with {NAMES[most['penalty']]} at λ = {most['lambda']:g}."
+                f"of the voxels, most with {PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
             )
 
 
@@ -79,11 +80,11 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
 def _reached(line: dict[str, Any], metric: str) -> str:
     """Penalty, mean and interval, of which the bracket is left open."""
     low, high = as_text(line["low"], metric), as_text(line["high"], metric)
-    return f"{NAMES[line['penalty']]} {as_text(line['mean'], metric)} ({low} to {high}"
+    return f"{PENALTIES.title(line['penalty'])} {as_text(line['mean'], metric)} ({low} to {high}"
 
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
-    first, second = NAMES[line["first"]], NAMES[line["second"]]
+    first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
     interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
     if line["low"] <= 0 <= line["high"]:
         return f"There {first} and {second} cannot be told apart (difference {interval})."
@@ -98,7 +99,7 @@ def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
     for setting, part in by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
         ordered = records(part.sort_values("hypervolume", ascending=False))
         shares = ", ".join(
-            f"{NAMES[line['penalty']]} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
+            f"{PENALTIES.title(line['penalty'])} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
             for line in ordered
         )
         yield f"Over all λ, the hypervolume of accuracy and smoothness{setting} is: {shares}."

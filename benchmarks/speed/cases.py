@@ -4,7 +4,7 @@ from typing import Any
 
 from .metrics import evaluations
 from .networks import forward_passes, training_steps
-from .runs import TOGETHER, epoch_overhead, loading, studies, trainings_together
+from .runs import epoch_overhead, loading, studies
 from .sides import Case
 
 _SLICE, _SMALL, _MIDDLE, _WHOLE = (160, 192), (64, 80, 64), (96, 112, 96), (160, 192, 224)
@@ -29,16 +29,6 @@ CASES = {
         Case("evaluation-3d", "evaluation 160x192x224", evaluations, _WHOLE, rounds=4, warm_up=1),
         Case("loading", "loading of 100 pairs", loading, _SLICE, rounds=10, devices=("cpu",)),
         Case("epoch", "epoch: all / its steps", epoch_overhead, _SLICE, _FAST, rounds=3, warm_up=1, one_process=True),
-        Case(
-            "together",
-            f"{TOGETHER} trainings: one by one / at once",
-            trainings_together,
-            _SLICE,
-            _FAST,
-            rounds=3,
-            warm_up=1,
-            devices=("cuda",),
-        ),
         Case(
             "study",
             "study in training: 1 worker / one a core",

@@ -22,12 +22,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ...networks.official import import_voxelmorph
-from ...pipeline.allocator import keep_freed_memory
-from ...pipeline.config import ComputeSettings, parse
-from ...pipeline.files import read_json, write_text
-from ...pipeline.trial import choose_device
-from ...transforms.errors import InputError, one_line
+from official_voxelmorph import import_voxelmorph
+from smoothmorph.pipeline.allocator import keep_freed_memory
+from smoothmorph.pipeline.config import ComputeSettings, parse
+from smoothmorph.pipeline.files import read_json, write_text
+from smoothmorph.pipeline.trial import choose_device
+from smoothmorph.transforms.errors import InputError, one_line
+
 from .cases import CASES
 from .rates import arithmetic, matrix_rate
 from .sides import TOLERANCE, TOLERANCE_ON_GPU, Case, Place, Sides

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...networks import from_official, to_official
-from ...networks.official import import_voxelmorph, official_network
-from ...pipeline.config import TrialSettings, parse
-from ...pipeline.training import autocast, build_model, build_objective, build_optimizer, build_step
+from official_voxelmorph import import_voxelmorph, official_network
+from smoothmorph.networks import from_official, to_official
+from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.pipeline.training import autocast, build_model, build_objective, build_optimizer, build_step
+
 from .sides import Case, Place, Sides
 
 LAMBDA, LOSS_MULT = 0.01, 2.0

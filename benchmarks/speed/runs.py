@@ -11,18 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...networks.official import import_voxelmorph
-from ...pipeline import training
-from ...pipeline.preparation import prepare, training_loader
-from ...pipeline.trial import run_trial
-from ...pipeline.turns import finish, on_own_stream
-from ..executors import LocalExecutor
-from ..jobs import Event, Job
-from .networks import benchmark_settings, training_steps
+from official_voxelmorph import import_voxelmorph
+from smoothmorph.experiments.executors import LocalExecutor
+from smoothmorph.experiments.jobs import Event, Job
+from smoothmorph.pipeline import training
+from smoothmorph.pipeline.preparation import prepare, training_loader
+from smoothmorph.pipeline.trial import run_trial
+
+from .networks import benchmark_settings
 from .sides import Case, Place, Sides
 
-TOGETHER = 8
-"""Trainings at once, in the case of that name."""
 _SUBJECTS, _ONE_PAIR = {"subjects": 12}, {"validation": 1, "test": 1}
 
 
@@ -91,38 +89,10 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
             patch.object(training.ValidationHandler, "__call__", timed("validation", validate)),
         ):
             started = time.perf_counter()
-            finish(training.train(settings, prepared, Path(folder), place.device))
+            training.train(settings, prepared, Path(folder), place.device)
             return time.perf_counter() - started - spent["validation"]
 
     return Sides(whole, lambda: float(spent["step"]))
-
-
-def trainings_together(case: Case, place: Place, precision: str) -> Sides:
-    """Official: `TOGETHER` trainings one after another, nothing but their steps; ours: all at once, whole.
-
-    Ours loads, validates and writes checkpoints as in a study, and starts anew each time.
-    """
-    steps = {"epochs": 1, "steps_per_epoch": 4} if place.quick else {"epochs": 3, "steps_per_epoch": 100}
-    pairs = {"validation": 4 if place.quick else 32, "test": 1}
-    settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=pairs, training=steps)
-    trials = [settings.model_copy(update={"seed": seed}) for seed in range(2 if place.quick else TOGETHER)]
-    step, prepared = training_steps(case, place, precision).official, prepare(settings, None)
-    device = place.device
-
-    def one_by_one() -> None:
-        for _ in range(len(trials) * steps["epochs"] * steps["steps_per_epoch"]):
-            step()
-
-    def at_once() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            turns = [
-                on_own_stream(training.train(trial, prepared, Path(folder) / str(trial.seed), device), device)
-                for trial in trials
-            ]
-            while turns:
-                turns = [going for going in turns if next(going, "ended") is None]
-
-    return Sides(one_by_one, at_once)
 
 
 def studies(case: Case, place: Place, precision: str) -> Sides:

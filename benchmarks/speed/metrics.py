@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...networks.official import import_voxelmorph
-from ...pipeline.metrics import overlap_metrics
-from ...transforms import jacobian_statistics
+from official_voxelmorph import import_voxelmorph
+from smoothmorph.pipeline.metrics import overlap_metrics
+from smoothmorph.transforms import jacobian_statistics
+
 from .sides import Case, Place, Sides
 
 _LABELS = {value: str(value) for value in range(1, 36)}

@@ -1,0 +1,72 @@
+"""MONAI's blocks for registration with what they lack: a grid that is kept, and coordinates in float32.
+
+MONAI 1.6 builds the grid of its ``Warp`` anew at every call, in the dtype of the field, where bfloat16 cannot hold
+coordinates above 256. These blocks can take the place of MONAI's without another change.
+"""
+
+import warnings
+
+from monai.networks.blocks import warp as monai_blocks
+from torch import Tensor
+
+from ..transforms.fields import Interpolation, Padding, integrate, warp
+
+
+class Warp(monai_blocks.Warp):
+    """warped(x) = image(x + u(x)): :func:`~smoothmorph.transforms.warp` as a block.
+
+    Args:
+        mode: ``bilinear`` (trilinear in 3-D), or ``nearest``, which keeps the dtype of label maps.
+        padding_mode: beyond the image: ``border`` repeats the edge, as MONAI's block does by default; ``zeros`` is
+            VoxelMorph's.
+
+    Raises:
+        ValueError: another mode or padding.
+    """
+
+    def __init__(self, mode: Interpolation = "bilinear", padding_mode: Padding = "border") -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that MONAI uses torch's grid_sample
+            super().__init__(mode, padding_mode)
+        if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border"):
+            raise ValueError(
+                f"Warp takes mode bilinear or nearest and padding_mode zeros or border, got {mode} and {padding_mode}"
+            )
+        self.mode: Interpolation = mode
+        self.padding_mode: Padding = padding_mode
+
+    def forward(self, image: Tensor, ddf: Tensor) -> Tensor:
+        """Warp ``image`` (B, C, *spatial) with the displacement ``ddf`` (B, D, *spatial), voxels."""
+        return warp(image, ddf, self.mode, self.padding_mode)
+
+    def extra_repr(self) -> str:
+        return f"mode={self.mode!r}, padding_mode={self.padding_mode!r}"
+
+
+class DVF2DDF(monai_blocks.DVF2DDF):
+    """The displacement of a stationary velocity: :func:`~smoothmorph.transforms.integrate` as a block.
+
+    Args:
+        num_steps: squarings, 1 or more.
+        mode: ``bilinear``.
+        padding_mode: beyond the grid: ``zeros``, as MONAI's block and VoxelMorph have it; ``border`` halves the error
+            of exp(-v) as the inverse of exp(v).
+
+    Raises:
+        ValueError: no steps, or another mode or padding.
+    """
+
+    def __init__(self, num_steps: int = 7, mode: Interpolation = "bilinear", padding_mode: Padding = "zeros") -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super().__init__(num_steps, mode, padding_mode)
+        if mode != "bilinear":
+            raise ValueError(f"a velocity is interpolated bilinearly, got mode {mode}")
+        self.warp_layer = Warp(mode, padding_mode)
+
+    def forward(self, dvf: Tensor) -> Tensor:
+        """The displacement (B, D, *spatial) of the velocity ``dvf``, voxels of one grid."""
+        return integrate(dvf, self.num_steps, self.warp_layer.padding_mode)
+
+    def extra_repr(self) -> str:
+        return f"num_steps={self.num_steps}"

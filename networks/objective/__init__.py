@@ -1,0 +1,1 @@
+"""What is minimized: penalties, similarities, and the objective that they make."""
