@@ -84,7 +84,7 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
     weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
     shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
     chosen = []
-    for penalty in PENALTIES.in_order(weights):
+    for penalty in PENALTIES.in_order(map(str, weights)):
         among = shared or weights[penalty]
         weight = among[len(among) // 2]
         trials = pick(rows, (rows["penalty"] == penalty) & (rows["lambda"] == weight)).sort_values(by="seed")

@@ -20,8 +20,9 @@ from smoothmorph.experiments.folders import open_run, states
 from smoothmorph.experiments.joining import join
 from smoothmorph.experiments.statistics import Limit, recommend
 from smoothmorph.experiments.study import load_study, parse_overrides
+from smoothmorph.experiments.study_view import study_view
 from smoothmorph.experiments.tables import collect, collect_history
-from smoothmorph.experiments.views import recommendation_view, study_view
+from smoothmorph.experiments.views import recommendation_view
 from smoothmorph.pipeline.bids import BidsQuery, find_bids
 from smoothmorph.pipeline.cohorts import read_cohort
 from smoothmorph.pipeline.config import CohortSettings, SplitSettings
