@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
     except PermissionError:
         raise
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged or not a safetensors file: {one_line(error)}.") from None
+        said = re.sub(r" for tensor `.*`", "", one_line(error))  # which one of several is by chance
+        raise InputError(f"{path} is damaged or not a safetensors file: {said}.") from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a smoothmorph model: {one_line(error)}.") from None
 
