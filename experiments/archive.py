@@ -18,7 +18,7 @@ from ..pipeline.files import read_json, write_atomically, write_text
 from ..transforms.errors import InputError
 from ..transforms.npz import read_npz
 from .summaries import pick
-from .trial_files import COLUMNS, how_to_mend, read_checked
+from .trial_files import COLUMNS, how_to_mend, lacks_pairs, read_checked
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
@@ -28,17 +28,28 @@ EXAMPLES_AT_MOST = 100
 """Pairs of a file; a trial keeps 3."""
 
 
-def archived_epochs(run: Path) -> dict[str, int]:
+def archived_epochs(run: Path, asked: Mapping[str, int]) -> dict[str, int]:
     """The trials in a run's archive and the epochs of each; empty without an archive.
 
+    Args:
+        run: the folder.
+        asked: how many test pairs the settings of each trial ask for.
+
     Raises:
-        InputError: the archive cannot be read.
+        InputError: the archive cannot be read, or it lacks pairs of a trial.
     """
     if not (run / FOLDER / ROWS).is_file():
         return {}
     history = read_archived(run, HISTORY)
     epochs = history.groupby("trial")["epoch"].max()
-    return {trial: int(epochs.get(trial, 0)) for trial in read_archived(run, ROWS)["trial"].unique()}
+    rows = dict(list(read_archived(run, ROWS).groupby("trial")))
+    for trial in asked:
+        if trial in rows and lacks_pairs(rows[trial], asked[trial]):
+            raise InputError(
+                f"{run / FOLDER / ROWS} has {len(rows[trial])} rows of {trial}, not those of its {asked[trial]} test "
+                "pairs; archive the run again."
+            )
+    return {str(trial): int(epochs.get(trial, 0)) for trial in rows}
 
 
 def read_archived(run: Path, name: str) -> pd.DataFrame:

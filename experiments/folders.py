@@ -176,7 +176,8 @@ def _failure(path: Path) -> str:
 
 def states(run: Run) -> dict[str, TrialState]:
     """How far each trial is; also while a run is going on. One without a folder may be in the run's archive."""
-    running, archived = running_trials(run.path) or set(), archived_epochs(run.path)
+    asked = {trial: settings.pairs.test for trial, settings in run.trials.items()}
+    running, archived = running_trials(run.path) or set(), archived_epochs(run.path, asked)
     found = {}
     for trial, settings in run.trials.items():
         state = trial_state(run.path / trial, settings, trial in running)

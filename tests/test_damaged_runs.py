@@ -295,3 +295,10 @@ def test_a_shape_of_5000_digits_is_one_sentence():
     told = CliRunner().invoke(app, ["export", "brain-2d", "model", "x.safetensors", "--shape", f"{5000 * '9'}x5"])
     assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
     assert "expected numbers of voxels, such as 160x192" in told.stderr
+
+
+def test_an_archive_that_lacks_pairs_is_refused(kept):
+    path = kept.path / "archive" / ROWS
+    change(path, lambda frame: frame.groupby("trial").head(1))
+    with pytest.raises(InputError, match=r"rows\.parquet has 1 rows of .*, not those of its \d+ test pairs; archive"):
+        states(kept)
