@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..transforms.bounds import LONGEST_ID, MOST_CELLS, MOST_ROWS
+from ..transforms.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ..transforms.errors import InputError, one_line, quoted
 
 COLUMNS = {
@@ -36,8 +36,6 @@ RANGES = (
     (re.compile(r".*_(penalty|magnitude|l1|l2|bending-[a-z]+)"), 0.0, np.inf),
 )
 """Of columns whose whole name matches; other numbers may be any."""
-LARGEST = float(np.finfo(np.float32).max)
-"""Of all numbers: archives keep them in single precision."""
 
 
 def read_parquet(path: Path, trial: str | None = None) -> pd.DataFrame:
@@ -128,7 +126,10 @@ def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
     elif not text:
         values = column.to_numpy(dtype=float, na_value=np.nan)
         low, high = next(((low, high) for pattern, low, high in RANGES if pattern.fullmatch(name)), (-np.inf, np.inf))
-        wrong = (np.abs(values) > LARGEST) | (values < low) | (values > high) | (np.isnan(values) & (name in FINITE))
+        wrong = (
+            (np.abs(values) > LARGEST_FLOAT32) | (values < low) | (values > high)
+        )  # archives are in single precision
+        wrong |= np.isnan(values) & (name in FINITE)
         if wrong.any():
             yield f"has {values[wrong][0]:g} in {quoted(name)}, which cannot be"
 

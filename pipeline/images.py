@@ -9,6 +9,7 @@ import torch
 from monai.data.utils import affine_to_spacing, to_affine_nd
 from torch import Tensor
 
+from ..transforms.bounds import LARGEST_FLOAT32
 from ..transforms.errors import InputError, times
 from ..transforms.geometry import SAME_PLACE, corners_apart
 from ..transforms.image_files import HEADERS, Header, read_header, read_voxels
@@ -16,7 +17,6 @@ from .dicom import is_dicom, read_dicom
 
 FEW = 1 << 20
 """Labels up to this value are counted, which is faster than to sort the voxels."""
-LARGEST_VALUE = float(np.finfo(np.float32).max)
 STEPS_BETWEEN_LABELS, NEARLY = 64, 0.01
 """Where stored integers are scaled by no more than 1/64, a label may be off by half a step; never by more than 0.01."""
 
@@ -119,10 +119,10 @@ def check_finite(image: Tensor, source: str) -> tuple[float, float]:
     low, high = float(image.min()), float(image.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # NaN passes through min and max
         raise InputError(f"{source} holds NaN or infinite voxels; every voxel must be a finite number.")
-    if max(-low, high) > LARGEST_VALUE:
+    if max(-low, high) > LARGEST_FLOAT32:
         raise InputError(
             f"{source} holds {low if -low > high else high:g}, but values are computed in 32 bits, which end at "
-            f"{LARGEST_VALUE:.3g}; scale its intensities down."
+            f"{LARGEST_FLOAT32:.3g}; scale its intensities down."
         )
     return low, high
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..transforms import Geometry, InputError
-from ..transforms.bounds import MOST_NETWORK_VOXELS, SPACINGS
+from ..transforms.bounds import LARGEST_FLOAT32, MOST_NETWORK_VOXELS, SPACINGS
 from ..transforms.errors import quoted, times
 from .images import axes_of
 from .intensities import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset_of, percentile, shows
@@ -34,11 +34,11 @@ EXPECTED = {
     "spread": f"a number from 1 to {UNKNOWN:g}",
 }
 """What a model's file may say about its images; {} is the number of the network's axes."""
-_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_SMALLEST = float(np.finfo(np.float32).tiny)
 RANGES = {
-    "brightest": (_SMALLEST, _LARGEST),
-    "tissue": (_SMALLEST, _LARGEST),
-    "darkest": (-_LARGEST, _LARGEST),
+    "brightest": (_SMALLEST, LARGEST_FLOAT32),
+    "tissue": (_SMALLEST, LARGEST_FLOAT32),
+    "darkest": (-LARGEST_FLOAT32, LARGEST_FLOAT32),
     "spread": (1.0, UNKNOWN),
 }
 """From and to what these may be."""

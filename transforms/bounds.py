@@ -13,6 +13,8 @@ MOST_EXPANSION = 1032
 """Bytes that gzip, zlib and zip can make of one: what claims more of its file is not in it."""
 MOST_JPEG_EXPANSION = 1 << 14
 """Bytes that the compressions of DICOM make of one: those of an empty slice are the most."""
+LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
+"""Of intensities and of numbers in rows: both are kept in single precision."""
 MOST_FIELD_BYTES = 3 * 4 * MOST_VOXELS
 """Of the numbers of a field, or of all arrays of an .npz file: three components in single precision."""
 MOST_TRANSFORMS = 1000
