@@ -148,7 +148,9 @@ def _check_optimization(
             raise InputError("its optimizer holds a mean of squares below 0")
     if taken != {min(steps, 1 << 24)} or counted != steps:  # Adam counts in single precision
         raise InputError(f"its optimizer or schedule took other than the {steps} steps of its epochs")
-    if not _is_finite(rate) or not 0 <= rate <= training.learning_rate * (1 + 1e-6):
+    # After the last step, a one-cycle schedule holds the rate of a step beyond its end, which is below 0.
+    ended = steps == training.epochs * training.steps_per_epoch
+    if not _is_finite(rate) or not (ended or 0 <= rate <= training.learning_rate * (1 + 1e-6)):
         raise InputError(f"its learning rate is {quoted(rate)}, the trial's is {training.learning_rate:g}")
     return rate
 

@@ -53,8 +53,9 @@ def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) ->
     if training.schedule == "constant":
         return ConstantLR(optimizer, factor=1.0)
     steps = training.epochs * training.steps_per_epoch
+    rise = 0.1 if steps != 10 else 0.2  # torch divides by zero where the rise is exactly one step
     return OneCycleLR(
-        optimizer, training.learning_rate, steps, pct_start=0.1, anneal_strategy="linear", cycle_momentum=False
+        optimizer, training.learning_rate, steps, pct_start=rise, anneal_strategy="linear", cycle_momentum=False
     )
 
 

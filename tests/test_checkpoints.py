@@ -14,7 +14,7 @@ import torch
 
 from smoothmorph.networks import VoxelMorph
 from smoothmorph.networks.weights import read_torch
-from smoothmorph.pipeline.checkpoint import TrainingState
+from smoothmorph.pipeline.checkpoint import COLUMNS, TrainingState
 from smoothmorph.pipeline.config import TrialSettings, parse
 from smoothmorph.pipeline.training import build_optimizer, build_schedule
 from smoothmorph.transforms import InputError
@@ -148,6 +148,7 @@ EDITS = {
     "another count of steps": (change("optimizer", "state", 1, "step", to=torch.tensor(9.0)), "other than the 6 steps"),
     "no moments": (change("optimizer", "state", to={}), "its optimizer has"),
     "a NaN rate": (change("optimizer", "param_groups", 0, "lr", to=NAN), "its learning rate is nan"),
+    "a rate above the trial's": (change("optimizer", "param_groups", 0, "lr", to=0.1), "its learning rate is 0.1"),
     "a rate of text": (change("optimizer", "param_groups", 0, "lr", to="x"), "its learning rate is 'x'"),
     "a schedule elsewhere": (change("schedule", "last_epoch", to=0), "other than the 6 steps"),
     "another part": (change("x", to=1), "does not have the parts"),
@@ -175,6 +176,24 @@ def test_a_state_that_no_training_has_is_refused_and_nothing_is_loaded(name, wri
     with pytest.raises(InputError):
         TrainingState.resume(tmp_path, SETTINGS, model, optimization)
     assert content((TrainingState(), model, optimization)) == content((TrainingState(), *fresh()))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+@pytest.mark.parametrize("steps", [1, 3, 10, 11])
+def test_a_trial_killed_after_its_last_step_goes_on(schedule, steps, tmp_path):
+    """Of a one-cycle schedule, the step after the last one has a learning rate below 0."""
+    training = {"epochs": 1, "steps_per_epoch": steps, "schedule": schedule}
+    settings = parse(TrialSettings, {"training": training}, "test")
+    model = VoxelMorph(2, channels=(2, 2), final_channels=(2,))
+    optimizer = build_optimizer(settings, model)
+    optimization = {"optimizer": optimizer, "schedule": build_schedule(settings, optimizer)}
+    for _ in range(steps):
+        model.unet(torch.ones(1, 2, 4, 4)).square().mean().backward()
+        optimizer.step(), optimization["schedule"].step()
+    row = dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}
+    state = TrainingState(1, [row], 1.0, 1, model.state_dict(), model.state_dict())
+    state.save(tmp_path, settings, model, optimization)
+    assert TrainingState.resume(tmp_path, settings, model, optimization).epoch == 1
 
 
 def test_what_the_settings_decide_is_not_taken_from_the_file(written, tmp_path):
