@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 from smoothmorph.experiments.commands.common import guarded
-from smoothmorph.experiments.executors import available_cores
-from smoothmorph.pipeline.outputs import check_output
+from smoothmorph.experiments.run.executors import available_cores
+from smoothmorph.pipeline.images.output_paths import check_output
 from speed import run_bench
 
 RESULTS = Path(__file__).parent / "results"

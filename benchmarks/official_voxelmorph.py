@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics.errors import InputError
 
 
 def import_voxelmorph() -> Any:

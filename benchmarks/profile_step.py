@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from smoothmorph.pipeline.allocator import keep_freed_memory
+from smoothmorph.pipeline.cohorts.memory_allocator import keep_freed_memory
 from speed.cases import CASES
 from speed.sides import Place
 

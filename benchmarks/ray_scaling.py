@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from smoothmorph.experiments.distributed.executor import RayExecutor
-from smoothmorph.experiments.executors import Event, Executor, Job, LocalExecutor
-from smoothmorph.pipeline.config import TrialSettings, parse
+from smoothmorph.experiments.run.distributed.executor import RayExecutor
+from smoothmorph.experiments.run.executors import Event, Executor, Job, LocalExecutor
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial
 
 TRIALS = 4

@@ -23,15 +23,15 @@ from matplotlib.lines import Line2D
 
 from official_voxelmorph import import_voxelmorph, official_network
 from smoothmorph.experiments.figures.style import GREY, caption, colour_of, legend, new_figure, save, styled
-from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import PENALTIES, VoxelMorph, from_official
-from smoothmorph.pipeline.allocator import keep_freed_memory
-from smoothmorph.pipeline.config import TrialSettings
-from smoothmorph.pipeline.evaluation import by_network, evaluate
-from smoothmorph.pipeline.files import write_atomically
-from smoothmorph.pipeline.preparation import prepare
-from smoothmorph.pipeline.splits import training_pairs
-from smoothmorph.pipeline.training import train
+from smoothmorph.pipeline.cohorts.memory_allocator import keep_freed_memory
+from smoothmorph.pipeline.cohorts.preparation import prepare
+from smoothmorph.pipeline.cohorts.splits import training_pairs
+from smoothmorph.pipeline.evaluation.rows import by_network, evaluate
+from smoothmorph.pipeline.files.text import write_atomically
+from smoothmorph.pipeline.settings.schema import TrialSettings
+from smoothmorph.pipeline.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

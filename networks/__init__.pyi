@@ -1,16 +1,16 @@
 """What is differentiable: VoxelMorph, penalties, similarity, the objective, and weights in and out."""
 
 from .blocks import DVF2DDF, Warp
-from .checkpoints import load_model, read_model, save_model
-from .displacement import DisplacementNetwork
-from .exports import export_program, export_torchscript
+from .displacement_network import DisplacementNetwork
+from .files.checkpoints import load_model, read_model, save_model
+from .files.graphs import export_program, export_torchscript
+from .files.official_weights import from_official, load_official, read_official, save_official, to_official
 from .objective.losses import BendingEnergy, L1Penalty, L2Penalty, Penalty
 from .objective.objective import Objective, ObjectiveTerms
 from .objective.penalties.bending import bending_energy
 from .objective.penalties.first_order import l1_penalty, l2_penalty
 from .objective.similarities import LocalNCCLoss
 from .objective.vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry, SimilarityEntry
-from .official_weights import from_official, load_official, read_official, save_official, to_official
 from .refinement import Refinement, refine
 from .voxelmorph import Registration, VoxelMorph
 

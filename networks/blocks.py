@@ -9,7 +9,7 @@ import warnings
 from monai.networks.blocks import warp as monai_blocks
 from torch import Tensor
 
-from ..transforms.fields import Interpolation, Padding, integrate, warp
+from ..transforms.fields.warping import Interpolation, Padding, integrate, warp
 
 
 class Warp(monai_blocks.Warp):

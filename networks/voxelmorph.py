@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..transforms.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
-from ..transforms.differences import float32_or_better
-from ..transforms.errors import quoted
-from ..transforms.fields import Padding, resize_displacement
-from ..transforms.inversion import invert
+from ..transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
+from ..transforms.basics.errors import quoted
+from ..transforms.fields.differences import float32_or_better
+from ..transforms.fields.inversion import invert
+from ..transforms.fields.warping import Padding, resize_displacement
+from .backbones.unet import UNet
 from .blocks import DVF2DDF, Warp
-from .unet import UNet
 
 
 class Registration(NamedTuple):
@@ -51,7 +51,7 @@ class VoxelMorph(nn.Module):
         final_channels: widths of the convolutions after the U-Net.
 
     Raises:
-        ValueError: an argument that is none of these, or out of the bounds of ``transforms/bounds.py``.
+        ValueError: an argument that is none of these, or out of the bounds of ``transforms/basics/bounds.py``.
     """
 
     def __init__(

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..transforms.errors import InputError, quoted
-from .files import read_json
-from .subjects import check_path, check_text
+from ..transforms.basics.errors import InputError, quoted
+from .cohorts.cohort import check_path, check_text
+from .files.text import read_json
 
 KEYS = ("moving", "fixed")
 EXPECTED = 'expected [{"moving": "a.nii.gz", "fixed": "b.nii.gz"}, ...]'

@@ -15,19 +15,19 @@ import pandas as pd
 import torch
 
 from ..networks import save_model
-from ..transforms.atomic import remove_leftovers
-from ..transforms.errors import InputError, printable
-from .allocator import keep_freed_memory
-from .baselines import PACKAGES, by_baseline, require
-from .config import BASELINES, TrialSettings, read_trial
-from .evaluation import by_network, evaluate
-from .files import write_atomically, write_text
-from .finished import FinishedPairs
-from .preparation import Prepared, prepare
-from .splits import pairs_hash
-from .trained import about
-from .training import TrialFailed, train
-from .training_images import TrainingImages
+from ..transforms.basics.atomic import remove_leftovers
+from ..transforms.basics.errors import InputError, printable
+from .cohorts.memory_allocator import keep_freed_memory
+from .cohorts.preparation import Prepared, prepare
+from .cohorts.splits import pairs_hash
+from .evaluation.measured_pairs import FinishedPairs
+from .evaluation.rows import by_network, evaluate
+from .files.text import write_atomically, write_text
+from .methods.baselines import PACKAGES, by_baseline, require
+from .models.trained_model import about
+from .models.training_images import TrainingImages
+from .settings.schema import BASELINES, TrialSettings, read_trial
+from .training.loop import TrialFailed, train
 
 __all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from smoothmorph.pipeline.config import TrialSettings
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.settings.schema import TrialSettings
+from smoothmorph.transforms.basics.errors import InputError
 
 SHAPE = (80, 96)
 BASELINES = {"identity": 50.0, "syn": 0.02, "elastix": 0.06}  # as smooth as L2 with such a λ, doubled

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from smoothmorph.pipeline.affine import register_affine
-from smoothmorph.pipeline.placement import to_world
-from smoothmorph.pipeline.volumes import Volume
+from smoothmorph.pipeline.images.affine_alignment import register_affine
+from smoothmorph.pipeline.images.relative_position import to_world
+from smoothmorph.pipeline.images.volumes import Volume
 from smoothmorph.transforms import Geometry, InputError
 
 SHAPE = {2: (56, 64), 3: (44, 52, 40)}

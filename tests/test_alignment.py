@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from cohort_files import image, label, write_image
-from smoothmorph.pipeline import alignment
-from smoothmorph.pipeline.alignment import align_cohort
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings, TrialSettings, parse
-from smoothmorph.pipeline.loading import load_samples
-from smoothmorph.pipeline.placement import in_voxels, resample
-from smoothmorph.pipeline.preparation import prepare
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.cohorts import alignment
+from smoothmorph.pipeline.cohorts.alignment import align_cohort
+from smoothmorph.pipeline.cohorts.loading import load_samples
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.cohorts.preparation import prepare
+from smoothmorph.pipeline.images.relative_position import in_voxels, resample
+from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings, parse
+from smoothmorph.transforms.basics.errors import InputError
 
 SHAPE = {2: (20, 24), 3: (10, 12, 8)}
 

@@ -10,13 +10,13 @@ import yaml
 from rich.console import Console
 
 import synthetic_run
-from smoothmorph.experiments.archive import HISTORY, ROWS, environments
-from smoothmorph.experiments.folders import claim, open_run, states
-from smoothmorph.experiments.outcome import archive, rebuild
-from smoothmorph.experiments.runner import run_study
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.tables import collect, collect_history
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.outputs.study_result import archive, rebuild
+from smoothmorph.experiments.outputs.tables import collect, collect_history
+from smoothmorph.experiments.run.runner import run_study
+from smoothmorph.experiments.store.archive import HISTORY, ROWS, environments
+from smoothmorph.experiments.store.run_folder import claim, open_run, states
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.transforms.basics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 QUIET = Console(file=io.StringIO())

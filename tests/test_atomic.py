@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from smoothmorph.transforms import atomic
-from smoothmorph.transforms.atomic import remove_leftovers, temporary_folder, write_atomically, write_folder
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics import atomic
+from smoothmorph.transforms.basics.atomic import remove_leftovers, temporary_folder, write_atomically, write_folder
+from smoothmorph.transforms.basics.errors import InputError
 
 
 def names(folder: Path) -> list[str]:

@@ -11,12 +11,12 @@ import yaml
 from rich.console import Console
 from scipy.ndimage import gaussian_filter
 
-from smoothmorph.experiments.runner import run_study
-from smoothmorph.experiments.study import load_study
-from smoothmorph.pipeline import baselines, elastix
-from smoothmorph.pipeline.baselines import PACKAGES, by_baseline, require
-from smoothmorph.pipeline.config import BASELINES, TrialSettings, parse
-from smoothmorph.pipeline.finished import FinishedPairs
+from smoothmorph.experiments.run.runner import run_study
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.methods import baselines, elastix
+from smoothmorph.pipeline.methods.baselines import PACKAGES, by_baseline, require
+from smoothmorph.pipeline.settings.schema import BASELINES, TrialSettings, parse
 from smoothmorph.pipeline.trial import TrialFailed, prepare, run_trial
 from smoothmorph.transforms import InputError, warp
 

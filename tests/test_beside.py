@@ -12,18 +12,18 @@ from rich.console import Console
 
 import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
-from smoothmorph.experiments.folders import claim, open_run, states
-from smoothmorph.experiments.joining import join
-from smoothmorph.experiments.outcome import StudyResult, archive, report
+from smoothmorph.experiments.outputs.study_result import StudyResult, archive, report
+from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
+from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
+from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, networks, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.study_view import study_view
-from smoothmorph.experiments.summaries import baselines, configuration, configuration_name, networks, summary
-from smoothmorph.experiments.tables import collect, collect_history, further_settings
-from smoothmorph.experiments.views import status_table, summary_table
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.store.joining import join
+from smoothmorph.experiments.store.run_folder import claim, open_run, states
+from smoothmorph.experiments.study.description import study_view
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.transforms.basics.errors import InputError
 
 METHODS = {"name": "baselines", "axes": {"model.method": ["identity", "syn", "elastix"]}}
 WEIGHTS = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 20.0]}}

@@ -15,13 +15,13 @@ from monai.data.torchscript_utils import load_net_with_metadata
 
 from monai_schema import SCHEMA
 from smoothmorph.networks import VoxelMorph, load_model, save_model
-from smoothmorph.pipeline.bundle import write_bundle
-from smoothmorph.pipeline.bundle.configs import inference
-from smoothmorph.pipeline.config import CohortSettings, TrialSettings, parse
-from smoothmorph.pipeline.loading import read_subject
+from smoothmorph.pipeline.cohorts.cohort import Subject
+from smoothmorph.pipeline.cohorts.loading import read_subject
+from smoothmorph.pipeline.exports.bundle import write_bundle
+from smoothmorph.pipeline.exports.bundle.configs import inference
+from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
-from smoothmorph.pipeline.subjects import Subject
-from smoothmorph.pipeline.trained import about, open_trained
+from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError, read_field, warp
 

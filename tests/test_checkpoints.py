@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from smoothmorph.networks import VoxelMorph
-from smoothmorph.networks.weights import read_torch
-from smoothmorph.pipeline.checkpoint import COLUMNS, TrainingState
-from smoothmorph.pipeline.config import TrialSettings, parse
-from smoothmorph.pipeline.training import build_optimizer, build_schedule
+from smoothmorph.networks.files.weights import read_torch
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.training.checkpoint import COLUMNS, TrainingState
+from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
 from smoothmorph.transforms import InputError
 
 EPOCHS, STEPS = 2, 3

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from cohort_files import image, label, neurite_id, write_image, write_neurite
-from smoothmorph.pipeline.checks import check_cohort
-from smoothmorph.pipeline.config import CohortSettings
-from smoothmorph.pipeline.duplicates import Thumbnails, find_duplicates
-from smoothmorph.pipeline.subjects import Subject
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.cohorts.checks import check_cohort
+from smoothmorph.pipeline.cohorts.cohort import Subject
+from smoothmorph.pipeline.cohorts.duplicates import Thumbnails, find_duplicates
+from smoothmorph.pipeline.settings.schema import CohortSettings
+from smoothmorph.transforms.basics.errors import InputError
 
 NEURITE = CohortSettings(reader="neurite-oasis")
 

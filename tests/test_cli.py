@@ -8,9 +8,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import synthetic_run
-from smoothmorph.experiments.board import following
 from smoothmorph.experiments.cli import app
-from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.run.progress import following
+from smoothmorph.experiments.study.study import load_study
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def call(tmp_path, monkeypatch):
     """Call the command line in an empty folder, with the stand-in for training."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("smoothmorph.experiments.runner._pipeline_fingerprint", synthetic_run.fingerprint)
+    monkeypatch.setattr("smoothmorph.experiments.run.runner._pipeline_fingerprint", synthetic_run.fingerprint)
     monkeypatch.setattr("smoothmorph.pipeline.trial.run_trial", synthetic_run.trial)
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [Path("a.png")])
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
@@ -70,7 +70,7 @@ def test_an_interruption_where_nothing_is_kept_says_so(call, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("smoothmorph.pipeline.trained.open_trained", stop)
+    monkeypatch.setattr("smoothmorph.pipeline.models.trained_model.open_trained", stop)
     done = call("register", "a.nii", "b.nii", "--model", "brain-2d")
     assert done.exit_code == 130
     assert done.stderr == "interrupted; only files that it wrote already are kept: the same command starts anew.\n"
@@ -78,7 +78,7 @@ def test_an_interruption_where_nothing_is_kept_says_so(call, monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "lines"), [(3600.0, ""), (-1.0, "refining: loss 0.1 (2 of 9)\n")])
 def test_where_there_is_no_terminal_long_work_tells_lines(seconds, lines, monkeypatch, capsys):
-    monkeypatch.setattr("smoothmorph.experiments.board.SECONDS_BETWEEN_LINES", seconds)
+    monkeypatch.setattr("smoothmorph.experiments.run.progress.SECONDS_BETWEEN_LINES", seconds)
     with following(Console(stderr=True)) as tell:
         tell("refining: loss 0.1", 2, 9)
     assert capsys.readouterr().err == lines
@@ -120,7 +120,7 @@ def test_a_file_without_permission_is_one_line(call, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "runs/demo/.lock")
 
-    monkeypatch.setattr("smoothmorph.experiments.runner.run_study", refuse)
+    monkeypatch.setattr("smoothmorph.experiments.run.runner.run_study", refuse)
     done = call("run", "demo")
     assert done.exit_code == 2
     assert done.stderr == (
@@ -132,7 +132,7 @@ def test_a_fault_of_ours_keeps_its_traceback(call, monkeypatch):
     def fail(*_):
         raise ValueError("a fault")
 
-    monkeypatch.setattr("smoothmorph.experiments.study.load_study", fail)
+    monkeypatch.setattr("smoothmorph.experiments.study.study.load_study", fail)
     done = call("show", "demo")
     assert type(done.exception) is ValueError
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cohort_files import SHAPE, image, label, neurite_id, write_image, write_neurite
-from smoothmorph.pipeline import loading
-from smoothmorph.pipeline.checks import check_cohort
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings
-from smoothmorph.pipeline.loading import load_samples
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.cohorts import loading
+from smoothmorph.pipeline.cohorts.checks import check_cohort
+from smoothmorph.pipeline.cohorts.loading import load_samples
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.settings.schema import CohortSettings
+from smoothmorph.transforms.basics.errors import InputError
 
 NEURITE = CohortSettings(reader="neurite-oasis")
 

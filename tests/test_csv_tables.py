@@ -11,16 +11,16 @@ import pytest
 
 from cohort_files import image, write_image
 from smoothmorph.experiments.report.tables import csv_link
-from smoothmorph.pipeline import csv_tables
-from smoothmorph.pipeline.bids import BidsQuery, find_bids
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings
-from smoothmorph.pipeline.csv_tables import csv_text, read_csv, write_csv
-from smoothmorph.pipeline.mapped import MappedLoader
-from smoothmorph.pipeline.readers import read_label_table
-from smoothmorph.pipeline.subjects import Subject
-from smoothmorph.pipeline.tabulate import Listing, find_pattern, write_table
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
+from smoothmorph.pipeline.cohorts.cohort import Subject
+from smoothmorph.pipeline.cohorts.memory_mapped import MappedLoader
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.cohorts.readers import read_label_table
+from smoothmorph.pipeline.cohorts.table_writing import Listing, find_pattern, write_table
+from smoothmorph.pipeline.files import csv_tables
+from smoothmorph.pipeline.files.csv_tables import csv_text, read_csv, write_csv
+from smoothmorph.pipeline.settings.schema import CohortSettings
+from smoothmorph.transforms.basics.errors import InputError
 
 FORMULAS = ['=HYPERLINK("http://x","y")', "+cmd|' /C calc'!A0", "-2+3+cmd|x", "@SUM(1)", "＝1+1", "-sub-01", "- 5"]
 TEXTS = [*FORMULAS, "'=1", "''@x", "'quoted'", 'a "b", c', "-1.5e-3", "+7", "sub-01_ses-1_run-01", "", "ä;=1", "a\nb"]

@@ -14,17 +14,18 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import synthetic_run
-from smoothmorph.experiments import folders, trial_files
-from smoothmorph.experiments.archive import HISTORY, ROWS, environments, read_archived
 from smoothmorph.experiments.cli import app
-from smoothmorph.experiments.folders import claim, open_run, states
-from smoothmorph.experiments.joining import join
-from smoothmorph.experiments.locks import locked, running_trials
-from smoothmorph.experiments.outcome import archive, judge, rebuild
-from smoothmorph.experiments.outcome import status as show_status
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.tables import collect, collect_history
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.outputs.study_result import archive, judge, rebuild
+from smoothmorph.experiments.outputs.study_result import status as show_status
+from smoothmorph.experiments.outputs.tables import collect, collect_history
+from smoothmorph.experiments.store import run_folder as folders
+from smoothmorph.experiments.store import trial_tables as trial_files
+from smoothmorph.experiments.store.archive import HISTORY, ROWS, environments, read_archived
+from smoothmorph.experiments.store.joining import join
+from smoothmorph.experiments.store.run_folder import claim, open_run, states
+from smoothmorph.experiments.store.run_lock import locked, running_trials
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.transforms.basics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 RESULTS = sorted((Path(__file__).parents[1] / "experiments" / "results").glob("*/study.yaml"))

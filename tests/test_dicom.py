@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 
-from smoothmorph.pipeline.volumes import read_volume, stored_type
+from smoothmorph.pipeline.images.volumes import read_volume, stored_type
 from smoothmorph.transforms import InputError
 
 ROWS, COLUMNS, SLICES = 6, 5, 8

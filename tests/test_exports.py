@@ -25,11 +25,11 @@ from smoothmorph.networks import (
     save_official,
     to_official,
 )
-from smoothmorph.pipeline.config import ADDED_LATER, TrialSettings, from_identity
-from smoothmorph.pipeline.trained import about, open_trained
-from smoothmorph.pipeline.training_images import TrainingImages
+from smoothmorph.pipeline.models.trained_model import about, open_trained
+from smoothmorph.pipeline.models.training_images import TrainingImages
+from smoothmorph.pipeline.settings.schema import ADDED_LATER, TrialSettings, from_identity
 from smoothmorph.transforms import InputError
-from smoothmorph.transforms.kept import MOST, keep
+from smoothmorph.transforms.basics.cached_tensors import MOST, keep
 
 SHAPES = {2: (22, 33), 3: (16, 17, 20)}
 ALIGNED = {2: (32, 48), 3: (16, 16, 32)}

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from smoothmorph.pipeline import download as download_module
-from smoothmorph.pipeline import fetch as fetch_module
-from smoothmorph.pipeline import unpack as unpack_module
-from smoothmorph.pipeline.download import download
-from smoothmorph.pipeline.fetch import DATASETS, Dataset, fetch
-from smoothmorph.pipeline.unpack import unpack
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.downloads import datasets as fetch_module
+from smoothmorph.pipeline.downloads import resumable as download_module
+from smoothmorph.pipeline.downloads import unpack as unpack_module
+from smoothmorph.pipeline.downloads.datasets import DATASETS, Dataset, fetch
+from smoothmorph.pipeline.downloads.resumable import download
+from smoothmorph.pipeline.downloads.unpack import unpack
+from smoothmorph.transforms.basics.errors import InputError
 
 CONTENT = bytes(range(256)) * 4000
 

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
-from smoothmorph.pipeline.volumes import read_volume, write_volume
+from smoothmorph.pipeline.images.volumes import read_volume, write_volume
 from smoothmorph.transforms import Geometry, InputError, PhysicalField, jacobian_statistics, read_field, write_field
 from world_cases import CORONAL, GRIDS, Case, blobs, grid, inner, make_case, make_field, save
 

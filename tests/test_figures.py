@@ -13,13 +13,13 @@ from smoothmorph.experiments.figures.fields import _choose
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
 from smoothmorph.experiments.figures.style import COLOURS, MARKERS, caption, colour_of, curves, marker_of, save
-from smoothmorph.experiments.folders import claim, open_run
+from smoothmorph.experiments.outputs.tables import collect, collect_history
+from smoothmorph.experiments.rows.summaries import summary
 from smoothmorph.experiments.statistics import analyse
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.summaries import summary
-from smoothmorph.experiments.tables import collect, collect_history
+from smoothmorph.experiments.store.run_folder import claim, open_run
+from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import PENALTIES
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics.errors import InputError
 
 KINDS = ["dice_vs_lambda", "flow_fields", "folding_vs_lambda", "loss_by_epoch", "similarity_vs_folding"]
 KINDS += ["similarity_vs_lambda", "warped_grids", "similarity_by_epoch", "penalty_by_epoch", "pareto_front"]

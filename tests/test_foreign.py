@@ -13,9 +13,9 @@ import torch
 
 from checkout import build, copy_project
 from smoothmorph.networks import VoxelMorph
-from smoothmorph.pipeline.bundle import write_bundle
-from smoothmorph.pipeline.trained import Trained
-from smoothmorph.pipeline.training_images import TrainingImages
+from smoothmorph.pipeline.exports.bundle import write_bundle
+from smoothmorph.pipeline.models.trained_model import Trained
+from smoothmorph.pipeline.models.training_images import TrainingImages
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import PENALTIES, VoxelMorph
-from smoothmorph.pipeline.graphed import WARM_UP, GraphedStep
-from smoothmorph.pipeline.training import (
+from smoothmorph.pipeline.training.cuda_graph import WARM_UP, GraphedStep
+from smoothmorph.pipeline.training.loop import (
     autocast,
     build_model,
     build_objective,

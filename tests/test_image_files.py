@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from smoothmorph.pipeline.images import load_file
-from smoothmorph.pipeline.volumes import read_volume, stored_type
+from smoothmorph.pipeline.images.reading import load_file
+from smoothmorph.pipeline.images.volumes import read_volume, stored_type
 from smoothmorph.transforms import InputError, read_field, write_field
 from world_cases import GRIDS, itk_transform, make_field, rotation
 

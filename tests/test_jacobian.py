@@ -9,13 +9,13 @@ from torch import Tensor
 
 from smoothmorph.transforms import (
     integrate,
-    jacobian,
     jacobian_determinant,
     jacobian_statistics,
     nondiffeomorphic_percent,
     random_velocity,
 )
-from smoothmorph.transforms.jacobian import _simplex_measures
+from smoothmorph.transforms.fields import jacobian
+from smoothmorph.transforms.fields.jacobian import _simplex_measures
 
 SHAPES = {"2-D": (9, 8), "3-D": (8, 7, 6)}
 PERCENTILES = {"det_p01": 1, "det_p05": 5, "det_p50": 50, "det_p95": 95, "det_p99": 99}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from smoothmorph.pipeline.landmarks import read_landmarks, warp_points
+from smoothmorph.pipeline.fields.landmarks import read_landmarks, warp_points
 from smoothmorph.transforms import InputError, PhysicalField, write_field
 from world_cases import grid
 

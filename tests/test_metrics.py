@@ -9,7 +9,7 @@ from monai.losses.deform import BendingEnergyLoss
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
 
-from smoothmorph.pipeline.metrics import (
+from smoothmorph.pipeline.evaluation.metrics import (
     field_metrics,
     overlap_metrics,
     similarity_metrics,

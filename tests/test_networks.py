@@ -10,9 +10,10 @@ import torch
 from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from safetensors.torch import save
 
-from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model, unet
-from smoothmorph.networks.kernels import make_kernels
-from smoothmorph.networks.unet import UNet
+from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMorph, load_model, save_model
+from smoothmorph.networks.backbones import unet
+from smoothmorph.networks.backbones.convolution_kernels import make_kernels
+from smoothmorph.networks.backbones.unet import UNet
 from smoothmorph.transforms import InputError, compose, warp
 
 SHAPES = {2: (32, 48), 3: (16, 32, 16)}
@@ -258,7 +259,7 @@ class TestHostileModelFiles:
                 devices.append(torch.get_default_device().type)
                 super().__init__(**config)
 
-        monkeypatch.setattr("smoothmorph.networks.checkpoints.VoxelMorph", Watched)
+        monkeypatch.setattr("smoothmorph.networks.files.checkpoints.VoxelMorph", Watched)
         write_model(path, spatial_dims=3, channels=[1024] * 16)  # 2 GiB of weights
         assert "is missing" in self.refused(path)
         assert devices == ["meta"]

@@ -7,8 +7,8 @@ import pytest
 from nbclient import NotebookClient
 
 from checkout import ROOT
-from smoothmorph.experiments.runner import run_study
-from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.run.runner import run_study
+from smoothmorph.experiments.study.study import load_study
 
 FOLDER = ROOT / "notebooks"
 NAMES = ("01_cohorts_and_transforms", "02_train_and_look", "03_explore_a_study", "04_choose_lambda")

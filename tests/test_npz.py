@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smoothmorph.experiments.archive import KEPT_ARRAYS, read_examples
-from smoothmorph.pipeline.finished import FinishedPairs
+from smoothmorph.experiments.store.archive import KEPT_ARRAYS, read_examples
+from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
 from smoothmorph.transforms import Geometry, InputError, read_field
-from smoothmorph.transforms.npz import read_npz
+from smoothmorph.transforms.basics.npz import read_npz
 
 GRID = Geometry((8, 6), np.eye(3))
 

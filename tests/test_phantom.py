@@ -3,13 +3,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings
-from smoothmorph.pipeline.loading import load_samples
-from smoothmorph.pipeline.phantom import VARIATION, _generator, locate, random_displacement
-from smoothmorph.pipeline.template import LABEL_NAMES, LANDMARKS, SHAPE, SPACING, read_template
+from smoothmorph.pipeline.cohorts.loading import load_samples
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.cohorts.phantom import VARIATION, _generator, locate, random_displacement
+from smoothmorph.pipeline.cohorts.phantom_anatomy import LABEL_NAMES, LANDMARKS, SHAPE, SPACING, read_template
+from smoothmorph.pipeline.settings.schema import CohortSettings
 from smoothmorph.transforms import jacobian_determinant, warp
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics.errors import InputError
 
 
 def settings(dims: int, **values) -> CohortSettings:

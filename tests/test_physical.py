@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smoothmorph.pipeline.field_tools import regularity
+from smoothmorph.pipeline.fields.tools import regularity
 from smoothmorph.transforms import Geometry, InputError, PhysicalField, compose, invert, jacobian_determinant, warp
 from world_cases import CORONAL, GRIDS, grid, make_field, rotation, small_affine
 

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.commands.common import guarded
-from smoothmorph.pipeline.volumes import write_volume
+from smoothmorph.pipeline.images.volumes import write_volume
 from smoothmorph.transforms import Geometry, PhysicalField
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics.errors import InputError
+from smoothmorph.transforms.basics.quiet import without_prints
 from smoothmorph.transforms.field_files import write_field
-from smoothmorph.transforms.quiet import without_prints
 
 resource = pytest.importorskip("resource")  # not on Windows
 GRID = Geometry((20, 20, 20), np.eye(4))

@@ -19,15 +19,15 @@ import yaml
 from rich.console import Console
 
 import synthetic_run
-from smoothmorph.experiments import runner
-from smoothmorph.experiments.distributed import watch, worker
-from smoothmorph.experiments.distributed.executor import RayExecutor
-from smoothmorph.experiments.executors import Job, LocalExecutor
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.tables import collect
-from smoothmorph.pipeline.preparation import prepare
+from smoothmorph.experiments.outputs.tables import collect
+from smoothmorph.experiments.run import runner
+from smoothmorph.experiments.run.distributed import watch, worker
+from smoothmorph.experiments.run.distributed.executor import RayExecutor
+from smoothmorph.experiments.run.executors import Job, LocalExecutor
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.cohorts.preparation import prepare
 from smoothmorph.pipeline.trial import run_trial
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

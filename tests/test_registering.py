@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import VoxelMorph, save_model
-from smoothmorph.pipeline.config import TrialSettings, parse
-from smoothmorph.pipeline.intensities import BRIGHT, TISSUE, percentile, shows
-from smoothmorph.pipeline.registering import Pair, register
-from smoothmorph.pipeline.trained import Trained, about
-from smoothmorph.pipeline.training_images import TrainingImages
-from smoothmorph.pipeline.volumes import Volume, read_volume, write_volume
+from smoothmorph.pipeline.images.volumes import Volume, read_volume, write_volume
+from smoothmorph.pipeline.models.intensity_level import BRIGHT, TISSUE, percentile, shows
+from smoothmorph.pipeline.models.trained_model import Trained, about
+from smoothmorph.pipeline.models.training_images import TrainingImages
+from smoothmorph.pipeline.registration import Pair, register
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.transforms import Geometry, InputError, read_field
 from world_cases import CORONAL, TWO_PLACES, blobs, grid, place_twice, rotation, save
 

@@ -17,20 +17,20 @@ from selenium.webdriver.common.keys import Keys
 from typer.testing import CliRunner
 
 import synthetic_run
-from smoothmorph.experiments.archive import environments
 from smoothmorph.experiments.cli import app
-from smoothmorph.experiments.folders import claim
-from smoothmorph.experiments.outcome import archive, rebuild
+from smoothmorph.experiments.outputs.study_result import archive, rebuild
+from smoothmorph.experiments.outputs.tables import collect
 from smoothmorph.experiments.report import write_report
 from smoothmorph.experiments.report.blocks import Table
+from smoothmorph.experiments.report.headings import heading
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import data, groups, protocol
 from smoothmorph.experiments.report.provenance import environment, reproduce
 from smoothmorph.experiments.report.tables import by_configuration, from_frame, significant, structures
-from smoothmorph.experiments.report.words import heading
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.summaries import per_label, summary
-from smoothmorph.experiments.tables import collect
+from smoothmorph.experiments.rows.summaries import per_label, summary
+from smoothmorph.experiments.store.archive import environments
+from smoothmorph.experiments.store.run_folder import claim
+from smoothmorph.experiments.study.study import load_study
 
 HOSTILE = "L1 & L2 <script>document.title = 'taken'</script> \"quoted\" </style>"
 AXES = {"objective.penalty": ["l1", "l2"], "objective.lambda": [0.02, 2, 10], "seed": [0, 1]}

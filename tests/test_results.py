@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from checkout import ROOT
-from smoothmorph.experiments.folders import open_run, states
 from smoothmorph.experiments.report import write_report
-from smoothmorph.experiments.runner import identifiers
-from smoothmorph.experiments.study import load_study
-from smoothmorph.pipeline.config import TrialSettings
-from smoothmorph.pipeline.preparation import find_data
+from smoothmorph.experiments.run.runner import identifiers
+from smoothmorph.experiments.store.run_folder import open_run, states
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.cohorts.preparation import find_data
+from smoothmorph.pipeline.settings.schema import TrialSettings
 
 RESULTS = ROOT / "experiments" / "results"
 STUDIES = {

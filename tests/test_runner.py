@@ -13,13 +13,14 @@ import yaml
 from rich.console import Console
 
 import synthetic_run
-from smoothmorph.experiments import outcome, runner
-from smoothmorph.experiments.executors import Job, LocalExecutor, available_cores
-from smoothmorph.experiments.folders import open_run
-from smoothmorph.experiments.locks import locked, running_trials
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.tables import collect
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.outputs import study_result as outcome
+from smoothmorph.experiments.outputs.tables import collect
+from smoothmorph.experiments.run import runner
+from smoothmorph.experiments.run.executors import Job, LocalExecutor, available_cores
+from smoothmorph.experiments.store.run_folder import open_run
+from smoothmorph.experiments.store.run_lock import locked, running_trials
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.transforms.basics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 STUDY = {

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from checkout import ROOT
 from smoothmorph.experiments.cli import app
-from smoothmorph.pipeline.evaluation import by_network, evaluate
-from smoothmorph.pipeline.preparation import Prepared, find_data
-from smoothmorph.pipeline.shipped import find_model, shipped_models
-from smoothmorph.pipeline.splits import frozen_pairs
-from smoothmorph.pipeline.trained import open_trained
+from smoothmorph.pipeline.cohorts.preparation import Prepared, find_data
+from smoothmorph.pipeline.cohorts.splits import frozen_pairs
+from smoothmorph.pipeline.evaluation.rows import by_network, evaluate
+from smoothmorph.pipeline.models.built_in import find_model, shipped_models
+from smoothmorph.pipeline.models.trained_model import open_trained
 
 MODELS = {
     "brain-2d": ("regularizers", "neurite-oasis-2d"),

@@ -10,20 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
-from smoothmorph.experiments.signals import Stopped, handlers_kept, stoppable
+from smoothmorph.experiments.run.signals import Stopped, handlers_kept, stoppable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
 PARENT = """
 import multiprocessing, re, sys, time, types
 if __name__ == "__mp_main__":  # the worker: its work is in the hand of a library that holds the interpreter
-    processes = types.ModuleType("smoothmorph.experiments.processes")
+    processes = types.ModuleType("smoothmorph.experiments.run.worker_pool")
     def work(pipe):
         print("busy", flush=True)
         re.match("(a+)+$", 50 * "a" + "b")
     processes.work = work
     sys.modules[processes.__name__] = processes
 if __name__ == "__main__":
-    from smoothmorph.experiments.signals import follow
+    from smoothmorph.experiments.run.signals import follow
     ours, theirs = multiprocessing.Pipe()
     worker = multiprocessing.get_context("spawn").Process(target=follow, args=(theirs,), daemon=True)
     worker.start()
@@ -76,7 +76,7 @@ def test_a_signal_ends_a_command_in_one_sentence(number, code, said, monkeypatch
         time.sleep(5)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("smoothmorph.pipeline.fetch.fetch", stop)
+    monkeypatch.setattr("smoothmorph.pipeline.downloads.datasets.fetch", stop)
     done = CliRunner().invoke(app, ["data", "fetch", "hippocampus"])
     assert done.exit_code == code
     assert done.stderr == f"{said}; what is complete is kept: give the same command again to go on.\n"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from cohort_files import neurite_id
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings, SplitSettings
-from smoothmorph.pipeline.preparation import find_data
-from smoothmorph.pipeline.splits import frozen_pairs, pairs_hash, split_cohort, training_pairs
-from smoothmorph.pipeline.subjects import Cohort, Subject
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.cohorts.cohort import Cohort, Subject
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.cohorts.preparation import find_data
+from smoothmorph.pipeline.cohorts.splits import frozen_pairs, pairs_hash, split_cohort, training_pairs
+from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings
+from smoothmorph.transforms.basics.errors import InputError
 
 
 def cohort_of(groups: dict[str, str], declared=None, left_out=frozenset()) -> Cohort:
@@ -153,8 +153,8 @@ def test_faulty_settings(tmp_path, settings, sentence):
 
 
 def test_published_split_is_that_of_the_study(real_data):
-    from smoothmorph.pipeline.cohorts import read_cohort
-    from smoothmorph.pipeline.config import CohortSettings
+    from smoothmorph.pipeline.cohorts.opening import read_cohort
+    from smoothmorph.pipeline.settings.schema import CohortSettings
 
     root = real_data / "neurite-oasis-2d"
     cohort = read_cohort(CohortSettings(reader="neurite-oasis"), root)

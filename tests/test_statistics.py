@@ -22,8 +22,8 @@ from smoothmorph.experiments.statistics.curves import (
 from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominated_share, error, on_front
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
 from smoothmorph.experiments.statistics.sample import Sample, pair_weights
-from smoothmorph.experiments.study import load_study
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.transforms.basics.errors import InputError
 
 SUBJECTS, PAIRS, SEEDS = 60, 100, 3
 MEAN = lambda means: means["y"]  # noqa: E731

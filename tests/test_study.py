@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smoothmorph.experiments.keys import known_keys
-from smoothmorph.experiments.published_numbers import PUBLISHED
-from smoothmorph.experiments.study import built_in_studies, cohort_settings, load_study
-from smoothmorph.pipeline.strict_yaml import parse_yaml, read_yaml, to_yaml
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.outputs.published_numbers import PUBLISHED
+from smoothmorph.experiments.study.setting_keys import known_keys
+from smoothmorph.experiments.study.study import built_in_studies, cohort_settings, load_study
+from smoothmorph.pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
+from smoothmorph.transforms.basics.errors import InputError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 STUDIES, RESULTS = EXPERIMENTS.glob("studies/*.yaml"), EXPERIMENTS.glob("results/*/study.yaml")
@@ -271,7 +271,7 @@ def test_a_key_added_later_leaves_the_identity_of_earlier_trials_alone(load, mon
         load({"name": "a"}).trials[0],
         load({"name": "a", "base": {"training.precision": "bfloat16"}}).trials[0],
     )
-    monkeypatch.setattr("smoothmorph.pipeline.config.ADDED_LATER", {"training.precision": "float32"})
+    monkeypatch.setattr("smoothmorph.pipeline.settings.schema.ADDED_LATER", {"training.precision": "float32"})
     assert "precision" not in before.identity()["training"]
     assert other.identity()["training"]["precision"] == "bfloat16"
     assert before.trial_id("data") != other.trial_id("data")

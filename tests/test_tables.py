@@ -7,13 +7,13 @@ import yaml
 from rich.console import Console
 
 import synthetic_run
-from smoothmorph.experiments.folders import claim
+from smoothmorph.experiments.outputs.tables import collect, collect_history, published, write_tables
+from smoothmorph.experiments.outputs.terminal_tables import summary_table
+from smoothmorph.experiments.rows.summaries import counts, per_label, summary
 from smoothmorph.experiments.statistics import analyse
-from smoothmorph.experiments.study import load_study
-from smoothmorph.experiments.summaries import counts, per_label, summary
-from smoothmorph.experiments.tables import collect, collect_history, published, write_tables
-from smoothmorph.experiments.views import summary_table
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.experiments.store.run_folder import claim
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.transforms.basics.errors import InputError
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from cohort_files import image, label, write_image
 from smoothmorph.experiments.cli import app
-from smoothmorph.pipeline.bids import BidsQuery, find_bids
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings
-from smoothmorph.pipeline.tabulate import find_pattern, write_table
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.cohorts.table_writing import find_pattern, write_table
+from smoothmorph.pipeline.settings.schema import CohortSettings
+from smoothmorph.transforms.basics.errors import InputError
 
 
 def write_bids(root: Path, *names: str) -> Path:

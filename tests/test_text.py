@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from smoothmorph.experiments.board import Board, following
 from smoothmorph.experiments.commands.common import guarded
-from smoothmorph.experiments.executors import Event
 from smoothmorph.experiments.figures.style import caption, new_figure, save, styled
-from smoothmorph.experiments.jobs import Job, attempt_quietly
 from smoothmorph.experiments.report.blocks import Page, Section, Words
 from smoothmorph.experiments.report.page import render
-from smoothmorph.pipeline.config import TrialSettings
-from smoothmorph.pipeline.files import parse_json, read_json, read_text, write_text
+from smoothmorph.experiments.run.executors import Event
+from smoothmorph.experiments.run.jobs import Job, attempt_quietly
+from smoothmorph.experiments.run.progress import Board, following
+from smoothmorph.pipeline.files.text import parse_json, read_json, read_text, write_text
+from smoothmorph.pipeline.settings.schema import TrialSettings
 from smoothmorph.pipeline.trial import Progress
-from smoothmorph.transforms.errors import InputError, one_line, printable, printable_lines, quoted
+from smoothmorph.transforms.basics.errors import InputError, one_line, printable, printable_lines, quoted
 
 
 @pytest.mark.parametrize(

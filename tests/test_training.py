@@ -14,10 +14,10 @@ import torch
 from ignite.engine import Engine
 
 from smoothmorph.networks import Objective, VoxelMorph, load_model
-from smoothmorph.pipeline.config import TrialSettings, parse
-from smoothmorph.pipeline.evaluation import by_network
-from smoothmorph.pipeline.handlers import PenaltyWarmUpHandler
-from smoothmorph.pipeline.training import build_optimizer, build_schedule
+from smoothmorph.pipeline.evaluation.rows import by_network
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler
+from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
 from smoothmorph.pipeline.trial import Progress, TrialFailed, prepare, run_trial
 from smoothmorph.transforms import InputError
 

@@ -1,6 +1,7 @@
 """Images and displacement fields: pure functions, MONAI array transforms and their dictionary twins."""
 
 from .array import DeformationGrid, JacobianDeterminant, RandDiffeomorphic, WarpImage
+from .basics.errors import InputError
 from .dictionary import (
     DeformationGridD,
     DeformationGridd,
@@ -15,7 +16,8 @@ from .dictionary import (
     WarpImaged,
     WarpImageDict,
 )
-from .differences import (
+from .field_files import read_field, write_field
+from .fields.differences import (
     central_differences,
     check_field,
     forward_differences,
@@ -23,9 +25,10 @@ from .differences import (
     mean_over_axes,
     second_difference,
 )
-from .errors import InputError
-from .field_files import read_field, write_field
-from .fields import (
+from .fields.inversion import find_preimages, invert
+from .fields.jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
+from .fields.random_velocity import random_velocity
+from .fields.warping import (
     compose,
     displace_points,
     field_in_mm,
@@ -37,7 +40,6 @@ from .fields import (
     voxel_to_mm,
     warp,
 )
-from .geometry import Geometry
 from .inputs import (
     DropSingletons,
     DropSingletonsD,
@@ -48,11 +50,9 @@ from .inputs import (
     PairImagesd,
     PairImagesDict,
 )
-from .inversion import find_preimages, invert
-from .jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
 from .output import SaveField, SaveFieldD, SaveFieldd, SaveFieldDict, SliceWriter
-from .physical import PhysicalField
-from .random_fields import random_velocity
+from .world.grid import Geometry
+from .world.physical_field import PhysicalField
 
 __all__ = [
     "DeformationGrid",

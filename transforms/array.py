@@ -19,9 +19,9 @@ from monai.utils.enums import TraceKeys, TransformBackends
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
-from .fields import Interpolation, Padding, integrate, warp
-from .jacobian import jacobian_determinant
-from .random_fields import random_velocity
+from .fields.jacobian import jacobian_determinant
+from .fields.random_velocity import random_velocity
+from .fields.warping import Interpolation, Padding, integrate, warp
 
 _TORCH = [TransformBackends.TORCH]
 

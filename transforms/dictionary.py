@@ -13,7 +13,7 @@ from monai.utils.misc import ensure_tuple, ensure_tuple_rep
 from torch import Tensor
 
 from .array import DeformationGrid, JacobianDeterminant, RandDiffeomorphic, WarpImage
-from .fields import Interpolation, Padding
+from .fields.warping import Interpolation, Padding
 
 Modes = Interpolation | Sequence[Interpolation]
 Paddings = Padding | Sequence[Padding]

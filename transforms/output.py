@@ -15,8 +15,8 @@ from monai.utils.enums import TransformBackends
 from torch import Tensor
 
 from .field_files import write_field
-from .geometry import Geometry
-from .physical import PhysicalField
+from .world.grid import Geometry
+from .world.physical_field import PhysicalField
 
 
 class SliceWriter(NibabelWriter):

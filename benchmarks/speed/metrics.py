@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from official_voxelmorph import import_voxelmorph
-from smoothmorph.pipeline.metrics import overlap_metrics
+from smoothmorph.pipeline.evaluation.metrics import overlap_metrics
 from smoothmorph.transforms import jacobian_statistics
 
 from .sides import Case, Place, Sides

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from official_voxelmorph import import_voxelmorph
-from smoothmorph.pipeline.allocator import keep_freed_memory
-from smoothmorph.pipeline.config import ComputeSettings, parse
-from smoothmorph.pipeline.files import read_json, write_text
+from smoothmorph.pipeline.cohorts.memory_allocator import keep_freed_memory
+from smoothmorph.pipeline.files.text import read_json, write_text
+from smoothmorph.pipeline.settings.schema import ComputeSettings, parse
 from smoothmorph.pipeline.trial import choose_device
-from smoothmorph.transforms.errors import InputError, one_line
+from smoothmorph.transforms.basics.errors import InputError, one_line
 
 from .cases import CASES
 from .rates import arithmetic, matrix_rate

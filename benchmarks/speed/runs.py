@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from official_voxelmorph import import_voxelmorph
-from smoothmorph.experiments.executors import LocalExecutor
-from smoothmorph.experiments.jobs import Event, Job
-from smoothmorph.pipeline import training
-from smoothmorph.pipeline.preparation import prepare, training_loader
+from smoothmorph.experiments.run.executors import LocalExecutor
+from smoothmorph.experiments.run.jobs import Event, Job
+from smoothmorph.pipeline.cohorts.preparation import prepare, training_loader
+from smoothmorph.pipeline.training import loop as training
 from smoothmorph.pipeline.trial import run_trial
 
 from .networks import benchmark_settings

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..signals import stoppable
+from ..run.signals import stoppable
 
 RUNS = Path("runs")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.")]
@@ -25,7 +25,7 @@ LONGEST_LINE = 4000
 
 def echo(text: object, err: bool = False) -> None:
     """Print one line; a longer text loses its middle."""
-    from ...transforms.errors import printable
+    from ...transforms.basics.errors import printable
 
     line = printable(text)
     if len(line) > LONGEST_LINE:
@@ -52,7 +52,7 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
                 echo(f"{str(stop) or 'interrupted'}; {kept if goes_on else lost}.", err=True)
             raise typer.Exit(getattr(stop, "exit_code", 130)) from None
         except ValueError as error:
-            from ...transforms.errors import InputError
+            from ...transforms.basics.errors import InputError
 
             if not isinstance(error, InputError):
                 raise
@@ -73,7 +73,7 @@ def moved(name: str, now: str) -> Callable[..., None]:
     """A command of an earlier version, which says what it is called now."""
 
     def command(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        from ...transforms.errors import InputError
+        from ...transforms.basics.errors import InputError
 
         raise InputError(f"`smoothmorph {name}` is now {now}.")
 
@@ -90,14 +90,14 @@ def warnings_at_the_end() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-    from ...transforms.errors import printable
+    from ...transforms.basics.errors import printable
 
     for warning in held:
         warnings.showwarning(printable(warning.message), warning.category, warning.filename, warning.lineno)
 
 
 def find_run(name: str) -> Path:
-    from ...transforms.errors import InputError, quoted
+    from ...transforms.basics.errors import InputError, quoted
 
     for path in (Path(name), RUNS / name):
         if path.is_dir():

@@ -16,10 +16,10 @@ def check(
     ] = [],  # noqa: B006
 ) -> None:
     """Read every subject of a cohort and tell what is there and what is wrong; exit code 1 if a subject is faulty."""
-    from ...pipeline.checks import check_cohort
-    from ...transforms.errors import printable_lines
-    from ..board import counting
-    from ..study import cohort_settings
+    from ...pipeline.cohorts.checks import check_cohort
+    from ...transforms.basics.errors import printable_lines
+    from ..run.progress import counting
+    from ..study.study import cohort_settings
 
     with counting(f"reading {cohort}") as progress:
         report = check_cohort(cohort_settings(cohort, overrides), root, progress)
@@ -34,8 +34,8 @@ def fetch(
     sha256: Annotated[str | None, typer.Option(help="Checksum that the archive must have.")] = None,
 ) -> None:
     """Download and unpack a public data set; an interrupted download goes on where it stopped."""
-    from ...pipeline.fetch import fetch as download
-    from ..board import counting
+    from ...pipeline.downloads.datasets import fetch as download
+    from ..run.progress import counting
 
     with counting(f"fetching {name}", in_bytes=True) as progress:
         fetched = download(name, to, sha256, progress)
@@ -73,10 +73,10 @@ def table(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Make the table of subjects that a study reads, from a BIDS data set or from files that a pattern finds."""
-    from ...pipeline.bids import BidsQuery, find_bids
-    from ...pipeline.outputs import TABLES, check_output
-    from ...pipeline.tabulate import find_pattern, write_table
-    from ...transforms.errors import InputError
+    from ...pipeline.cohorts.bids import BidsQuery, find_bids
+    from ...pipeline.cohorts.table_writing import find_pattern, write_table
+    from ...pipeline.images.output_paths import TABLES, check_output
+    from ...transforms.basics.errors import InputError
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):
         raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")
@@ -98,7 +98,7 @@ def table(
 
 
 def _entities(option: str, texts: list[str]) -> dict[str, str]:
-    from ...transforms.errors import InputError
+    from ...transforms.basics.errors import InputError
 
     entities = {}
     for text in texts:

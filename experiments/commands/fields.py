@@ -11,7 +11,7 @@ import typer
 from .common import echo
 
 if TYPE_CHECKING:
-    from ...pipeline.apply import Done
+    from ...pipeline.fields.apply import Done
 
 ENDINGS = ".nii, .nii.gz, .mha, .nrrd, .h5 or .npz"
 FieldFile = Annotated[
@@ -39,7 +39,7 @@ def apply(
     background: Annotated[float, typer.Option(help="The value outside of the moving image.")] = 0.0,
 ) -> None:
     """Warp an image or label map onto the fixed image's grid: warped(p) = moving(T(p))."""
-    from ...pipeline.apply import apply as warp
+    from ...pipeline.fields.apply import apply as warp
 
     tell(warp(field, image, out, like, labels, affine, background))
 
@@ -50,7 +50,7 @@ def compose(
     like: Fixed = None,
 ) -> None:
     """Make one field that warps an image with the first field, the result with the second, and so on."""
-    from ...pipeline.field_tools import compose as compose_files
+    from ...pipeline.fields.tools import compose as compose_files
 
     tell(compose_files(fields, out, like))
 
@@ -67,14 +67,14 @@ def invert(
     ] = None,
 ) -> None:
     """Invert a field: from the moving image to the fixed one."""
-    from ...pipeline.field_tools import invert as invert_file
+    from ...pipeline.fields.tools import invert as invert_file
 
     tell(invert_file(field, out, like, fixed))
 
 
 def jacobian(field: FieldFile, out: Out, like: Fixed = None, affine: Affine = None) -> None:
     """Write the map of the Jacobian determinant: <= 0 where the field folds, > 1 where it draws from more space."""
-    from ...pipeline.field_tools import jacobian as map_determinant
+    from ...pipeline.fields.tools import jacobian as map_determinant
 
     tell(map_determinant(field, out, like, affine))
 
@@ -88,7 +88,7 @@ def convert(
     affine: Affine = None,
 ) -> None:
     """Write a field in another kind of file, and on another grid."""
-    from ...pipeline.field_tools import convert as convert_file
+    from ...pipeline.fields.tools import convert as convert_file
 
     tell(convert_file(field, out, like, affine))
 
@@ -113,7 +113,7 @@ def points(
     affine: Affine = None,
 ) -> None:
     """Warp landmarks from the fixed image to the moving one, T(p): the way that the field goes, not the image."""
-    from ...pipeline.landmarks import warp_points
+    from ...pipeline.fields.landmarks import warp_points
 
     tell(warp_points(field, landmarks, out, inverse, against, lps, like, affine))
 

@@ -14,7 +14,7 @@ Model = Annotated[
 
 def models() -> None:
     """List the models that come with smoothmorph; `register --model` takes their names."""
-    from ...pipeline.shipped import shipped_models
+    from ...pipeline.models.built_in import shipped_models
 
     for name, path in shipped_models().items():
         card = path.with_suffix(".md")
@@ -35,8 +35,8 @@ def export(
     authors: Annotated[str | None, typer.Option(help="bundle, model: who trained it.")] = None,
 ) -> None:
     """Write a trained network as a MONAI bundle, as a graph of its own, or for official VoxelMorph."""
-    from ...pipeline.exporting import export as write
-    from ...pipeline.trained import open_trained
+    from ...pipeline.exports.formats import export as write
+    from ...pipeline.models.trained_model import open_trained
 
     sizes = None if shape is None else _sizes(shape)
     trained = open_trained(model)
@@ -53,7 +53,7 @@ def import_official(
     ] = None,
 ) -> None:
     """Turn the weights of official VoxelMorph (PyTorch) into a model of smoothmorph."""
-    from ...pipeline.trained import import_official as convert
+    from ...pipeline.models.trained_model import import_official as convert
 
     given = {"integration_steps": integration_steps, "integration_downsize": integration_downsize}
     convert(weights, out, **{name: value for name, value in given.items() if value is not None})
@@ -61,7 +61,7 @@ def import_official(
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    from ...transforms.errors import InputError, quoted
+    from ...transforms.basics.errors import InputError, quoted
 
     sizes = text.replace(",", "x").split("x")
     if not all(size.strip().isdecimal() and len(size) < 10 and int(size) for size in sizes):
@@ -71,7 +71,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _rows(folder: Path, trial: str | None):
     """What was measured with this model; a model that was moved away from its trial has none."""
-    from ..trial_files import read_parquet
+    from ..store.trial_tables import read_parquet
 
     file = folder / "pairs.parquet"
     if trial is None or not file.is_file():

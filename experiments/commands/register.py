@@ -9,8 +9,8 @@ from .common import echo
 
 if TYPE_CHECKING:
     from ...networks import Objective
-    from ...pipeline.registering import Pair, Registered
-    from ...pipeline.trained import Trained
+    from ...pipeline.models.trained_model import Trained
+    from ...pipeline.registration import Pair, Registered
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
 Written = ".nii, .nii.gz, .mha or .nrrd"
@@ -61,12 +61,12 @@ def register(
 
     from rich.console import Console
 
-    from ...pipeline.registering import Pair
-    from ...pipeline.registering import register as register_pair
-    from ...pipeline.trained import open_trained
+    from ...pipeline.images.volumes import read_volume
+    from ...pipeline.models.trained_model import open_trained
+    from ...pipeline.registration import Pair
+    from ...pipeline.registration import register as register_pair
     from ...pipeline.trial import choose_device
-    from ...pipeline.volumes import read_volume
-    from ..board import following
+    from ..run.progress import following
 
     where = choose_device(device)
     trained = open_trained(model)
@@ -87,7 +87,7 @@ def register(
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
     """Raise InputError for label options that would do nothing."""
-    from ...transforms.errors import InputError
+    from ...transforms.basics.errors import InputError
 
     for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
         if given is not None and moving is None:
@@ -101,7 +101,7 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
 
 def _check_refinement(steps: int, chosen: dict[str, Any]) -> None:
     """Raise InputError for options of a refinement that is not asked for."""
-    from ...transforms.errors import InputError
+    from ...transforms.basics.errors import InputError
 
     given = [option for option, value in chosen.items() if value is not None]
     if given and not steps:
@@ -117,8 +117,8 @@ def _beside(warped: Path | None, labels: Path | None) -> Path | None:
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
     """Raise InputError, before anything is read, for a file that could not be written at the end."""
-    from ...pipeline.outputs import FIELDS, IMAGES, check_output
-    from ...transforms.errors import InputError
+    from ...pipeline.images.output_paths import FIELDS, IMAGES, check_output
+    from ...transforms.basics.errors import InputError
 
     endings = {"report": (".png", ".pdf", ".svg"), "field": FIELDS, "inverse-field": FIELDS}
     given = {name: path for name, path in outputs.items() if path is not None}
@@ -130,7 +130,7 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -
 
 def _check_grids(outputs: dict[str, Path | None], pair: "Pair") -> None:
     """Raise InputError, before anything is computed, for a file that cannot hold the grid of its image."""
-    from ...pipeline.outputs import FIELDS, IMAGES, check_grid
+    from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid
 
     for name, path in outputs.items():
         if path is not None and name != "report":
@@ -140,8 +140,8 @@ def _check_grids(outputs: dict[str, Path | None], pair: "Pair") -> None:
 
 def _objective(trained: "Trained", penalty: str | None, weight: float | None, similarity: str | None) -> "Objective":
     """The training's objective with what the user chose."""
-    from ...pipeline.config import TrialSettings, parse
-    from ...pipeline.training import build_objective
+    from ...pipeline.settings.schema import TrialSettings, parse
+    from ...pipeline.training.loop import build_objective
 
     settings = trained.settings or TrialSettings()
     chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
@@ -169,9 +169,9 @@ def _print(found: "Registered") -> None:
 
 def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
-    from ...pipeline.apply import write_labels
-    from ...pipeline.field_tools import inverted
-    from ...pipeline.volumes import write_volume
+    from ...pipeline.fields.apply import write_labels
+    from ...pipeline.fields.tools import inverted
+    from ...pipeline.images.volumes import write_volume
     from ...transforms import write_field
 
     def tell(path: Path) -> None:
@@ -198,7 +198,7 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
 
 
 def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
-    from ...pipeline.files import write_atomically
+    from ...pipeline.files.text import write_atomically
     from ..figures.overview import overview_in_world
     from ..figures.style import without_formulas
 

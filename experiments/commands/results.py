@@ -10,14 +10,14 @@ from .common import RunName, echo, find_run
 
 def status(run: RunName) -> None:
     """Show how far each trial of a run is, also while it is going on."""
-    from ..outcome import status as show_status
+    from ..outputs.study_result import status as show_status
 
     show_status(find_run(run))
 
 
 def figures(run: RunName) -> None:
     """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed."""
-    from ..outcome import rebuild
+    from ..outputs.study_result import rebuild
 
     result = rebuild(find_run(run))
     for path in result.figures:
@@ -32,7 +32,7 @@ def report(
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML report of a run, from its rows."""
-    from ...pipeline.outputs import check_output
+    from ...pipeline.images.output_paths import check_output
     from ..report import write_report
 
     if out is not None:
@@ -51,8 +51,8 @@ def join(
 
     Both must be measured on the same test pairs. OTHER stays as it is.
     """
-    from ..joining import join as take_in
-    from ..outcome import rebuild
+    from ..outputs.study_result import rebuild
+    from ..store.joining import join as take_in
 
     for path in rebuild(take_in(find_run(run), find_run(other)).path).figures:
         echo(path)
@@ -66,7 +66,7 @@ def archive(
     ] = 1,
 ) -> None:
     """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
-    from ..outcome import archive as keep
+    from ..outputs.study_result import archive as keep
 
     for path in keep(find_run(run), out, pairs).figures:
         echo(path)
@@ -85,11 +85,11 @@ def recommend(
     """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
     from rich.console import Console
 
-    from ..folders import open_run
-    from ..outcome import judge
+    from ..outputs.study_result import judge
+    from ..outputs.tables import collect
+    from ..outputs.terminal_tables import recommendation_view
     from ..statistics import recommend as choose
-    from ..tables import collect
-    from ..views import recommendation_view
+    from ..store.run_folder import open_run
 
     limit, console, opened = _limit(max_folding, max_sdlogj), Console(), open_run(find_run(run))
     rows = collect(opened, judge(opened, console).complete)
@@ -97,7 +97,7 @@ def recommend(
 
 
 def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
-    from ...transforms.errors import InputError, quoted
+    from ...transforms.basics.errors import InputError, quoted
     from ..statistics import Limit
 
     if (max_folding is None) == (max_sdlogj is None):

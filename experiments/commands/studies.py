@@ -27,9 +27,9 @@ def run(
     together: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a study: only the trials that are missing, then tables and figures."""
-    from ...transforms.errors import InputError
-    from ..runner import run_study
-    from ..study import load_study
+    from ...transforms.basics.errors import InputError
+    from ..run.runner import run_study
+    from ..study.study import load_study
 
     if together is not None:
         raise InputError("--together is gone: trials share a GPU with --executor ray --gpus-per-trial 0.5.")
@@ -46,8 +46,8 @@ def show(
     yaml: Annotated[bool, typer.Option("--yaml", help="Print a study file with every setting instead.")] = False,
 ) -> None:
     """Show the trials of a study, with every setting resolved, without running them."""
-    from ..study import load_study
-    from ..study_view import study_view
+    from ..study.description import study_view
+    from ..study.study import load_study
 
     loaded = load_study(study, overrides)
     if yaml:
@@ -60,7 +60,7 @@ def show(
 
 def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
     """The executor of a run; None for the runner's own choice."""
-    from ...transforms.errors import InputError
+    from ...transforms.basics.errors import InputError
 
     if name not in ("local", "ray"):
         raise InputError(f"unknown executor {name!r}; expected local or ray.")
@@ -75,6 +75,6 @@ def _executor(name: str, address: str | None, cpus: int | None, gpus: float | No
             "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
             "decide how many trials run at once."
         )
-    from ..distributed.executor import RayExecutor
+    from ..run.distributed.executor import RayExecutor
 
     return RayExecutor(address, cpus or 1, gpus or 0.0)

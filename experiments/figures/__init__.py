@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...pipeline.config import BASELINES
-from ..folders import Run
+from ...pipeline.settings.schema import BASELINES
+from ..rows.summaries import networks, summary
 from ..statistics import Analysis, accuracies
-from ..summaries import networks, summary
+from ..store.run_folder import Run
 from .baselines import baselines_of
 from .distributions import distribution_figures
 from .fields import field_figures

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ..summaries import METHODS, baselines, pick, setting_columns, variant
+from ..rows.summaries import METHODS, baselines, pick, setting_columns, variant
 
 GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # of several configurations of one method
 MARKERS = {"identity": "P", "syn": "X", "elastix": "p"}

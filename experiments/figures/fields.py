@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.config import TrialSettings
-from ..archive import examples_file, read_examples
-from ..folders import Run
-from ..summaries import METHODS, baselines, configuration, networks, pick, records, variant
+from ...pipeline.settings.schema import TrialSettings
+from ..rows.summaries import METHODS, baselines, configuration, networks, pick, records, variant
+from ..store.archive import examples_file, read_examples
+from ..store.run_folder import Run
 from .panels import (
     FOLD_COLOUR,
     GRID_COLOUR,

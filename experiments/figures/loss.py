@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...networks import PENALTIES
-from ..summaries import configuration, number, pick, variant
+from ..rows.summaries import configuration, number, pick, variant
 from .style import GREY, caption, colour_of, legend, new_figure, penalties_of
 
 FEW_EPOCHS = 12

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from nibabel.orientations import apply_orientation, io_orientation
 
-from ...pipeline.images import axes_of
+from ...pipeline.images.reading import axes_of
 from ...transforms import PhysicalField
 from .panels import brightest, determinant_bar, determinant_of, draw_determinant, draw_grid, panel, show
 from .style import caption, new_figure, styled

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ..summaries import baselines, networks, per_label, pick, variant
+from ..rows.summaries import baselines, networks, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, standard_error

@@ -14,9 +14,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from ...networks import PENALTIES
-from ...pipeline.files import write_atomically
-from ...transforms.errors import printable, printable_lines
-from ..summaries import pick, setting_columns, variant
+from ...pipeline.files.text import write_atomically
+from ...transforms.basics.errors import printable, printable_lines
+from ..rows.summaries import pick, setting_columns, variant
 
 COLOURS = (
     *("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
+from ..rows.summaries import number, pick
 from ..statistics import Analysis
-from ..summaries import number, pick
 from .baselines import baselines_of, draw_points, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
 

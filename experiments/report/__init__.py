@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...pipeline.files import write_text
-from ..outcome import rebuild
+from ...pipeline.files.text import write_text
+from ..outputs.study_result import rebuild
 from .page import build_page, render
 
 __all__ = ["write_report"]

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from ...pipeline import elastix
-from ...pipeline.config import TrialSettings
-from ...pipeline.syn import RADIUS
+from ...pipeline.methods import elastix
+from ...pipeline.methods.syn import RADIUS
+from ...pipeline.settings.schema import TrialSettings
 
 
 def _identity(trial: TrialSettings) -> str:

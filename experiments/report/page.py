@@ -6,19 +6,19 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...transforms.errors import printable_lines
-from ..archive import environments
+from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
-from ..folders import short_names
-from ..outcome import StudyResult
-from ..summaries import METRICS, counts, per_label
-from ..tables import published
+from ..outputs.study_result import StudyResult
+from ..outputs.tables import published
+from ..rows.summaries import METRICS, counts, per_label
+from ..store.archive import environments
+from ..store.run_folder import short_names
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words
+from .headings import definitions
 from .pictures import pictures
 from .protocol import data, groups, protocol
 from .provenance import environment, reproduce, trials_table, version_of
 from .tables import by_configuration, from_frame, structures
-from .words import definitions
 
 MAIN = ("mse", "ncc", "dice", "hd95", "tre", "displacement_nonpositive_percent", "displacement_sdlogj")
 MAIN_LAST = ("velocity_nonpositive_percent", "seconds")

@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.config import TrialSettings
-from ..folders import Run
-from ..summaries import METHODS
+from ...pipeline.settings.schema import TrialSettings
+from ..rows.summaries import METHODS
+from ..store.run_folder import Run
 from .baselines import BASELINES
 from .blocks import Table
+from .headings import heading, value_name
 from .tables import from_frame
-from .words import heading, value_name
 
 AXES = {2: "2\N{NON-BREAKING HYPHEN}D", 3: "3\N{NON-BREAKING HYPHEN}D"}
 PARAMETERS = {2: "109,170", 3: "327,331"}

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from ...pipeline.config import BASELINES
-from ..folders import Run, short_names, states
-from ..study import built_in_studies, load_study
-from ..summaries import pick
+from ...pipeline.settings.schema import BASELINES
+from ..rows.summaries import pick
+from ..store.run_folder import Run, short_names, states
+from ..study.study import built_in_studies, load_study
 from .blocks import Code, Table
 from .tables import from_frame
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from ...pipeline.csv_tables import csv_text
-from ..keys import known_keys
-from ..summaries import as_shown, configuration_name, counts, number, pick, setting_columns
+from ...pipeline.files.csv_tables import csv_text
+from ..rows.summaries import as_shown, configuration_name, counts, number, pick, setting_columns
+from ..study.setting_keys import known_keys
 from .blocks import Cell, Column, Table, data_uri
-from .words import heading, value_name
+from .headings import heading, value_name
 
 SMALL_CSV = 200_000  # bytes; a longer table is offered by its file in tables/
 EVEN = 50  # columns whose numbers differ by less than this factor are rounded to one decimal place

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...transforms.errors import InputError
-from ..summaries import METRICS, records
+from ...transforms.basics.errors import InputError
+from ..rows.summaries import METRICS, records
 from .baselines import against_baselines, baselines_in_words
 from .curves import SMOOTHNESS, Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
 from .pairwise import compare, mixed_model, with_holm
 from .sample import INTERVALS, RESAMPLES, Sample, titled
-from .words import in_words
+from .sentences import in_words
 
 SUMMARIZED = ("mse", "ncc", "dice", "hd95", "tre", *SMOOTHNESS, "displacement_nondiffeomorphic_percent")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ..summaries import METHODS, baselines, configuration, networks, pick, records, variant
+from ..rows.summaries import METHODS, baselines, configuration, networks, pick, records, variant
 from .curves import ACCURACY, Curve, Group, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
-from .words import MEASURED, as_text, by_setting
+from .sentences import MEASURED, as_text, by_setting
 
 MATCHED_IN = "displacement_sdlogj"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ..summaries import networks, pick
+from ..rows.summaries import networks, pick
 from .sample import Sample, Statistic
 
 SMOOTHNESS = {"displacement_sdlogj": "SDlogJ", "displacement_nonpositive_percent": "folding (%)"}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...transforms.errors import InputError
-from ..summaries import networks, records
+from ...transforms.basics.errors import InputError
+from ..rows.summaries import networks, records
 from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import RESAMPLES, Sample
 

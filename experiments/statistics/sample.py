@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from ...transforms.errors import InputError
-from ..summaries import configuration
+from ...transforms.basics.errors import InputError
+from ..rows.summaries import configuration
 
 RESAMPLES = 2000
 LEVEL = 0.95

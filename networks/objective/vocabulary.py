@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...transforms.registry import Entry, Registry
+from ...transforms.basics.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fuzz.judge import Reader
-from smoothmorph.transforms.errors import InputError
+from smoothmorph.transforms.basics.errors import InputError
 
 
 def raises(error: BaseException) -> Callable[[], Any]:

@@ -13,30 +13,31 @@ from rich.console import Console
 
 from fuzz import seeds
 from fuzz.judge import Reader, must
-from smoothmorph.experiments import figures, outcome, statistics
-from smoothmorph.experiments.archive import environments
+from smoothmorph.experiments import figures, statistics
 from smoothmorph.experiments.figures.fields import field_figures
-from smoothmorph.experiments.folders import open_run, states
-from smoothmorph.experiments.joining import join
+from smoothmorph.experiments.outputs import study_result as outcome
+from smoothmorph.experiments.outputs.tables import collect, collect_history
+from smoothmorph.experiments.outputs.terminal_tables import recommendation_view
 from smoothmorph.experiments.statistics import Limit, recommend
-from smoothmorph.experiments.study import load_study, parse_overrides
-from smoothmorph.experiments.study_view import study_view
-from smoothmorph.experiments.tables import collect, collect_history
-from smoothmorph.experiments.views import recommendation_view
-from smoothmorph.pipeline.bids import BidsQuery, find_bids
-from smoothmorph.pipeline.cohorts import read_cohort
-from smoothmorph.pipeline.config import CohortSettings, SplitSettings
-from smoothmorph.pipeline.finished import FinishedPairs
-from smoothmorph.pipeline.handlers import TrainingState
-from smoothmorph.pipeline.landmarks import read_landmarks
+from smoothmorph.experiments.store.archive import environments
+from smoothmorph.experiments.store.joining import join
+from smoothmorph.experiments.store.run_folder import open_run, states
+from smoothmorph.experiments.study.description import study_view
+from smoothmorph.experiments.study.study import load_study, parse_overrides
+from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.cohorts.splits import split_cohort
+from smoothmorph.pipeline.cohorts.table_writing import write_table
+from smoothmorph.pipeline.downloads.unpack import unpack
+from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.fields.landmarks import read_landmarks
+from smoothmorph.pipeline.images.volumes import Volume, read_volume
+from smoothmorph.pipeline.models.trained_model import import_official, open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
-from smoothmorph.pipeline.registering import Pair, register
-from smoothmorph.pipeline.splits import split_cohort
-from smoothmorph.pipeline.tabulate import write_table
-from smoothmorph.pipeline.trained import import_official, open_trained
-from smoothmorph.pipeline.training import build_optimizer, build_schedule
-from smoothmorph.pipeline.unpack import unpack
-from smoothmorph.pipeline.volumes import Volume, read_volume
+from smoothmorph.pipeline.registration import Pair, register
+from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings
+from smoothmorph.pipeline.training.handlers import TrainingState
+from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
 from smoothmorph.transforms import read_field
 from smoothmorph.transforms.field_files import is_affine
 

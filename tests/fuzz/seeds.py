@@ -20,18 +20,18 @@ from rich.console import Console
 import synthetic_run
 from fuzz.mutate import MERGES, Files
 from smoothmorph.experiments import figures, statistics
-from smoothmorph.experiments.folders import claim
-from smoothmorph.experiments.outcome import archive
-from smoothmorph.experiments.study import load_study
+from smoothmorph.experiments.outputs.study_result import archive
+from smoothmorph.experiments.store.run_folder import claim
+from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import VoxelMorph, save_model
-from smoothmorph.networks.official_weights import save_official
-from smoothmorph.pipeline.config import TrialSettings
-from smoothmorph.pipeline.finished import FinishedPairs
-from smoothmorph.pipeline.handlers import TrainingState
-from smoothmorph.pipeline.trained import about
-from smoothmorph.pipeline.training import build_optimizer, build_schedule
-from smoothmorph.pipeline.training_images import TrainingImages
-from smoothmorph.pipeline.volumes import write_volume
+from smoothmorph.networks.files.official_weights import save_official
+from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.images.volumes import write_volume
+from smoothmorph.pipeline.models.trained_model import about
+from smoothmorph.pipeline.models.training_images import TrainingImages
+from smoothmorph.pipeline.settings.schema import TrialSettings
+from smoothmorph.pipeline.training.handlers import TrainingState
+from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
 from smoothmorph.transforms import Geometry, PhysicalField, write_field
 
 PLACE = np.array([[0.0, -2, 0, 5], [2, 0, 0, -7], [0, 0, 3, 1], [0, 0, 0, 1]])

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from ..atomic import write_atomically
-from ..errors import InputError
-from ..geometry import Geometry
-from ..physical import PhysicalField
+from ..basics.atomic import write_atomically
+from ..basics.errors import InputError
+from ..world.grid import Geometry
+from ..world.physical_field import PhysicalField
 from . import itk_images, itk_transforms, nifti, voxelmorph
 
 WRITERS = {

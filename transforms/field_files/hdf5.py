@@ -11,8 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..bounds import LONGEST_HEADER, MOST_EXPANSION, MOST_FIELD_BYTES, MOST_TRANSFORMS
-from ..errors import InputError, times
+from ..basics.bounds import LONGEST_HEADER, MOST_EXPANSION, MOST_FIELD_BYTES, MOST_TRANSFORMS
+from ..basics.errors import InputError, times
 from .stored import COMPOSITE, Stored, named
 
 START = b"\x89HDF\r\n\x1a\n"

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..geometry import Geometry
+from ..basics.errors import InputError
+from ..basics.quiet import writing_with_itk
 from ..image_files import read_header, read_voxels
-from ..physical import PhysicalField
-from ..quiet import writing_with_itk
+from ..world.grid import Geometry
+from ..world.physical_field import PhysicalField
 from . import lps
 
 

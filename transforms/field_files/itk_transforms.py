@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, one_line
-from ..geometry import Geometry
-from ..physical import PhysicalField
+from ..basics.errors import InputError, one_line
+from ..world.grid import Geometry
+from ..world.physical_field import PhysicalField
 from . import lps
 from .hdf5 import read_hdf5, write_hdf5
 from .linear import matrix

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, reason
+from ..basics.errors import InputError, reason
 from . import lps
 from .stored import Stored
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import InputError
-from ..geometry import Geometry, turned
-from ..physical import PhysicalField
+from ..basics.errors import InputError
+from ..fields.affine import apply_linear
+from ..world.grid import Geometry
+from ..world.physical_field import PhysicalField
 
 SHEAR = 1e-4
 """The largest cosine between two axes that ITK's tools take for perpendicular."""
@@ -64,13 +65,13 @@ def vectors(field: PhysicalField) -> np.ndarray:
     grid = field.fixed
     lifted = torch.zeros(grid.world_axes, *grid.lifted_shape)
     lifted[: grid.axes] = grid.lift(field.displacement)
-    return turned(_sign(len(grid.affine)) @ grid.affine, lifted).numpy()
+    return apply_linear(_sign(len(grid.affine)) @ grid.affine, lifted).numpy()
 
 
 def from_vectors(displacements: np.ndarray, grid: Geometry) -> PhysicalField:
     """The inverse of :func:`vectors`."""
     in_mm = torch.from_numpy(np.ascontiguousarray(displacements, dtype=np.float32))
-    in_voxels = turned(np.linalg.inv(grid.affine) @ _sign(len(grid.affine)), in_mm)
+    in_voxels = apply_linear(np.linalg.inv(grid.affine) @ _sign(len(grid.affine)), in_mm)
     return PhysicalField(grid.in_plane(in_voxels), grid)
 
 

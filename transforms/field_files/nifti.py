@@ -5,11 +5,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..errors import InputError, times
-from ..geometry import Geometry
+from ..basics.errors import InputError, times
 from ..image_files import read_voxels
 from ..image_files.nifti import NiftiHeader, read_header, set_place
-from ..physical import PhysicalField
+from ..world.grid import Geometry
+from ..world.physical_field import PhysicalField
 from . import lps
 
 VECTOR, DISPLACEMENT = 1007, 1006

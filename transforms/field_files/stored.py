@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bounds import LONGEST_TEXT, MOST_DIGITS, MOST_TRANSFORMS
-from ..errors import InputError
+from ..basics.bounds import LONGEST_TEXT, MOST_DIGITS, MOST_TRANSFORMS
+from ..basics.errors import InputError
 
 COMPOSITE = "CompositeTransform"
 TYPE = re.compile(r"(\w{1,80})_(?:double|float)_([23])_\2", re.ASCII)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError, reason, times
-from ..geometry import Geometry
-from ..npz import read_npz
-from ..physical import PhysicalField
+from ..basics.errors import InputError, reason, times
+from ..basics.npz import read_npz
+from ..world.grid import Geometry
+from ..world.physical_field import PhysicalField
 
 
 def write(path: Path, field: PhysicalField) -> None:

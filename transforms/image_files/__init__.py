@@ -7,7 +7,7 @@ libraries for these formats let much pass in silence, and some of it ends the pr
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from . import metaimage, nifti, nrrd
 from .header import Header
 from .voxels import read_voxels

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bounds import MOST_EXPANSION, MOST_VOXELS
-from ..errors import InputError, times
+from ..basics.bounds import MOST_EXPANSION, MOST_VOXELS
+from ..basics.errors import InputError, times
 
 
 @dataclass(frozen=True)

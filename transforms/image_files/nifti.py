@@ -13,9 +13,9 @@ import numpy as np
 from nibabel.nifti1 import data_type_codes, xform_codes
 from nibabel.spatialimages import HeaderDataError
 
-from ..bounds import MOST_VOXELS
-from ..errors import InputError, one_line, times
-from ..geometry import SAME_PLACE, corners_apart
+from ..basics.bounds import MOST_VOXELS
+from ..basics.errors import InputError, one_line, times
+from ..world.grid import SAME_PLACE, corners_apart
 from .header import Header, truncated
 
 FORMS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, quoted
+from ..basics.errors import InputError, quoted
 from .header import Header, ras_affine
 from .text import Fields, header_text, not_this
 

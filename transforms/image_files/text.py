@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..bounds import LONGEST_HEADER, MOST_DIGITS, MOST_VOXELS
-from ..errors import InputError, quoted
+from ..basics.bounds import LONGEST_HEADER, MOST_DIGITS, MOST_VOXELS
+from ..basics.errors import InputError, quoted
 
 T = TypeVar("T")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

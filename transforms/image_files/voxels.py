@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import reason
+from ..basics.errors import reason
 from .header import Header, truncated
 
 CHUNK = 1 << 20

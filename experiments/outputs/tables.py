@@ -1,0 +1,158 @@
+"""Tables of a run: rows (one trial, one test pair) gathered, summarized, and set beside published numbers.
+
+Percent means percent (0..100) in every table.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...pipeline.files.csv_tables import write_csv
+from ...pipeline.files.text import write_atomically
+from ...pipeline.settings.schema import TrialSettings
+from ...transforms.basics.errors import InputError
+from ..rows.summaries import SETTINGS, per_label, pick, summary
+from ..statistics import Analysis
+from ..store.archive import HISTORY, ROWS, read_archived
+from ..store.run_folder import Run, open_run, states, trial_state
+from ..store.trial_tables import read_parquet
+from ..study.setting_keys import known_keys, leaves_of, varying_keys
+from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
+
+__all__ = ["collect", "collect_history", "per_label", "published", "summary", "write_tables"]
+
+
+def collect(run: Run | Path, trials: Iterable[str] | None = None) -> pd.DataFrame:
+    """All rows of the complete trials (or of ``trials``), with a column for every further setting that varies.
+
+    Of a trial without a folder, from the run's archive.
+
+    Raises:
+        InputError: no run there, a file of a trial cannot be read, or, without ``trials``, a trial is damaged.
+    """
+    run = open_run(run) if isinstance(run, Path) else run
+    archived = dict(iter(read_archived(run.path, ROWS).groupby("trial")))
+    if trials is None:
+        found = states(run)
+        for state in found.values():
+            if state.state == "damaged":
+                raise InputError(state.reason)
+        trials = [trial for trial, state in found.items() if state.state == "complete"]
+    wanted = set(trials)
+    return _stack(run, [trial for trial in run.trials if trial in wanted], "pairs.parquet", archived)
+
+
+def collect_history(run: Run) -> pd.DataFrame:
+    """The history of every trial that has one, complete or not: one row per trial and epoch.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    archived = dict(iter(read_archived(run.path, HISTORY).groupby("trial")))
+    wanted = []
+    for trial, settings in run.trials.items():
+        folder = run.path / trial
+        own = (folder / "history.parquet").exists() and trial_state(folder, settings).state != "damaged"
+        if own or (trial in archived and not folder.exists()):
+            wanted.append(trial)
+    return _stack(run, wanted, "history.parquet", archived)
+
+
+def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
+    """The frames of trials in the order of the study, each with its settings in front."""
+    extra = further_settings(run)
+    frames = []
+    for trial in trials:
+        path = run.path / trial / file
+        frame = read_parquet(path, trial) if path.exists() else archived[trial].reset_index(drop=True)
+        columns = {"trial": trial, **settings_columns(run.trials[trial], extra)}
+        kept = frame.drop(columns=[name for name in columns if name in frame])
+        frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def further_settings(run: Run) -> list[str]:
+    """The dotted keys that vary among the networks of a study, or one method's trials, and have no column yet."""
+    by_method: dict[str, list[TrialSettings]] = {}
+    for trial in run.trials.values():
+        by_method.setdefault(trial.model.method, []).append(trial)
+    trained = by_method.get("voxelmorph", [])
+    has_column = {f"objective.{name}" for name in SETTINGS} | {"seed"}
+    if len({t.model.integration_steps for t in trained}) == len({t.model.kind for t in trained}):
+        has_column.add("model.integration_steps")
+    varying = {key for trials in by_method.values() for key in varying_keys(trials) if trials[0].concerns(key)}
+    return [key for key in known_keys() if key in varying - has_column]
+
+
+def settings_columns(settings: TrialSettings, extra: Sequence[str] = ()) -> dict[str, object]:
+    """The settings of a trial as they appear in its rows; empty what is no setting of its method."""
+    leaves = leaves_of(settings)
+    plain = {key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra}
+    return {**settings.columns(), **{key: plain[key] if settings.concerns(key) else math.nan for key in extra}}
+
+
+def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The published numbers, ours by the study's own definitions, and the corrected measures, side by side.
+
+    The study's loss is the lowest validation loss (similarity + λ · 2 · penalty) in epochs 1, 21, 41, ... and the
+    last one; its folding is measured on the half-resolution velocity. It printed a fraction and called it percent:
+    here both columns of it are percent. Rows of trials that are not complete have only the published part.
+    """
+    identifiers = {settings: trial for trial, settings in run.trials.items()}
+    lines = []
+    for number in PUBLISHED:
+        line: dict[str, object] = {
+            "table": number.group,
+            "penalty": number.penalty,
+            "lambda": number.weight,
+            "published_loss": number.val_loss,
+            "published_fraction": number.fraction,
+            "published_velocity_nonpositive_percent": round(100 * number.fraction, 6),
+        }
+        trial = _trial_of(run, number, identifiers)
+        if trial is not None and trial in set(rows["trial"]):
+            line |= _ours(pick(rows, rows["trial"] == trial), pick(history, history["trial"] == trial))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _trial_of(run: Run, number: PublishedNumber, identifiers: Mapping[TrialSettings, str]) -> str | None:
+    for settings in run.study.group_trials(number.group):
+        if settings.objective.penalty == number.penalty and np.isclose(settings.objective.weight, number.weight):
+            return identifiers.get(settings)
+    return None
+
+
+def _ours(rows: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
+    last = history["epoch"].max()
+    looked_at = history[((history["epoch"] - 1) % VALIDATION_EVERY == 0) | (history["epoch"] == last)]
+    corrected = ("mse", "mse_before", "dice", "dice_before", "displacement_nonpositive_percent", "displacement_sdlogj")
+    return {
+        "seed": rows["seed"].iloc[0],
+        "epochs": last,
+        "our_loss": looked_at["validation_loss"].min(),
+        "our_velocity_nonpositive_percent": rows["velocity_nonpositive_percent"].mean(),
+        **{name: rows[name].mean() for name in corrected if name in rows},
+    }
+
+
+def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
+    """Write every table of a run under ``tables/`` and return the summary.
+
+    Raises:
+        InputError: the folder cannot be written; earlier tables stay whole.
+    """
+    folder, whole = run.path / "tables", summary(rows)
+    write_atomically(folder / "rows.parquet", rows.to_parquet)
+    write_atomically(folder / "summary.parquet", whole.to_parquet)
+    frames = {"summary": whole, "history": history, "per_label": per_label(rows), **analysis.tables}
+    if run.study.name == "published":
+        frames["published"] = published(run, rows, history)
+    for name, frame in frames.items():
+        if not frame.empty:
+            write_csv(folder / f"{name}.csv", frame)
+    return whole

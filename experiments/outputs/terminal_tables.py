@@ -1,0 +1,122 @@
+"""Views for a terminal: a summary, a recommendation, the states of a run."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group as Stack
+from rich.table import Table
+from rich.text import Text
+
+from ...pipeline.settings.schema import BASELINES
+from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
+from ..store.run_folder import Run, TrialState
+from ..study.screen import plain
+
+if TYPE_CHECKING:
+    from ..statistics import Limit, Recommendation
+
+
+SHOWN = {
+    "mse": ("MSE", ".5f"),
+    "ncc": ("NCC", ".3f"),
+    "dice": ("Dice", ".3f"),
+    "tre": ("TRE\nmm", ".2f"),
+    "displacement_nonpositive_percent": ("folding\n%", ".3f"),
+    "velocity_nonpositive_percent": ("velocity\nfolding %", ".3f"),
+    "displacement_sdlogj": ("SDlogJ", ".3f"),
+    "seconds": ("s per\npair", ".2g"),
+}
+
+
+def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> Table:
+    """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns.
+
+    Of the similarities only the one that is given is shown, ``mse`` or ``ncc``.
+
+    The folding of the velocity gives way to the seconds where there are baselines, which have no velocity.
+    """
+    keys = setting_columns(whole)
+    compared = not baselines(whole).empty
+    left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"mse", "ncc"} - {similarity})}
+    metrics = [name for name in SHOWN if name in set(whole["metric"]) - left_out]
+    note = f"mean ± standard deviation over pairs; {counts(whole)}"
+    table = Table(title=plain(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]
+    for key in shown_keys:
+        table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
+    for metric in metrics:
+        table.add_column(SHOWN[metric][0], justify="right", no_wrap=True)
+    before = {metric: float(whole.loc[whole["metric"] == metric, "before"].mean()) for metric in metrics}
+    cells = [f"{value:{SHOWN[metric][1]}}" if np.isfinite(value) else "" for metric, value in before.items()]
+    table.add_row("before", *[""] * (len(shown_keys) - 1), *cells, style="dim", end_section=True)
+    for _, line in whole.groupby(keys, dropna=False, sort=False):
+        values = as_shown(line)[shown_keys].to_numpy(dtype=object)[0]
+        names = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else plain(v) for v in values]
+        table.add_row(*names, *(_cell(line, metric) for metric in metrics))
+    return table
+
+
+def _cell(line: pd.DataFrame, metric: str) -> Text:
+    own = line.loc[line["metric"] == metric]
+    if own.empty or not np.isfinite(mean := float(own["mean"].iloc[0])):
+        return Text("")
+    spread, form = float(own["std_pairs"].iloc[0]), SHOWN[metric][1]
+    return Text.assemble(f"{mean:{form}}", (f"\n±{spread:{form}}", "dim") if np.isfinite(spread) else "")
+
+
+def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
+    """What to use, in a sentence, and the other configurations, best first."""
+    from ..statistics.curves import SMOOTHNESS
+    from ..statistics.sentences import MEASURED
+
+    best, wanted, name = found.best, SMOOTHNESS[limit.metric], MEASURED[found.metric]
+    form, unit = SHOWN[found.metric][1], " %" if limit.metric.endswith("percent") else ""
+    seeds = "" if best["n_seeds"] > 1 else " One seed: how much another training would differ is not known."
+    sentence = (
+        f"Use {_configuration(best)}: a mean {wanted.removesuffix(' (%)')} of {best['roughness']:.3g}{unit} "
+        f"(limit {limit.value:g}{unit}) and "
+        f"{name} {best['mean']:{form}}, 95 % interval {best['low']:{form}} to {best['high']:{form}} over subjects"
+        f"{' and seeds' if best['n_seeds'] > 1 else ''}.{seeds}"
+    )
+    if found.between is not None:
+        weight, value = found.between
+        sentence += f" Between the tested λ, λ = {weight:.2g} would just keep the limit; expect {name} {value:{form}}."
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    keys = list(found.table.columns[: list(found.table.columns).index("mean")])
+    for key in (*keys, name, wanted, "within"):
+        table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
+    table.caption = "95 % intervals below the means"
+    for line in records(found.table):
+        names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
+        accuracy = _interval(line["mean"], line["low"], line["high"], form)
+        roughness = _interval(line["roughness"], line["roughness_low"], line["roughness_high"], ".3g")
+        style = "" if line["within"] else "dim"
+        table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)
+    return Stack(plain(sentence), table)
+
+
+def _interval(mean: float, low: float, high: float, form: str) -> Text:
+    return Text.assemble(f"{mean:{form}}", (f"\n{low:{form}} to {high:{form}}", "dim"))
+
+
+def _configuration(line: pd.Series) -> str:
+    columns = list(line.index)
+    others = [key for key in columns[: columns.index("mean")] if key not in ("penalty", "lambda", "model")]
+    more = "".join(f", {key.rsplit('.', 1)[-1]} {line[key]}" for key in others)
+    return f"{line['penalty']} at λ = {line['lambda']:g} with the {line['model']} model{more}"
+
+
+def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:
+    """A line per trial: its state, the epochs done, and what went wrong."""
+    table = Table(title=plain(f"{run.study.title} · {run.path}{' · running now' if going_on else ''}"))
+    for heading in ("trial", "state", "epoch", "note"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")
+    styles = {"complete": "green", "running": "cyan", "partial": "yellow", "failed": "red", "damaged": "red"}
+    for trial, state in found.items():
+        trained = run.trials[trial].model.method not in BASELINES
+        epochs = f"{state.epochs} of {run.trials[trial].training.epochs}" if trained else ""
+        table.add_row(plain(trial), Text(state.state, styles.get(state.state, "dim")), epochs, plain(state.reason))
+    return table

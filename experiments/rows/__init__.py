@@ -1,0 +1,1 @@
+"""Rows (one trial, one test pair) and their summaries."""

@@ -1,0 +1,153 @@
+"""Rows summarized over pairs and seeds. Percent means percent (0..100)."""
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from ...networks import PENALTIES
+from ...pipeline.settings.schema import BASELINES
+from ..study.setting_keys import known_keys
+
+METHODS = {"identity": "No registration", "syn": "SyN", "elastix": "elastix"}
+"""What baselines are called there: they are models without a penalty."""
+SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
+MEASURES = ("nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_min", "magnitude")
+METRICS: dict[str, str] = {  # metric -> unit
+    "mse": "a.u.²",
+    "ncc": "",
+    "dice": "",
+    "hd95": "mm",
+    "tre": "mm",
+    "loss": "",
+    **{
+        f"{field}_{measure}": "%" if measure.endswith("percent") else "voxels" if measure == "magnitude" else ""
+        for field in ("displacement", "velocity")
+        for measure in MEASURES
+    },
+    "seconds": "s",
+}
+
+
+def configuration(rows: pd.DataFrame) -> list[str]:
+    """The columns that tell configurations apart: penalty, lambda, model and whatever else differs except the seed.
+
+    What differs only between networks and baselines, as what a baseline has not, tells nothing that the model does not.
+    """
+    others = [*SETTINGS[3:], *(key for key in known_keys() if key != "seed" and key in rows)]
+    parts = networks(rows), baselines(rows)
+    return [*SETTINGS[:3], *(n for n in others if any(part[n].nunique(dropna=False) > 1 for part in parts))]
+
+
+def networks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines of trained networks, of rows or of any table with a ``model``."""
+    return pick(frame, ~frame["model"].isin(BASELINES))
+
+
+def baselines(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines of methods that train nothing."""
+    return pick(frame, frame["model"].isin(BASELINES))
+
+
+def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a table for a reader: where a baseline has no penalty and no λ, there is nothing."""
+    if not {"penalty", "lambda"} <= set(frame):
+        return frame
+    trained = frame["penalty"] != "none"
+    return frame.assign(**{key: frame[key].where(trained) for key in ("penalty", "lambda")})
+
+
+def variant(line: Any, frame: pd.DataFrame) -> list[str]:
+    """What sets a configuration apart besides penalty and λ (or method), in words; ``frame``: rows or a summary."""
+    trained = line["model"] not in BASELINES
+    own = networks(frame) if trained else pick(frame, frame["model"] == line["model"])
+    words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
+    for key in (setting_columns(frame) if "metric" in frame else configuration(frame))[3:]:
+        if own[key].nunique(dropna=False) > 1:
+            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {_plain(line[key])}")
+    return words
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def configuration_name(line: Any, frame: pd.DataFrame) -> str:
+    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
+    penalized = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
+    name = [METHODS[line["model"]]] if line["model"] in METHODS else penalized
+    return ", ".join([*name, *variant(line, frame)])
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per configuration and metric: mean and standard deviations over pairs and over seeds.
+
+    ``mean``: of the seeds' means over pairs. ``std_pairs``: the spread between pairs (root mean square over seeds of
+    the sample standard deviation). ``std_seeds``: the sample standard deviation of the seeds' means, empty for one
+    seed. ``before``: the mean before registration, where that exists. ``n_pairs``: measured pairs per seed.
+    """
+    keys = configuration(rows)
+    parts = [summarize(rows, keys, metric, f"{metric}_before") for metric in METRICS if metric in rows]
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(len(keys) + 1, "unit", table["metric"].map(METRICS))
+    return table
+
+
+def per_label(rows: pd.DataFrame) -> pd.DataFrame:
+    """Dice of each structure, in the form of `summary`; empty without labels."""
+    keys, start = configuration(rows), "dice/"
+    labels = [name.removeprefix(start) for name in map(str, rows) if name.startswith(start)]
+    parts = [summarize(rows, keys, f"dice/{label}", f"dice_before/{label}") for label in labels]
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True).rename(columns={"metric": "label"})
+    table["label"] = table["label"].str.removeprefix(start)
+    return table
+
+
+def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> pd.DataFrame:
+    """`summary` of one column."""
+    seeds = rows.groupby([*keys, "seed"], dropna=False)[metric].agg(["mean", "var", "count"]).reset_index()
+    groups: Any = seeds.groupby(keys, dropna=False)
+    table = pd.DataFrame(
+        {
+            "metric": metric,
+            "mean": groups["mean"].mean(),
+            "std_pairs": groups["var"].mean().pow(0.5),
+            "std_seeds": groups["mean"].std(),
+            "before": rows.groupby(keys, dropna=False)[before].mean() if before in rows else np.nan,
+            "n_pairs": groups["count"].max(),
+            "n_seeds": groups["seed"].nunique(),
+        }
+    ).reset_index()
+    return table.sort_values(
+        keys, key=lambda column: column.map(PENALTIES.place) if column.name == "penalty" else column
+    )
+
+
+def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
+    """The lines where ``mask`` holds (as a type checker can follow)."""
+    return cast(pd.DataFrame, frame.loc[mask])
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines as dictionaries (as a type checker can follow)."""
+    return cast(list[dict[str, Any]], frame.to_dict("records"))
+
+
+def setting_columns(whole: pd.DataFrame) -> list[str]:
+    """The columns of a summary that name a configuration: those before ``metric``."""
+    columns = list(whole.columns)
+    return columns[: columns.index("metric")]
+
+
+def counts(whole: pd.DataFrame) -> str:
+    """How many pairs and seeds the numbers of a summary stand on, in words."""
+    measured = whole[whole["metric"] == "mse"]
+    return f"{number(measured['n_pairs'], 'test pair')}, {number(measured['n_seeds'], 'seed')} per point"
+
+
+def number(values: Any, noun: str) -> str:
+    """``3 seeds``, or ``1 to 3 seeds`` where they differ."""
+    low, high = int(values.min()), int(values.max())
+    return f"{high} {noun}{'' if high == 1 else 's'}" if low == high else f"{low} to {high} {noun}s"

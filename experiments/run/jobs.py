@@ -1,0 +1,68 @@
+"""A trial as a job, what can happen to it, and how it is attempted on whatever machine it lands."""
+
+import contextlib
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...pipeline.files.text import write_text
+from ...pipeline.settings.schema import TrialSettings
+from ...transforms.basics.errors import InputError, one_line, printable_lines
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run in its folder; ``root`` is where the cohort's files are."""
+
+    trial: str
+    settings: TrialSettings
+    folder: Path
+    root: Path | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a trial. ``progress`` is the pipeline's Progress (stage, done, total, message)."""
+
+    trial: str
+    kind: Literal["started", "progress", "finished", "failed", "interrupted"]
+    reason: str = ""
+    progress: Any = None
+
+
+Task = Callable[[TrialSettings, Path, "Path | None", Callable[[Any], None]], None]
+"""Runs a trial (settings, folder, root, report)."""
+Listen = Callable[[Event], None]
+
+
+def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
+    """Run one trial; whatever goes wrong in it is one sentence, in the event and in its ``failure.json``."""
+    failure = job.folder / "failure.json"
+    try:
+        failure.unlink(missing_ok=True)
+        task(job.settings, job.folder, job.root, report)
+        return Event(job.trial, "finished")
+    except Exception as error:
+        own = isinstance(error, InputError) or type(error).__module__.startswith("smoothmorph.")
+        reason = one_line(error, longest=2000) if own else f"{type(error).__name__}: {one_line(error)}"
+        log = job.folder / "log.txt"
+        with contextlib.suppress(OSError, InputError):  # a full disk must not hide the reason
+            job.folder.mkdir(parents=True, exist_ok=True)
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(printable_lines(traceback.format_exc()))
+            write_text(failure, json.dumps({"reason": reason}))
+        return Event(job.trial, "failed", reason if own else f"{reason} (traceback in {log})")
+
+
+def attempt_quietly(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
+    """As `attempt`, in a process of its own: what the trial prints goes to its ``log.txt``."""
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log = open(job.folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    except OSError as error:
+        return Event(job.trial, "failed", f"cannot write in {job.folder}: {error.strerror}.")
+    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        return attempt(task, job, report)

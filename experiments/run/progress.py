@@ -1,0 +1,129 @@
+"""What a person sees while a study runs: bars in a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+from ...transforms.basics.errors import printable
+from ..study.screen import say
+from .executors import Event
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Board:
+    """Shows events. A context manager: the bars are on the screen inside it."""
+
+    def __init__(self, console: Console, names: dict[str, str], total: int, done: int) -> None:
+        self._console, self._names, self._total, self._done = console, names, total, done
+        self._live = console.is_terminal
+        self._bars: dict[str, TaskID] = {}
+        self._stages: dict[str, tuple[str, float]] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn(
+                "{task.fields[note]}", markup=False, table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
+            ),
+            console=console,
+            disable=not self._live,
+            expand=True,
+        )
+        self._overall = self._progress.add_task("trials", total=total, completed=done, note="")
+
+    def __enter__(self) -> "Board":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "progress":
+            self._step(event.trial, event.progress)
+        elif event.kind == "started":
+            if self._live:
+                self._bars[event.trial] = self._progress.add_task(self._names[event.trial], total=None, note="starting")
+            else:
+                self._say(event.trial, "started")
+        else:
+            self._end(event)
+
+    def _step(self, trial: str, progress: Any) -> None:
+        if self._live:
+            bar = self._bars[trial]
+            stage, _ = self._stages.get(trial, ("", 0.0))
+            if stage != progress.stage:  # another thing is counted: its speed is measured anew
+                self._progress.reset(bar, total=progress.total, completed=0)
+                self._stages[trial] = (progress.stage, 0.0)
+            note = _words(progress)
+            self._progress.update(bar, total=progress.total, completed=progress.done, note=note)
+            return
+        stage, last = self._stages.get(trial, ("", 0.0))
+        now = time.monotonic()
+        if progress.stage != "done" and (stage != progress.stage or now - last > SECONDS_BETWEEN_LINES):
+            self._stages[trial] = (progress.stage, now)
+            self._say(trial, f"{_words(progress)} ({progress.done} of {progress.total})")
+
+    def _end(self, event: Event) -> None:
+        if event.trial in self._bars:
+            self._progress.remove_task(self._bars.pop(event.trial))
+        self._stages.pop(event.trial, None)
+        self._done += event.kind != "interrupted"
+        self._progress.update(self._overall, completed=self._done)
+        count = f"[{self._done}/{self._total}] " if event.kind == "finished" else ""
+        self._say(event.trial, f"{count}{event.kind}" + (f": {event.reason}" if event.reason else ""))
+
+    def _say(self, trial: str, text: str) -> None:
+        say(self._console, f"{self._names[trial]}  {text}")
+
+
+def _words(progress: Any) -> str:
+    told = progress.stage if progress.message in ("", progress.stage) else f"{progress.stage}: {progress.message}"
+    return printable(told)
+
+
+@contextlib.contextmanager
+def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on the standard error for work that reports (done, total); nothing where that is not a terminal."""
+    console = Console(stderr=True)
+    count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(printable(label), total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def following(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work that reports (what is being done, done, total); where that is no terminal, a line now and then."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar, last = progress.add_task("loading", total=None), time.monotonic()
+
+        def tell(doing: str, done: int, total: int) -> None:
+            nonlocal last
+            progress.update(bar, description=printable(doing), completed=done, total=total)
+            if not console.is_terminal and time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                say(console, f"{doing} ({done} of {total})")
+
+        yield tell

@@ -1,0 +1,152 @@
+"""Run a study: only what is missing, then tables and figures of everything that is complete."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+
+from ...pipeline.settings.schema import TrialSettings
+from ..outputs.study_result import StudyResult, finish, report
+from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
+from ..store.run_lock import Lock, locked
+from ..study.screen import say
+from ..study.study import Study
+from .executors import Event, Executor, Job, LocalExecutor, Task, available_cores
+from .progress import Board
+
+Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
+"""(trial, root, told of (subjects done, subjects)) -> the fingerprint of its data."""
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    root: Path | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    console: Console | None = None,
+    task: Task | None = None,
+    fingerprint: Fingerprint | None = None,
+) -> StudyResult:
+    """Run the trials that ``out`` lacks, then write ``out/tables`` and ``out/figures``.
+
+    Args:
+        root: where the cohort's files are (none for the phantom).
+        workers: processes at once; by default one per missing trial, at most one per core, and one for 3-D or a GPU.
+        executor: something else than this machine's processes.
+        task, fingerprint: what runs a trial and what identifies its data; the pipeline's own by default.
+
+    Raises:
+        InputError: the study, its data or the folder are at fault, or a baseline is not installed; nothing was run.
+        KeyboardInterrupt: stopped; running again goes on where it stopped.
+    """
+    begin = time.monotonic()
+    console = console or Console()
+    check_writable(out)
+    from ...pipeline.methods.baselines import require
+
+    if task is None:
+        from ...pipeline.trial import run_trial as task
+    with locked(out) as lock:
+        ids = identifiers(study, root, fingerprint or _pipeline_fingerprint, console)
+        run = claim(out, study, ids)
+        result = StudyResult(run)
+        jobs = _missing(run, root, result)
+        require({job.settings.model.method for job in jobs})
+        executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
+        done = len(run.trials) - len(jobs)
+        say(console, f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run")
+        _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
+        try:
+            finish(result, console)
+        finally:  # a fault in a figure must not hide how the trials ended
+            result.seconds = time.monotonic() - begin
+            report(result, console)
+    return result
+
+
+def identifiers(study: Study, root: Path | None, fingerprint: Fingerprint, console: Console) -> list[str]:
+    """The identifier of each trial: its settings and the fingerprint of its data, which is read and checked here."""
+    known: dict[str, str] = {}
+    ids = []
+    for trial in study.trials:
+        data = json.dumps(trial.model_dump(mode="json", include={"cohort", "split", "pairs"}), sort_keys=True)
+        if data not in known:
+            doing = f"reading and checking the {trial.cohort.reader} cohort"
+            with console.status(doing) as status:
+                known[data] = fingerprint(trial, root, _counting(status, doing))
+        ids.append(trial.trial_id(known[data]))
+    return ids
+
+
+def _counting(status: Status, doing: str) -> Callable[[int, int], None]:
+    return lambda done, total: status.update(f"{doing} ({done} of {total})")
+
+
+def _pipeline_fingerprint(settings: TrialSettings, root: Path | None, tell: Callable[[int, int], None]) -> str:
+    from ...pipeline.trial import prepare
+
+    return prepare(settings, root, tell).fingerprint
+
+
+def default_workers(study: Study, missing: int) -> int:
+    """One process per missing trial and at most one per core in 2-D on the CPU; otherwise one."""
+    if any(trial.cohort.spatial_dims != 2 or _on_gpu(trial) for trial in study.trials):
+        return 1
+    return max(1, min(missing, available_cores()))
+
+
+def _on_gpu(trial: TrialSettings) -> bool:
+    device = trial.compute.device
+    return device.startswith("cuda") or (device == "auto" and _has_gpu())
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _missing(run: Run, root: Path | None, result: StudyResult) -> list[Job]:
+    jobs = []
+    for trial, found in states(run).items():
+        if found.state == "complete":
+            result.complete.append(trial)
+        elif found.state == "damaged":  # never deleted here: it may be all that is left of a long training
+            result.failed[trial] = found.reason
+        else:
+            jobs.append(Job(trial, run.trials[trial], run.path / trial, root))
+    return jobs
+
+
+def _run_jobs(jobs: list[Job], executor: Executor, task: Task, result: StudyResult, lock: Lock, board: Board) -> None:
+    running: list[str] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "started":
+            running.append(event.trial)
+            lock.note(running)
+        elif event.kind != "progress":
+            running.remove(event.trial)
+            lock.note(running)
+            _enter(event, result)
+        board.show(event)
+
+    with board:
+        executor.run(jobs, task, listen)
+
+
+def _enter(event: Event, result: StudyResult) -> None:
+    if event.kind == "finished":
+        fault = trial_state(result.run.path / event.trial, result.run.trials[event.trial])
+        if fault.state == "complete":
+            result.complete.append(event.trial)
+        else:
+            result.failed[event.trial] = fault.reason or "it ended without results; its log.txt may tell why"
+    elif event.kind == "failed":
+        result.failed[event.trial] = event.reason
+    else:
+        result.interrupted[event.trial] = event.reason

@@ -1,0 +1,143 @@
+"""What the statistics of a study say, in sentences."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from ...networks import PENALTIES
+from ..rows.summaries import networks, pick, records
+from ..study.setting_keys import known_keys
+from .curves import ACCURACY
+
+MEASURED = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
+
+
+def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
+    """What there is to say of the networks: penalties at equal smoothness, fronts, folding, noise of seeds."""
+    metric, trained = measured[0], networks(tables["means"])
+    if trained.empty:
+        return []
+    # what is no setting of networks has a column only because baselines differ in it
+    trained = trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
+    words = [*_folding(trained)]
+    if "matched" in tables:
+        words += _matched(tables["matched"], tables["comparisons"], metric)
+    else:
+        words += _at_one_weight(trained, metric)
+        words.append("Penalties cannot be compared at equal smoothness: that needs two or more λ of each penalty.")
+    if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
+        words += _volumes(tables["hypervolume"])
+    return [*words, *_seeds(trained, metric)]
+
+
+def _folding(means: pd.DataFrame) -> Iterator[str]:
+    folding = pick(means, means["metric"] == "displacement_nonpositive_percent")
+    for model, part in folding.groupby("model"):
+        if part["mean"].max() == 0:
+            yield f"In the {model} model no test pair folds, whatever the penalty and λ."
+        else:
+            most = records(part.nlargest(1, "mean"))[0]
+            yield (
+                f"In the {model} model the displacement folds in {part['mean'].min():.3g} to {most['mean']:.3g} % "
+                f"of the voxels, most with {PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
+            )
+
+
+def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
+    """Accuracy and smoothness at the middle λ that penalties share."""
+    own = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
+    for setting, part in by_setting(means, own):
+        counts = part.groupby("lambda")["penalty"].nunique()
+        shared = sorted(counts.index[(counts > 1) & (counts == counts.max())])
+        if not shared:
+            continue
+        weight = shared[len(shared) // 2]
+        lines = pick(part, part["lambda"] == weight)
+        smooth = pick(lines, lines["metric"] == "displacement_sdlogj").set_index("penalty")["mean"]
+        accurate = pick(lines, lines["metric"] == metric).sort_values("mean", ascending=ACCURACY[metric])
+        reached = "; ".join(
+            f"{_reached(line, metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}" for line in records(accurate)
+        )
+        yield f"At λ = {weight:g}{setting}, {MEASURED[metric]} is: {reached}."
+
+
+def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
+    chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == "displacement_sdlogj"))
+    for setting, part in by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
+        for value in _middle(part):
+            lines = pick(part, part["at"] == value).sort_values("mean", ascending=ACCURACY[metric])
+            reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
+            yield f"At an SDlogJ of {value:g}{setting}, {MEASURED[metric]} is: {reached}."
+            pairs = pick(
+                comparisons,
+                (comparisons["metric"] == metric) & (comparisons["at"] == value) & _same(comparisons, lines.iloc[0])
+                & (comparisons["matched_in"] == "displacement_sdlogj"),
+            )  # fmt: skip
+            yield from (_verdict(line, metric) for line in records(pairs))
+
+
+def _reached(line: dict[str, Any], metric: str) -> str:
+    """Penalty, mean and interval, of which the bracket is left open."""
+    low, high = as_text(line["low"], metric), as_text(line["high"], metric)
+    return f"{PENALTIES.title(line['penalty'])} {as_text(line['mean'], metric)} ({low} to {high}"
+
+
+def _verdict(line: dict[str, Any], metric: str) -> str:
+    first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
+    interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
+    if line["low"] <= 0 <= line["high"]:
+        return f"There {first} and {second} cannot be told apart (difference {interval})."
+    better = (line["difference"] < 0) == ACCURACY[metric]
+    ahead, behind = (first, second) if better else (second, first)
+    p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
+    size = as_text(abs(line["difference"]), metric)
+    return f"There {ahead} is better than {behind} by {size} (difference {interval}; Wilcoxon, Holm: {p})."
+
+
+def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
+    for setting, part in by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
+        ordered = records(part.sort_values("hypervolume", ascending=False))
+        shares = ", ".join(
+            f"{PENALTIES.title(line['penalty'])} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
+            for line in ordered
+        )
+        yield f"Over all λ, the hypervolume of accuracy and smoothness{setting} is: {shares}."
+
+
+def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
+    own = pick(means, means["metric"] == metric)
+    if own["n_seeds"].max() < 2:
+        yield "Every configuration was trained with one seed: how much another training would differ is not known."
+        return
+    spread = own["sd_seeds"].dropna()
+    yield (
+        f"The same configuration trained with another seed gives a mean {MEASURED[metric]} that varies with a standard "
+        f"deviation of {as_text(float(spread.median()), metric)} (median over configurations; at most "
+        f"{as_text(float(spread.max()), metric)})."
+    )
+
+
+def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The parts of a table by what is set besides penalty and λ, each with its name as it follows a noun."""
+    keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
+    for values, part in table.groupby(keys, sort=False):
+        varied = [(key, value) for key, value in zip(keys, values, strict=True) if table[key].nunique() > 1]
+        names = [f"{value} model" if key == "model" else f"{key} {value}" for key, value in varied]
+        yield (f" ({', '.join(names)})" if names else ""), part
+
+
+def _same(table: pd.DataFrame, line: pd.Series) -> pd.Series:
+    """Where a table has the setting of a line."""
+    own = ("penalty", "lambda", "metric", "mean", "low", "high", "n_seeds", "matched_in", "at")
+    keys = [key for key in line.index if key not in own]
+    return (table[keys] == line[keys]).all(axis=1)
+
+
+def _middle(part: pd.DataFrame) -> list[float]:
+    values = sorted(part["at"].unique())
+    return [values[len(values) // 2]] if values else []
+
+
+def as_text(value: float, metric: str) -> str:
+    return f"{value:.4f}" if metric in ("dice", "ncc") else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""The folder of a run: what it holds, who writes in it, what is kept of it."""

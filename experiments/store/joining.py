@@ -1,0 +1,105 @@
+"""Take the trials of one run into another, so that both stand in the same tables and figures."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.files.text import write_text
+from ...pipeline.settings.schema import TrialSettings
+from ...transforms.basics.atomic import temporary_folder
+from ...transforms.basics.errors import InputError
+from ..study.setting_keys import flatten
+from ..study.study import Group, Study
+from .archive import environments
+from .run_folder import Run, open_run, states
+from .run_lock import locked
+
+
+def join(path: Path, other: Path) -> Run:
+    """Copy the complete trials of the run in ``other`` into the run in ``path``, whose study gets its groups.
+
+    A baseline is the same trial in every study of the same pairs; joined, it is beside networks that were trained
+    elsewhere. What was there already stays as it is; joining again does nothing.
+
+    Returns:
+        the grown run.
+
+    Raises:
+        InputError: no run there, they are not measured on the same pairs of the same data, a run is going on in
+            ``path``, or a trial of ``other`` is only in its archive.
+    """
+    run, guest = open_run(path), open_run(other)
+    _check_same_pairs(run, guest)
+    with locked(path):
+        for trial, found in states(guest).items():
+            if found.state == "damaged":
+                raise InputError(f"{other} has a damaged trial. {found.reason} Then join again.")
+            if found.state == "complete" and trial not in run.trials:
+                _copy(guest.path / trial, path / trial)
+        study, known = unite_studies(run.study, guest.study), _by_identity({**guest.trials, **run.trials})
+        trials = {known[_identity(settings)]: settings for settings in study.trials}
+        write_text(path / "study.yaml", study.to_yaml(list(trials)))
+    return Run(path, study, trials)
+
+
+def unite_studies(study: Study, other: Study) -> Study:
+    """The study, and the other's groups that add trials, with whatever differs between the two bases set in them."""
+    held, names = {_identity(trial) for trial in study.trials}, [group.name for group in study.groups]
+    base, others = ({**_defaults(), **one.base} for one in (study, other))
+    added: list[Group] = []
+    for group in other.groups:
+        if all(_identity(trial) in held for trial in other.group_trials(group.name)):
+            continue
+        whole = {**others, **group.settings}
+        settings = {key: whole[key] for key in whole if key not in group.axes and whole[key] != base[key]}
+        name = group.name if group.name not in names else f"{other.name}-{group.name}"
+        added.append(Group(name, settings, group.axes))
+    return replace(study, groups=(*study.groups, *added))
+
+
+def _check_same_pairs(run: Run, guest: Run) -> None:
+    """Raise InputError unless every trial that noted its data and test pairs noted the same in both runs."""
+    for key, what in (("data", "data"), ("test_pairs", "test pairs")):
+        noted = [{str(e.get(key)) for e in environments(one.path, one.trials).values()} for one in (run, guest)]
+        for one, hashes in zip((run, guest), noted, strict=True):
+            if not hashes:
+                raise InputError(f"{one.path} has no environment.json of a trial that tells what it was measured on.")
+        if len(noted[0] | noted[1]) > 1:
+            first, second = (" and ".join(sorted(hashes)) for hashes in noted)
+            raise InputError(
+                f"{run.path} and {guest.path} are not of the same {what} (hash {first}, and {second}); only trials "
+                "that are measured on the same pairs can stand side by side."
+            )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a trial's folder, whole or not at all."""
+    if not source.is_dir():
+        raise InputError(f"{source} is only in the archive of its run; join the run that was archived.")
+    if target.exists():
+        return
+    links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
+    if links:  # what they lead to may lie anywhere
+        raise InputError(f"{links[0]} is a link, and only files are taken along; put what it leads to in its place.")
+    try:
+        with temporary_folder(target) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+            os.replace(partial, target)
+    except (OSError, shutil.Error) as error:
+        raise InputError(f"cannot copy {source} to {target}: {error}. Free space, then join again.") from None
+
+
+def _by_identity(trials: Mapping[str, TrialSettings]) -> dict[str, str]:
+    return {_identity(settings): trial for trial, settings in trials.items()}
+
+
+def _identity(settings: TrialSettings) -> str:
+    return json.dumps(settings.identity(), sort_keys=True)
+
+
+def _defaults() -> dict[str, Any]:
+    return flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")

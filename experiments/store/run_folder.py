@@ -1,0 +1,192 @@
+"""The folder of a study, ``runs/<study>/``: what it holds, who is writing in it, and how far each trial is.
+
+study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...pipeline.files.strict_yaml import read_yaml
+from ...pipeline.files.text import read_json, write_text
+from ...pipeline.settings.schema import TrialSettings, read_trial
+from ...transforms.basics.errors import InputError
+from ..study.setting_keys import leaves_of
+from ..study.study import Study, load_study
+from .archive import archived_epochs
+from .run_lock import running_trials
+from .trial_tables import how_to_mend, lacks_pairs, read_parquet
+
+MADE = ("tables", "figures", "report.html", "archive")
+"""What is made of the trials."""
+State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study and the folder its trials are in; ``trials`` maps identifier to settings."""
+
+    path: Path
+    study: Study
+    trials: Mapping[str, TrialSettings]
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """How far one trial is: ``epochs`` done, and the ``reason`` of a failure or a damage."""
+
+    state: State
+    epochs: int = 0
+    reason: str = ""
+
+
+def open_run(path: Path) -> Run:
+    """Read which study is in a run folder.
+
+    Raises:
+        InputError: no run there, or a damaged ``study.yaml``.
+    """
+    file = path / "study.yaml"
+    if not file.is_file():
+        raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
+    try:
+        study, ids = load_study(str(file)), read_yaml(file).get("trials", [])
+        if len(set(ids)) != len(study.trials) or len(ids) != len(study.trials):
+            raise InputError(f"{file} names {len(set(ids))} trials, expected {len(study.trials)}.")
+        for trial, settings in zip(ids, study.trials, strict=True):
+            settings.check_id(trial, str(file))
+    except InputError as error:
+        raise InputError(f"{error} Delete {file} and run the study again: what is complete is kept.") from None
+    return Run(path, study, dict(zip(ids, study.trials, strict=True)))
+
+
+def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
+    """Make ``path`` the folder of this study: create it, or check that it already is (it may have fewer trials).
+
+    A folder that holds nothing but this study's trials and what is made of them is taken, too: its ``study.yaml`` was
+    lost.
+
+    Raises:
+        InputError: it cannot be written, or it holds another configuration, other data, or something else.
+    """
+    check_writable(path)
+    if (path / "study.yaml").exists():
+        _check_same(open_run(path), study, ids)
+    elif {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*ids, *MADE}:
+        raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
+    write_text(path / "study.yaml", study.to_yaml(ids))
+    return Run(path, study, dict(zip(ids, study.trials, strict=True)))
+
+
+def check_writable(path: Path) -> None:
+    """Raise `InputError` unless files can be created in ``path``, which is created first."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"smoothmorph")
+            file.flush()
+    except OSError as error:
+        raise InputError(f"cannot write in {path}: {error.strerror}; choose another folder with --out.") from None
+
+
+def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
+    """Raise unless every trial of the run is wanted. A study may have grown, its trials are independent."""
+    if set(run.trials) <= set(ids):
+        return
+    wanted = [leaves_of(trial) for trial in study.trials]
+    for trial in run.trials.values():
+        held = leaves_of(trial)
+        differences = [[key for key in held if held[key] != other[key]] for other in wanted]
+        nearest = min(range(len(wanted)), key=lambda place: len(differences[place]))
+        if differences[nearest]:
+            key = differences[nearest][0]
+            whole = f", or `smoothmorph run {run.path / 'study.yaml'} --out {run.path}` for all that was joined there"
+            raise InputError(
+                f"{run.path} holds a run with {key} = {held[key]!r}, asked for {wanted[nearest][key]!r}; "
+                "use the same settings, or another folder with --out"
+                f"{whole if set(ids) < set(run.trials) else ''}."
+            )
+    raise InputError(
+        f"{run.path} holds results of the same settings on other data; "
+        "use the same data root, or another folder with --out."
+    )
+
+
+def trial_state(folder: Path, settings: TrialSettings, running: bool = False) -> TrialState:
+    """Look at a trial's folder, without changing it."""
+    found = _look(folder, settings, running)
+    # a folder that was removed meanwhile is not damaged
+    return TrialState("missing") if found.state == "damaged" and not folder.exists() else found
+
+
+def _look(folder: Path, settings: TrialSettings, running: bool) -> TrialState:
+    if folder.exists() and not folder.is_dir():
+        return TrialState("damaged", 0, f"{folder} is a file, expected a folder; move it away and run the study again.")
+    epochs, fault = _epochs_done(folder / "history.parquet")
+    if (folder / "pairs.parquet").exists():
+        fault = damage(folder, settings) or fault
+        return TrialState("damaged", epochs, fault) if fault else TrialState("complete", epochs)
+    if running:
+        return TrialState("running", epochs)
+    if (folder / "failure.json").exists():
+        return TrialState("failed", epochs, _failure(folder / "failure.json"))
+    if fault:
+        return TrialState("damaged", epochs, fault)
+    return TrialState("partial", epochs) if folder.is_dir() and any(folder.iterdir()) else TrialState("missing")
+
+
+def damage(folder: Path, settings: TrialSettings) -> str:
+    """What is wrong with a complete trial, in one sentence; empty if nothing is."""
+    file = folder / "trial.yaml"
+    try:
+        if read_trial(file).identity() != settings.identity():
+            return f"{file} is of another trial; delete the folder {folder} and run the study again."
+    except InputError as error:
+        return f"{error} To mend it, {how_to_mend(file)}."
+    try:
+        rows = read_parquet(path := folder / "pairs.parquet", folder.name)
+        if lacks_pairs(rows, settings.pairs.test):
+            return (
+                f"{path} has {len(rows)} rows, not those of the {settings.pairs.test} test pairs; {how_to_mend(path)}."
+            )
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _epochs_done(path: Path) -> tuple[int, str]:
+    if not path.exists():
+        return 0, ""
+    try:
+        return len(read_parquet(path)), ""
+    except InputError as error:
+        return 0, str(error)
+
+
+def _failure(path: Path) -> str:
+    with contextlib.suppress(InputError, OSError):
+        content = read_json(path)
+        if isinstance(content, dict) and isinstance(content.get("reason"), str):
+            return content["reason"]
+    return "the reason was not recorded"
+
+
+def states(run: Run) -> dict[str, TrialState]:
+    """How far each trial is; also while a run is going on. One without a folder may be in the run's archive."""
+    asked = {trial: settings.pairs.test for trial, settings in run.trials.items()}
+    running, archived = running_trials(run.path) or set(), archived_epochs(run.path, asked)
+    found = {}
+    for trial, settings in run.trials.items():
+        state = trial_state(run.path / trial, settings, trial in running)
+        kept = state.state == "missing" and trial in archived
+        found[trial] = TrialState("complete", archived[trial]) if kept else state
+    return found
+
+
+def short_names(run: Run) -> dict[str, str]:
+    """Trial identifiers without their hash, where that still tells them apart."""
+    names = {trial: trial.rpartition("_")[0] for trial in run.trials}
+    return names if len(set(names.values())) == len(names) else {trial: trial for trial in run.trials}

@@ -1,0 +1,1 @@
+"""Studies: from a YAML file to typed trials."""

@@ -1,0 +1,34 @@
+"""A study in a terminal, before anything of it is run."""
+
+from rich.console import Group as Stack
+from rich.table import Table
+from rich.text import Text
+
+from ...transforms.basics.errors import printable_lines
+from .screen import plain
+from .setting_keys import leaves_of
+from .study import Study
+
+
+def study_view(study: Study) -> Stack:
+    """What all trials share, and a line per trial with what varies."""
+    varying = [key for key in study.varying() if any(trial.concerns(key) for trial in study.trials)]
+    shared = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
+    sections: dict[str, list[str]] = {}
+    for key, value in leaves_of(study.trials[0]).items():
+        if key not in varying and any(trial.concerns(key) for trial in study.trials):
+            section, _, leaf = key.rpartition(".")
+            sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
+    for section, words in sections.items():
+        shared.add_row(plain(section, "bold"), plain(", ".join(words)))
+    heading = plain(f"{study.title} · {len(study.trials)} trials", "bold")
+    trials = Table()
+    for column in ("#", "group", *(key.removeprefix("objective.") for key in varying)):
+        trials.add_column(column, overflow="fold")
+    groups = {group.name: set(study.group_trials(group.name)) for group in study.groups}
+    for place, trial in enumerate(study.trials, 1):
+        leaves = leaves_of(trial)
+        names = ", ".join(name for name, members in groups.items() if trial in members)
+        values = (plain(leaves[key]) if trial.concerns(key) else "" for key in varying)
+        trials.add_row(str(place), plain(names), *values)
+    return Stack(heading, Text(printable_lines(study.question)), shared, trials)

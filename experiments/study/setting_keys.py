@@ -1,0 +1,105 @@
+"""Dotted keys into a trial's settings, such as ``objective.lambda``: checked against the schema, read and assigned."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ...pipeline.settings.schema import Settings, TrialSettings
+from ...transforms.basics.errors import InputError, quoted
+
+
+def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
+    """Every dotted key a trial has, in order: ``cohort.reader`` ... ``seed``."""
+    keys: list[str] = []
+    for name, field in schema.model_fields.items():
+        key = prefix + (field.alias or name)
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            keys += known_keys(inner, key + ".")
+        else:
+            keys.append(key)
+    return keys
+
+
+def check_key(key: str, where: str) -> str:
+    """Return ``key`` in its canonical spelling (``objective.weight`` is ``objective.lambda``).
+
+    Raises:
+        InputError: no such key; the sentence names the closest ones.
+    """
+    keys = known_keys()
+    key = "objective.lambda" if key == "objective.weight" else key
+    if key in keys:
+        return key
+    by_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    close = by_leaf or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known keys are {', '.join(keys)}."
+    raise InputError(f"{where}: unknown key {quoted(key)}; {hint}")
+
+
+def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
+    """Turn nested or dotted settings into ``{dotted key: value}``; every key is checked.
+
+    Raises:
+        InputError: an unknown key, one key in two spellings, a section where a value belongs (or the reverse), or
+            true/false for a number.
+    """
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            leaves = unite(leaves, flatten(value, where, key + "."), where)
+        elif any(known.startswith(key + ".") for known in known_keys()):
+            raise InputError(
+                f"{where}: {key} is a section of settings, found {quoted(value)}; set one of its keys instead."
+            )
+        elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
+            # pydantic would read them as 1 and 0
+            raise InputError(f"{where}: {key} = {quoted(value)} holds true or false, expected a number or a word.")
+        else:
+            leaves = unite(leaves, {check_key(key, where): value}, where)
+    return leaves
+
+
+def unite(some: Mapping[str, Any], more: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Both, if no key is in both.
+
+    Raises:
+        InputError: a key is, perhaps once nested and once dotted, or as objective.weight and objective.lambda.
+    """
+    for key in more:
+        if key in some:
+            raise InputError(f"{where}: {key} is given twice; keep one of them.")
+    return {**some, **more}
+
+
+def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`: ``{"a.b": 1}`` becomes ``{"a": {"b": 1}}``."""
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *sections, leaf = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    return tree
+
+
+def leaves_of(settings: TrialSettings) -> dict[str, Any]:
+    """A trial's settings as ``{dotted key: plain value}``, the same keys for every trial; without ``compute``."""
+    return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"}), ""))
+
+
+def varying_keys(trials: Sequence[TrialSettings]) -> list[str]:
+    """The dotted keys in which trials differ, in the order of the configuration."""
+    leaves = [leaves_of(trial) for trial in trials]
+    return [key for key in leaves[0] if len({json.dumps(trial[key]) for trial in leaves}) > 1]
+
+
+def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _walk(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

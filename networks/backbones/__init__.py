@@ -1,0 +1,1 @@
+"""What computes a field from two images."""

@@ -1,0 +1,1 @@
+"""Networks in files: weights, checkpoints, official weights, graphs."""

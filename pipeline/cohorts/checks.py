@@ -1,0 +1,149 @@
+"""What is in a cohort and what is wrong with it: one pass over all its subjects that does not stop at a fault."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...transforms.basics.errors import InputError, printable
+from ..images.reading import times
+from ..settings.schema import CohortSettings
+from .cohort import Cohort, Sample
+from .duplicates import Duplicate, Thumbnails, find_duplicates
+from .opening import list_cohort, missing_files
+
+LABEL_COLUMNS = ["label", "name", "subjects_percent", "mean_voxels"]
+MANY_SHAPES = 6
+"""More shapes than these are summarized by their range along each axis."""
+
+
+@dataclass(frozen=True)
+class CohortReport:
+    """The findings of :func:`check_cohort`."""
+
+    cohort: str
+    spatial_dims: int
+    subjects: int
+    """All that are listed, faulty ones included."""
+    groups: int
+    faults: tuple[str, ...]
+    """One sentence per unreadable or faulty subject."""
+    images: pd.DataFrame
+    """One row per subject read: id, group, shape, spacing (mm), minimum, p01, p50, p99, maximum, labels (how many)."""
+    labels: pd.DataFrame
+    """One row per label: label, name, subjects_percent (of those read), mean_voxels (over those that have it)."""
+    duplicates: tuple[Duplicate, ...]
+    """Pairs of subjects that look like one brain; the most alike first."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every subject can be used."""
+        return not self.faults
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Short tables by title: shapes, intensities, labels, suspected duplicates, faults; empty ones are left out."""
+        shapes = self.images.groupby(["shape", "spacing"])["id"].agg(subjects="size").reset_index()
+        if len(shapes) > MANY_SHAPES:
+            shapes = self.images.groupby("spacing")["shape"].agg(shape=_range, subjects="size").reset_index()
+        columns = ["minimum", "p01", "p50", "p99", "maximum"]
+        intensity = self.images[columns].agg(["min", "median", "max"]).rename_axis("over subjects").reset_index()
+        tables = {
+            "shapes": shapes,
+            "intensities": intensity,
+            "labels": self.labels,
+            "suspected duplicates": pd.DataFrame([vars(pair) for pair in self.duplicates]),
+            "faults": pd.DataFrame({"fault": self.faults}),
+        }
+        return {title: table for title, table in tables.items() if len(table)}
+
+    def to_text(self) -> str:
+        """The report as plain text."""
+        count = f"{self.subjects} subjects in {self.groups} groups, {len(self.faults)} of them faulty"
+        parts = [f"{self.cohort}, {self.spatial_dims}-D: {count}."]
+        for title, table in self.tables().items():
+            if title == "faults":
+                body = "\n".join(map(printable, self.faults))
+            else:
+                body = table.to_string(index=False, float_format=lambda number: f"{number:.4g}")
+            parts.append(f"{title}\n{body}")
+        return "\n\n".join(parts)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def check_cohort(
+    settings: CohortSettings, root: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> CohortReport:
+    """Read every subject as it is stored (no intensity scaling, no size) and report on all of them.
+
+    Args:
+        settings: as for ``read_cohort``.
+        root: folder of the data; the phantom needs none.
+        progress: called with (done, total) after each subject.
+
+    Raises:
+        InputError: the cohort cannot be listed at all (no folder, no label table, fewer than two subjects).
+    """
+    cohort = list_cohort(settings.model_copy(update={"intensity": "none", "size": None}), root)
+    faults: list[str] = []
+    rows: list[dict[str, object]] = []
+    counts: list[dict[int, int]] = []
+    thumbnails = Thumbnails()
+    for done, subject in enumerate(cohort.subjects, start=1):
+        try:
+            missing = missing_files(subject)
+            if missing is not None:
+                raise InputError(missing)
+            sample = cohort.load(subject)
+        except InputError as error:
+            faults.append(str(error))
+        else:
+            counts.append(_voxels_per_label(sample))
+            rows.append({"id": subject.id, "group": subject.group, **_describe(sample), "labels": len(counts[-1])})
+            thumbnails.add(subject, sample["image"])
+        if progress is not None:
+            progress(done, len(cohort.subjects))
+    return CohortReport(
+        cohort=cohort.name,
+        spatial_dims=cohort.spatial_dims,
+        subjects=len(cohort.subjects),
+        groups=len({subject.group for subject in cohort.subjects}),
+        faults=tuple(faults),
+        images=pd.DataFrame(rows, columns=["id", "group", *DESCRIPTION, "labels"]),
+        labels=_label_table(cohort, counts),
+        duplicates=find_duplicates(thumbnails),
+    )
+
+
+def _range(shapes: pd.Series) -> str:
+    """``31-43x40-59`` from ``31x59``, ``43x40`` ..."""
+    sizes = np.array([shape.split("x") for shape in shapes], dtype=int)
+    return "x".join(f"{low}-{high}" for low, high in zip(sizes.min(axis=0), sizes.max(axis=0), strict=True))
+
+
+DESCRIPTION = ("shape", "spacing", "minimum", "p01", "p50", "p99", "maximum")
+
+
+def _describe(sample: Sample) -> dict[str, object]:
+    image = sample["image"][0].numpy()
+    values = np.quantile(image, [0, 0.01, 0.5, 0.99, 1]).tolist()
+    return dict(zip(DESCRIPTION, [times(image.shape), times(sample["spacing"]), *values], strict=True))
+
+
+def _voxels_per_label(sample: Sample) -> dict[int, int]:
+    if sample["label"] is None:
+        return {}
+    values, counts = np.unique(sample["label"].numpy(), return_counts=True)
+    return {value: count for value, count in zip(values.tolist(), counts.tolist(), strict=True) if value != 0}
+
+
+def _label_table(cohort: Cohort, counts: Sequence[dict[int, int]]) -> pd.DataFrame:
+    rows = []
+    for value, name in cohort.label_names.items():
+        present = [count[value] for count in counts if value in count]
+        percent = 100 * len(present) / len(counts) if counts else 0.0
+        rows.append((value, name, percent, float(np.mean(present)) if present else 0.0))
+    return pd.DataFrame(rows, columns=LABEL_COLUMNS)

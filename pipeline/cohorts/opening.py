@@ -1,0 +1,87 @@
+"""From cohort settings to a cohort: one entry for every reader, and the checks all of them share."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ...transforms.basics.errors import InputError
+from ..settings.schema import CohortSettings
+from .cohort import Cohort, Sample, Subject
+from .listings import read_decathlon, read_table
+from .phantom import make_phantom
+from .readers import read_neurite_oasis
+
+__all__ = ["Cohort", "Sample", "Subject", "list_cohort", "missing_files", "read_cohort"]
+
+FILE_READERS: dict[str, Callable[[CohortSettings, Path], Cohort]] = {
+    "neurite-oasis": read_neurite_oasis,
+    "decathlon": read_decathlon,
+    "table": read_table,
+}
+
+
+def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
+    """The cohort that the settings describe; its images are read later, by ``Cohort.load``.
+
+    Args:
+        settings: reader, axes, label set and which subjects.
+        root: folder of the data; the phantom needs none.
+
+    Raises:
+        InputError: missing or empty root, files missing, unknown excluded id, fewer than two subjects.
+    """
+    cohort = list_cohort(settings, root)
+    for subject in cohort.subjects:
+        missing = missing_files(subject)
+        if missing is not None:
+            raise InputError(missing)
+    return cohort
+
+
+def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
+    """As :func:`read_cohort`, but without asking whether every subject's files exist."""
+    for key, nothing, readers in (
+        ("labels", None, ("neurite-oasis", "table")),
+        ("file", None, ("table",)),
+        ("align", "none", tuple(FILE_READERS)),  # the phantom's subjects share the template's space
+    ):
+        if getattr(settings, key) != nothing and settings.reader not in readers:
+            raise InputError(f"cohort.{key} is {getattr(settings, key)!r}, but the {settings.reader} reader has none.")
+    if settings.reader == "phantom":
+        return _choose(make_phantom(settings), settings.exclude, None)
+    cohort = FILE_READERS[settings.reader](settings, _folder(settings, root))
+    return _choose(cohort, settings.exclude, settings.subjects)
+
+
+def _folder(settings: CohortSettings, root: Path | None) -> Path:
+    if root is None:
+        option = "give it with --data-root (in `data check`: --root)"
+        raise InputError(f"the {settings.reader} reader needs a data folder; {option}.")
+    if not root.is_dir():
+        raise InputError(f"the data folder {root} {'is not a folder' if root.exists() else 'does not exist'}.")
+    if not any(root.iterdir()):
+        raise InputError(f"the data folder {root} is empty.")
+    return root
+
+
+def _choose(cohort: Cohort, exclude: tuple[str, ...], count: int | None) -> Cohort:
+    """Leave out the excluded subjects, then keep the first ``count`` by id."""
+    unknown = sorted(set(exclude) - set(cohort.ids))
+    if unknown:
+        raise InputError(f"cohort.exclude names {unknown[0]!r}, which the cohort {cohort.name} does not have.")
+    kept = [subject for subject in cohort.subjects if subject.id not in exclude]
+    if count is not None and count > len(kept):
+        raise InputError(f"cohort.subjects is {count}, but the cohort {cohort.name} has only {len(kept)}.")
+    kept = kept[:count]
+    if len(kept) < 2:
+        raise InputError(f"the cohort {cohort.name} has {len(kept)} subject(s); at least two are needed to make pairs.")
+    left_out = frozenset(cohort.ids) - {subject.id for subject in kept}
+    return replace(cohort, subjects=tuple(kept), left_out=left_out)
+
+
+def missing_files(subject: Subject) -> str | None:
+    """A sentence if the subject's image or label file does not exist, otherwise None."""
+    for kind, path in (("image", subject.image), ("label", subject.label)):
+        if path is not None and not path.is_file():
+            return f"subject {subject.id} has no {kind}: {path} does not exist."
+    return None

@@ -1,0 +1,163 @@
+"""The embedded cohort: the ICBM152 brain, deformed and imaged anew for every subject, with the truth known.
+
+    subject(x) = template(x + u(x)),  u = exp(v),  v a random smooth velocity field of its own
+
+so that registering two subjects has an exact answer: a landmark p of the template is at the x with x + u(x) = p.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ...transforms.fields.random_velocity import random_velocity
+from ...transforms.fields.warping import integrate, warp
+from ..settings.schema import CohortSettings
+from .cohort import Cohort, Sample, Subject
+from .loading import finish
+from .phantom_anatomy import AXES, LABEL_NAMES, SPACING, read_template, template_digest
+
+COUNT = {2: 40, 3: 24}
+"""Subjects unless the settings say otherwise."""
+RECIPE = 1
+"""To be raised whenever the same parameters make different samples: it is part of the cohort's fingerprint."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How subjects differ. Ranges are uniform."""
+
+    displacement: float = 5.0
+    """The largest speed of v in voxels: the bound, nearly reached, of |u|. Its mean over the brain is about 2."""
+    smoothness: tuple[float, float] = (10.0, 6.0)
+    """Standard deviation of the Gaussian that smooths v, voxels, in 2-D and 3-D."""
+    gains: tuple[tuple[float, float], ...] = ((0.60, 0.75), (0.72, 0.85), (0.25, 0.45))
+    """What the T1 signal of gray matter, white matter and CSF is multiplied by."""
+    gamma: tuple[float, float] = (0.8, 1.25)
+    bias: tuple[float, float] = (0.05, 0.15)
+    """The largest relative deviation of the multiplicative bias field from 1."""
+    noise: tuple[float, float] = (0.01, 0.025)
+    """Standard deviation of the Rician noise."""
+
+
+VARIATION = Variation()
+
+
+def make_phantom(settings: CohortSettings) -> Cohort:
+    """The phantom cohort; every subject is a function of ``settings.seed`` and its own number alone."""
+    dims = settings.spatial_dims
+    ids = [subject_id(index) for index in range(settings.subjects or COUNT[dims])]
+    reading = settings.model_dump(mode="json", include={"seed", "intensity", "size"})
+    return Cohort(
+        name="phantom",
+        spatial_dims=dims,
+        subjects=tuple(Subject(id=name, group=name) for name in ids),
+        label_names=LABEL_NAMES,
+        declared_split=None,
+        load=partial(make_subject, settings=settings),
+        reading={**reading, "recipe": RECIPE, **asdict(VARIATION), "template": template_digest()},
+    )
+
+
+def subject_id(index: int) -> str:
+    """The id of the subject with this number."""
+    return f"phantom-{index:04d}"
+
+
+def make_subject(subject: Subject, settings: CohortSettings) -> Sample:
+    """Deform the template, give it a contrast, a bias field and noise, and settle intensity and size.
+
+    Raises:
+        InputError: nilearn does not carry the template, or ``settings.size`` cuts landmarks off.
+    """
+    dims = settings.spatial_dims
+    generator = _generator(settings.seed, int(subject.id.rpartition("-")[2]))
+    template = read_template(dims)
+    displacement = random_displacement(dims, generator)
+    image = _contrast(torch.from_numpy(template.t1), torch.from_numpy(template.tissues), generator)
+    inside = torch.from_numpy(template.label) > 0
+    image = warp((image * inside)[None, None], displacement)[0]
+    label = warp(torch.from_numpy(template.label)[None, None], displacement, mode="nearest")[0]
+    image = image * _bias_field(image.shape[1:], generator)
+    sample = Sample(
+        id=subject.id,
+        image=_rician(image, generator) * (label > 0),  # skull-stripped: exactly 0 outside
+        label=label,
+        landmarks=torch.from_numpy(locate(template.landmarks, displacement[0].numpy())),
+        spacing=(float(SPACING[dims]),) * dims,
+        axes=AXES[dims],
+    )
+    return finish(sample, settings, subject.id)
+
+
+def random_displacement(spatial_dims: int, generator: torch.Generator) -> Tensor:
+    """u of one subject: (1, D, *spatial) in voxels, template(x + u(x)); it maps the grid onto itself."""
+    shape = read_template(spatial_dims).t1.shape
+    smoothness = VARIATION.smoothness[spatial_dims - 2]
+    velocity = random_velocity(shape, generator, VARIATION.displacement, smoothness)
+    return integrate(velocity, steps=7, padding_mode="border")
+
+
+def locate(points: np.ndarray, displacement: np.ndarray, tolerance: float = 1e-4) -> np.ndarray:
+    """Solve x + u(x) = p for every point p, with u interpolated linearly, by damped fixed-point iteration.
+
+    Args:
+        points: (N, D) voxel coordinates in the template.
+        displacement: (D, *spatial), voxels; id + u must be invertible.
+        tolerance: largest accepted |x + u(x) - p| along an axis, voxels.
+
+    Returns:
+        (N, D) voxel coordinates in the subject.
+
+    Raises:
+        RuntimeError: no such x on the grid, which does not happen if u maps the grid onto itself without folding.
+    """
+    position = points.copy()
+    residual = np.full_like(position, np.inf)
+    for _ in range(500):
+        at = [ndimage.map_coordinates(component, position.T, order=1, mode="nearest") for component in displacement]
+        residual = position + np.stack(at, axis=1) - points
+        if np.abs(residual).max() < tolerance:
+            break
+        position = position - 0.5 * residual
+    inside = (position >= 0).all() and (position <= np.array(displacement.shape[1:]) - 1).all()
+    if not (inside and np.abs(residual).max() < tolerance):
+        raise RuntimeError(f"no x + u(x) = p: off by {np.abs(residual).max():.3g} voxels, or outside the grid")
+    return position
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)  # torch takes 63 bits
+
+
+def _uniform(low_high: tuple[float, float], generator: torch.Generator) -> float:
+    low, high = low_high
+    return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def _contrast(t1: Tensor, tissues: Tensor, generator: torch.Generator) -> Tensor:
+    """Scale each tissue's signal and apply a gamma curve; stays in 0..1."""
+    gains = [_uniform(gain, generator) for gain in VARIATION.gains]
+    signal = t1 * torch.einsum("t,t...->...", torch.tensor(gains), tissues)
+    return signal.clamp(0, 1) ** _uniform(VARIATION.gamma, generator)
+
+
+def _bias_field(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """1 + a sum of random low cosines along each axis, scaled to a largest deviation: (*shape)."""
+    field = torch.randn([4] * len(shape), generator=generator)
+    field.view(-1)[0] = 0  # no constant part
+    for size in shape:
+        waves = torch.cos(torch.pi * torch.arange(4)[:, None] * (torch.arange(size) + 0.5) / size)
+        field = field.movedim(0, -1) @ waves  # after all axes, each is back in its place
+    return 1 + _uniform(VARIATION.bias, generator) * field / field.abs().max()
+
+
+def _rician(image: Tensor, generator: torch.Generator) -> Tensor:
+    """The magnitude of a complex signal with Gaussian noise on both parts, clipped to 0..1."""
+    deviation = _uniform(VARIATION.noise, generator)
+    real, imaginary = deviation * torch.randn((2, *image.shape), generator=generator)
+    return torch.hypot(image + real, imaginary).clamp(0, 1)

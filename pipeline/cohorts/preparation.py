@@ -1,0 +1,155 @@
+"""From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ...transforms.basics.errors import InputError
+from ..files.text import cache_folder
+from ..images.reading import times
+from ..settings.schema import CohortSettings, PairSettings, SplitSettings, TrialSettings
+from .alignment import align_cohort
+from .loading import check_disk, load_samples
+from .opening import Cohort, Sample, read_cohort
+from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
+
+SMALLEST = 6
+"""Voxels per axis: at half resolution, second differences need three."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that trials on the same data share.
+
+    ``samples`` holds every subject of the split, by id; ``fingerprint`` names the content of the cohort.
+    """
+
+    cohort: Cohort
+    split: Split
+    validation_pairs: tuple[Pair, ...]
+    test_pairs: tuple[Pair, ...]
+    samples: dict[str, Sample]
+    fingerprint: str
+
+
+def prepare(settings: TrialSettings, root: Path | None, progress: Callable[[int, int], None] | None = None) -> Prepared:
+    """Read and check the data of a trial; the latest few are kept, so that the next trial finds them in memory.
+
+    Args:
+        settings: its ``cohort``, ``split`` and ``pairs`` count.
+        root: folder of the data; None for the phantom.
+        progress: called with (subjects done, subjects) while loading.
+
+    Raises:
+        InputError: any fault in the data, naming the file; images too small to register or too large for the memory.
+    """
+    key = data_key(settings, root)
+    if key not in _PREPARED:
+        _make_room()
+        _PREPARED[key] = _prepare(*key, progress)
+    return _PREPARED[key]
+
+
+DataKey = tuple[CohortSettings, SplitSettings, PairSettings, Path | None]
+_PREPARED: dict[DataKey, Prepared] = {}
+
+
+def data_key(settings: TrialSettings, root: Path | None) -> DataKey:
+    """What decides the data of a trial: trials of one key share what `prepare` returns."""
+    return settings.cohort, settings.split, settings.pairs, root
+
+
+def remember(settings: TrialSettings, root: Path | None, prepared: Prepared) -> None:
+    """Let `prepare` find data that came from another machine."""
+    key = data_key(settings, root)
+    if key not in _PREPARED:
+        _make_room()
+        _PREPARED[key] = prepared
+
+
+def _make_room() -> None:
+    while len(_PREPARED) >= 2:
+        _PREPARED.pop(next(iter(_PREPARED)))
+
+
+def _prepare(
+    cohort_settings: CohortSettings,
+    split_settings: SplitSettings,
+    pairs: PairSettings,
+    root: Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> Prepared:
+    cohort, split = find_data(cohort_settings, split_settings, root)
+    ids = {*split.train, *split.validation, *split.test}
+    if cohort_settings.size is not None:
+        check_disk(cohort_settings.size, len(ids), cache_folder())  # before one image of an absurd size is made
+    samples = load_samples(cohort, ids, progress)
+    shape = next(iter(samples.values()))["image"].shape[1:]
+    if min(shape) < SMALLEST:
+        raise InputError(
+            f"the images have {times(shape)} voxels; registration needs at least {SMALLEST} along each axis, "
+            "set cohort.size to pad them."
+        )
+    return Prepared(
+        cohort=cohort,
+        split=split,
+        validation_pairs=frozen_pairs(split.validation, pairs.validation, pairs.seed),
+        test_pairs=frozen_pairs(split.test, pairs.test, pairs.seed + 1),
+        samples=samples,
+        fingerprint=cohort.fingerprint(),
+    )
+
+
+def find_data(cohort: CohortSettings, split: SplitSettings, root: Path | None) -> tuple[Cohort, Split]:
+    """The cohort, to be aligned as it is loaded, and its split; no image is opened.
+
+    A split by files of ids is part of the cohort's fingerprint: the settings have only their names.
+
+    Raises:
+        InputError: any fault in the folder, the lists or the settings.
+    """
+    found = read_cohort(cohort, root)
+    sides = split_cohort(found, split, root)
+    if split.source == "files":
+        found = replace(found, reading={**found.reading, "split": asdict(sides)})
+    return align_cohort(found, cohort, sides.train), sides
+
+
+class PairDataset(Dataset):
+    """Pairs of images in memory: ``{"moving": (1, *spatial), "fixed": (1, *spatial)}``."""
+
+    def __init__(self, samples: dict[str, Sample], pairs: Callable[[int], Pair], length: int) -> None:
+        self.samples, self.pairs, self.length = samples, pairs, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        moving, fixed = self.pairs(index)
+        return {"moving": self.samples[moving]["image"], "fixed": self.samples[fixed]["image"]}
+
+
+def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: int, pin_memory: bool) -> DataLoader:
+    """The batches from epoch ``first_epoch`` (counted from 1) to the last: the same for a resumed trial."""
+    training = settings.training
+    per_epoch = training.steps_per_epoch * training.batch_size
+
+    @lru_cache(maxsize=2)
+    def pairs_of(epoch: int) -> list[Pair]:
+        return training_pairs(prepared.split.train, per_epoch, settings.seed, epoch)
+
+    def pair(index: int) -> Pair:
+        return pairs_of(index // per_epoch + 1)[index % per_epoch]
+
+    dataset = PairDataset(prepared.samples, pair, training.epochs * per_epoch)
+    remaining = Subset(dataset, range((first_epoch - 1) * per_epoch, len(dataset)))
+    return DataLoader(remaining, training.batch_size, pin_memory=pin_memory)
+
+
+def validation_loader(prepared: Prepared, batch_size: int, pin_memory: bool) -> DataLoader:
+    """The frozen validation pairs in their order."""
+    pairs = prepared.validation_pairs
+    return DataLoader(PairDataset(prepared.samples, pairs.__getitem__, len(pairs)), batch_size, pin_memory=pin_memory)

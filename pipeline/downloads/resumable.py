@@ -1,0 +1,169 @@
+"""One file over HTTP that survives interruptions: the part that has arrived is kept and continued."""
+
+import http.client
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...transforms.basics.errors import InputError
+
+Report = Callable[[int, int | None], None]
+"""Called with (bytes there, bytes in all or None if the server does not say)."""
+AGENT = "Mozilla/5.0 (compatible; smoothmorph)"
+"""The FreeSurfer server turns away the default agents of download tools."""
+CHUNK = 1 << 18
+TRIES = 4
+
+
+class _BrokenError(Exception):
+    """The transfer stopped early; it is worth another try."""
+
+
+@dataclass
+class _Transfer:
+    url: str
+    partial: Path
+    report: Report | None
+    timeout: float
+
+    @property
+    def validator(self) -> Path:
+        # names the version of the file on the server that the part belongs to
+        return self.partial.with_name(self.partial.name + ".version")
+
+    @property
+    def there(self) -> int:
+        return self.partial.stat().st_size if self.partial.exists() else 0
+
+    def discard(self) -> None:
+        self.partial.unlink(missing_ok=True)
+        self.validator.unlink(missing_ok=True)
+
+
+def download(url: str, target: Path, report: Report | None = None, wait: float = 1.0, timeout: float = 60.0) -> Path:
+    """Download ``url`` to ``target``, which appears only when it is complete.
+
+    What has arrived stays in ``target.partial`` until then. The next try, or the next call, asks for the rest (HTTP
+    Range, If-Range); if the server sends the whole file instead, or another version of it, it starts anew.
+
+    Args:
+        report: progress.
+        wait: seconds before the second try; doubled before each further one. Progress resets the count of tries.
+        timeout: seconds without a byte that count as a broken transfer.
+
+    Raises:
+        InputError: no connection, refused by the server, a web page instead of a file, or no space on the disk.
+    """
+    transfer = _Transfer(url, target.with_name(target.name + ".partial"), report, timeout)
+    tries = 0
+    while True:
+        before = transfer.there
+        try:
+            _attempt(transfer)
+        except _BrokenError as error:
+            tries = 1 if transfer.there > before else tries + 1
+            if tries >= TRIES:
+                raise InputError(_by_hand(url, target, str(error))) from None
+            time.sleep(wait * 2 ** (tries - 1))
+        except InputError as error:
+            raise InputError(_by_hand(url, target, str(error))) from None
+        except OSError as error:
+            raise InputError(f"cannot write {transfer.partial}: {error.strerror or error}.") from None
+        else:
+            os.replace(transfer.partial, target)
+            transfer.validator.unlink(missing_ok=True)
+            return target
+
+
+def _by_hand(url: str, target: Path, reason: str) -> str:
+    return f"cannot download {url} ({reason}); run again later, or put the file at {target} yourself and run again."
+
+
+def _attempt(transfer: _Transfer) -> None:
+    there = transfer.there
+    headers = {"User-Agent": AGENT}
+    if there:
+        headers["Range"] = f"bytes={there}-"
+        if transfer.validator.exists():
+            headers["If-Range"] = transfer.validator.read_text(encoding="ascii")
+    try:
+        response = urllib.request.urlopen(
+            urllib.request.Request(transfer.url, headers=headers), timeout=transfer.timeout
+        )
+    except urllib.error.HTTPError as error:
+        _refused(transfer, error)
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        raise _BrokenError(f"{getattr(error, 'reason', None) or error or type(error).__name__}") from None
+    else:
+        with response:
+            _receive(transfer, response, there)
+
+
+def _refused(transfer: _Transfer, error: urllib.error.HTTPError) -> None:
+    with error:
+        if error.code == 416 and transfer.there:  # nothing beyond the part: it is whole, or of another version
+            if error.headers.get("Content-Range") == f"bytes */{transfer.there}":
+                return
+            transfer.discard()
+            raise _BrokenError("the server's file has changed")
+        if error.code in (408, 429) or error.code >= 500:
+            raise _BrokenError(f"HTTP {error.code} {error.reason}")
+        raise InputError(f"HTTP {error.code} {error.reason}")
+
+
+def _receive(transfer: _Transfer, response: http.client.HTTPResponse, there: int) -> None:
+    if transfer.url.startswith("https:") and not response.url.startswith("https:"):
+        raise InputError(f"the server redirects to the unencrypted {response.url}")
+    if response.headers.get_content_type() == "text/html":
+        raise InputError("the server sends a web page instead of the file")
+    start, total = _extent(response)
+    if start != there:  # 200: the whole file, from its beginning
+        start = 0
+    if start == 0:
+        transfer.discard()
+        version = response.headers.get("ETag", "") or response.headers.get("Last-Modified", "")
+        if version and not version.startswith("W/"):  # If-Range takes no weak validators
+            transfer.validator.write_text(" ".join(version.split()), encoding="ascii", errors="ignore")
+    elif response.status != 206:
+        raise _BrokenError("the server sends something else than the rest of the file")
+    if total is not None and total - start > shutil.disk_usage(transfer.partial.parent).free:
+        raise InputError(f"the disk of {transfer.partial.parent} has no space for {total} bytes")
+    done = _copy(transfer, response, start, total)
+    if total is not None and done < total:
+        raise _BrokenError(f"{done} of {total} bytes arrived")
+    if total is not None and done > total:
+        transfer.discard()
+        raise _BrokenError("more bytes arrived than announced")
+
+
+def _extent(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+    """Where the body begins in the file, and how long the whole file is, as far as the server says."""
+    if response.status == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if match is None:
+            raise _BrokenError("the server's Content-Range is unreadable")
+        return int(match[1]), None if match[2] == "*" else int(match[2])
+    length = response.headers.get("Content-Length")
+    return 0, int(length) if length and length.isdecimal() else None
+
+
+def _copy(transfer: _Transfer, response: http.client.HTTPResponse, start: int, total: int | None) -> int:
+    done = start
+    with open(transfer.partial, "ab" if start else "wb") as file:
+        while True:
+            try:
+                chunk = response.read(CHUNK)
+            except (OSError, http.client.HTTPException) as error:
+                raise _BrokenError(f"{type(error).__name__} after {done} bytes") from None
+            if not chunk:
+                return done
+            file.write(chunk)
+            done += len(chunk)
+            if transfer.report is not None:
+                transfer.report(done, total)

@@ -1,0 +1,1 @@
+"""Measuring test pairs: a row for each."""

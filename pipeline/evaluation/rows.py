@@ -1,0 +1,150 @@
+"""One row per (trial, test pair), and a few pairs kept as pictures. Figures and reports read these, never a model."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ...networks import Registration, VoxelMorph
+from ...networks.displacement_network import check_finite
+from ...transforms import InputError, warp
+from ..cohorts.cohort import Sample
+from ..cohorts.preparation import Prepared
+from ..settings.schema import BASELINES, TrialSettings
+from ..training.loop import TrialFailed, autocast, build_objective
+from .measured_pairs import FinishedPairs
+from .metrics import field_metrics, overlap_metrics, similarity_metrics, target_registration_error
+
+EXAMPLES = 3  # test pairs whose images and fields are kept
+
+
+Registrar = Callable[[Sample, Sample], tuple[Registration, float]]
+"""(moving, fixed) -> their registration, its parts on the CPU in float32, and the seconds that it took."""
+
+
+def evaluate(
+    register: Registrar,
+    settings: TrialSettings,
+    prepared: Prepared,
+    report: Callable[[int, int, str], None] | None = None,
+    hausdorff: bool = True,
+    finished: FinishedPairs | None = None,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Measure every test pair, before and after registration.
+
+    Args:
+        register: the trained network (see `by_network`) or a baseline.
+        settings: the trial.
+        prepared: its data.
+        report: called with (pairs done, pairs, message).
+        hausdorff: also measure ``hd95``, which takes longer than all the rest.
+        finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
+
+    Returns:
+        rows, one per test pair (see the README for the columns), and the examples: ``moving``, ``fixed``, ``warped``
+        (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
+        ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
+    """
+    trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
+    rows, examples = [], []
+    for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
+        about = {**trial, "moving": moving_id, "fixed": fixed_id}
+        kept = finished.read(index, about) if finished is not None else None
+        if kept is None:
+            moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
+            registration, seconds = register(moving, fixed)
+            measured = _measure(settings, prepared.cohort.label_names, moving, fixed, registration, hausdorff)
+            kept = {**about, **measured, "seconds": seconds}, {}
+            if index < EXAMPLES:
+                kept[1].update(_example(moving, fixed, registration), moving_id=moving_id, fixed_id=fixed_id)
+            if finished is not None:
+                finished.write(index, *kept)
+        rows.append(kept[0])
+        examples += [kept[1]] if kept[1] else []
+        if report is not None:
+            report(index + 1, len(prepared.test_pairs), f"{kept[0]['seconds']:.2g} s a pair")
+    return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
+    """Registers with a network on ``device``; the seconds are the network's alone.
+
+    It raises TrialFailed for a displacement that is not finite.
+    """
+    model = model.to(device).eval()
+
+    def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
+        images = moving["image"][None].to(device), fixed["image"][None].to(device)
+        _synchronize(device)
+        started = time.perf_counter()
+        with torch.no_grad(), autocast(settings, device):
+            registration = model(*images)
+        _synchronize(device)
+        seconds = time.perf_counter() - started
+        try:
+            check_finite(registration.displacement, f"the network of {moving['id']} to {fixed['id']}")
+        except InputError as error:
+            raise TrialFailed(str(error)) from None
+        parts = (registration.warped, registration.displacement, registration.velocity)
+        return Registration(*(part.float().cpu() for part in parts)), seconds
+
+    return register
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
+def _measure(
+    settings: TrialSettings,
+    label_names: Mapping[int, str],
+    moving: Sample,
+    fixed: Sample,
+    registration: Registration,
+    hausdorff: bool,
+) -> dict[str, float]:
+    images = moving["image"][None], fixed["image"][None]
+    spacing = fixed["spacing"]
+    row = {**_before(similarity_metrics(*images)), **similarity_metrics(registration.warped, images[1])}
+    trained = settings.model.method not in BASELINES
+    row["loss"] = float(build_objective(settings)(registration, images[1]).loss) if trained else math.nan
+    if moving["label"] is not None and fixed["label"] is not None:
+        labels = moving["label"][None], fixed["label"][None]
+        warped = warp(labels[0], registration.displacement, mode="nearest", padding_mode="zeros")
+        row |= _before(overlap_metrics(*labels, label_names, spacing, hausdorff))
+        row |= overlap_metrics(warped, labels[1], label_names, spacing, hausdorff)
+    if moving["landmarks"] is not None and fixed["landmarks"] is not None:
+        points = moving["landmarks"], fixed["landmarks"]
+        row["tre_before"] = target_registration_error(*points, None, spacing)
+        row["tre"] = target_registration_error(*points, registration.displacement, spacing)
+    for name in ("displacement", "velocity"):
+        row |= {f"{name}_{key}": value for key, value in field_metrics(getattr(registration, name)).items()}
+    return row
+
+
+def _before(metrics: dict[str, float]) -> dict[str, float]:
+    """``dice`` -> ``dice_before``, ``dice/Left-Thalamus`` -> ``dice_before/Left-Thalamus``."""
+    return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": v for name, v in metrics.items()}
+
+
+def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[str, np.ndarray]:
+    images = {"moving": moving["image"][None], "fixed": fixed["image"][None], "warped": registration.warped}
+    fields = {"displacement": registration.displacement, "velocity": registration.velocity}
+    return {
+        **{name: _coronal(image)[0].numpy() for name, image in images.items()},
+        **{name: _in_plane(_coronal(field)).numpy() for name, field in fields.items()},
+    }
+
+
+def _coronal(volume: Tensor) -> Tensor:
+    """(1, C, *spatial) -> (C, H, W): the slice itself, or the middle one along the second axis."""
+    return volume[0] if volume.ndim == 4 else volume[0, :, :, volume.shape[3] // 2]
+
+
+def _in_plane(field: Tensor) -> Tensor:
+    return field if field.shape[0] == 2 else field[[0, 2]]

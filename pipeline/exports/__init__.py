@@ -1,0 +1,1 @@
+"""A trained network in the forms that other software reads."""

@@ -1,0 +1,141 @@
+"""What a bundle says about its network: ``configs/metadata.json``, after MONAI's schema, and the model card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ...images.reading import times
+from ...models.trained_model import Trained
+
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+VERSION = "0.1.0"
+REQUIRED = ("smoothmorph", "pytorch-ignite", "nibabel")
+SOURCES = {
+    "phantom": "synthetic phantom of smoothmorph, made from the ICBM152 template",
+    "neurite-oasis": "Neurite-OASIS v1.0 (Marcus et al. 2007; Hoopes et al. 2021): skull-stripped, bias-corrected, "
+    "affinely aligned T1-weighted brains of adults, under the OASIS data use agreement",
+    "decathlon": "Medical Segmentation Decathlon, CC-BY-SA 4.0",
+    "table": "images of the trial's owner, listed in a table",
+}
+TERMS = {
+    "neurite-oasis": "OASIS asks for research use only, for an acknowledgement, and that nobody tries to identify its "
+    "participants.",
+    "decathlon": "The images are under CC-BY-SA 4.0; cite Antonelli et al., Nature Communications 2022.",
+}
+REFERENCES = [
+    "Balakrishnan et al., VoxelMorph: A Learning Framework for Deformable Medical Image Registration, IEEE TMI 2019.",
+    "Dalca et al., Unsupervised Learning of Probabilistic Diffeomorphic Registration, Medical Image Analysis 2019.",
+]
+LABELS = {
+    "mse": "mean squared error of the scaled intensities",
+    "ncc": "local normalized cross-correlation",
+    "dice": "Dice, mean over labels",
+    "hd95": "95th percentile of the surface distance, mm",
+    "tre": "distance of landmarks, mm",
+    "displacement_nonpositive_percent": "voxels with a non-positive Jacobian, %",
+    "displacement_sdlogj": "SDlogJ",
+}
+SCALING = {
+    "none": "as they are in the files",
+    "minmax": "each image is scaled to 0 to 1",
+    "percentile": "the 1st to 99th percentile of each image is scaled to 0 to 1, and clipped",
+}
+INTENDED = "Research on image registration. Not for diagnosis or treatment."
+
+
+def metadata(
+    trained: Trained, shape: Sequence[int], measured: Mapping[str, float], authors: str | None = None
+) -> dict[str, Any]:
+    """The metadata of a bundle.
+
+    Args:
+        trained: the network.
+        shape: (*spatial) of its images.
+        measured: from :func:`measures`.
+        authors: who trained it, and holds the copyright.
+    """
+    dims = trained.network.spatial_dims
+    kind = "diffeomorphic" if trained.network.integration_steps else "displacement"
+    values = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "changelog": {VERSION: f"exported by smoothmorph {version('smoothmorph')}"},
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").partition("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {name: version(name) for name in REQUIRED},
+        "task": f"Deformable registration of two {dims}-D images",
+        "description": f"VoxelMorph, {kind} model: the displacement field that aligns a moving to a fixed image.",
+        "authors": authors or "not stated",
+        "copyright": f"Copyright (c) {authors}" if authors else "not stated",
+        "data_source": _source(trained),
+        "data_type": "nifti",
+        "image_classes": "channel 0 is the moving, channel 1 the fixed image",
+        "pred_classes": "one channel per axis: the displacement along it, voxels",
+        "eval_metrics": dict(measured),
+        "intended_use": INTENDED,
+        "references": REFERENCES,
+        "network_data_format": {
+            "inputs": {"image": _tensor("magnitude", shape, {"0": "moving", "1": "fixed"}, _range(trained))},
+            "outputs": {"pred": _tensor("displacement", shape, {str(i): f"axis {i}, voxels" for i in range(dims)}, [])},
+        },
+    }
+    if trained.settings is not None:
+        values["smoothmorph"] = trained.origin
+    return json.loads(json.dumps(values))
+
+
+def model_card(
+    trained: Trained,
+    name: str,
+    values: Mapping[str, Any],
+    measured: Mapping[str, float],
+    kind: Literal["bundle", "weights"] = "bundle",
+) -> str:
+    """``docs/README.md`` of the bundle ``name`` with the metadata ``values``; or what stands beside ``weights``."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    templates.filters["times"] = times
+    known = {"name": name, "values": values, "measured": measured, "labels": LABELS, **vars(trained)}
+    known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
+    known["parameters"] = f"{sum(parameter.numel() for parameter in trained.network.parameters()):,}"
+    known["scaling"] = SCALING[trained.settings.cohort.intensity] if trained.settings is not None else ""
+    known["terms"] = TERMS.get(trained.settings.cohort.reader, "") if trained.settings is not None else ""
+    return templates.get_template(f"{kind}_card.md.j2").render(known)
+
+
+def measures(rows: pd.DataFrame | None) -> dict[str, float]:
+    """Means over the test pairs of what was measured, and their number under ``pairs``; empty without rows."""
+    if rows is None:
+        return {}
+    names = [name for measure in LABELS for name in (f"{measure}_before", measure)]
+    means = {name: float(f"{rows[name].mean():.4g}") for name in names if name in rows and rows[name].notna().any()}
+    return {**means, "pairs": len(rows)}
+
+
+def _source(trained: Trained) -> str:
+    return SOURCES[trained.settings.cohort.reader] if trained.settings is not None else "not recorded"
+
+
+def _range(trained: Trained) -> list[int]:
+    scaled = trained.settings is not None and trained.settings.cohort.intensity != "none"
+    return [0, 1] if scaled else []
+
+
+def _tensor(kind: str, shape: Sequence[int], channels: Mapping[str, str], values: Sequence[int]) -> dict[str, Any]:
+    return {
+        "type": "image",
+        "format": kind,
+        "modality": "n/a",
+        "num_channels": len(channels),
+        "spatial_shape": list(shape),
+        "dtype": "float32",
+        "value_range": list(values),
+        "is_patch_data": False,
+        "channel_def": dict(channels),
+    }

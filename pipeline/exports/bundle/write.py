@@ -1,0 +1,69 @@
+"""A trained network as a MONAI bundle.
+
+OUT/  LICENSE  configs/metadata.json, inference.json, logging.conf  models/model.pt, model.ts  docs/README.md
+      sample_data/pairs.json, moving.nii.gz, fixed.nii.gz
+"""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pandas as pd
+import torch
+from monai.data.torchscript_utils import save_net_with_metadata
+
+from ....networks import DisplacementNetwork, export_torchscript
+from ....transforms.basics.atomic import write_folder
+from ...models.trained_model import Trained
+from .configs import inference
+from .metadata import measures, metadata, model_card
+from .sample import write_sample
+
+
+def write_bundle(
+    trained: Trained,
+    out: Path,
+    shape: Sequence[int] | None = None,
+    rows: pd.DataFrame | None = None,
+    authors: str | None = None,
+) -> None:
+    """Write a bundle that ``python -m monai.bundle`` verifies and runs.
+
+    Args:
+        trained: the network.
+        out: the folder to make; its name is the bundle's.
+        shape: (*spatial) of its images; None is the shape it was trained on.
+        rows: of its test pairs, for the model card; None says that nothing was measured.
+        authors: for metadata and model card.
+
+    Raises:
+        InputError: ``out`` exists or cannot be written, or the shape is unknown or does not fit.
+    """
+    shape, measured = trained.shape_or(shape), measures(rows)
+    values, config = metadata(trained, shape, measured, authors), inference(trained.network, trained.settings)
+    script = export_torchscript(trained.network, shape)
+
+    def fill(folder: Path) -> None:
+        for name in ("configs", "models", "docs", "sample_data"):
+            (folder / name).mkdir()
+        for name, content in (("metadata", values), ("inference", config)):
+            (folder / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4), encoding="utf-8")
+        (folder / "configs" / "logging.conf").write_bytes(Path(__file__).with_name("logging.conf").read_bytes())
+        torch.save(DisplacementNetwork(trained.network).state_dict(), folder / "models" / "model.pt")
+        extra = {"inference.json": json.dumps(config).encode()}
+        save_net_with_metadata(
+            script, str(folder / "models" / "model.ts"), False, meta_values=values, more_extra_files=extra
+        )
+        card = model_card(trained, out.name, values, measured)
+        (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
+        (folder / "LICENSE").write_text(_licence(), encoding="utf-8")
+        write_sample(folder / "sample_data", shape, trained.images.spacing)
+
+    write_folder(out, fill)
+
+
+def _licence() -> str:
+    """The text of Apache-2.0, as smoothmorph was installed with it."""
+    text = distribution("smoothmorph").read_text("licenses/LICENSE")
+    return text or "Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0\n"

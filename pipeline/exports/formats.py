@@ -1,0 +1,119 @@
+"""A trained network in the forms that other software reads."""
+
+import io
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from monai.data.torchscript_utils import save_net_with_metadata
+
+from ...networks import export_program, export_torchscript, save_model, save_official
+from ...transforms.basics.errors import InputError, times
+from ..files.text import write_atomically, write_text
+from ..images.output_paths import check_output, check_place
+from ..models.trained_model import Trained
+from .bundle import write_bundle
+from .bundle.metadata import measures, metadata, model_card
+
+Shape = Sequence[int] | None
+
+
+def export(
+    trained: Trained,
+    kind: str,
+    out: Path,
+    shape: Shape = None,
+    rows: pd.DataFrame | None = None,
+    authors: str | None = None,
+) -> None:
+    """Write ``trained`` to ``out``.
+
+    Args:
+        trained: the network.
+        kind: ``bundle`` (a folder), ``model`` (a small file with a model card beside it), or ``torchscript``,
+            ``torch-export`` or ``official`` (a file).
+        out: must not exist, nor the card beside a model; a file ends as ``ENDINGS`` has it.
+        shape: (*spatial) of the images; None is the shape it was trained on. A model keeps that one where it is known.
+        rows: of its test pairs, and ``authors``: for the model card of a bundle or a model.
+
+    Raises:
+        InputError: an unknown kind, ``out`` exists or cannot be written, a shape that is unknown or does not fit, or
+            a network that the kind cannot hold.
+    """
+    if kind not in (*CARDED, *FILES):
+        raise InputError(f"unknown kind {kind!r}; expected {', '.join((*CARDED, *FILES))}.")
+    if authors is not None and kind not in CARDED:
+        raise InputError(f"--authors is for a bundle or a model; leave it out for {kind}.")
+    if out.exists():
+        raise InputError(f"{out} exists; choose another name or remove it.")
+    if kind == "bundle":
+        check_place(out)
+        write_bundle(trained, out, shape, rows, authors)
+        return
+    check_output(out, ENDINGS[kind])
+    if kind == "model":
+        _model(trained, out, shape, rows, authors)
+        return
+    found = trained.shape_or(shape)
+    write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
+
+
+def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
+    return {"model": trained.network.config, "shape": list(shape), **trained.origin}
+
+
+def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None) -> None:
+    """Weights in half precision, which are half as large and register alike, and a model card beside them."""
+    card_path = out.with_suffix(".md")
+    if card_path.exists():
+        raise InputError(f"{card_path}, where the model card goes, exists; choose another name or remove it.")
+    trained = _with_shape(trained, shape)
+    about = {**trained.origin, "images": trained.images.note()}
+    measured = measures(rows)
+    values = metadata(trained, trained.shape_or(None), measured, authors)
+    card = model_card(trained, out.stem, values, measured, "weights")
+    write_atomically(out, lambda temporary: save_model(temporary, trained.network, about, torch.float16))
+    write_text(card_path, card)
+
+
+def _with_shape(trained: Trained, shape: Shape) -> Trained:
+    """``trained`` with the shape that is given, where its own is not known."""
+    chosen, known = trained.shape_or(shape), trained.images.shape
+    if known is not None and chosen != tuple(known):
+        raise InputError(
+            f"--shape {times(chosen)}: {trained.source} was trained on images of {times(known)}, and a model is of no "
+            "other shape; leave out --shape."
+        )
+    return replace(trained, images=replace(trained.images, shape=chosen))
+
+
+def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
+    script, buffer = export_torchscript(trained.network, shape), io.BytesIO()  # for the same reason
+    save_net_with_metadata(script, buffer, False, meta_values=_about(trained, shape))
+    path.write_bytes(buffer.getvalue())
+
+
+def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
+    program, buffer = export_program(trained.network, shape), io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights in the convolutions' order
+        about = {"smoothmorph.json": json.dumps(_about(trained, shape))}
+        torch.export.save(program, buffer, extra_files=about)
+    path.write_bytes(buffer.getvalue())
+
+
+def _official(trained: Trained, path: Path, shape: Sequence[int]) -> None:
+    save_official(path, trained.network, shape)
+
+
+CARDED = ("bundle", "model")
+ENDINGS = {"model": (".safetensors",), "torchscript": (".ts", ".pt"), "torch-export": (".pt2",), "official": (".pt",)}
+FILES: dict[str, Callable[[Trained, Path, Sequence[int]], None]] = {
+    "torchscript": _torchscript,
+    "torch-export": _torch_export,
+    "official": _official,
+}

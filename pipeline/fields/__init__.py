@@ -1,0 +1,1 @@
+"""Commands on displacement fields and landmarks in files."""

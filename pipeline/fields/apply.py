@@ -1,0 +1,132 @@
+"""Fields in files, put to use: which field the user means, and images warped with it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ...transforms import Geometry, InputError, PhysicalField, read_field
+from ...transforms.field_files import is_affine
+from ...transforms.field_files.voxelmorph import shares_one_grid
+from ..images.output_paths import IMAGES, check_output
+from ..images.volumes import Volume, read_grid, read_volume, stored_type, write_volume
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did: the file that it wrote, what to tell, and what the user should look at."""
+
+    path: Path
+    told: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+
+
+def load_field(path: Path, like: Path | None = None, affine: Path | None = None) -> PhysicalField:
+    """The field of a file.
+
+    Args:
+        path: as for :func:`~smoothmorph.transforms.read_field`.
+        like: the fixed image; its grid must be the field's.
+        affine: a file of ITK or ANTs with an affine alone, applied after the field: A(p + d(p)), as
+            ANTs' list [field, affine].
+
+    Raises:
+        InputError: what ``read_field`` raises, another grid, or a file that is not an affine alone.
+    """
+    grid = read_grid(like) if like is not None else None
+    field = read_field(path, grid)
+    if grid is not None and not field.fixed.is_same(grid):
+        raise InputError(
+            f"{path} lies on another grid than {like}: {field.fixed}, expected {grid}; give the fixed image that it "
+            f"was made for, or bring it onto this grid with `smoothmorph convert {path} --like {like} -o ...`."
+        )
+    return field if affine is None else follow(field, affine)
+
+
+def follow(field: PhysicalField, path: Path) -> PhysicalField:
+    """``field``, and after it the affine of a file: T ↦ A ∘ T."""
+    alone = read_field(path, field.fixed)
+    if alone.affine is None or not is_affine(path):
+        raise InputError(f"{path} is not an affine alone; combine fields with `smoothmorph compose`.")
+    return replace(field, affine=alone.affine if field.affine is None else alone.affine @ field.affine)
+
+
+def apply(
+    path: Path,
+    image: Path,
+    out: Path,
+    like: Path | None = None,
+    labels: bool = False,
+    affine: Path | None = None,
+    background: float = 0.0,
+) -> Done:
+    """Warp an image file, on any grid, onto the field's fixed grid: warped(p) = moving(T(p)).
+
+    Args:
+        path: the field.
+        image: the moving image, or a label map over it.
+        out: the warped image.
+        like: the fixed image.
+        labels: nearest neighbour, in the file's type; otherwise linear interpolation, float32.
+        affine: see :func:`load_field`.
+        background: the value where T leads out of the moving image; of a label map 0.
+
+    Raises:
+        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
+    """
+    if labels and background:
+        raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
+    check_output(out, IMAGES, [path, image, like, affine])
+    field = load_field(path, like, affine)
+    moving = read_volume(image, labels, constant=True)
+    _check_moving(path, field, moving)
+    values = moving.values
+    warped, inside = field.warp(values, moving.grid, "nearest" if labels else "bilinear", background)
+    share = 100 * float(inside.float().mean())
+    if not share:
+        raise InputError(
+            f"{path} leads nowhere into {image}: all of its points lie outside ({moving.grid}); is this the moving "
+            "image, and does the field go from fixed to moving?"
+        )
+    if labels:
+        write_labels(out, warped[0], image, field.fixed)
+    else:
+        write_volume(out, warped[0].numpy(), field.fixed)
+    notices = []
+    if not labels and moving.looks_like_labels:
+        notices.append(f"{image} looks like a label map and was interpolated; if it is one, add --labels.")
+    if share < 100:
+        notices.append(f"{100 - share:.3g} % of the voxels come from outside of {image}; they are {background:g}.")
+    how = "nearest neighbour" if labels else "linear interpolation"
+    return Done(out, (f"wrote {out}: {image} on the fixed grid, {field.fixed}; {how}.",), tuple(notices))
+
+
+def write_labels(path: Path, labels: Tensor, source: Path, grid: Geometry) -> Path:
+    """Write a label map (*grid.shape), int64, in the type of the file ``source`` that it comes from.
+
+    Raises:
+        InputError: as :func:`~smoothmorph.pipeline.images.volumes.write_volume`.
+    """
+    stored = labels.numpy().astype(stored_type(source))
+    exact = bool((stored.astype(np.int64) == labels.numpy()).all())  # a file's scale may have taken it beyond its type
+    return write_volume(path, stored if exact else labels.numpy(), grid)
+
+
+def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:
+    check_world(path, field.fixed, moving.path, moving.grid)
+    if shares_one_grid(path) and not moving.grid.is_same(field.fixed):
+        raise InputError(
+            f"{path} is a VoxelMorph warp, for moving and fixed images on one grid, but {moving.path} has "
+            f"{moving.grid}, expected {field.fixed}; resample it onto the fixed image's grid."
+        )
+
+
+def check_world(path: Path, grid: Geometry, other: Path, other_grid: Geometry) -> None:
+    """Raise InputError unless both files lie in two dimensions, or both in 3-D space."""
+    if grid.world_axes != other_grid.world_axes:
+        kinds = {2: "two dimensions", 3: "3-D space"}
+        raise InputError(
+            f"{path} lies in {kinds[grid.world_axes]}, but {other} in {kinds[other_grid.world_axes]}; save both as "
+            "volumes, as one-slice volumes or as 2-D images."
+        )

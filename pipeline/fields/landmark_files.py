@@ -1,0 +1,131 @@
+"""Files of landmarks: .csv tables, and Slicer's .fcsv and .mrk.json, which say whether they are in LPS or RAS.
+
+What is not a coordinate is kept, so that Slicer loads its file again with the points where they went.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ...transforms.basics.errors import InputError, quoted
+from ..files.csv_tables import Row, csv_text, make_table, parse_rows, read_csv
+from ..files.text import read_json, read_text
+
+AXES = ("x", "y", "z")
+FRAMES = {"LPS": True, "1": True, "RAS": False, "0": False}
+"""Whether a coordinate system of Slicer's is LPS; before Slicer 4.11 it was a number."""
+UNNAMED = ("positionStatus", "autoCreated")
+"""The last cells of newer .fcsv files, which their header leaves out."""
+UNPLACED = ("undefined", "missing", "0", "3")
+"""What Slicer has as the status of a point without a position, in .mrk.json and in .fcsv."""
+POINTS = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")
+"""Slicer's markups that their points alone define."""
+SLICERS = (".fcsv", ".mrk.json", ".json")
+
+
+@dataclass(frozen=True)
+class LandmarkFile:
+    """A file's points, in its own frame."""
+
+    table: pd.DataFrame
+    """All columns, as text; x, y and z in mm among them."""
+    lps: bool | None
+    """Whether the file says that it is in LPS, or (False) RAS; None where it does not say."""
+    text: Callable[[pd.DataFrame], str]
+    """The file with the x, y and z of another table."""
+
+
+def read_landmark_file(path: Path) -> LandmarkFile:
+    """Read a file by its ending: .fcsv, .mrk.json (.json), or else a .csv table.
+
+    Raises:
+        InputError: it cannot be read, is too long, has no such points, or, as a file of Slicer's, no frame.
+    """
+    name = path.name.lower()
+    if name.endswith(".fcsv"):
+        return _fcsv(path, read_text(path))
+    return _markups(path) if name.endswith(".json") else LandmarkFile(read_csv(path).frame, None, csv_text)
+
+
+def _fcsv(path: Path, text: str) -> LandmarkFile:
+    """Comments with the frame and the columns, then a row of cells for each point."""
+    lines = text.splitlines()
+    comments = [line for line in lines if line.startswith("#")]
+    said = {key.strip(): value.strip() for key, _, value in (line[1:].partition("=") for line in comments)}
+    columns = [name.strip() for name in said.get("columns", "").split(",")]
+    rows = list(parse_rows(path, "\n".join("" if line.startswith("#") else line for line in lines)))
+    width = max((len(row.cells) for row in rows), default=0)
+    columns += [name for name in UNNAMED[: max(width - len(columns), 0)] if name not in columns]
+    filled = [Row(row.line, (*row.cells, *[""] * (len(columns) - len(row.cells)))) for row in rows]
+    table = make_table(path, tuple(columns), filled).frame
+    if "positionStatus" in table:
+        _check_placed(path, table["positionStatus"].tolist())
+
+    def rewritten(other: pd.DataFrame) -> str:
+        return "\n".join([*comments, other[columns].to_csv(index=False, header=False, lineterminator="\n")])
+
+    return LandmarkFile(table, _frame(path, said.get("CoordinateSystem", "")), rewritten)
+
+
+def _markups(path: Path) -> LandmarkFile:
+    """JSON: lists of control points, each with its coordinate system and units."""
+    try:
+        content: Any = read_json(path)
+        lists = content["markups"]
+        points = [point for markup in lists for point in markup["controlPoints"]]
+        placed = [str(point.get("positionStatus", "defined")) for point in points]
+        _check_placed(path, placed)
+        table = pd.DataFrame(list(map(_cells, points)), columns=pd.Index(["label", *AXES]), dtype=str)
+        kinds, frames, units = (
+            {str(markup.get(key, default)) for markup in lists}
+            for key, default in (("type", "Fiducial"), ("coordinateSystem", ""), ("coordinateUnits", "mm"))
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise (
+            error
+            if isinstance(error, InputError)
+            else InputError(
+                f"{path} holds no markups of Slicer's: lists of control points, each with a position of three numbers."
+            )
+        ) from None
+    others = [*kinds - {*POINTS}, *units - {"mm"}]
+    if others or len(frames) > 1:
+        found = quoted((others or ["several coordinate systems"])[0])
+        raise InputError(f"{path} holds markups of {found}; expected {', '.join(POINTS)}, all in mm and one frame.")
+    return LandmarkFile(table, _frame(path, *frames), partial(_markups_text, content))
+
+
+def _cells(point: Any) -> dict[str, str]:
+    """Label and position of a control point, as text."""
+    position = point["position"]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in position):
+        raise TypeError
+    return {"label": str(point.get("label", "")), **dict(zip(AXES, (repr(float(n)) for n in position), strict=True))}
+
+
+def _markups_text(content: Any, table: pd.DataFrame) -> str:
+    moved = copy.deepcopy(content)
+    positions = iter(table[[*AXES]].astype(float).to_numpy().tolist())
+    for markup in moved["markups"]:
+        markup["measurements"] = []  # lengths and angles of before
+        for point in markup["controlPoints"]:
+            point["position"] = next(positions)
+    return json.dumps(moved, indent=2) + "\n"
+
+
+def _frame(path: Path, stated: str = "") -> bool:
+    if stated not in FRAMES:
+        raise InputError(f"{path} states no coordinate system that is LPS or RAS; save it with Slicer again.")
+    return FRAMES[stated]
+
+
+def _check_placed(path: Path, statuses: list[str]) -> None:
+    unplaced = [index for index, status in enumerate(statuses, start=1) if status in UNPLACED]
+    if unplaced:
+        raise InputError(f"{path}, point {unplaced[0]} has no position; place it in Slicer, or remove it.")

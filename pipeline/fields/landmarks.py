@@ -1,0 +1,186 @@
+"""Landmarks in files: warped by a field, and how far they are from where they should be (TRE)."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ...transforms import InputError, PhysicalField
+from ...transforms.basics.bounds import MOST_DIGITS
+from ...transforms.basics.errors import quoted
+from ...transforms.fields.affine import apply_affine
+from ...transforms.world.physical_field import INVERTED
+from ..files.csv_tables import csv_text
+from ..files.text import write_text
+from ..images.output_paths import TABLES, check_output
+from .apply import Done, load_field
+from .landmark_files import AXES, SLICERS, LandmarkFile, read_landmark_file
+
+NAMES = ("id", "label", "name")
+"""Columns that name a point: two files that both have one must agree on it."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """A file of points, and what else it says of them."""
+
+    path: Path
+    file: LandmarkFile
+    points: Tensor
+    """(N, W) float64, RAS mm."""
+    lps: bool
+    """Whether the file's own numbers are in LPS."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All columns of the file, as text."""
+        return self.file.table
+
+
+def warp_points(
+    path: Path,
+    landmarks: Path,
+    out: Path,
+    inverse: bool = False,
+    against: Path | None = None,
+    lps: bool = False,
+    like: Path | None = None,
+    affine: Path | None = None,
+) -> Done:
+    """Warp a file of landmarks; the field takes points of the fixed image to the moving one, T(p) = A(p + d(p)).
+
+    Args:
+        path: the field.
+        landmarks: points of the fixed image (``inverse``: of the moving image): a .csv with columns x, y, z in mm, or
+            Slicer's .fcsv or .mrk.json.
+        out: a .csv file, the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
+            Or a file of Slicer's with the ending of ``landmarks``, in its frame.
+        inverse: T⁻¹ instead, from the moving image to the fixed one.
+        against: the same landmarks in the other image, row by row, in any of the formats.
+        lps: coordinates in .csv files are LPS, as those of ITK and ANTs, not RAS. Slicer's files say it themselves.
+        like, affine: see :func:`~smoothmorph.pipeline.fields.apply.load_field`.
+
+    Raises:
+        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
+    """
+    own = tuple(ending for ending in SLICERS if landmarks.name.lower().endswith(ending))
+    check_output(out, TABLES + own, [path, landmarks, against, like, affine])
+    field = load_field(path, like, affine)
+    given = read_landmarks(landmarks, field.fixed.world_axes, lps)
+    truth = read_landmarks(against, field.fixed.world_axes, lps) if against is not None else None
+    if truth is not None:
+        _check_pairs(given, truth)
+    if inverse:
+        warped, missed = field.unmap_points(given.points)
+        lost = int((missed > INVERTED).sum())
+    else:
+        warped, lost = field.map_points(given.points), 0
+    as_table = out.name.lower().endswith(TABLES)
+    written_lps = lps if as_table else given.lps
+    table = _with_points(given.table, warped, written_lps)
+    told = [_sentence(out, given, inverse, written_lps)]
+    if truth is not None:
+        before, after = ((points - truth.points).norm(dim=1) for points in (given.points, warped))
+        table = table.assign(tre_before_mm=_text(before), tre_after_mm=_text(after))
+        told.append(
+            f"TRE: mean {float(before.mean()):.4g} mm before, {float(after.mean()):.4g} mm after; "
+            f"median {float(before.quantile(0.5)):.4g} mm before, {float(after.quantile(0.5)):.4g} mm after."
+        )
+    write_text(out, csv_text(table) if as_table else given.file.text(table))
+    beyond = int((~_in_grid(field, warped if inverse else given.points)).sum())
+    notices = []
+    if beyond:
+        notices.append(
+            f"{beyond} of {len(warped)} points lie outside of the fixed grid, where the displacement of its edge was "
+            f"taken: are the coordinates {'LPS' if given.lps else 'RAS'}, and is the direction right?"
+        )
+    if lost:
+        notices.append(f"{lost} of {len(warped)} points have no reliable inverse: the field folds there.")
+    return Done(out, tuple(told), tuple(notices))
+
+
+def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
+    """Read points.
+
+    Args:
+        path: a .csv file with the columns x, y and (in 3-D) z, mm, or Slicer's .fcsv or .mrk.json.
+        world_axes: W.
+        lps: a .csv file is in LPS; RAS otherwise.
+
+    Raises:
+        InputError: no such file, missing columns or two of one name, no rows, a row of another width than the header,
+            a cell that is not a number, or ``lps`` for a file that says RAS.
+    """
+    file = read_landmark_file(path)
+    table, columns = file.table, list(AXES[:world_axes])
+    if not {*columns} <= {*table.columns}:
+        found = quoted(", ".join(table.columns))[1:-1] or "none"
+        raise InputError(f"{path} has the columns {found}; expected {', '.join(columns)} in mm.")
+    if not len(table):
+        raise InputError(f"{path} holds no points.")
+    if lps and file.lps is False:
+        raise InputError(f"{path} says that it is in RAS; leave --lps out, or give it in LPS.")
+    cells = table[columns].where(table[columns].map(len) <= MOST_DIGITS, "")
+    numbers = cells.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
+    faulty = np.argwhere(~np.isfinite(numbers))
+    if len(faulty):
+        row, column = faulty[0]
+        found = quoted(table[columns[column]][row])
+        raise InputError(f"{path}, row {row + 1}: {columns[column]} is {found}, expected a number of mm.")
+    own = lps if file.lps is None else file.lps
+    return Landmarks(path, file, torch.from_numpy(_turned(numbers, own)), own)
+
+
+def _with_points(table: pd.DataFrame, points: Tensor, lps: bool) -> pd.DataFrame:
+    numbers = _turned(points.numpy(), lps)
+    return table.assign(
+        **{axis: _text(torch.from_numpy(numbers[:, i])) for i, axis in enumerate(AXES[: len(numbers.T)])}
+    )
+
+
+def _text(numbers: Tensor) -> list[str]:
+    return [f"{number:.6f}" for number in numbers.tolist()]
+
+
+def _turned(points: np.ndarray, lps: bool) -> np.ndarray:
+    """(N, W) between RAS and LPS: the first two components change their sign."""
+    return points * np.array([-1.0, -1.0, 1.0])[: points.shape[1]] if lps else points
+
+
+def _check_pairs(given: Landmarks, truth: Landmarks) -> None:
+    if len(given.table) != len(truth.table):
+        raise InputError(
+            f"{truth.path} holds {len(truth.table)} points, but {given.path} holds {len(given.table)}; give the same "
+            "landmarks row by row."
+        )
+    slicers = [one.file.lps is not None for one in (given, truth)]
+    for column in NAMES[any(slicers) :]:  # ids are Slicer's own
+        if column in given.table and column in truth.table:
+            own, other = ([_named(name, all(slicers)) for name in one.table[column]] for one in (given, truth))
+            row = next((row for row, names in enumerate(zip(own, other, strict=True)) if len({*names}) > 1), None)
+            if row is not None:
+                raise InputError(
+                    f"{truth.path}, row {row + 1} has {column} {quoted(other[row])}, but {given.path} has "
+                    f"{quoted(own[row])}; give the same landmarks row by row."
+                )
+
+
+def _named(label: str, slicers: bool) -> str:
+    """A label; of Slicer's own, list and number as in F-1, the number: two lists have two names."""
+    return re.sub(r"^.*-(?=\d+$)", "-", label) if slicers else label
+
+
+def _in_grid(field: PhysicalField, points: Tensor) -> Tensor:
+    return field.fixed.contains(apply_affine(np.linalg.inv(field.fixed.affine), points.T))
+
+
+def _sentence(out: Path, given: Landmarks, inverse: bool, lps: bool) -> str:
+    source, target, equation = ("moving", "fixed", "T⁻¹(q)") if inverse else ("fixed", "moving", "T(p) = A(p + d(p))")
+    return (
+        f"wrote {out}: {len(given.points)} points of the {source} image, {given.path}, where they lie in the {target} "
+        f"image, {equation}; {'LPS' if lps else 'RAS'} mm."
+    )

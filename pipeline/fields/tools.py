@@ -1,0 +1,156 @@
+"""Field files from field files: composed, inverted, converted, and their Jacobian determinant."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...transforms import (
+    Geometry,
+    InputError,
+    PhysicalField,
+    jacobian_statistics,
+    read_field,
+    write_field,
+)
+from ...transforms.field_files import is_affine
+from ...transforms.field_files.voxelmorph import shares_one_grid
+from ..images.output_paths import FIELDS, IMAGES, check_output
+from ..images.volumes import read_grid, write_volume
+from .apply import Done, check_world, follow, load_field
+
+
+def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
+    """One field for warping an image with the first of ``paths``, the result with the second, and so on.
+
+    As maps it is T = T₁ ∘ T₂ ∘ ... on the fixed grid of the last one, which ``like`` has to be where it is given.
+    """
+    if len(paths) < 2:
+        raise InputError(f"compose needs two fields or more, got {len(paths)}.")
+    check_output(out, FIELDS, [*paths, like])
+    last = load_field(paths[-1], like)
+    fields = [read_field(path, last.fixed) for path in paths[:-1]]
+    for path, field in zip(paths, fields, strict=False):
+        check_world(path, field.fixed, paths[-1], last.fixed)
+    composed, notices = last, []
+    for first, after, field in zip(paths[-2::-1], paths[:0:-1], reversed(fields), strict=True):
+        share = 100.0 if is_affine(first) else _entering(composed, field.fixed)
+        if not share:
+            raise InputError(
+                f"{after} leads nowhere into {first}: all of its points lie outside ({field.fixed}); do they belong "
+                "together, and in this order?"
+            )
+        if share < 100:
+            notices.append(
+                f"{100 - share:.3g} % of the points that {after} leads to lie outside of {first}, where the "
+                "displacement of its edge was taken."
+            )
+        composed = field.followed_by(composed)
+    write_field(out, composed)
+    order = ", then ".join(str(path) for path in paths)
+    return Done(
+        out, (f"wrote {out}: warps an image with {order}; {composed.fixed}.", regularity(composed)), tuple(notices)
+    )
+
+
+def invert(path: Path, out: Path, like: Path | None = None, fixed: Path | None = None) -> Done:
+    """The inverse of a field.
+
+    Args:
+        path: the field.
+        out: the inverse.
+        like: the moving image, on whose grid the inverse is to lie; by default the field's own.
+        fixed: the fixed image, for a field of a file that does not say its grid: one that begins with an affine.
+
+    Raises:
+        InputError: files that cannot be used or do not belong together.
+    """
+    check_output(out, FIELDS, [path, like, fixed])
+    grid = read_grid(like) if like is not None else None
+    alone = is_affine(path)
+    if fixed is None and grid is not None and (alone or shares_one_grid(path)):  # which hold on that grid, too
+        field = read_field(path, grid)
+    else:
+        field = load_field(path, fixed)
+    if like is not None and grid is not None:
+        check_world(path, field.fixed, like, grid)
+    if not alone and not field.enters(grid or field.fixed).any():
+        raise InputError(
+            f"{path} leads nowhere into {like}: all of its points lie outside ({grid}); is this the moving image?"
+            if like is not None
+            else f"{path} leads nowhere into its own grid, {field.fixed}; name the moving image with --like."
+        )
+    inverse, notices = inverted(field, grid, path)
+    write_field(out, inverse)
+    error = field.inverse_error(inverse)
+    told = [f"wrote {out}: from the moving image to the fixed one; {inverse.fixed}."]
+    if len(error):  # not of an affine that leads away from the moving image's grid, which stands for the fixed one's
+        mean, largest = float(error.mean()), float(error.max())
+        told.append(f"inverse-consistency error |T⁻¹(T(p)) - p|: mean {mean:.3g} mm, max {largest:.3g} mm.")
+    return Done(out, (*told, regularity(inverse)), notices)
+
+
+def inverted(field: PhysicalField, grid: Geometry | None, source: Path) -> tuple[PhysicalField, tuple[str, ...]]:
+    """The inverse on ``grid``, and what there is to say of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        inverse = field.inverse(grid)
+    return inverse, tuple(f"{source}: {warning.message}." for warning in caught)
+
+
+def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
+    """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from."""
+    check_output(out, IMAGES, [path, like, affine])
+    field = load_field(path, like, affine).dense()
+    write_volume(out, field.jacobian_determinant().numpy(), field.fixed)
+    return Done(out, (f"wrote {out}: det ∂T/∂p on the fixed grid, {field.fixed}.", regularity(field)))
+
+
+def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
+    """The same field in another kind of file, and on the grid of ``like``."""
+    check_output(out, FIELDS, [path, like, affine])
+    grid = read_grid(like) if like is not None else None
+    field = read_field(path, grid)
+    if like is not None and grid is not None:
+        check_world(path, field.fixed, like, grid)
+    field = field if affine is None else follow(field, affine)
+    notices = []
+    if grid is not None and not field.fixed.is_same(grid):
+        beyond = 100 - _entering(PhysicalField.identity(grid), field.fixed)
+        if beyond == 100:
+            raise InputError(
+                f"{like} lies outside of {path}, all of it: {grid}, expected a part of {field.fixed}; is this the "
+                "fixed image?"
+            )
+        notices.append(
+            f"{path} was brought from its own grid, {field.fixed}, onto that of {like}"
+            + (f"; {beyond:.3g} % of it lies beyond, where the edge's displacement goes on." if beyond else ".")
+        )
+        field = field.resampled_onto(grid)
+    write_field(out, field)
+    apart = field.affine is not None and out.suffix.lower() == ".h5"
+    folded = "" if field.affine is None else ", affine apart" if apart else ", affine folded in"
+    return Done(out, (f"wrote {out}: {field.fixed}{folded}.",), tuple(notices))
+
+
+def _entering(field: PhysicalField, grid: Geometry) -> float:
+    """How much of its fixed grid a field takes into ``grid``, %."""
+    return 100 * float(field.enters(grid).double().mean())
+
+
+def regularity(field: PhysicalField) -> str:
+    """Folding, SDlogJ and the range of the determinant of the whole map, in words.
+
+    A map that flips the axes as a whole, such as a mirror, does not fold: a voxel does whose determinant is 0 or has
+    the other sign than that of the affine that fits the map. SDlogJ is of |det|.
+    """
+    apart = field.dense().apart
+    found = {name: float(value) for name, value in jacobian_statistics(apart.displacement[None]).items()}
+    factor = apart.affine_determinant
+    low, high = sorted(factor * found[name] for name in ("det_min", "det_max"))
+    folded = "det <= 0" if factor > 0 else "det >= 0 in a map that flips the axes"
+    extent = "volume" if field.fixed.axes == 3 else "area"
+    return (
+        f"folding: {found['nonpositive_percent']:.3g} % of the voxels have {folded}, non-diffeomorphic {extent} "
+        f"{abs(factor) * found['nondiffeomorphic_percent']:.3g} %; SDlogJ {found['sdlogj']:.3g}; det from {low:.3g} to "
+        f"{high:.3g}, median {factor * found['det_p50']:.3g}."
+    )

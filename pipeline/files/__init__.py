@@ -1,0 +1,1 @@
+"""Text, JSON, YAML and CSV files: read within bounds, written atomically."""

@@ -1,0 +1,143 @@
+"""YAML in and out, as strict as the rest: no key twice, no value within itself, one sentence for every fault.
+
+Words without quotes are read by the core schema of YAML 1.2, not by PyYAML's YAML 1.1: ``1e3`` is a number, ``0x1F``
+and ``0o17`` are 31 and 15, and ``yes``, ``190:20:30``, ``1_000`` and ``2026-02-30`` are texts. In one thing this is
+stricter: ``0777``, which is 511 in YAML 1.1 and 777 in 1.2, is a text, too. A setting that is a number takes it for
+777, and a name keeps its zeros.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.reader import Reader
+
+from ...transforms.basics.bounds import DEEPEST, LONGEST_YAML, MOST_DIGITS, MOST_NODES
+from ...transforms.basics.errors import InputError, one_line, quoted
+from .text import read_text
+
+_TAG = "tag:yaml.org,2002:"
+_PLAIN: dict[str, tuple[str, list[str]]] = {  # tag -> what a word without quotes looks like, and its first characters
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "merge": ("<<", ["<"]),
+}
+_PATTERNS = {tag: re.compile(rf"(?:{pattern})\Z") for tag, (pattern, _) in _PLAIN.items()}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with :func:`parse_yaml`.
+
+    Raises:
+        InputError: missing, empty or too long file, invalid YAML, or something other than a mapping.
+    """
+    values = parse_yaml(read_text(path, LONGEST_YAML), str(path))
+    if not isinstance(values, dict):
+        found = "is empty" if values is None else f"holds {type(values).__name__}"
+        raise InputError(f"{path} {found}, expected a mapping of keys to values.")
+    return values
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        InputError: invalid YAML, a key that stands twice in one mapping, a value that contains itself, a tag such as
+            ``!!set``, or more levels, values or digits than `transforms.basics.bounds` allows.
+    """
+    try:
+        return yaml.load(text, _StrictLoader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: "\UFFFFFFFF" is no character
+        raise InputError(f"{where} is not valid YAML: {one_line(error)}.") from None
+
+
+def to_yaml(content: Any, **options: Any) -> str:
+    """The YAML of plain values in their order, which `parse_yaml` and readers of YAML 1.1 read alike."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, **options)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader by YAML 1.2 and within bounds, which are kept while the text is read and before values exist."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's names)
+    yaml_constructors: dict[Any, Any] = {None: yaml.SafeLoader.construct_undefined}  # noqa: RUF012 (refuses other tags)
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._depth = self._nodes = 0
+        self._sizes: dict[yaml.Node, int] = {}  # of finished nodes, with aliases written out
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+        alias, before = self.check_event(yaml.AliasEvent), self._nodes
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.YAMLError(f"more than {DEEPEST} levels of lists and mappings; a study has about 5")
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        if alias and node not in self._sizes:
+            raise yaml.YAMLError(f"a value contains itself by the alias in line {self._line(node)}; write it out")
+        self._nodes += self._sizes[node] if alias else 1
+        if self._nodes > MOST_NODES:
+            raise yaml.YAMLError(f"more than {MOST_NODES:,} values, those of aliases counted wherever they stand")
+        self._sizes[node] = self._nodes - before
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            line = self._line(key)
+            first = lines.get((key.tag, str(key.value)))
+            if first is not None:
+                twice = f"key {quoted(key.value)} is given twice, in lines {first} and {line}; keep one of them"
+                raise yaml.YAMLError(twice)
+            lines[key.tag, str(key.value)] = line
+        return node
+
+    def number(self, node: Any, kind: str) -> int | float:
+        text = str(self.construct_scalar(node))
+        if len(text) > MOST_DIGITS:
+            raise yaml.YAMLError(f"the number in line {self._line(node)} has {len(text)} digits, at most {MOST_DIGITS}")
+        if not _PATTERNS[kind].match(text):
+            raise yaml.YAMLError(f"{quoted(text)} in line {self._line(node)} is no {kind} of YAML 1.2")
+        return int(text, 0) if kind == "int" else float(re.sub(r"\.(?=[a-z])", "", text.lower()))
+
+    def truth(self, node: Any) -> bool:
+        return str(self.construct_scalar(node)).lower() == "true"
+
+    def text(self, node: Any) -> str:
+        text = str(self.construct_scalar(node))
+        if strange := Reader.NON_PRINTABLE.search(text):  # by an escape in double quotes
+            where = f"the text in line {self._line(node)}"
+            raise yaml.YAMLError(f"{where} holds {strange[0]!r}, which YAML allows in no text")
+        return text
+
+    @staticmethod
+    def _line(node: Any) -> int:
+        return node.start_mark.line + 1
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+
+
+for _name, (_, _first) in _PLAIN.items():
+    _StrictLoader.add_implicit_resolver(_TAG + _name, _PATTERNS[_name], _first)
+    _Dumper.add_implicit_resolver(_TAG + _name, _PATTERNS[_name], _first)
+for _name, _construct in {
+    "null": yaml.SafeLoader.construct_yaml_null,
+    "bool": _StrictLoader.truth,
+    "int": lambda loader, node: loader.number(node, "int"),
+    "float": lambda loader, node: loader.number(node, "float"),
+    "str": _StrictLoader.text,
+    "seq": yaml.SafeLoader.construct_yaml_seq,
+    "map": yaml.SafeLoader.construct_yaml_map,
+}.items():
+    _StrictLoader.add_constructor(_TAG + _name, _construct)

@@ -1,0 +1,131 @@
+"""Files of a run: written atomically, text in UTF-8."""
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ...transforms.basics.atomic import write_atomically
+from ...transforms.basics.bounds import DEEPEST, LONGEST_TEXT, MOST_DIGITS
+from ...transforms.basics.errors import InputError, one_line, quoted
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+__all__ = ["cache_folder", "parse_json", "read_json", "read_text", "write_atomically", "write_text"]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` as UTF-8, atomically.
+
+    Raises:
+        InputError: it cannot be written, or the text holds half of a surrogate pair, as the name of a file whose bytes
+            are no UTF-8.
+    """
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        around = quoted(text[max(0, error.start - 40) : error.start + 40])
+        raise InputError(f"cannot write {path}: {around} is no text in UTF-8; rename the file it comes from.") from None
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def read_text(path: Path, longest: int = LONGEST_TEXT) -> str:
+    """Read UTF-8, with its line ends as they are.
+
+    Args:
+        path: the file.
+        longest: bytes that it may have.
+
+    Raises:
+        InputError: the file is missing, cannot be read, is too long or in another encoding.
+        PermissionError: this user may not read it; a file that others hold must not be taken for a damaged one.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(longest + 1)
+        if len(content) > longest:
+            raise InputError(f"{path} is longer than {longest >> 20} MiB, the most that is read of such a file.")
+        return content.decode("utf-8-sig")
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {quoted(str(path))}: {error}.") from None  # a NUL in the path
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON with :func:`parse_json`.
+
+    Raises:
+        InputError, PermissionError: as :func:`read_text` and :func:`parse_json`.
+    """
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, where: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        InputError: invalid JSON, a key twice in one object, NaN or infinity, a text that UTF-8 cannot hold, or more
+            levels or digits than `transforms.basics.bounds` allows.
+    """
+    try:
+        value = json.loads(
+            text, parse_int=_integer, parse_float=_number, parse_constant=_number, object_pairs_hook=_object
+        )
+        _check(value)
+        return value
+    except RecursionError:
+        raise InputError(f"{where} is not valid JSON: it has more than {DEEPEST} levels.") from None
+    except ValueError as error:
+        raise InputError(f"{where} is not valid JSON: {one_line(error)}.") from None
+
+
+def _integer(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number has {len(text)} digits, at most {MOST_DIGITS} are read")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text) if len(text) <= MOST_DIGITS else math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"{quoted(text)} is no finite number")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {quoted(key)} is given twice")
+        found[key] = value
+    return found
+
+
+def _check(value: Any) -> None:
+    """Raise ValueError for a value that is too deep, or that holds a text with NUL or half of a surrogate pair."""
+    level = [value]
+    for _ in range(DEEPEST):
+        for text in (text for one in level for text in (one if isinstance(one, dict) else (one,))):
+            if isinstance(text, str) and _NO_TEXT.search(text):
+                raise ValueError(f"the text {quoted(text)} holds a character that no text may hold")
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [value for values in inner for value in values]
+        if not level:
+            return
+    raise ValueError(f"it has more than {DEEPEST} levels")
+
+
+def cache_folder() -> Path:
+    """Where results that can be found again are kept: $SMOOTHMORPH_CACHE, or ``smoothmorph`` in the user's caches."""
+    chosen = os.environ.get("SMOOTHMORPH_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smoothmorph"

@@ -1,0 +1,106 @@
+"""Where images lie in the world (RAS mm) relative to each other: how far two overlap, and one on the other's grid."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ...transforms import Geometry, InputError
+from .volumes import Volume
+
+COARSER = 1.5
+"""Onto voxels that are so many times larger an image is smoothed before it is sampled."""
+
+
+def frame(grid: Geometry) -> np.ndarray:
+    """4x4, mm along the axes of the grid -> world."""
+    return grid.affine_4x4 @ np.diag([*(1 / np.array(grid.spacing)), *[1] * (4 - grid.axes)])
+
+
+def to_world(grid: Geometry, voxel: np.ndarray) -> np.ndarray:
+    """The world coordinates (3,) of a point in voxels (D,)."""
+    return (grid.affine_4x4 @ [*voxel, *[0] * (3 - len(voxel)), 1])[:3]
+
+
+def normal(grid: Geometry) -> np.ndarray:
+    """The unit vector across the plane of the first two axes, in the world."""
+    across = np.cross(grid.affine_4x4[:3, 0], grid.affine_4x4[:3, 1])
+    return across / np.linalg.norm(across)
+
+
+def centre(grid: Geometry) -> np.ndarray:
+    """World coordinates of the middle of the grid."""
+    return to_world(grid, (np.array(grid.shape) - 1) / 2)
+
+
+def centre_of_mass(volume: Volume) -> np.ndarray:
+    """World coordinates of the mean of the voxels, each weighted by how far it is above the darkest."""
+    image = volume.values[0].double().numpy()
+    return to_world(volume.grid, np.array(ndimage.center_of_mass(image - image.min())))
+
+
+def check_planes(fixed: Volume, moving: Volume) -> None:
+    """Raise InputError if one image is 2-D and the other 3-D, or both are slices of different planes."""
+    if fixed.grid.axes != moving.grid.axes:
+        axes = f"{moving.grid.axes}-D and {fixed.path} {fixed.grid.axes}-D"
+        raise InputError(f"{moving.path} is {axes}; both must have the same number of axes.")
+    if fixed.grid.axes == 2 and abs(normal(fixed.grid) @ normal(moving.grid)) < np.cos(np.deg2rad(0.5)):
+        raise InputError(f"{moving.path} and {fixed.path} are slices of different planes: their affines say so.")
+
+
+def overlap(fixed: Geometry, moving: Geometry, transform: np.ndarray) -> float:
+    """The part of the smaller field of view, 0 to 1, that lies in the other one under 4x4 ``transform``."""
+    points = np.stack(np.meshgrid(*[np.linspace(0, length - 1, 12) for length in fixed.shape], indexing="ij"), axis=-1)
+    axes = fixed.axes
+    to_moving = np.linalg.inv(moving.affine_4x4) @ transform @ fixed.affine_4x4
+    mapped = points.reshape(-1, axes) @ to_moving[:axes, :axes].T + to_moving[:axes, 3]
+    inside = ((mapped >= -0.5) & (mapped <= np.array(moving.shape) - 0.5)).all(axis=1).mean()
+    voxels = np.prod(moving.shape) / np.prod(fixed.shape) / abs(np.linalg.det(to_moving[:axes, :axes]))
+    return min(1.0, float(inside) / min(1.0, float(voxels)))
+
+
+def in_voxels(to_moving: np.ndarray, size: Sequence[int], whole: bool) -> np.ndarray:
+    """A map of voxels (4x4) without the axis that slices lack: (D + 1, D + 1).
+
+    Where it is a permutation and a shift of axes but for rounding, it becomes one exactly, so that voxels are copied
+    and not interpolated; ``whole`` rounds the shift, too, however far it is from whole voxels.
+    """
+    axes = len(size)
+    kept = [*range(axes), 3]
+    matrix = to_moving[np.ix_(kept, kept)]
+    linear, shift = matrix[:axes, :axes], matrix[:axes, axes]
+    whole_steps = linear.round()
+    if np.abs((linear - whole_steps) * size).max() < 0.01 and abs(round(np.linalg.det(whole_steps))) == 1:
+        linear[:] = whole_steps
+        if whole or np.abs(shift - shift.round()).max() < 0.01:
+            shift[:] = np.floor(shift + 0.5)
+    return matrix
+
+
+def resample(image: Tensor, matrix: np.ndarray, size: Sequence[int], order: int) -> Tensor:
+    """An image (1, *spatial) on another grid: ``new(x) = image(matrix x)``, 0 outside.
+
+    Args:
+        image: of any dtype; it keeps it.
+        matrix: (D + 1, D + 1), voxels of the new grid -> voxels of the image.
+        size: of the new grid.
+        order: 1 linear, after smoothing where the new voxels are much larger; 0 nearest.
+
+    Returns:
+        (1, *size).
+    """
+    if not order and int(image.max()) > 2**53:  # labels that SciPy would round: numbered for the while
+        values, numbers = torch.cat([image.new_zeros(1), image.flatten()]).unique(return_inverse=True)
+        return values[numbers[0] + resample((numbers[1:] - numbers[0]).view_as(image), matrix, size, order)]
+    axes = len(size)
+    linear, shift = matrix[:axes, :axes], matrix[:axes, axes]
+    voxels = np.asarray(image[0])
+    steps = np.linalg.norm(linear, axis=1)  # voxels of the image in one of the new grid, along each axis
+    if order and steps.max() > COARSER:
+        voxels = ndimage.gaussian_filter(voxels, np.maximum(steps - 1, 0) / 2)  # as scikit-image before downsampling
+    offset: Any = shift  # SciPy takes one for each axis, though it is typed as a float
+    placed = ndimage.affine_transform(voxels, linear, offset, tuple(size), order=order, mode="grid-constant")
+    return torch.from_numpy(placed)[None]

@@ -1,0 +1,266 @@
+"""What images a network was trained on, and how others are brought to look like them."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ...transforms import Geometry, InputError
+from ...transforms.basics.bounds import LARGEST_FLOAT32, MOST_NETWORK_VOXELS, SPACINGS
+from ...transforms.basics.errors import quoted, times
+from ..cohorts.loading import SAME_SPACING
+from ..cohorts.preparation import Prepared
+from ..images.reading import axes_of
+from ..images.volumes import Volume
+from .intensity_level import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset_of, percentile, shows
+
+OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
+ALL_AXES = [sorted(letters) for letters in itertools.product("LR", "AP", "IS")]
+PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
+MOST_UNLIKE = 8.0
+"""A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
+EXPECTED = {
+    "shape": f"{{}} whole numbers from 1, of {MOST_NETWORK_VOXELS:,} voxels at most",
+    "spacing": f"{{}} numbers from {SPACINGS[0]:g} to {SPACINGS[1]:g}, mm",
+    "axes": "three letters such as RAS",
+    "brightest": "a positive number in single precision",
+    "tissue": "a positive number in single precision",
+    "darkest": "a number in single precision",
+    "spread": f"a number from 1 to {UNKNOWN:g}",
+}
+"""What a model's file may say about its images; {} is the number of the network's axes."""
+_SMALLEST = float(np.finfo(np.float32).tiny)
+RANGES = {
+    "brightest": (_SMALLEST, LARGEST_FLOAT32),
+    "tissue": (_SMALLEST, LARGEST_FLOAT32),
+    "darkest": (-LARGEST_FLOAT32, LARGEST_FLOAT32),
+    "spread": (1.0, UNKNOWN),
+}
+"""From and to what these may be."""
+HIGH = 0.25
+"""Darkest voxels that are so far above 0, as a part of the tissue's level, tell of an offset."""
+LEAST_COMMON = 0.01
+"""The part of the fixed grid in which both images have to show something."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The grid and the intensities that a network knows; None or empty where that is not recorded.
+
+    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``, ``tissue``,
+    ``darkest``: medians over the training subjects, after scaling, of their brightest voxels, of the level of their
+    tissue and of their darkest voxels. ``spread``: the largest factor between the level of one and the median.
+    """
+
+    shape: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    axes: str = ""
+    brightest: float | None = None
+    tissue: float | None = None
+    darkest: float = 0.0
+    spread: float = UNKNOWN
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> "TrainingImages":
+        """Those of the training subjects."""
+        samples = [prepared.samples[name] for name in prepared.split.train]
+        images = [sample["image"] for sample in samples]
+        bright, dark = (float(np.median([percentile(image, p) for image in images])) for p in (BRIGHT, DARK))
+        tissues = np.array([percentile(image[shows(image)], TISSUE) for image in images])
+        tissue = float(np.median(tissues))
+        spread = float(np.exp(np.abs(np.log(np.maximum(tissues - dark, 1e-30) / max(tissue - dark, 1e-30))).max()))
+        first = samples[0]  # all are of one grid
+        shape, (brightest, level) = tuple(first["image"].shape[1:]), (v if v > 0 else None for v in (bright, tissue))
+        return cls(shape, first["spacing"], first["axes"], brightest, level, dark, min(spread, UNKNOWN))
+
+    @classmethod
+    def read(cls, noted: Any, axes: int, where: Path) -> "TrainingImages":
+        """From what :meth:`note` gave, whatever else is noted there.
+
+        Args:
+            noted: as it is in the file ``where``.
+            axes: of the network.
+
+        Raises:
+            InputError: a value that no images have.
+        """
+        if not isinstance(noted, Mapping):
+            raise InputError(f"{where}: about.images is {quoted(noted)}, expected a mapping.")
+        known = {name: noted[name] for name in EXPECTED if noted.get(name) is not None}
+        return cls(
+            **{name: checked(name, value, axes, f"{where}: about.images.{name}") for name, value in known.items()}
+        )
+
+    def note(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def grid_over(self, image: Volume) -> Geometry:
+        """A grid around the middle of ``image`` with the axes and the spacing of the training images.
+
+        It covers the image and is at least as large as they were. An image that has their axes and spacing keeps its
+        own voxels, so that nothing is interpolated.
+
+        Raises:
+            InputError: as :meth:`check_extent`, or a grid of too many voxels.
+        """
+        self.check_extent(image)
+        grid = image.grid
+        columns, sizes, middle = [], [], []
+        for axis, (own, sign) in enumerate(self._order(image)):
+            length, spacing = grid.shape[own], grid.spacing[own]
+            step = spacing if self.spacing is None else self.spacing[axis]
+            keeps = abs(spacing / step - 1) <= SAME_SPACING
+            step = spacing if keeps else step
+            needed = length if keeps else int(np.ceil(length * spacing / step))
+            size = needed if self.shape is None else max(needed, self.shape[axis])
+            columns.append(sign * grid.affine[:-1, own] / spacing * step)
+            sizes.append(size)
+            # a whole number of voxels before an image that keeps its own, so that none falls between two
+            middle.append((size - 1) / 2 + ((size - length) % 2 / 2 if keeps else 0))
+        if math.prod(sizes) > MOST_NETWORK_VOXELS:
+            raise InputError(
+                f"{image.path} ({grid}) takes {'x'.join(map(str, sizes))} voxels of {self._voxels()}, as the model "
+                f"needs them, more than {MOST_NETWORK_VOXELS:,}; are its voxel sizes in mm? Crop it or resample it."
+            )
+        affine = grid.affine.copy()
+        centre = affine[:-1, -1] + affine[:-1, : grid.axes] @ (np.array(grid.shape) - 1) / 2
+        affine[:-1, : grid.axes] = np.stack(columns, axis=1)
+        affine[:-1, -1] = centre - affine[:-1, : grid.axes] @ middle
+        return Geometry(tuple(sizes), affine)
+
+    def check_extent(self, image: Volume) -> None:
+        """Raise InputError if the model cannot be for such an image.
+
+        It has another number of axes, is a slice of another plane, or its field of view is of another order of
+        magnitude than that of the training images.
+        """
+        grid = image.grid
+        if self.shape is not None and grid.axes != len(self.shape):
+            raise InputError(
+                f"{image.path} has {grid.axes} axes ({times(grid.shape)} voxels), but the model was trained on "
+                f"{len(self.shape)}-D images; choose a model for {grid.axes}-D images."
+            )
+        order = self._order(image)
+        if self.shape is None or self.spacing is None:
+            return
+        known = np.multiply(self.shape, self.spacing)
+        extent = np.array([grid.shape[own] * grid.spacing[own] for own, _ in order])
+        if (extent / known).min() > MOST_UNLIKE or (extent / known).max() < 1 / MOST_UNLIKE:
+            raise InputError(
+                f"{image.path} spans {times(extent.round(4))} mm, but the model was trained on images of "
+                f"{times(known.round(1))} mm ({times(self.shape)} voxels of {self._voxels()}); are its voxel sizes "
+                f"({times(np.round(grid.spacing, 6))}) in mm?"
+            )
+
+    def _voxels(self) -> str:
+        return "own size" if self.spacing is None else f"{times(self.spacing)} mm"
+
+    def _order(self, image: Volume) -> list[tuple[int, int]]:
+        """For each axis of the training images: the image's axis that leads along it, and +1, or -1 against it."""
+        axes = axes_of(image.grid.affine) if image.grid.world_axes == 3 else ""
+        if not self.axes or not axes:
+            return [(axis, 1) for axis in range(image.grid.axes)]
+        order = []
+        for letter in self.axes[: image.grid.axes]:
+            leads = [letter in (own, OPPOSITE[own]) for own in axes[: image.grid.axes]]
+            if not any(leads):
+                raise InputError(
+                    f"{image.path} is a slice of the {plane_of(axes)} plane, but the model was trained on slices of "
+                    f"the {plane_of(self.axes)} one."
+                )
+            own = leads.index(True)
+            order.append((own, 1 if axes[own] == letter else -1))
+        return order
+
+    def units(self, moving: Tensor, fixed: Tensor, overlaid: Tensor, inside: Tensor) -> tuple[Units, Units] | None:
+        """What brings both images of a pair to the intensities of the training, whatever their own units are.
+
+        The level of their tissue becomes that of the training, and where the darkest voxels tell of an offset, because
+        they are below 0 or those of the training are not 0, they become those of the training, too. None where both
+        images are so already, as far as those of the training are alike, or where these are not known.
+
+        Args:
+            moving, fixed: scaled as in training, (1, *spatial), each on its own grid.
+            overlaid: the moving image on the grid of the fixed one, as they lie before the network.
+            inside: which of its voxels come from within the moving image, (*spatial).
+        """
+        if self.brightest is None:
+            return None
+        images, on_grid = (moving, fixed), (overlaid, fixed)
+        both = shows(overlaid, inside) & shows(fixed)
+        apart = float(both.float().mean()) < LEAST_COMMON  # then each for itself
+        tissues = [
+            percentile(image[shows(image)] if apart else laid[both], TISSUE)
+            for image, laid in zip(images, on_grid, strict=True)
+        ]
+        ground = self.darkest if abs(self.darkest) > (ALIKE - 1) * (self.brightest - self.darkest) else 0.0
+        lows = [offset_of(image, own, ground) for image, own in zip(images, tissues, strict=True)]
+        above = [own - low for own, low in zip(tissues, lows, strict=True)]
+        brights = [percentile(image, BRIGHT) - low for image, low in zip(images, lows, strict=True)]
+        if min(*above, *brights) <= 0:
+            return None
+        if self.tissue is None:  # in an older model: as far below the brightest as in the image without a bright rim
+            level = self.brightest * max(own / bright for own, bright in zip(above, brights, strict=True))
+        else:
+            level = self.tissue - ground
+        alike = max(self.spread, ALIKE)
+        known = [
+            level <= alike * own and own <= alike * level and abs(low - ground) <= (alike - 1) * level
+            for own, low in zip(above, lows, strict=True)
+        ]
+        if all(known) or level <= 0:
+            return None
+        first, second = (Units(low, level / own, ground) for low, own in zip(lows, above, strict=True))
+        return first, second
+
+    def doubt(self, image: Tensor, path: Path) -> str:
+        """A notice if an image (1, *spatial) seems to have an offset that the training images do not have, or "".
+
+        It is not taken away: an image that shows tissue all over has no voxel for 0, either.
+        """
+        low, tissue = percentile(image, DARK), percentile(image[shows(image)], TISSUE)
+        if self.brightest is None or self.darkest > HIGH * self.brightest or not low > HIGH * tissue > 0:
+            return ""
+        return (
+            f"the darkest voxels of {path} are {low:.3g} and its tissue {tissue:.3g}, but the training images begin at "
+            f"{self.darkest:.3g}; if its background is not 0, subtract it."
+        )
+
+
+def plane_of(axes: str) -> str:
+    """``coronal`` for the axes of a slice that lies across A or P."""
+    return next(name for letters, name in PLANES.items() if axes[-1] in letters)
+
+
+def checked(name: str, value: Any, axes: int, where: str) -> Any:
+    """What a file says at ``where`` of the images, as :class:`TrainingImages` has it.
+
+    Raises:
+        InputError: no images have that value.
+    """
+    if not _fits(name, value, axes):
+        raise InputError(f"{where} is {quoted(value)}, expected {EXPECTED[name].format(axes)}.")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _fits(name: str, value: Any, axes: int) -> bool:
+    """Whether ``value`` is as ``EXPECTED``."""
+    if name == "axes":
+        return isinstance(value, str) and (not value or sorted(value) in ALL_AXES)
+    if name in RANGES:
+        return _within(value, *RANGES[name])
+    if not isinstance(value, list | tuple) or len(value) != axes:
+        return False
+    if name == "spacing":
+        return all(_within(number, *SPACINGS) for number in value)
+    return all(type(number) is int and number > 0 for number in value) and math.prod(value) <= MOST_NETWORK_VOXELS
+
+
+def _within(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most

@@ -1,0 +1,1 @@
+"""The settings of a trial, and the id that they give it."""

@@ -1,0 +1,281 @@
+"""One trial as a typed, immutable configuration. Everything that decides its result is in here, and in its id."""
+
+import functools
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ...networks import PENALTIES, SIMILARITIES
+from ...transforms.basics.bounds import MOST_SQUARINGS
+from ...transforms.basics.errors import InputError, quoted
+from ..files.strict_yaml import read_yaml, to_yaml
+
+Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
+Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
+Method = Literal["voxelmorph", "identity", "syn", "elastix"]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
+
+BASELINES: tuple[str, ...] = ("identity", "syn", "elastix")
+"""The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""
+
+ADDED_LATER: dict[str, Any] = {"cohort.align": "none", "cohort.reference": None, "model.method": "voxelmorph"}
+"""Dotted keys younger than the committed results, each with the value that means what was done before it existed.
+
+With that value a key is no part of a trial's identity, so that finished trials stay finished."""
+
+_OF_PAIRS: dict[str, Any] = {"cohort": True, "split": True, "pairs": {"test", "seed"}, "model": {"method"}}
+_COUNTS: dict[str, dict[str, Any]] = {
+    "identity": _OF_PAIRS,
+    "syn": _OF_PAIRS | {"baseline": {"iterations"}},
+    "elastix": _OF_PAIRS | {"baseline": {"grid_spacing", "bending_weight"}, "seed": True},
+}
+"""By baseline, the settings that decide its result: it is the same trial in every study of the same pairs."""
+_NOT_OF_NETWORKS = {"compute", "baseline"}
+MOST_FAULTS = 5
+"""More than these are only counted in a sentence."""
+
+
+class Settings(BaseModel):
+    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class CohortSettings(Settings):
+    """Which subjects, and how an image becomes a tensor."""
+
+    reader: Literal["phantom", "neurite-oasis", "decathlon", "table"] = "phantom"
+    spatial_dims: Literal[2, 3] = 2
+    labels: str | None = Field(default=None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
+    file: str | None = Field(default=None, description="table: the CSV file, relative to the data root")
+    subjects: int | None = Field(default=None, ge=2, description="phantom: how many to make; others: the first so many")
+    seed: Seed = Field(default=0, description="phantom: seed of the anatomies")
+    intensity: Literal["none", "minmax", "percentile"] = "none"
+    size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
+    align: Literal["none", "centre", "affine"] = Field(
+        default="none", description="images onto the axes and voxels of one subject: by their middles, or affinely"
+    )
+    reference: str | None = Field(default=None, description="align: that subject; by default the first that trains")
+    exclude: tuple[str, ...] = Field(default=(), description="subject ids to leave out")
+
+
+class SplitSettings(Settings):
+    """Which subjects train, validate and test. Groups (repeat scans of one person) are never divided."""
+
+    source: Literal["fractions", "files", "declared", "published"] = "fractions"
+    train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
+    validation: float | str = 0.2
+    test: float | str | None = Field(
+        default=0.2, description="null: the validation subjects; published: a share of them"
+    )
+    seed: Seed = 0
+
+
+class PairSettings(Settings):
+    """The frozen pairs of validation and test: ordered, distinct subjects, drawn once from a seed."""
+
+    validation: int = Field(default=32, ge=1)
+    test: int = Field(default=100, ge=1)
+    seed: Seed = 0
+
+
+class ModelSettings(Settings):
+    """The VoxelMorph network, or a method that trains nothing and has none of the other settings here.
+
+    ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one.
+    """
+
+    method: Method = "voxelmorph"
+    integration_steps: int = Field(default=7, ge=0, le=MOST_SQUARINGS)
+    integration_downsize: Literal[1, 2] = 2
+    padding_mode: Literal["zeros", "border"] = "zeros"
+
+    @property
+    def kind(self) -> str:
+        if self.method in BASELINES:
+            return self.method
+        return "diffeomorphic" if self.integration_steps else "displacement"
+
+
+class BaselineSettings(Settings):
+    """Of the methods that train nothing; a network has none of it."""
+
+    iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(100, 100, 50), min_length=1, description="syn: at most, on each level, coarse to fine"
+    )
+    grid_spacing: float = Field(default=6.0, ge=1, description="elastix: voxels between control points, at the end")
+    bending_weight: float = Field(default=5.0, ge=0, description="elastix: of the bending energy, beside the metric")
+
+
+class ObjectiveSettings(Settings):
+    """similarity + λ · multiplier · penalty(field)."""
+
+    similarity: Similarity = "mse"
+    penalty: Penalty = "l2"
+    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ")
+    acts_on: Literal["velocity", "displacement"] = "velocity"
+    multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
+
+
+class TrainingSettings(Settings):
+    """The optimization: Adam on random ordered pairs of training subjects."""
+
+    epochs: int = Field(default=100, ge=1)
+    steps_per_epoch: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0, description="of Adam; with one-cycle its highest")
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    selection: Literal["best", "last"] = "best"
+
+
+class ComputeSettings(Settings):
+    """Where to compute. Not part of a trial's identity."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(default=None, ge=1)
+
+
+class TrialSettings(Settings):
+    """One trial, whole."""
+
+    cohort: CohortSettings = CohortSettings()
+    split: SplitSettings = SplitSettings()
+    pairs: PairSettings = PairSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    training: TrainingSettings = TrainingSettings()
+    baseline: BaselineSettings = BaselineSettings()
+    compute: ComputeSettings = ComputeSettings()
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _size_matches_axes(self) -> "TrialSettings":
+        size, axes = self.cohort.size, self.cohort.spatial_dims
+        if size is not None and (len(size) != axes or min(size) < 1):
+            raise ValueError(f"cohort.size {list(size)} needs {axes} positive numbers for spatial_dims {axes}")
+        return self
+
+    def columns(self) -> dict[str, Any]:
+        """The settings that every row carries; tables and figures group by them."""
+        objective = self.objective
+        settings: dict[str, Any] = {
+            "penalty": objective.penalty,
+            "lambda": objective.weight,
+            "model": self.model.kind,
+            "similarity": objective.similarity,
+            "acts_on": objective.acts_on,
+            "multiplier": objective.multiplier,
+            "seed": self.seed,
+        }
+        if self.model.method in BASELINES:  # nothing of the objective concerns it
+            settings |= {"penalty": "none", "lambda": 0.0, "similarity": None, "acts_on": None, "multiplier": math.nan}
+        return settings
+
+    def concerns(self, key: str) -> bool:
+        """Whether a dotted key, such as ``training.epochs``, is a setting of this trial's method."""
+        section, _, name = key.partition(".")
+        if self.model.method not in BASELINES:
+            return section not in _NOT_OF_NETWORKS
+        counts = _COUNTS[self.model.method].get(section, ())
+        return counts is True or name in counts
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, as plain JSON types; without the keys of ``ADDED_LATER`` that change nothing."""
+        baseline = _COUNTS.get(self.model.method)
+        counts: Any = {"include": baseline} if baseline else {"exclude": _NOT_OF_NETWORKS}
+        identity = self.model_dump(mode="json", by_alias=True, **counts)
+        for key, before in ADDED_LATER.items():
+            *sections, name = key.split(".")
+            section = functools.reduce(lambda tree, part: tree.get(part, {}), sections, identity)
+            if name in section and section[name] == before:
+                del section[name]
+        return identity
+
+    def trial_id(self, fingerprint: str) -> str:
+        """A readable name and a hash of the configuration and of the data it is trained on."""
+        canonical = json.dumps({"trial": self.identity(), "data": fingerprint}, sort_keys=True)
+        return f"{self.readable}_{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+
+    @property
+    def readable(self) -> str:
+        """The part of the identifier that can be read."""
+        if self.model.method in BASELINES:
+            return self.model.method
+        return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
+
+    def check_id(self, name: str, where: str) -> str:
+        """``name``, if it can be this trial's identifier on some data: only such a name may become a folder's.
+
+        Raises:
+            InputError: it is none, as ``../../elsewhere`` or that of another trial.
+        """
+        if re.fullmatch(re.escape(self.readable) + "_[0-9a-f]{10}", name):
+            return name
+        raise InputError(f"{where} calls a trial {quoted(name)}, expected {self.readable}_ and ten digits from 0 to f.")
+
+    def to_yaml(self) -> str:
+        return to_yaml(self.model_dump(mode="json", by_alias=True))
+
+
+def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> Any:
+    """Validate ``values``; every fault becomes part of one sentence that names the field.
+
+    Raises:
+        InputError: unknown key, wrong type, value out of range.
+    """
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        faults = [_sentence(fault) for fault in error.errors()[:MOST_FAULTS]]
+        more = error.error_count() - len(faults)
+        raise InputError(f"{where}: {'; '.join(faults)}{f'; and {more} more faults' if more else ''}.") from None
+
+
+def _sentence(fault: Any) -> str:
+    field, message = ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {quoted(field)}"
+    if fault["type"] == "missing":
+        return f"{field} is missing"
+    if not field:  # a validator of the whole configuration names the field itself
+        return message
+    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "device":
+        return f"{field} = {quoted(fault['input'])}: expected auto, cpu, cuda or cuda:N"
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
+    return f"{field} = {quoted(fault['input'])}: {message}"
+
+
+def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
+    """The settings that have this :meth:`TrialSettings.identity`; a key it does not have means what was done before.
+
+    Raises:
+        InputError: as :func:`parse`.
+    """
+    values = json.loads(json.dumps(identity))
+    for key, before in ADDED_LATER.items():
+        *sections, name = key.split(".")
+        section = functools.reduce(
+            lambda part, section: part.setdefault(section, {}) if isinstance(part, dict) else None, sections, values
+        )
+        if isinstance(section, dict):  # what is none, `parse` refuses
+            section.setdefault(name, before)
+    return parse(TrialSettings, values, where)
+
+
+def read_trial(path: Path) -> TrialSettings:
+    """Read ``trial.yaml``.
+
+    Raises:
+        InputError: no such file, not YAML, or not a trial.
+    """
+    return parse(TrialSettings, read_yaml(path), str(path))

@@ -1,0 +1,79 @@
+"""A training step on a GPU, recorded once as a CUDA graph and replayed from then on.
+
+A 2-D step is some 500 kernels of a few microseconds each; launched one by one from Python they take the GPU six times
+as long as their arithmetic.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ...networks import Objective, ObjectiveTerms
+
+Step = Callable[[Tensor, Tensor], ObjectiveTerms]
+"""(moving, fixed) -> the terms of the objective, after a step down its gradient."""
+
+WARM_UP = 3
+"""Steps before the recording: the libraries choose their kernels and the optimizer makes its state."""
+
+
+class GraphedStep:
+    """``step``, replayed: the same kernels on the same numbers, without Python between them.
+
+    The first steps run as they are. λ and the learning rate, which change from step to step, are read from memory of
+    the GPU that is set before each replay; everything else of objective and optimizer is fixed by the recording.
+
+    Args:
+        step: on images of one shape, on the GPU. It must neither wait for the GPU nor read from it.
+        objective, optimizer: what ``step`` works with: λ is ``objective.weight``.
+    """
+
+    def __init__(self, step: Step, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
+        self.step, self.objective, self.optimizer = step, objective, optimizer
+        self.steps = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, moving: Tensor, fixed: Tensor) -> ObjectiveTerms:
+        """Take a step. The terms lie in memory that the next step writes to."""
+        self.steps += 1
+        if self.steps <= WARM_UP:
+            return self.step(moving, fixed)
+        if self.graph is None:
+            self.graph = self._record(moving, fixed)
+        for kept, given in zip(self.images, (moving, fixed), strict=True):
+            kept.copy_(given)
+        self.weight.fill_(self.objective.weight)
+        for kept, group in zip(self.rates, self.optimizer.param_groups, strict=True):
+            kept.fill_(group["lr"])
+        self.graph.replay()
+        return self.terms
+
+    def _record(self, moving: Tensor, fixed: Tensor) -> torch.cuda.CUDAGraph:
+        self.images = moving.clone(), fixed.clone()
+        self.weight = torch.empty((), device=moving.device)
+        self.rates = [torch.empty((), device=moving.device) for _ in self.optimizer.param_groups]
+        graph = torch.cuda.CUDAGraph()
+        with (
+            torch.cuda.device(moving.device),
+            self._reading_from_memory(),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        ):
+            self.terms = self.step(*self.images)
+        return graph
+
+    @contextlib.contextmanager
+    def _reading_from_memory(self) -> Iterator[None]:
+        """λ and learning rates as tensors, while the step is recorded."""
+        weight, groups = self.objective.weight, self.optimizer.param_groups
+        before = [{name: group[name] for name in ("lr", "capturable")} for group in groups]
+        self.objective.weight = self.weight  # pyright: ignore[reportAttributeAccessIssue]
+        for group, rate in zip(groups, self.rates, strict=True):
+            group.update(lr=rate, capturable=True)
+        try:
+            yield
+        finally:
+            self.objective.weight = weight
+            for group, values in zip(groups, before, strict=True):
+                group.update(values)

@@ -1,0 +1,196 @@
+"""Training one trial: an Ignite engine whose step is written out here; handlers do the rest."""
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils.misc import set_determinism
+from torch import Tensor
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+
+from ...networks import Objective, ObjectiveTerms, VoxelMorph
+from ..cohorts.preparation import Prepared, training_loader, validation_loader
+from ..settings.schema import TrialSettings
+from .cuda_graph import GraphedStep, Step
+from .handlers import (
+    CheckpointHandler,
+    HistoryHandler,
+    PenaltyWarmUpHandler,
+    ProgressHandler,
+    TrainingState,
+    ValidationHandler,
+)
+
+VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
+
+
+class TrialFailed(RuntimeError):  # noqa: N818 (it says what happened, it is caught by name)
+    """A trial cannot give a result, for the reason in the message; other trials are not concerned."""
+
+
+def build_model(settings: TrialSettings) -> VoxelMorph:
+    """The network of a trial, initialized from its seed."""
+    set_determinism(seed=settings.seed)
+    dims, model = settings.cohort.spatial_dims, settings.model
+    return VoxelMorph(dims, model.integration_steps, model.integration_downsize, model.padding_mode)
+
+
+def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
+    """Adam, all parameters in one kernel."""
+    return torch.optim.Adam(model.parameters(), lr=settings.training.learning_rate, fused=True)
+
+
+def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """The learning rate from step to step, until the last of the trial.
+
+    One-cycle (Smith and Topin, arXiv:1708.07120): up in the first 10 % of the steps, then down to nothing, linearly.
+    """
+    training = settings.training
+    if training.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0)
+    steps = training.epochs * training.steps_per_epoch
+    rise = 0.1 if steps != 10 else 0.2  # torch divides by zero where the rise is exactly one step
+    return OneCycleLR(
+        optimizer, training.learning_rate, steps, pct_start=rise, anneal_strategy="linear", cycle_momentum=False
+    )
+
+
+def build_objective(settings: TrialSettings) -> Objective:
+    """The objective of a trial."""
+    objective = settings.objective
+    return Objective(
+        settings.cohort.spatial_dims,
+        objective.similarity,
+        objective.penalty,
+        objective.weight,
+        objective.acts_on,
+        objective.multiplier,
+    )
+
+
+def build_step(
+    settings: TrialSettings, model: VoxelMorph, objective: Objective, optimizer: torch.optim.Optimizer
+) -> Step:
+    """`training_step` on images where the model is; in 2-D on a GPU it is replayed as a CUDA graph.
+
+    Volumes keep a GPU busy by themselves, and long trainings on them by a graph have not been checked.
+    """
+    device = next(model.parameters()).device
+    step = partial(training_step, model, objective, optimizer, autocast(settings, device))
+    recorded = device.type == "cuda" and settings.cohort.spatial_dims == 2
+    return GraphedStep(step, objective, optimizer) if recorded else step
+
+
+def train(
+    settings: TrialSettings,
+    prepared: Prepared,
+    folder: Path,
+    device: torch.device,
+    report: Callable[[int, int, str], None] | None = None,
+    log: Callable[[str], None] | None = None,
+) -> VoxelMorph:
+    """Train, or go on from ``folder/checkpoint.pt``, and return the network with the selected weights.
+
+    Args:
+        settings: the trial.
+        prepared: its data.
+        folder: for ``checkpoint.pt`` and ``history.parquet``, written atomically after every epoch.
+        device: where to compute.
+        report: called with (steps done, steps, message) as training goes on.
+        log: called with a line per epoch.
+
+    Raises:
+        TrialFailed: the loss is not finite.
+        InputError: the checkpoint is damaged or cannot be written.
+    """
+    model = build_model(settings).to(device)
+    objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))  # λ on its way, at its end
+    optimizer = build_optimizer(settings, model)
+    schedule = build_schedule(settings, optimizer)
+    optimization = {"optimizer": optimizer, "schedule": schedule}
+    state = TrainingState.resume(folder, settings, model, optimization)
+    take_step = build_step(settings, model, objective, optimizer)
+
+    def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
+        moving = batch["moving"].to(device, non_blocking=True)
+        fixed = batch["fixed"].to(device, non_blocking=True)
+        return take_step(moving, fixed)
+
+    def validate() -> ObjectiveTerms:
+        return mean_terms(_validation_terms(settings, prepared, model, whole_objective, device))
+
+    trainer = Engine(step)
+    trainer.logger.setLevel(logging.CRITICAL)  # what ends a run is raised, and said once
+    epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
+    warm_up = settings.training.penalty_warmup * epochs * steps
+    PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
+    HistoryHandler(state, _not_finite(settings)).attach(trainer)
+    ValidationHandler(state, validate, model, _not_finite(settings)).attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
+    CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
+    ProgressHandler(state, settings.training, report, log).attach(trainer)
+
+    if state.epoch < epochs:
+        loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")
+        trainer.load_state_dict({"epoch": state.epoch, "max_epochs": epochs, "epoch_length": steps})
+        trainer.run(loader, max_epochs=epochs, epoch_length=steps)
+    model.load_state_dict(state.selected(settings.training.selection))
+    return model.eval()
+
+
+def training_step(
+    model: VoxelMorph,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    precision: torch.autocast,
+    moving: Tensor,
+    fixed: Tensor,
+) -> ObjectiveTerms:
+    """Register a batch (B, 1, *spatial), step down the gradient of the objective, and return its terms, detached."""
+    if not model.training:  # said anew to every module, it takes as long as ten kernels
+        model.train()
+    optimizer.zero_grad(set_to_none=True)
+    with precision:
+        registration = model(moving, fixed)
+    terms = objective(registration, fixed)
+    terms.loss.backward()
+    optimizer.step()
+    return ObjectiveTerms(*(term.detach() for term in terms))
+
+
+def autocast(settings: TrialSettings, device: torch.device) -> torch.autocast:
+    """The network's precision; warping, integration and losses stay in float32 by themselves."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.training.precision == "bfloat16")
+
+
+def mean_terms(terms: Iterable[tuple[int, ObjectiveTerms]]) -> ObjectiveTerms:
+    """The mean over pairs of (pairs in the batch, terms of the batch)."""
+    weighted = [(count, torch.stack(list(values)).double()) for count, values in terms]
+    total = torch.stack([count * values for count, values in weighted]).sum(0) / sum(count for count, _ in weighted)
+    return ObjectiveTerms(*total.unbind())
+
+
+def _validation_terms(
+    settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective, device: torch.device
+) -> Iterable[tuple[int, ObjectiveTerms]]:
+    model.eval()
+    with torch.no_grad():
+        for batch in validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda"):
+            moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
+            with autocast(settings, device):
+                registration = model(moving, fixed)
+            yield len(moving), objective(registration, fixed)
+
+
+def _not_finite(settings: TrialSettings) -> Callable[[int], Any]:
+    def fail(epoch: int) -> None:
+        raise TrialFailed(
+            f"the loss is not finite in epoch {epoch} (λ = {settings.objective.weight:g}, learning rate "
+            f"{settings.training.learning_rate:g}): training diverged; lower the learning rate or λ."
+        )
+
+    return fail

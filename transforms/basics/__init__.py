@@ -1,0 +1,1 @@
+"""What all rooms build on: errors, bounds, atomic writes, registries."""

@@ -1,0 +1,129 @@
+"""Where the voxels of an image lie: grids in the world.
+
+World coordinates are RAS, in mm, as in nibabel and MONAI. D is the number of the grid's axes, W that of the world's: a
+volume has D = W = 3, a true 2-D image D = W = 2, and a slice in space (160x192x1 voxels) D = 2, W = 3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..basics.errors import InputError, times
+
+SAME_PLACE = 0.1
+"""Two grids are the same if no corner is farther apart than so many voxels."""
+OUT_OF_PLANE = 0.01
+"""A displacement out of the plane of a slice by up to so many voxels is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A grid of voxels in the world: x ↦ affine · x.
+
+    Args:
+        shape: the D sizes, at least two voxels each.
+        affine: (W + 1, W + 1), voxels -> RAS mm. Of a slice in space the third column is its normal.
+
+    Raises:
+        InputError: sizes and affine that do not make such a grid.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(size) for size in self.shape)
+        affine = np.array(self.affine, dtype=np.float64)
+        axes, world = len(shape), len(affine) - 1 if affine.ndim else 0
+        if axes not in (2, 3) or min(shape) < 2:
+            raise InputError(
+                f"a grid of {times(shape)} voxels cannot carry a displacement field; expected 2 or 3 axes of at least "
+                "2 voxels, or a slice whose last axis has 1."
+            )
+        if affine.shape != (world + 1, world + 1) or world not in (axes, 3):
+            raise InputError(f"a grid of {times(shape)} voxels cannot have an affine of {times(affine.shape)} numbers.")
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
+            raise InputError(
+                f"a grid of {times(shape)} voxels has an affine that cannot be inverted: {affine[:world].tolist()}."
+            )
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def axes(self) -> int:
+        """D."""
+        return len(self.shape)
+
+    @property
+    def world_axes(self) -> int:
+        """W."""
+        return self.affine.shape[0] - 1
+
+    @property
+    def lifted_shape(self) -> tuple[int, ...]:
+        """W sizes: those of a slice in space are (H, W, 1)."""
+        return self.shape + (1,) * (self.world_axes - self.axes)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """mm per voxel along the D axes."""
+        return tuple(np.linalg.norm(self.affine[:-1, : self.axes], axis=0).tolist())
+
+    @property
+    def affine_4x4(self) -> np.ndarray:
+        """The affine as NIfTI has it: a true 2-D image lies in the x-y plane."""
+        affine, world = np.eye(4), self.world_axes
+        affine[:world, :world], affine[:world, 3] = self.affine[:-1, :-1], self.affine[:-1, -1]
+        return affine
+
+    def lift(self, values: Tensor) -> Tensor:
+        """(..., *shape) -> (..., *lifted_shape)."""
+        return values.reshape(*values.shape[: values.ndim - self.axes], *self.lifted_shape)
+
+    def in_plane(self, displacement: Tensor) -> Tensor:
+        """The displacement (D, *shape) of one that is lifted, (W, *lifted_shape), voxels.
+
+        Raises:
+            InputError: it leaves the plane of a slice.
+        """
+        beyond = displacement[self.axes :].abs()
+        if beyond.numel() and float(beyond.max()) > OUT_OF_PLANE:
+            raise InputError(
+                f"the displacement leaves the plane of the slice by up to {float(beyond.max()):.3g} slices; a slice "
+                "can be registered within its plane only."
+            )
+        return displacement[: self.axes].reshape(self.axes, *self.shape)
+
+    def points(self) -> Tensor:
+        """The voxel coordinates of every voxel: (W, *lifted_shape), float32."""
+        return torch.stack(torch.meshgrid(*[torch.arange(n).float() for n in self.lifted_shape], indexing="ij"))
+
+    def contains(self, points: Tensor) -> Tensor:
+        """Which of the voxel coordinates (W, ...) lie in a voxel of the grid, as ITK has it: [-0.5, size - 0.5)."""
+        sizes = torch.tensor(self.lifted_shape, dtype=points.dtype).view(-1, *[1] * (points.ndim - 1))
+        return ((points >= -0.5) & (points < sizes - 0.5)).all(dim=0)
+
+    def apart(self, other: "Geometry") -> float:
+        """The largest distance (mm) between corresponding corners; infinite between grids of different sizes."""
+        if self.shape != other.shape or self.world_axes != other.world_axes:
+            return float("inf")
+        return corners_apart(self.shape, self.affine, other.affine)
+
+    def is_same(self, other: "Geometry") -> bool:
+        """Whether both have the same voxels at the same places, within 0.1 voxel."""
+        return self.apart(other) <= SAME_PLACE * min(self.spacing)
+
+    def __str__(self) -> str:
+        corner = ", ".join(f"{number:.4g}" for number in self.affine[:-1, -1])
+        return f"{times(self.lifted_shape)} voxels of {times(np.round(self.spacing, 4))} mm from ({corner}) mm"
+
+
+def corners_apart(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
+    """The largest distance (mm) between the corners of a grid under two affines, both (W + 1, W + 1)."""
+    corners = np.stack([*np.ndindex((2,) * len(shape))]) * (np.array(shape) - 1)
+    change = (affine - other)[:-1]
+    return float(np.linalg.norm(corners @ change[:, : len(shape)].T + change[:, -1], axis=1).max())
