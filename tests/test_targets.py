@@ -1,5 +1,6 @@
 """Every transform, loss and network can be made from a bundle's configuration, by ``_target_``, and called."""
 
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,13 @@ def _public() -> dict[str, type]:
 
 
 PUBLIC = _public()
+
+
+@pytest.mark.parametrize("room", ["transforms", "networks", "pipeline", "experiments"])
+def test_every_public_name_of_a_room_loads(room):
+    face = importlib.import_module(f"smoothmorph.{room}")
+    assert [name for name in face.__all__ if not hasattr(face, name)] == []
+    assert set(face.__all__) <= set(dir(face))
 
 
 @pytest.mark.parametrize("name", PUBLIC)

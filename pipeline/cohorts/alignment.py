@@ -2,7 +2,8 @@
 
 ``centre`` lays the middles of the fields of view onto each other, along the axes of the world. It looks at no voxel: in
 crops around an organ the centre of mass is that of the crop and of its shading. ``affine`` registers, see
-:mod:`..images.affine_alignment`; what it finds is kept, so that it is computed once per subject and reference. Neither looks at labels.
+:mod:`..images.affine_alignment`; its result is kept in the cache, so that it is computed once for a subject and a
+reference. Neither looks at labels.
 """
 
 import contextlib

@@ -1,0 +1,43 @@
+"""One run: a cohort, its pairs, training, evaluation, rows. And what a trained network is used for."""
+
+from .cohorts.cohort import Cohort, Sample, Subject
+from .cohorts.opening import list_cohort, read_cohort
+from .cohorts.preparation import Prepared, prepare
+from .downloads.datasets import fetch
+from .evaluation.rows import by_network, evaluate
+from .exports.formats import export
+from .models.built_in import shipped_models
+from .models.trained_model import Trained, open_trained
+from .pair_list import read_pairs
+from .registration import Pair, Registered, register
+from .settings.schema import CohortSettings, TrialSettings, parse
+from .training.loop import TrialFailed, train
+from .trial import choose_device, run_trial
+
+__all__ = [
+    "Cohort",
+    "CohortSettings",
+    "Pair",
+    "Prepared",
+    "Registered",
+    "Sample",
+    "Subject",
+    "Trained",
+    "TrialFailed",
+    "TrialSettings",
+    "by_network",
+    "choose_device",
+    "evaluate",
+    "export",
+    "fetch",
+    "list_cohort",
+    "open_trained",
+    "parse",
+    "prepare",
+    "read_cohort",
+    "read_pairs",
+    "register",
+    "run_trial",
+    "shipped_models",
+    "train",
+]
