@@ -1,129 +1,106 @@
-"""Readers of cohorts that a file lists: the Medical Segmentation Decathlon's ``dataset.json`` and a CSV table."""
+"""Cohorts whose subjects lie in files: what their readers share."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import torch
-from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
-
-from ...transforms.basics.errors import InputError, one_line, quoted
-from ..files.csv_tables import read_csv
-from ..files.text import read_json
-from ..images.reading import read_image
+from ...transforms.basics.bounds import LONGEST_LIST
+from ...transforms.basics.errors import InputError, quoted
+from ..files.text import read_text
 from ..settings.schema import CohortSettings
-from .cohort import Cohort, Subject
-from .readers import file_cohort, label_names, read_label_table
+from .cohort import Cohort, Subject, check_text
+from .loading import read_subject
 
 SIDES = ("train", "validation", "test")
-COLUMNS = {"id", "image", "label", "group", "split"}
 
 
-def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
-    """The labelled (``training``) subjects of a Decathlon task: ``root/dataset.json``, read with MONAI.
+def read_label_table(path: Path) -> dict[int, str]:
+    """Label names from a FreeSurfer-style table: lines of ``value name ...``, and ``#`` for comments.
 
-    A subject's id is the name of its image file. Images differ in shape: ``settings.size`` pads or crops them.
-
-    In Task04 the images hippocampus_(2k-1) and hippocampus_(2k) share a group: they are almost certainly the two
-    hippocampi of one person (394 images of 195 people; in the 200 public labelled ones checked, these pairs correlate
-    by 0.70 on average, all other pairs and the pairs (2k, 2k+1) by 0.53).
+    Returns:
+        value -> name, without the background 0.
 
     Raises:
-        InputError: no or malformed ``dataset.json``, or an entry without a label where others have one.
+        InputError: no such file, or a line that is not of that form.
     """
-    listing = root / "dataset.json"
-    if not listing.is_file():
-        raise InputError(f"{listing} does not exist; give the folder of one Decathlon task.")
-    read_json(listing)  # within bounds; MONAI reads it without
-    try:
-        items = load_decathlon_datalist(listing, is_segmentation=True, data_list_key="training")
-        values = load_decathlon_properties(listing, "labels")["labels"]
-        named = [(value, str(name).strip()) for value, name in values.items()]
-        subjects = [_decathlon_subject(item) for item in items]
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = one_line(error).rstrip(".")
-        raise InputError(f"{listing} is not a Decathlon listing with training and labels: {reason}.") from None
-    return file_cohort(settings, listing, subjects, label_names(listing, named))
+    named: list[tuple[str, str]] = []
+    for line in read_text(path, LONGEST_LIST).splitlines():
+        fields = line.partition("#")[0].split()
+        if len(fields) == 1:
+            raise InputError(f"{path}: {quoted(line.strip())} is not a label's number and name.")
+        if fields:
+            named.append((fields[0], fields[1]))
+    return label_names(path, named)
 
 
-def _decathlon_subject(item: dict[str, Any]) -> Subject:
-    image = Path(item["image"])
-    name = image.name.removesuffix(".gz").removesuffix(".nii")
-    number = re.fullmatch(r"hippocampus_(\d+)", name)
-    group = f"hippocampus_person_{(int(number[1]) + 1) // 2:03d}" if number else name
-    return Subject(id=name, group=group, image=image, label=Path(item["label"]) if "label" in item else None)
+def label_names(source: Path, named: Iterable[tuple[str, str]]) -> dict[int, str]:
+    """Value -> name, sorted and without the background 0, of the numbers and names that a file lists.
 
-
-def read_table(settings: CohortSettings, root: Path) -> Cohort:
-    """A CSV file with the columns id, image and optionally label, group and split (train, validation, test).
-
-    Paths are relative to the CSV's folder. Label names come from the table of names ``settings.labels`` (lines of
-    ``value name``, beside the CSV); without one, every label map is opened and its values are named ``label 1`` ...
+    Measures are told apart by the names: one that several values have gets the value behind it.
 
     Raises:
-        InputError: no such file, a missing or unknown column, an empty cell, an unknown split, an image or id twice.
+        InputError: no whole number from 0 to 2^63 - 1, a name that is no text of one line, or two for one value.
     """
-    if settings.file is None:
-        raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
-    table = root / settings.file
-    rows = _read_rows(table)
-    try:
-        subjects = [
-            Subject(
-                id=row["id"],
-                group=row.get("group") or row["id"],
-                image=table.parent / row["image"],
-                label=table.parent / row["label"] if row.get("label") else None,
-            )
-            for row in rows
-        ]
-    except InputError as error:
-        raise InputError(f"{table}: {error}") from None
-    if settings.labels is not None:
-        names = read_label_table(table.parent / settings.labels)
-    else:
-        names = _values_found(subjects, settings.spatial_dims)
-    return file_cohort(settings, table, subjects, names, _declared(rows, table))
+    names: dict[int, str] = {}
+    for number, name in named:
+        value = int(number) if number.isascii() and number.isdecimal() and len(number) < 20 else -1
+        if not 0 <= value < 1 << 63:
+            raise InputError(f"{source}: {quoted(f'{number} {name}')} is not a label's number and name.")
+        check_text(name, f"{source}: the name of label {value}")
+        if names.setdefault(value, name) != name:
+            raise InputError(f"{source}: label {value} has two names, {names[value]} and {name}; keep one of them.")
+    several = {name for name, count in Counter(names.values()).items() if count > 1}
+    return {value: f"{name} {value}" if name in several else name for value, name in sorted(names.items()) if value}
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    table = read_csv(path)
-    if not {"id", "image"} <= set(table.columns) <= COLUMNS:
+def file_cohort(
+    settings: CohortSettings,
+    listing: Path,
+    subjects: Iterable[Subject],
+    names: Mapping[int, str],
+    declared_split: Mapping[str, tuple[str, ...]] | None = None,
+) -> Cohort:
+    """The cohort of ``subjects``, sorted by id, each loaded by :func:`read_subject`.
+
+    Args:
+        settings: how they are loaded.
+        listing: the file or folder that lists them, for the sentences.
+        subjects: with an image each, and a label each or none.
+        names: of the labels.
+        declared_split: of the data.
+
+    Raises:
+        InputError: one id stands for two subjects, one image has two ids, or some subjects only have a label.
+    """
+    subjects = sorted(subjects, key=lambda subject: subject.id)
+    _check_distinct(subjects, listing)
+    unlabelled = [subject.id for subject in subjects if subject.label is None]
+    if 0 < len(unlabelled) < len(subjects):
         raise InputError(
-            f"{path} has the columns {table.named}; expected id, image and optionally label, group, split."
+            f"{listing}: subject {unlabelled[0]} has no label but others have; give every subject a label, or none."
         )
-    rows = table.dicts()
-    for row, found in zip(table.rows, rows, strict=True):
-        for column in ("id", "image"):
-            if not found[column]:
-                raise InputError(f"{path}, line {row.line} has no {column}.")
-    return rows
+    return Cohort(
+        name=settings.reader,
+        spatial_dims=settings.spatial_dims,
+        subjects=tuple(subjects),
+        label_names=names,
+        declared_split=declared_split,
+        load=partial(read_subject, settings=settings, label_names=names),
+        reading=settings.model_dump(mode="json", include={"intensity", "size"}),
+    )
 
 
-def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[str, ...]] | None:
-    split: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        side = row.get("split", "")
-        if side and side not in SIDES:
-            known = ", ".join(SIDES)
-            raise InputError(f"{table}: subject {row['id']} has split {quoted(side)}, expected {known} or nothing.")
-        if side:
-            split[side].append(row["id"])
-    return {side: tuple(sorted(ids)) for side, ids in split.items()} or None
-
-
-def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, str]:
-    values: set[int] = set()
+def _check_distinct(subjects: Sequence[Subject], listing: Path) -> None:
+    for one, next_one in pairwise(subjects):
+        if one.id == next_one.id:
+            raise InputError(f"{listing}: subject {one.id} is listed twice: {one.image} and {next_one.image}.")
+    id_of_image: dict[str, str] = {}
     for subject in subjects:
-        if subject.label is None:
-            continue
-        try:
-            label, _ = read_image(subject.label, spatial_dims, labels=True)
-        except InputError:  # loading the subject reports it
-            continue
-        values |= set(torch.unique(label).tolist())
-    return {value: f"label {value}" for value in sorted(values) if value != 0}
+        other = id_of_image.setdefault(os.path.realpath(str(subject.image)), subject.id)
+        if other != subject.id:  # it could be trained on under one id and tested on under the other
+            raise InputError(
+                f"{listing}: {other} and {subject.id} have the same image {subject.image}; give it one id only."
+            )

@@ -1,0 +1,108 @@
+"""A CSV table of subjects: any images, in any folders."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....transforms.basics.errors import InputError, quoted
+from ...settings.vocabulary import READERS, ReaderEntry
+
+if TYPE_CHECKING:
+    from ...settings.schema import CohortSettings
+    from ..cohort import Cohort, Subject
+
+COLUMNS = {"id", "image", "label", "group", "split"}
+READERS.add(
+    ReaderEntry(
+        name="table",
+        title="a table of subjects",
+        meaning="subjects of a table",
+        source="images of the trial's owner, listed in a table",
+        target=f"{__name__}:read_table",
+        settings=("labels", "file", "align"),
+        place=3,
+    )
+)
+
+
+def read_table(settings: CohortSettings, root: Path) -> Cohort:
+    """A CSV file with the columns id, image and optionally label, group and split (train, validation, test).
+
+    Paths are relative to the CSV's folder. Label names come from the table of names ``settings.labels`` (lines of
+    ``value name``, beside the CSV); without one, every label map is opened and its values are named ``label 1`` ...
+
+    Raises:
+        InputError: no such file, a missing or unknown column, an empty cell, an unknown split, an image or id twice.
+    """
+    from ..cohort import Subject
+    from ..listings import file_cohort, read_label_table
+
+    if settings.file is None:
+        raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
+    table = root / settings.file
+    rows = _read_rows(table)
+    try:
+        subjects = [
+            Subject(
+                id=row["id"],
+                group=row.get("group") or row["id"],
+                image=table.parent / row["image"],
+                label=table.parent / row["label"] if row.get("label") else None,
+            )
+            for row in rows
+        ]
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from None
+    if settings.labels is not None:
+        names = read_label_table(table.parent / settings.labels)
+    else:
+        names = _values_found(subjects, settings.spatial_dims)
+    return file_cohort(settings, table, subjects, names, _declared(rows, table))
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    from ...files.csv_tables import read_csv
+
+    table = read_csv(path)
+    if not {"id", "image"} <= set(table.columns) <= COLUMNS:
+        raise InputError(
+            f"{path} has the columns {table.named}; expected id, image and optionally label, group, split."
+        )
+    rows = table.dicts()
+    for row, found in zip(table.rows, rows, strict=True):
+        for column in ("id", "image"):
+            if not found[column]:
+                raise InputError(f"{path}, line {row.line} has no {column}.")
+    return rows
+
+
+def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[str, ...]] | None:
+    from ..listings import SIDES
+
+    split: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        side = row.get("split", "")
+        if side and side not in SIDES:
+            known = ", ".join(SIDES)
+            raise InputError(f"{table}: subject {row['id']} has split {quoted(side)}, expected {known} or nothing.")
+        if side:
+            split[side].append(row["id"])
+    return {side: tuple(sorted(ids)) for side, ids in split.items()} or None
+
+
+def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, str]:
+    from ...images.reading import read_image
+
+    values: set[int] = set()
+    for subject in subjects:
+        if subject.label is None:
+            continue
+        try:
+            label, _ = read_image(subject.label, spatial_dims, labels=True)
+        except InputError:  # loading the subject reports it
+            continue
+        values |= set(label.unique().tolist())
+    return {value: f"label {value}" for value in sorted(values) if value != 0}
