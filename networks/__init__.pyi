@@ -1,5 +1,6 @@
 """What is differentiable: VoxelMorph, penalties, similarity, the objective, and weights in and out."""
 
+from .backbones.vocabulary import BACKBONES, BackboneEntry, Integration
 from .blocks import DVF2DDF, Warp
 from .displacement_network import DisplacementNetwork
 from .files.checkpoints import load_model, read_model, save_model
@@ -15,11 +16,14 @@ from .refinement import Refinement, refine
 from .voxelmorph import Registration, VoxelMorph
 
 __all__ = [
+    "BACKBONES",
     "DVF2DDF",
     "PENALTIES",
     "SIMILARITIES",
+    "BackboneEntry",
     "BendingEnergy",
     "DisplacementNetwork",
+    "Integration",
     "L1Penalty",
     "L2Penalty",
     "LocalNCCLoss",

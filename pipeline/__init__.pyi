@@ -1,6 +1,7 @@
 """One run: a cohort, its pairs, training, evaluation, rows. And what a trained network is used for."""
 
 from .cohorts.cohort import Cohort, Sample, Subject
+from .cohorts.file_cohort import file_cohort, label_names, read_label_table
 from .cohorts.opening import list_cohort, read_cohort
 from .cohorts.preparation import Prepared, prepare
 from .downloads.datasets import fetch
@@ -11,14 +12,19 @@ from .models.trained_model import Trained, open_trained
 from .pair_list import read_pairs
 from .registration import Pair, Registered, register
 from .settings.schema import CohortSettings, TrialSettings, parse
+from .settings.vocabulary import METHODS, READERS, MethodEntry, ReaderEntry
 from .training.loop import TrialFailed, train
 from .trial import choose_device, run_trial
 
 __all__ = [
+    "METHODS",
+    "READERS",
     "Cohort",
     "CohortSettings",
+    "MethodEntry",
     "Pair",
     "Prepared",
+    "ReaderEntry",
     "Registered",
     "Sample",
     "Subject",
@@ -30,11 +36,14 @@ __all__ = [
     "evaluate",
     "export",
     "fetch",
+    "file_cohort",
+    "label_names",
     "list_cohort",
     "open_trained",
     "parse",
     "prepare",
     "read_cohort",
+    "read_label_table",
     "read_pairs",
     "register",
     "run_trial",

@@ -11,11 +11,11 @@ import pytest
 
 from cohort_files import image, write_image
 from smoothmorph.experiments.report.tables import csv_link
+from smoothmorph.pipeline import read_label_table
 from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
 from smoothmorph.pipeline.cohorts.cohort import Subject
 from smoothmorph.pipeline.cohorts.memory_mapped import MappedLoader
 from smoothmorph.pipeline.cohorts.opening import read_cohort
-from smoothmorph.pipeline.cohorts.readers import read_label_table
 from smoothmorph.pipeline.cohorts.table_writing import Listing, find_pattern, write_table
 from smoothmorph.pipeline.files import csv_tables
 from smoothmorph.pipeline.files.csv_tables import csv_text, read_csv, write_csv

@@ -191,7 +191,7 @@ def test_divergence_is_one_sentence(tiny_cohort, tmp_path):
 def test_a_displacement_that_is_not_finite_is_not_measured():
     model = VoxelMorph(2)
     with torch.no_grad():
-        for convolution in model.unet.convolutions:
+        for convolution in model.field.convolutions:
             convolution.weight.fill_(1e20)
     sample: Any = {"id": "s1", "image": torch.ones(1, 16, 16)}
     with pytest.raises(TrialFailed, match="displacement by the network of s1 to s1 is not finite"):

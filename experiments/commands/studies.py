@@ -8,7 +8,9 @@ import typer
 
 from .common import RUNS, Overrides
 
-_BUILT_IN = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml")))
+_BUILT_IN = ", ".join(
+    sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml") if "." not in path.stem)
+)
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"A built-in study ({_BUILT_IN}) or a .yaml file.")]
 
 

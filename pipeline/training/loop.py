@@ -31,8 +31,25 @@ class TrialFailed(RuntimeError):  # noqa: N818 (it says what happened, it is cau
 def build_model(settings: TrialSettings) -> VoxelMorph:
     """The network of a trial, initialized from its seed."""
     set_determinism(seed=settings.seed)
-    dims, model = settings.cohort.spatial_dims, settings.model
-    return VoxelMorph(dims, model.integration_steps, model.integration_downsize, model.padding_mode)
+    return _network(settings)
+
+
+def count_parameters(settings: TrialSettings) -> int:
+    """Of the network of a trial, which is not made for it."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in _network(settings).parameters())
+
+
+def _network(settings: TrialSettings) -> VoxelMorph:
+    model = settings.model
+    return VoxelMorph(
+        settings.cohort.spatial_dims,
+        model.integration_steps,
+        model.integration_downsize,
+        model.padding_mode,
+        model.backbone,
+        **model.options,
+    )
 
 
 def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
