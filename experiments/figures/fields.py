@@ -1,5 +1,7 @@
 """Figures of example pairs: displacement components, and the moving image's grid carried along with it."""
 
+import hashlib
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,8 @@ from .style import caption, colour_of, new_figure
 
 MANY_WEIGHTS = 8
 """Up to so many λ in all, each has a column of its own."""
+LONGEST_WORD = 60
+"""Characters of what varies in a file's name."""
 Images = dict[str, np.ndarray]
 
 
@@ -40,6 +44,12 @@ class Example(NamedTuple):
     @property
     def name(self) -> str:
         return f"{PENALTIES.title(self.penalty)}\nλ = {self.weight:g}" if self.penalty in PENALTIES else self.penalty
+
+
+def _file_word(word: str) -> str:
+    """A word for a file's name, another one for another word: what is long or has other characters ends in a hash."""
+    plain = re.sub(r"[^\w.=+-]+", "_", word)[:LONGEST_WORD]
+    return plain if plain == word.replace(" ", "_") else f"{plain}-{hashlib.sha256(word.encode()).hexdigest()[:6]}"
 
 
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
@@ -56,7 +66,7 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         if not examples:
             continue
         words = variant(part.iloc[0], rows) if len(trained) else []
-        suffix = "".join(f"_{word.replace(' ', '_')}" for word in words)
+        suffix = "".join(f"_{word}" for word in map(_file_word, words))
         title = ", ".join([run.study.title, *words])
         settings = run.trials[part["trial"].iloc[0]]
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)

@@ -24,7 +24,12 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**
 BASELINES: tuple[str, ...] = ("identity", "syn", "elastix")
 """The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""
 
-ADDED_LATER: dict[str, Any] = {"cohort.align": "none", "cohort.reference": None, "model.method": "voxelmorph"}
+ADDED_LATER: dict[str, Any] = {
+    "cohort.align": "none",
+    "cohort.reference": None,
+    "model.method": "voxelmorph",
+    "training.augment": [],
+}
 """Dotted keys younger than the committed results, each with the value that means what was done before it existed.
 
 With that value a key is no part of a trial's identity, so that finished trials stay finished."""
@@ -125,6 +130,16 @@ class ObjectiveSettings(Settings):
     multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
 
 
+class AugmentSettings(Settings):
+    """A random transform of training pairs, by its name, and its arguments: ``{transform: RandFlipd, keys: [moving]}``.
+
+    See :mod:`.augmentation` for those that can be named.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    transform: str
+
+
 class TrainingSettings(Settings):
     """The optimization: Adam on random ordered pairs of training subjects."""
 
@@ -136,6 +151,7 @@ class TrainingSettings(Settings):
     penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
     precision: Literal["float32", "bfloat16"] = "float32"
     selection: Literal["best", "last"] = "best"
+    augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
 
 
 class ComputeSettings(Settings):
@@ -163,6 +179,14 @@ class TrialSettings(Settings):
         size, axes = self.cohort.size, self.cohort.spatial_dims
         if size is not None and (len(size) != axes or min(size) < 1):
             raise ValueError(f"cohort.size {list(size)} needs {axes} positive numbers for spatial_dims {axes}")
+        return self
+
+    @model_validator(mode="after")
+    def _augment_can_be_made(self) -> "TrialSettings":
+        if self.training.augment:
+            from ..cohorts.augmentation import Augmentation  # it loads MONAI
+
+            Augmentation([step.model_dump() for step in self.training.augment], self.seed)
         return self
 
     def columns(self) -> dict[str, Any]:
@@ -242,7 +266,8 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
 
 
 def _sentence(fault: Any) -> str:
-    field, message = ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")
+    field = re.sub(r"(?<=augment)\.(\d+)", r"[\1]", ".".join(str(part) for part in fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"unknown key {quoted(field)}"
     if fault["type"] == "missing":
