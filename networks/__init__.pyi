@@ -12,7 +12,8 @@ from .objective.penalties.bending import bending_energy
 from .objective.penalties.first_order import l1_penalty, l2_penalty
 from .objective.similarities import LocalNCCLoss
 from .objective.vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry, SimilarityEntry
-from .refinement import Refinement, refine
+from .refine_transform import RefineRegistration, RefineRegistrationD, RefineRegistrationd, RefineRegistrationDict
+from .refinement import Refinement, refine, refine_field
 from .voxelmorph import Registration, VoxelMorph
 
 __all__ = [
@@ -31,6 +32,10 @@ __all__ = [
     "ObjectiveTerms",
     "Penalty",
     "PenaltyEntry",
+    "RefineRegistration",
+    "RefineRegistrationD",
+    "RefineRegistrationDict",
+    "RefineRegistrationd",
     "Refinement",
     "Registration",
     "SimilarityEntry",
@@ -47,6 +52,7 @@ __all__ = [
     "read_model",
     "read_official",
     "refine",
+    "refine_field",
     "save_model",
     "save_official",
     "to_official",

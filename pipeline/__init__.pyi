@@ -3,7 +3,7 @@
 from .cohorts.cohort import Cohort, Sample, Subject
 from .cohorts.file_cohort import file_cohort, label_names, read_label_table
 from .cohorts.opening import list_cohort, read_cohort
-from .cohorts.preparation import Prepared, prepare
+from .cohorts.preparation import Prepared, data_list, loading_transforms, prepare
 from .downloads.datasets import fetch
 from .evaluation.rows import by_network, evaluate
 from .exports.formats import export
@@ -33,12 +33,14 @@ __all__ = [
     "TrialSettings",
     "by_network",
     "choose_device",
+    "data_list",
     "evaluate",
     "export",
     "fetch",
     "file_cohort",
     "label_names",
     "list_cohort",
+    "loading_transforms",
     "open_trained",
     "parse",
     "prepare",

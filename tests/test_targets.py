@@ -47,6 +47,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "networks.LocalNCCLoss": ({"spatial_dims": 2}, (IMAGES[0], IMAGES[1])),
     "networks.Objective": ({"spatial_dims": 2, "penalty": "bending-pure", "weight": 0.1}, (REGISTRATION, IMAGES[1])),
     "networks.Penalty": ({"penalty": "l1"}, (FIELD,)),
+    "networks.RefineRegistration": ({"steps": 2, "integration_steps": 3}, (IMAGES[0, 0], IMAGES[1, 0], FIELD[0])),
+    "networks.RefineRegistrationd": ({"steps": 2, "penalty": "l1", "velocity_key": "v"}, (SAMPLE,)),
     "networks.VoxelMorph": ({"spatial_dims": 2}, (IMAGES[0], IMAGES[1])),
     "networks.Warp": ({"padding_mode": "zeros"}, (IMAGES[0], FIELD)),
 }

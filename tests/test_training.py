@@ -110,7 +110,8 @@ def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
 
 def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
-    training = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
+    training: dict[str, Any] = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
+    training["augment"] = [{"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 0.5}]
     settings = settings_of(training=training, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["smoothmorph.pipeline.trial"])

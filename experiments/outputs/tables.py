@@ -20,7 +20,7 @@ from ..store.archive import HISTORY, ROWS, read_archived
 from ..store.run_folder import Run, open_run, states, trial_state
 from ..store.trial_tables import read_parquet
 from ..study.published_numbers import beside_ours
-from ..study.setting_keys import known_keys, leaves_of, varying_keys
+from ..study.setting_keys import known_keys, leaves_of, value_in_words, varying_keys
 
 __all__ = ["collect", "collect_history", "per_label", "published", "summary", "write_tables"]
 
@@ -90,7 +90,7 @@ def further_settings(run: Run) -> list[str]:
 def settings_columns(settings: TrialSettings, extra: Sequence[str] = ()) -> dict[str, object]:
     """The settings of a trial as they appear in its rows; empty what is no setting of its method."""
     leaves = leaves_of(settings)
-    plain = {key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra}
+    plain = {key: value_in_words(leaves[key]) for key in extra}
     return {**settings.columns(), **{key: plain[key] if settings.concerns(key) else math.nan for key in extra}}
 
 

@@ -9,6 +9,7 @@ from ...networks import BACKBONES, PENALTIES
 from ...pipeline.settings.schema import TrialSettings
 from ...pipeline.settings.vocabulary import METHODS, READERS
 from ..store.run_folder import Run
+from ..study.setting_keys import leaves_of, value_in_words
 from .blocks import Table
 from .headings import heading, value_name
 from .tables import from_frame
@@ -152,6 +153,8 @@ def _training(trial: TrialSettings) -> str:
     words.append(rate if training.schedule == "constant" else cycle)
     if training.penalty_warmup:
         words.append(f"λ grows from 0 over the first {100 * training.penalty_warmup:g} % of the steps")
+    if training.augment:
+        words.append(f"each pair changed at random by {value_in_words(leaves_of(trial)['training.augment'])}")
     if training.precision == "bfloat16":
         words.append("convolutions in bfloat16, warping and losses in float32")
     return "; ".join(words)

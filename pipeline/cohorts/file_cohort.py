@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from ...transforms.basics.errors import InputError, quoted
 from ..files.text import read_text
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Subject, check_text
-from .loading import read_subject
+from .loading import file_transforms
 
 SIDES = ("train", "validation", "test")
 
@@ -63,7 +62,7 @@ def file_cohort(
     names: Mapping[int, str],
     declared_split: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Cohort:
-    """The cohort of ``subjects``, sorted by id, each loaded by :func:`read_subject`.
+    """The cohort of ``subjects``, sorted by id, each loaded by :func:`file_transforms`.
 
     Args:
         settings: how they are loaded.
@@ -88,7 +87,7 @@ def file_cohort(
         subjects=tuple(subjects),
         label_names=names,
         declared_split=declared_split,
-        load=partial(read_subject, settings=settings, label_names=names),
+        transform=file_transforms(settings, names),
         reading=settings.model_dump(mode="json", include={"intensity", "size"}),
     )
 

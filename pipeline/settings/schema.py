@@ -29,6 +29,7 @@ ADDED_LATER: dict[str, Any] = {
     **{"cohort.align": "none", "cohort.reference": None},
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
     **{"model.channels": None, "model.final_channels": None},
+    "training.augment": [],
 }
 """Dotted keys younger than the committed results, each with the value that means what was done before it existed.
 
@@ -140,6 +141,16 @@ class ObjectiveSettings(Settings):
     multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
 
 
+class AugmentSettings(Settings):
+    """A random transform of training pairs, by its name, and its arguments: ``{transform: RandFlipd, keys: [moving]}``.
+
+    See :mod:`.augmentation` for those that can be named.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    transform: str
+
+
 class TrainingSettings(Settings):
     """The optimization: Adam on random ordered pairs of training subjects."""
 
@@ -151,6 +162,7 @@ class TrainingSettings(Settings):
     penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
     precision: Literal["float32", "bfloat16"] = "float32"
     selection: Literal["best", "last"] = "best"
+    augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
 
 
 class ComputeSettings(Settings):
@@ -184,6 +196,14 @@ class TrialSettings(Settings):
     def _backbone_has_its_options(self) -> "TrialSettings":
         if self.model.trains:
             self.model.options  # noqa: B018 (checks them)
+        return self
+
+    @model_validator(mode="after")
+    def _augment_can_be_made(self) -> "TrialSettings":
+        if self.training.augment:
+            from .augmentation import Augmentation  # it loads MONAI
+
+            Augmentation([step.model_dump() for step in self.training.augment], self.seed)
         return self
 
     def columns(self) -> dict[str, Any]:
@@ -275,7 +295,8 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
 
 
 def _sentence(fault: Any) -> str:
-    field, message = ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")
+    field = re.sub(r"(?<=augment)\.(\d+)", r"[\1]", ".".join(str(part) for part in fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"unknown key {quoted(field)}"
     if fault["type"] == "missing":
