@@ -28,5 +28,7 @@ PUBLISHED = (
     PublishedNumber("sweep", "l2", 0.1, 0.004930, 0.0),
     PublishedNumber("sweep", "l2", 0.5, 0.006041, 0.0),
 )
+CORRECTED = ("mse", "mse_before", "dice", "dice_before", "displacement_nonpositive_percent", "displacement_sdlogj")
+"""Our measures that stand beside them."""
 VALIDATION_EVERY = 20
 """The study looked at its validation subjects in epochs 1, 21, 41, ... and kept the lowest loss."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...pipeline.evaluation.metrics.regularity import VELOCITY_FOLDING
 from ...pipeline.files.csv_tables import write_csv
 from ...pipeline.files.text import write_atomically
 from ...pipeline.settings.schema import TrialSettings
@@ -21,7 +22,7 @@ from ..store.archive import HISTORY, ROWS, read_archived
 from ..store.run_folder import Run, open_run, states, trial_state
 from ..store.trial_tables import read_parquet
 from ..study.setting_keys import known_keys, leaves_of, varying_keys
-from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
+from .published_numbers import CORRECTED, PUBLISHED, VALIDATION_EVERY, PublishedNumber
 
 __all__ = ["collect", "collect_history", "per_label", "published", "summary", "write_tables"]
 
@@ -111,7 +112,7 @@ def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFra
             "lambda": number.weight,
             "published_loss": number.val_loss,
             "published_fraction": number.fraction,
-            "published_velocity_nonpositive_percent": round(100 * number.fraction, 6),
+            f"published_{VELOCITY_FOLDING}": round(100 * number.fraction, 6),
         }
         trial = _trial_of(run, number, identifiers)
         if trial is not None and trial in set(rows["trial"]):
@@ -130,13 +131,12 @@ def _trial_of(run: Run, number: PublishedNumber, identifiers: Mapping[TrialSetti
 def _ours(rows: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
     last = history["epoch"].max()
     looked_at = history[((history["epoch"] - 1) % VALIDATION_EVERY == 0) | (history["epoch"] == last)]
-    corrected = ("mse", "mse_before", "dice", "dice_before", "displacement_nonpositive_percent", "displacement_sdlogj")
     return {
         "seed": rows["seed"].iloc[0],
         "epochs": last,
         "our_loss": looked_at["validation_loss"].min(),
-        "our_velocity_nonpositive_percent": rows["velocity_nonpositive_percent"].mean(),
-        **{name: rows[name].mean() for name in corrected if name in rows},
+        f"our_{VELOCITY_FOLDING}": rows[VELOCITY_FOLDING].mean(),
+        **{name: rows[name].mean() for name in CORRECTED if name in rows},
     }
 
 
