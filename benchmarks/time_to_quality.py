@@ -133,7 +133,7 @@ def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.Data
 
 
 def _measure(model: VoxelMorph, trial: TrialSettings, root: Path) -> pd.DataFrame:
-    return evaluate(by_network(model, trial, CPU), trial, prepare(trial, root), hausdorff=False)[0]
+    return evaluate(by_network(model, trial, CPU), trial, prepare(trial, root), slow=False)[0]
 
 
 def _point(side: str, trial: TrialSettings, steps: int, seconds: float, rows: pd.DataFrame) -> dict[str, object]:

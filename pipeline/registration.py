@@ -1,6 +1,6 @@
 """Register one image to another with a trained network: onto its grid, through it, and back into the world."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..networks import Objective, VoxelMorph, refine
 from ..networks.displacement_network import check_finite
-from ..transforms import Geometry, InputError, PhysicalField, jacobian_statistics
-from .evaluation.metrics import overlap_metrics, similarity_metrics
+from ..transforms import Geometry, InputError, PhysicalField
+from .evaluation.measured_pair import LabelMap, MeasuredPair
+from .evaluation.vocabulary import METRICS
 from .fields.apply import check_world
 from .images.affine_alignment import LEAST_OVERLAP, register_affine
 from .images.relative_position import in_voxels, overlap, resample
@@ -54,16 +55,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class State:
-    """How well moving and fixed image agree at some point, on the fixed grid; intensities scaled as in training."""
+    """How well moving and fixed image agree at some point, on the fixed grid; intensities scaled as in training.
+
+    ``measures`` are the main metrics by name, in their order: similarities, overlap with both label maps, smoothness.
+    """
 
     name: str
-    mse: float
-    ncc: float
-    dice: float | None
-    """Mean over labels; None without both label maps."""
-    folding: float
-    """Voxels with a Jacobian determinant <= 0, %."""
-    sdlogj: float
+    measures: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -131,12 +129,14 @@ def register(
         _on_grid(moving, pair.moving.grid, matrix @ grid.affine_4x4, grid),
         _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
     )
-    found = _by_network(model.network, objective or build_objective(settings), *on_grid, steps, device, tell)
+    objective = objective or build_objective(settings)
+    found = _by_network(model.network, objective, *on_grid, steps, device, tell)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
         check_finite(fields[name].displacement, f"{model.source} ({name})")
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
-    states = tuple(_state(name, field, images[name], fixed, pair) for name, field in fields.items())
+    about = fixed, pair, objective.minimizes
+    states = tuple(_state(name, field, images[name], *about) for name, field in fields.items())
     notices = tuple(notice for notice in (*told, _unknown(model)) if notice)
     last = states[-1].name
     return Registered(fields[last], states, before, fixed, images[last], notices)
@@ -198,23 +198,19 @@ def _by_network(
     return found
 
 
-def _state(name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: Pair) -> State:
+def _state(name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: Pair, similarity: str) -> State:
     # an affine changes every determinant by one factor, so neither folding nor SDlogJ
-    regularity = jacobian_statistics(field.displacement[None])
-    dice = None
+    labels, spacing = None, field.fixed.spacing
     if pair.moving_labels is not None and pair.fixed_labels is not None:
-        labels, _ = field.warp(pair.moving_labels.values, pair.moving_labels.grid, "nearest")
+        warped, _ = field.warp(pair.moving_labels.values, pair.moving_labels.grid, "nearest")
         truth = pair.fixed_labels.values
-        there = torch.cat([labels.unique(), truth.unique()]).unique()
-        values = {int(value): str(int(value)) for value in there if value > 0}
-        dice = overlap_metrics(labels[None].long(), truth[None].long(), values, field.fixed.spacing, False)["dice"]
-    return State(
-        name,
-        **similarity_metrics(image[None], fixed[None]),
-        dice=dice,
-        folding=float(regularity["nonpositive_percent"]),
-        sdlogj=float(regularity["sdlogj"]),
-    )
+        there = torch.cat([warped.unique(), truth.unique()]).unique()
+        names = {int(value): str(int(value)) for value in there if value > 0}
+        labels = LabelMap(warped[None].long(), names, spacing), LabelMap(truth[None].long(), names, spacing)
+    measured = MeasuredPair(image[None], fixed[None], field.displacement[None], labels=labels, spacing=spacing)
+    main = [m for m in METRICS.measured(similarity, slow=False) if m.main and m.interval]
+    row = measured.measure(main)
+    return State(name, {metric.name: row[metric.name] for metric in main if metric.name in row})
 
 
 def _unknown(model: Trained) -> str:

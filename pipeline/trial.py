@@ -20,7 +20,7 @@ from ..transforms.basics.errors import InputError, printable
 from .cohorts.memory_allocator import keep_freed_memory
 from .cohorts.preparation import Prepared, prepare
 from .cohorts.splits import pairs_hash
-from .evaluation.measured_pairs import FinishedPairs
+from .evaluation.finished_pairs import FinishedPairs
 from .evaluation.rows import by_network, evaluate
 from .files.text import write_atomically, write_text
 from .methods.without_training import by_baseline

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from smoothmorph.experiments.run.runner import run_study
 from smoothmorph.experiments.study.study import load_study
-from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.evaluation.finished_pairs import FinishedPairs
 from smoothmorph.pipeline.methods import elastix
 from smoothmorph.pipeline.methods.without_training import by_baseline
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse

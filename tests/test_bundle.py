@@ -206,7 +206,7 @@ def test_the_model_card_tells_what_was_measured(trial, bundle):
     metrics = json.loads((bundle / "configs/metadata.json").read_text())["eval_metrics"]
     rows = pd.read_parquet(trial / "pairs.parquet")
     assert metrics["mse"] == pytest.approx(rows["mse"].mean(), rel=1e-3)
-    assert f"| Dice, mean over labels | {metrics['dice_before']} | {metrics['dice']} |" in card
+    assert f"| Dice (mean over labels) | {metrics['dice_before']} | {metrics['dice']} |" in card
     assert "Means over 2 test pairs" in card
     assert "Authors: A. Nonymous" in card
     assert str(rows["trial"][0]) in card

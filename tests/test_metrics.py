@@ -9,13 +9,34 @@ from monai.losses.deform import BendingEnergyLoss
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
 
-from smoothmorph.pipeline.evaluation.metrics import (
-    field_metrics,
-    overlap_metrics,
-    similarity_metrics,
-    target_registration_error,
-)
+from smoothmorph.pipeline.evaluation.measured_pair import LabelMap, MeasuredPair
+from smoothmorph.pipeline.evaluation.vocabulary import METRICS
 from smoothmorph.transforms import identity_grid
+
+EVERY = list(METRICS.values())
+NO_IMAGE = torch.zeros(1, 1, 1, 1)
+
+
+def similarity_metrics(warped, fixed):
+    return MeasuredPair(warped, fixed).measure(EVERY)
+
+
+def overlap_metrics(warped, fixed, names, spacing, hausdorff=True):
+    pair = MeasuredPair(
+        NO_IMAGE, NO_IMAGE, labels=tuple(LabelMap(labels, names, spacing) for labels in (warped, fixed))
+    )
+    return pair.measure([metric for metric in EVERY if "labels" in metric.needs and (hausdorff or not metric.slow)])
+
+
+def field_metrics(field):
+    metrics = [metric for metric in EVERY if metric.name.startswith("velocity")]
+    row = MeasuredPair(NO_IMAGE, NO_IMAGE, velocity=field).measure(metrics)
+    return {name.removeprefix("velocity_"): value for name, value in row.items()}
+
+
+def target_registration_error(moving, fixed, displacement, spacing):
+    pair = MeasuredPair(NO_IMAGE, NO_IMAGE, displacement, landmarks=(moving, fixed), spacing=spacing)
+    return pair.measure([METRICS["tre"]])["tre"]
 
 
 @pytest.fixture(params=[2, 3])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from smoothmorph.experiments.store.archive import KEPT_ARRAYS, read_examples
-from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.evaluation.finished_pairs import FinishedPairs
 from smoothmorph.transforms import Geometry, InputError, read_field
 from smoothmorph.transforms.basics.npz import read_npz
 

@@ -249,8 +249,8 @@ def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
     found = register(trained(dims), pair, steps=30, tell=lambda *state: told.append(state))
     by_name = {state.name: state for state in found.states}
     assert list(by_name) == ["before", "network", "refined"]
-    assert by_name["refined"].mse < 0.5 * by_name["network"].mse
-    assert by_name["before"].mse == pytest.approx(0, abs=1e-10)
+    assert by_name["refined"].measures["mse"] < 0.5 * by_name["network"].measures["mse"]
+    assert by_name["before"].measures["mse"] == pytest.approx(0, abs=1e-10)
     assert told[-1][0].startswith("refining: objective")
     assert told[-1][1:] == (30, 30)
 
@@ -260,7 +260,7 @@ def test_an_affine_is_found_first_and_stays_apart():
     moved = grid((40, 44, 36), (1.2, 0.8, 1.0), rotation(0, 0, 8), shift)
     found = register(trained(3), Pair(volume("moving", moved), volume("fixed", place)), affine=True)
     assert [state.name for state in found.states] == ["before", "affine", "network"]
-    assert found.states[1].mse < 0.1 * found.states[0].mse
+    assert found.states[1].measures["mse"] < 0.1 * found.states[0].measures["mse"]
     assert found.field.affine is not None
     np.testing.assert_allclose(found.field.affine[:3, :3], rotation(0, 0, 8), atol=0.03)
     np.testing.assert_allclose(found.field.affine[:3, 3], shift, atol=0.8)
@@ -274,7 +274,10 @@ def test_the_values_of_labels_change_nothing(dims):
     small = [replace(image, values=((image.values > 0.3) + 1 * (image.values > 0.6))) for image in images]
     ids = torch.tensor([0, 2**62 + 1, 2**62])
     large = [replace(labels, values=ids[labels.values]) for labels in small]
-    dice = [[state.dice for state in register(trained(dims), Pair(*images, *maps)).states] for maps in (small, large)]
+    dice = [
+        [state.measures["dice"] for state in register(trained(dims), Pair(*images, *maps)).states]
+        for maps in (small, large)
+    ]
     assert 0.1 < dice[0][0] < 0.9
     assert dice[0] == dice[1]
 

@@ -21,7 +21,7 @@ MODELS = {
     "hippocampus-3d": ("hippocampus", "Task04_Hippocampus"),
 }
 """Name -> the study that trained it, and the folder of its real data."""
-CARD = {"Dice, mean over labels": "dice", "SDlogJ": "displacement_sdlogj"}
+CARD = {r"Dice \(mean over labels\)": "dice", "SDlogJ": "displacement_sdlogj"}
 
 
 def rows_of(name: str) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def test_in_half_precision_it_registers_as_it_did(name, real_data):
     samples = {subject: cohort.load(cohort[subject]) for pair in pairs for subject in pair}
     few = Prepared(cohort, split, (), pairs, samples, cohort.fingerprint())
     register = by_network(trained.network, settings, torch.device("cpu"))
-    rows, _ = evaluate(register, settings, few, hausdorff=False)
+    rows, _ = evaluate(register, settings, few, slow=False)
     before = rows_of(name).set_index(["moving", "fixed"])
     for row in rows.to_dict("records"):
         then = before.loc[(row["moving"], row["fixed"])]

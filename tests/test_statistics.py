@@ -9,7 +9,7 @@ import yaml
 from scipy.stats import wilcoxon
 
 import synthetic_run
-from smoothmorph.experiments.statistics import Limit, analyse, recommend
+from smoothmorph.experiments.statistics import Limit, accuracies, analyse, recommend
 from smoothmorph.experiments.statistics.curves import (
     Curve,
     at_smoothness,
@@ -318,3 +318,30 @@ def test_a_range_below_what_folding_is_told_apart_by_is_none(rows):
     group = curves(sample)["displacement",]
     assert common_range(sample, group, "displacement_nonpositive_percent") is None
     assert targets(0.3, 0.302, "displacement_sdlogj").tolist() == [0.3]
+
+
+def test_a_metric_that_some_trials_lack_is_left_out_for_them_alone(rows):
+    """As that of another package, which was installed after they were measured."""
+    lacking = rows["lambda"] == 1.0
+    whole, part = rows.assign(tre=rows["dice"]), rows.assign(tre=rows["dice"].where(~lacking))
+    tables, expected = analyse(part, resamples=50).tables, analyse(rows, resamples=50).tables
+    assert len(tables["means"]) == len(expected["means"]) + 8  # of 12 configurations those with two of the three λ
+    for name, table in expected.items():
+        others = tables[name]
+        if "metric" in others and name != "mixed_model":
+            others = others[others["metric"] != "tre"].reset_index(drop=True)
+        own = [column for column in table if column != "p_holm"]
+        pd.testing.assert_frame_equal(others[own], table[own])
+    added = tables["comparisons"]
+    assert set(added.loc[(added["metric"] == "tre") & (added["matched_in"] == "lambda"), "at"]) == {0.01, 0.1}
+    assert accuracies(whole) == ["dice", "tre", "mse"]
+    recommended = recommend(part, Limit("displacement_sdlogj", 10.0), "tre", resamples=50)
+    assert set(recommended.table["lambda"]) == {0.01, 0.1}
+
+
+def test_the_main_accuracy_is_one_that_every_trial_has(rows):
+    part = rows.assign(dice=rows["dice"].where(rows["penalty"] == "l1"), tre=1.0)
+    assert accuracies(part) == ["tre", "dice", "mse"]
+    assert analyse(part, resamples=50).words
+    known, unknown = rows.assign(similarity="ncc"), rows.assign(similarity="of a package that is not installed")
+    assert [accuracies(frame)[-1] for frame in (known, unknown)] == ["ncc", "mse"]

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from official_voxelmorph import import_voxelmorph
-from smoothmorph.pipeline.evaluation.metrics import overlap_metrics
+from smoothmorph.pipeline.evaluation.measured_pair import LabelMap, MeasuredPair
+from smoothmorph.pipeline.evaluation.vocabulary import METRICS
 from smoothmorph.transforms import jacobian_statistics
 
 from .sides import Case, Place, Sides
@@ -38,7 +39,8 @@ def evaluations(case: Case, place: Place, precision: str) -> Sides:
 
     def ours() -> dict[str, float]:
         statistics = {name: float(value) for name, value in jacobian_statistics(displacement).items()}
-        overlap = overlap_metrics(labels[0], labels[1], _LABELS, (1.0,) * 3, hausdorff=False)
+        first, second = (LabelMap(own, _LABELS, (1.0,) * 3) for own in labels)
+        overlap = MeasuredPair(labels[0], labels[1], labels=(first, second)).measure([METRICS["dice"]])
         return {**statistics, "dice": overlap["dice"]}
 
     def results() -> list[tuple[Tensor, Tensor]]:

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...networks import SIMILARITIES
 from .common import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...networks import Objective
     from ...pipeline.models.trained_model import Trained
     from ...pipeline.registration import Pair, Registered
@@ -33,7 +36,7 @@ def register(
     refine: Annotated[int, typer.Option(metavar="N", min=0, help="Steps of optimization on this very pair.")] = 0,
     penalty: Annotated[str | None, typer.Option(help="--refine: by default that of the training.")] = None,
     weight: Annotated[float | None, typer.Option("--lambda", min=0, help="--refine: λ.")] = None,
-    similarity: Annotated[str | None, typer.Option(help="--refine: mse or ncc.")] = None,
+    similarity: Annotated[str | None, typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}.")] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
         Optional, typer.Option(metavar="F", help="Write the displacement field: .nii[.gz], .mha, .nrrd, .h5 or .npz.")
@@ -155,15 +158,15 @@ def _print(found: "Registered") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ...pipeline.evaluation.vocabulary import METRICS
+
     table = Table(box=None, pad_edge=False)
-    with_dice = found.states[0].dice is not None
-    for name in ("", "MSE", "NCC", *(["Dice"] if with_dice else []), "folding %", "SDlogJ"):
-        table.add_column(name, justify="right" if name else "left")
-    for state in found.states:
-        dice = [f"{state.dice:.3f}"] if state.dice is not None else []
-        table.add_row(
-            state.name, f"{state.mse:.5f}", f"{state.ncc:.4f}", *dice, f"{state.folding:.3g}", f"{state.sdlogj:.3f}"
+    for name in ("", *found.states[0].measures):
+        table.add_column(
+            METRICS[name].narrow_column.replace("\n", " ") if name else "", justify="right" if name else "left"
         )
+    for state in found.states:
+        table.add_row(state.name, *(f"{value:{METRICS[name].form}}" for name, value in state.measures.items()))
     Console().print(table)
 
 
@@ -197,16 +200,25 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
     return notices
 
 
+def _in_words(before: "Mapping[str, float]", after: "Mapping[str, float]") -> str:
+    """The measures in a sentence; of a field only those after registration."""
+    from ...pipeline.evaluation.vocabulary import METRICS
+
+    words = []
+    for name, value in after.items():
+        metric = METRICS[name]
+        unit = f" {metric.unit}" if metric.unit == "%" else ""
+        earlier = "" if metric.of_field else f"{before[name]:{metric.form}} before, "
+        words.append(f"{metric.title} {earlier}{value:{metric.form}}{unit}{'' if metric.of_field else ' after'}")
+    return f"{'; '.join(words)}."
+
+
 def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
     from ...pipeline.files.text import write_atomically
     from ..figures.overview import overview_in_world
     from ..figures.style import without_formulas
 
-    before, after = found.states[0], found.states[-1]
-    words = (
-        f"MSE {before.mse:.4f} before, {after.mse:.4f} after; NCC {before.ncc:.3f}, {after.ncc:.3f}; folding "
-        f"{after.folding:.3g} %, SDlogJ {after.sdlogj:.3f}."
-    )
+    words = _in_words(found.states[0].measures, found.states[-1].measures)
     moving, fixed, warped = (image[0].numpy() for image in (found.moving, found.fixed, found.warped))
     names = pair.moving.path, pair.fixed.path
     parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject

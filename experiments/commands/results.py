@@ -5,7 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
 from .common import RunName, echo, find_run
+
+COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
 
 
 def status(run: RunName) -> None:
@@ -79,7 +83,7 @@ def recommend(
     ] = None,
     max_sdlogj: Annotated[float | None, typer.Option(help="Largest SDlogJ of the displacement, e.g. 0.25.")] = None,
     accuracy: Annotated[
-        str | None, typer.Option(help="dice, tre, mse or ncc; by default the first that was measured.")
+        str | None, typer.Option(help=f"{', '.join(COMPARED)}; by default the first that was measured.")
     ] = None,
 ) -> None:
     """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
@@ -103,9 +107,9 @@ def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
     if (max_folding is None) == (max_sdlogj is None):
         raise InputError("give one limit, either --max-folding, such as 0.1%, or --max-sdlogj, such as 0.25.")
     if max_sdlogj is not None:
-        return Limit("displacement_sdlogj", max_sdlogj)
+        return Limit(SDLOGJ, max_sdlogj)
     try:
         percent = float(str(max_folding).removesuffix("%"))
     except ValueError:
         raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
-    return Limit("displacement_nonpositive_percent", percent)
+    return Limit(FOLDING, percent)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...pipeline.evaluation.vocabulary import METRICS
 from ..rows.summaries import networks, summary
 from ..statistics import Analysis, accuracies
 from ..store.run_folder import Run
@@ -37,7 +38,7 @@ def _draw(
     run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis
 ) -> Iterator[tuple[str, Figure | None]]:
     measured, title = accuracies(rows), run.study.title
-    yield from _of_networks(run, rows, history, measured[-1])
+    yield from _of_networks(run, rows, history, measured)
     yield from trade_figures(analysis, measured[0], title)
     yield from distribution_figures(rows, title)
     yield "dice_per_structure", dice_per_structure(rows, title)
@@ -45,18 +46,19 @@ def _draw(
 
 
 def _of_networks(
-    run: Run, rows: pd.DataFrame, history: pd.DataFrame, similarity: str
+    run: Run, rows: pd.DataFrame, history: pd.DataFrame, measured: list[str]
 ) -> Iterator[tuple[str, Figure | None]]:
     """The figures of training and over λ, which a run of baselines alone has not."""
     trained, without, title = networks(rows), baselines_of(summary(rows)), run.study.title
     if trained.empty:
         return
-    whole = summary(trained)
+    whole, similarity = summary(trained), measured[-1]
     yield from training_figures(history, title, _warm_up(run))
     yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title, without)
     yield "similarity_vs_lambda", metric_vs_lambda(trained, whole, similarity, title, without)
     yield "folding_vs_lambda", folding_vs_lambda(trained, whole, title, without)
-    yield "dice_vs_lambda", metric_vs_lambda(trained, whole, "dice", title, without)
+    for metric in METRICS.of_role("accuracy"):
+        yield f"{metric}_vs_lambda", metric_vs_lambda(trained, whole, metric, title, without)
 
 
 def _warm_up(run: Run) -> str:

@@ -11,11 +11,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.metrics.regularity import SDLOGJ
 from ..rows.summaries import configuration, networks, number, pick, summary, variant
 from .baselines import Baseline, baselines_of, draw_levels, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
+DETERMINANT = "displacement_det_"
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
 
 
@@ -32,20 +34,19 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
 
     The means of the baselines, which are ``without`` training, are lines across.
     """
-    metric = "displacement_sdlogj"
     without = [baseline for baseline in without if baseline.registers]  # is 0
     figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
-            pairs = own.groupby(["lambda", "moving", "fixed"], as_index=False)[metric].mean()
+            pairs = own.groupby(["lambda", "moving", "fixed"], as_index=False)[SDLOGJ].mean()
             weights = sorted(pairs["lambda"].unique())
             look: Any = {"flierprops": {"markersize": 2}, "medianprops": {"color": "black"}, "patch_artist": True}
-            boxes = [pairs.loc[pairs["lambda"] == weight, metric].to_numpy() for weight in weights]
+            boxes = [pairs.loc[pairs["lambda"] == weight, SDLOGJ].to_numpy() for weight in weights]
             drawn = axes.boxplot(boxes, widths=0.6, tick_labels=[f"{weight:g}" for weight in weights], **look)
             for box in drawn["boxes"]:
                 box.set(facecolor=colour_of(penalty), linewidth=0.8)
-            draw_levels(axes, without, metric)
+            draw_levels(axes, without, SDLOGJ)
         line[0].set_ylabel("SDlogJ")
     grid[0][0].set_ylim(bottom=0, auto=None)
     for axes in grid[-1]:
@@ -60,7 +61,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
 
 def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     """Percentiles of the Jacobian determinant over a pair's voxels, averaged over pairs and seeds, for each λ."""
-    columns = [f"displacement_det_{name}" for name in ("p01", "p05", "p50", "p95", "p99", "min", "max")]
+    columns = [f"{DETERMINANT}{name}" for name in ("p01", "p05", "p50", "p95", "p99", "min", "max")]
     if not set(columns) <= set(rows):
         return None
     figure, grid = _grid(rows, "Jacobian determinants of the displacement")
@@ -71,16 +72,16 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
                 continue
             means = own.groupby("lambda")[columns].mean()
             places, colour = np.arange(len(means)), colour_of(penalty)
-            axes.plot(places, means["displacement_det_p50"], color=colour, marker=marker_of(penalty), markersize=4)
+            axes.plot(places, means[f"{DETERMINANT}p50"], color=colour, marker=marker_of(penalty), markersize=4)
             if len(means) == 1:  # a band needs some width
                 means, wide = pd.concat([means, means]), np.array([-0.2, 0.2])
             else:
                 wide = places
             for low, high, shade in BANDS:
-                ends = (means[f"displacement_det_{end}"] for end in (low, high))
+                ends = (means[f"{DETERMINANT}{end}"] for end in (low, high))
                 axes.fill_between(wide, *ends, color=colour, alpha=shade, linewidth=0)
             for end in ("min", "max"):
-                axes.plot(wide, means[f"displacement_det_{end}"], color=colour, ls=":", lw=1)
+                axes.plot(wide, means[f"{DETERMINANT}{end}"], color=colour, ls=":", lw=1)
             axes.axhline(0, color="#FF2A2A", linewidth=0.8)
             axes.axhline(1, color=GREY, linewidth=0.6, zorder=0)
             axes.set_xticks(places, [f"{weight:g}" for weight in means.index[: len(places)]])

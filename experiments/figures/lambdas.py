@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...pipeline.evaluation.vocabulary import METRICS
 from ..rows.summaries import counts, pick, setting_columns
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
 from .baselines import Baseline, draw_levels, draw_points, handles
@@ -24,13 +25,7 @@ from .style import (
     standard_error,
 )
 
-LABELS = {
-    "mse": "MSE after registration (a.u.²)",
-    "ncc": "NCC after registration (1 is best)",
-    "dice": "Dice after registration (mean over labels)",
-    "displacement_nonpositive_percent": "non-positive Jacobian, displacement (%)",
-    "velocity_nonpositive_percent": "non-positive Jacobian, velocity (%)",
-}
+AFTER = "after registration"
 BARS = "bars: ± 1 standard error over pairs, as if pairs shared no subjects"
 MANY_POINTS = 18
 """More points than this are not named one by one."""
@@ -50,7 +45,7 @@ def similarity_vs_folding(
     for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
         metric = f"{field}_nonpositive_percent"
         beside = without if field == "displacement" else ()
-        note = percent_axis(axes, "x", _reach(whole, [metric], beside), LABELS[metric]) or note
+        note = percent_axis(axes, "x", _reach(whole, [metric], beside), f"non-positive Jacobian, {field} (%)") or note
         words = []
         for x, y in zip(curves(whole, metric), found, strict=True):
             _trade(axes, x, y)
@@ -58,7 +53,7 @@ def similarity_vs_folding(
             words += [(a, b, f"{weight:g}", x.colour) for a, b, weight in points]
         draw_points(axes, beside, metric, similarity)
         axes.set_title(heading)
-        axes.set_ylabel(LABELS[similarity] if field == "displacement" else "")
+        axes.set_ylabel(METRICS[similarity].axis(AFTER) if field == "displacement" else "")
         say_no_folding(axes, [*(x for x, *_ in words), *_means_of(beside, metric)], GREY)
         annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
     legend(figure, [*curve_handles(found), *handles(without)])
@@ -98,12 +93,12 @@ def metric_vs_lambda(
     found = curves(whole, metric)
     if not found:
         return None
-    name = {"mse": "Similarity", "ncc": "Similarity"}.get(metric, metric.capitalize())
+    name = "Similarity" if METRICS[metric].role == "similarity" else METRICS[metric].title
     figure = new_figure(4.9 + legend_width([*found, *without]), 4.0, f"{name} against λ")
     axes = figure.subplots()
     _against_lambda(axes, rows, whole, metric)
     draw_levels(axes, without, metric)
-    axes.set_ylabel(LABELS[metric])
+    axes.set_ylabel(METRICS[metric].axis(AFTER))
     before = whole.loc[whole["metric"] == metric, "before"].mean()
     if np.isfinite(before):
         axes.axhline(before, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=0)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...networks import PENALTIES
+from ...networks import PENALTIES, SIMILARITIES
 from ..rows.summaries import configuration, number, pick, variant
 from .style import GREY, caption, colour_of, legend, new_figure, penalties_of
 
@@ -81,13 +81,23 @@ def _draw(axes: Axes, history: pd.DataFrame, columns: list[str], shades: Shades)
 def _label(history: pd.DataFrame, term: str) -> str:
     if term == "penalty":
         return "penalty, without λ"
-    ncc = set(history["similarity"]) == {"ncc"}
-    return _formula(history) if term == "loss" else "NCC loss" if ncc else "MSE (a.u.²)"
-
-
-def _formula(history: pd.DataFrame) -> str:
-    similarities, multipliers = set(history["similarity"]), set(history["multiplier"])
-    if len(similarities) > 1 or len(multipliers) > 1:
+    loss, unit = _similarity(history)
+    if term == "similarity":
+        return f"{loss}{unit}"
+    multipliers = set(history["multiplier"])
+    if history["similarity"].nunique() > 1 or len(multipliers) > 1:
         return "loss"
     factor = "" if multipliers == {1.0} else f"{multipliers.pop():g}·"
-    return f"MSE + λ·{factor}penalty (a.u.²)" if similarities == {"mse"} else f"NCC loss + λ·{factor}penalty"
+    return f"{loss} + λ·{factor}penalty{unit}"
+
+
+def _similarity(history: pd.DataFrame) -> tuple[str, str]:
+    """What the similarity's loss is called, and its unit in brackets."""
+    minimized = set(history["similarity"])
+    name = str(minimized.pop())
+    if minimized:
+        return "loss of the similarity", ""
+    if name not in SIMILARITIES:
+        return name, ""
+    entry = SIMILARITIES[name]
+    return entry.loss, f" ({entry.unit})" if entry.unit else ""

@@ -8,6 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.metrics.overlap import DICE
+from ...pipeline.evaluation.metrics.regularity import SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
 from ..rows.summaries import baselines, networks, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of
@@ -35,7 +38,9 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     table = pd.concat(everything)
     order = table.groupby("label")["mean"].mean().sort_values().index
     before = table.groupby("label")["before"].mean().reindex(order)
-    figure = new_figure(3.4 * len(parts) + 4.2, max(0.19 * len(order) + 1.8, 3.2), "Dice of each structure")
+    figure = new_figure(
+        3.4 * len(parts) + 4.2, max(0.19 * len(order) + 1.8, 3.2), f"{METRICS.title(DICE)} of each structure"
+    )
     panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
     for axes, part, found in zip(panels, parts, panels_of, strict=True):
         axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
@@ -45,7 +50,7 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
             axes.errorbar(own["mean"], y, xerr=standard_error(own), elinewidth=0.7, **series.look)
         axes.set_title(", ".join(variant(part.iloc[0], rows)) if len(part) else "")
         axes.grid(axis="y", alpha=0.25)
-        axes.set_xlabel("Dice")
+        axes.set_xlabel(METRICS.title(DICE))
     panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
     shown = {series.label: series for panel in panels_of for series in panel}
     known = [Line2D([], [], label=label, **series.look) for label, series in shown.items()]
@@ -96,7 +101,7 @@ def _alike(rows: pd.DataFrame) -> set[str]:
     """The trials of one λ per penalty and setting: those whose SDlogJ is nearest to the middle of what all reach."""
     chosen: set[str] = set()
     for part in settings_of(rows) if len(rows) else ():
-        means = part.groupby(["penalty", "lambda"])["displacement_sdlogj"].mean()
+        means = part.groupby(["penalty", "lambda"])[SDLOGJ].mean()
         ends = means.groupby("penalty").agg(["min", "max"])
         goal = (ends["min"].max() + ends["max"].min()) / 2
         for penalty in penalties_of(part):

@@ -9,17 +9,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.metrics.regularity import SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.settings.schema import ObjectiveSettings
 from ..rows.summaries import number, pick
 from ..statistics import Analysis
 from .baselines import baselines_of, draw_points, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
-LABELS = {"dice": "Dice (mean over labels)", "mse": "MSE (a.u.²)", "ncc": "NCC (1 is best)", "tre": "TRE (mm)"}
-SMOOTHNESS = {
-    "displacement_sdlogj": "SDlogJ of the displacement (smoother to the left)",
-    "displacement_nonpositive_percent": "non-positive Jacobian of the displacement (%)",
-}
-_X = "displacement_sdlogj"
+
+def matched_name(smoothness: str) -> str:
+    """The name of the figure of penalties at equal smoothness."""
+    return f"matched_{METRICS.title(smoothness).lower().replace(' ', '_')}"
+
+
+def _across(smoothness: str) -> str:
+    """The label of an axis of smoothness."""
+    label, unit = METRICS[smoothness].axis(), METRICS[smoothness].unit
+    return label if unit else f"{label} (smoother to the left)"
 
 
 def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple[str, Figure | None]]:
@@ -27,9 +34,8 @@ def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple
     if "means" not in analysis.tables:
         return
     yield "pareto_front", pareto_front(analysis, metric, title)
-    for smoothness in SMOOTHNESS:
-        suffix = "sdlogj" if smoothness.endswith("sdlogj") else "folding"
-        yield f"matched_{suffix}", matched(analysis, metric, smoothness, title)
+    for smoothness in METRICS.of_role("smoothness"):
+        yield matched_name(smoothness), matched(analysis, metric, smoothness, title)
 
 
 def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
@@ -45,16 +51,16 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
         for penalty in penalties_of(part) if len(part) else ():
             own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
-            x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (_X, metric))
+            x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (SDLOGJ, metric))
             axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
             faces = [colour_of(penalty) if there else "white" for there in own["on_front"]]
             axes.scatter(
                 x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
             )
-        draw_points(axes, without, _X, metric)
-        axes.set_xlabel(SMOOTHNESS[_X])
+        draw_points(axes, without, SDLOGJ, metric)
+        axes.set_xlabel(_across(SDLOGJ))
         axes.set_title(words)
-    figure.axes[0].set_ylabel(LABELS[metric])
+    figure.axes[0].set_ylabel(METRICS[metric].axis())
     legend(figure, [*(_front_handles(points) if len(points) else []), *handles(without)])
     caption(
         figure, f"{title}.", f"{'One point per λ; bars' if len(points) else 'Bars'}: {_bars(means)}. {_counts(means)}."
@@ -79,7 +85,8 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
     compared = analysis.tables["comparisons"]
     compared = pick(compared, (compared["matched_in"] == smoothness) & (compared["metric"] == metric))
     penalties = penalties_of(table)
-    reference = "l2" if "l2" in penalties else penalties[0]
+    usual = ObjectiveSettings().penalty
+    reference = usual if usual in penalties else penalties[0]
     parts = list(_settings(table, _setting_keys(table)))
     figure = new_figure(3.6 * len(parts) + 1.9, 5.4, "Penalties at equal smoothness")
     above, below = _panels(figure, 2, len(parts))
@@ -94,9 +101,9 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
                 bottom.errorbar(places, against["mean"], yerr=_reach(against), **_look(penalty) | {"linestyle": ""})
         bottom.axhline(0, color=GREY, linewidth=0.9, zorder=0)
         bottom.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        bottom.set_xlabel(SMOOTHNESS[smoothness])
+        bottom.set_xlabel(_across(smoothness))
         top.set_title(words)
-    above[0].set_ylabel(LABELS[metric])
+    above[0].set_ylabel(METRICS[metric].axis())
     below[0].set_ylabel(f"difference to {PENALTIES.title(reference)}")
     legend(figure, _handles(penalties))
     seeds = number(table["n_seeds"], "seed")

@@ -10,6 +10,9 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from ...pipeline.evaluation.metrics.cost import SECONDS
+from ...pipeline.evaluation.metrics.regularity import VELOCITY_FOLDING
+from ...pipeline.evaluation.vocabulary import METRICS
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -18,38 +21,27 @@ if TYPE_CHECKING:
     from ..statistics import Limit, Recommendation
 
 
-SHOWN = {
-    "mse": ("MSE", ".5f"),
-    "ncc": ("NCC", ".3f"),
-    "dice": ("Dice", ".3f"),
-    "tre": ("TRE\nmm", ".2f"),
-    "displacement_nonpositive_percent": ("folding\n%", ".3f"),
-    "velocity_nonpositive_percent": ("velocity\nfolding %", ".3f"),
-    "displacement_sdlogj": ("SDlogJ", ".3f"),
-    "seconds": ("s per\npair", ".2g"),
-}
-
-
-def summary_table(whole: pd.DataFrame, title: str, similarity: str = "mse") -> Table:
+def summary_table(whole: pd.DataFrame, title: str, similarity: str | None = None) -> Table:
     """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns.
 
-    Of the similarities only the one that is given is shown, ``mse`` or ``ncc``.
+    Of the similarities only the one that is given is shown, by default the first.
 
     The folding of the velocity gives way to the seconds where there are baselines, which have no velocity.
     """
     keys = setting_columns(whole)
-    compared = not baselines(whole).empty
-    left_out = {"velocity_nonpositive_percent" if compared else "seconds", *({"mse", "ncc"} - {similarity})}
-    metrics = [name for name in SHOWN if name in set(whole["metric"]) - left_out]
+    similar = METRICS.of_role("similarity")
+    left_out = {VELOCITY_FOLDING if not baselines(whole).empty else SECONDS, *similar} - {similarity or similar[0]}
+    there = set(whole["metric"]) - left_out
+    metrics = [name for name, metric in METRICS.items() if metric.main and metric.narrow is not None and name in there]
     note = f"mean ± standard deviation over pairs; {counts(whole)}"
     table = Table(title=plain(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]
     for key in shown_keys:
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
     for metric in metrics:
-        table.add_column(SHOWN[metric][0], justify="right", no_wrap=True)
+        table.add_column(METRICS[metric].narrow_column, justify="right", no_wrap=True)
     before = {metric: float(whole.loc[whole["metric"] == metric, "before"].mean()) for metric in metrics}
-    cells = [f"{value:{SHOWN[metric][1]}}" if np.isfinite(value) else "" for metric, value in before.items()]
+    cells = [f"{value:{METRICS[metric].form}}" if np.isfinite(value) else "" for metric, value in before.items()]
     table.add_row("before", *[""] * (len(shown_keys) - 1), *cells, style="dim", end_section=True)
     for _, line in whole.groupby(keys, dropna=False, sort=False):
         values = as_shown(line)[shown_keys].to_numpy(dtype=object)[0]
@@ -62,20 +54,18 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
     own = line.loc[line["metric"] == metric]
     if own.empty or not np.isfinite(mean := float(own["mean"].iloc[0])):
         return Text("")
-    spread, form = float(own["std_pairs"].iloc[0]), SHOWN[metric][1]
+    spread, form = float(own["std_pairs"].iloc[0]), METRICS[metric].form
     return Text.assemble(f"{mean:{form}}", (f"\n±{spread:{form}}", "dim") if np.isfinite(spread) else "")
 
 
 def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     """What to use, in a sentence, and the other configurations, best first."""
-    from ..statistics.curves import SMOOTHNESS
-    from ..statistics.sentences import MEASURED
-
-    best, wanted, name = found.best, SMOOTHNESS[limit.metric], MEASURED[found.metric]
-    form, unit = SHOWN[found.metric][1], " %" if limit.metric.endswith("percent") else ""
+    best, limited, accuracy = found.best, METRICS[limit.metric], METRICS[found.metric]
+    wanted, name, form = limited.short_column, accuracy.title, accuracy.form
+    unit = f" {limited.unit}" if limited.unit else ""
     seeds = "" if best["n_seeds"] > 1 else " One seed: how much another training would differ is not known."
     sentence = (
-        f"Use {_configuration(best)}: a mean {wanted.removesuffix(' (%)')} of {best['roughness']:.3g}{unit} "
+        f"Use {_configuration(best)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
         f"(limit {limit.value:g}{unit}) and "
         f"{name} {best['mean']:{form}}, 95 % interval {best['low']:{form}} to {best['high']:{form}} over subjects"
         f"{' and seeds' if best['n_seeds'] > 1 else ''}.{seeds}"

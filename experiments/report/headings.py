@@ -4,62 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 
-FIELD_MEASURES = {  # heading, what it means
-    "nonpositive_percent": (
-        "folding, {field} (%)",
-        "voxels in which the Jacobian determinant of the {field} is not positive, in percent; 0 means no folding",
-    ),
-    "nondiffeomorphic_percent": (
-        "non-diffeomorphic, {field} (%)",
-        "area (2-D) or volume (3-D) that the {field} turns inside out, in percent of the grid (Liu et al., IJCV 2024); "
-        "it sees folds between voxels that a determinant misses",
-    ),
-    "sdlogj": (
-        "SDlogJ, {field}",
-        "standard deviation of the logarithm of the Jacobian determinant of the {field}: how unevenly it stretches and "
-        "squeezes; 0 for a translation, lower is smoother",
-    ),
-    "sdlogj_l2r": (
-        "SDlogJ as Learn2Reg, {field}",
-        "the same by the challenge's formula, of log(determinant + 3) two voxels inside the border; it hardly sees "
-        "folding",
-    ),
-    "det_min": ("least determinant, {field}", "smallest Jacobian determinant of the {field}"),
-    "magnitude": ("mean length, {field} (voxels)", "mean length of the {field}'s vectors, in voxels of its own grid"),
-}
-MEASURES = {  # metric -> heading, what it means
-    "mse": ("MSE", "mean squared difference of the warped and the fixed image; lower is better"),
-    "ncc": (
-        "NCC",
-        "mean squared local correlation of the warped and the fixed image in windows of 9 voxels; 1 is best",
-    ),
-    "dice": (
-        "Dice",
-        "overlap of the warped and the fixed label maps, averaged over the structures that are in either; 1 is best",
-    ),
-    "hd95": (
-        "HD95 (mm)",
-        "distance within which 95 % of a structure's surface lies from that of the other map, averaged over the "
-        "structures in both; lower is better",
-    ),
-    "tre": ("TRE (mm)", "target registration error: mean distance of corresponding landmarks; lower is better"),
-    "loss": ("loss", "what training minimizes, on the test pairs: similarity + λ · penalty"),
-    **{
-        f"{field}_{measure}": (heading.format(field=field), meaning.format(field=field))
-        for field in ("displacement", "velocity")
-        for measure, (heading, meaning) in FIELD_MEASURES.items()
-    },
-    "seconds": (
-        "seconds per pair",
-        "time to register a test pair whose images are in memory: a trained network's pass, or a baseline's iterations",
-    ),
-}
-MEASURES["displacement_sdlogj"] = ("SDlogJ", MEASURES["displacement_sdlogj"][1])
 HEADINGS = {
-    **{metric: heading for metric, (heading, _) in MEASURES.items()},
     "lambda": "λ",
     "std_pairs": "SD over pairs",
     "std_seeds": "SD over seeds",
@@ -79,12 +28,19 @@ HEADINGS = {
     "label": "structure",
     "integration_steps": "integration steps",
 }
+OWNERS = {"published_": "published", "our_": "ours"}
+"""Of a measure in the table beside the published numbers."""
 
 
 def heading(column: str) -> str:
     """A column's name in plain words: ``displacement_nonpositive_percent`` is ``folding, displacement (%)``."""
+    if column in METRICS:
+        return METRICS[column].column
     if column in HEADINGS:
         return HEADINGS[column]
+    for whose, measure in ((word, column.removeprefix(start)) for start, word in OWNERS.items()):
+        if measure != column and measure in METRICS:
+            return f"{heading(measure)}, {whose}"
     leaf = column.rsplit(".", 1)[-1] if column in known_keys() else column
     for start, whose in (("published_", "published"), ("our_", "ours")):
         if leaf.startswith(start):
@@ -95,7 +51,7 @@ def heading(column: str) -> str:
 
 
 def value_name(value: Any) -> str:
-    """A word in a table in plain words: penalties and metrics by their names."""
+    """A word in a table in plain words: penalties, similarities and metrics by their titles."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -103,11 +59,9 @@ def value_name(value: Any) -> str:
     word = str(value)
     if word in PENALTIES:
         return PENALTIES.title(word)
-    return (
-        METHODS.title(word)
-        if word in untrained()
-        else (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
-    )
+    if word in METRICS or word in HEADINGS:
+        return heading(word)
+    return METHODS.title(word) if word in untrained() else word
 
 
 def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterable[str]) -> list[tuple[str, str]]:
@@ -115,7 +69,7 @@ def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterab
     tools = [METHODS[name] for name in untrained() if name in set(models)]
     known = [PENALTIES[name] for name in PENALTIES.in_order(penalties) if name in PENALTIES]
     penalized = [(f"penalty {entry.title}", entry.definition) for entry in known]
-    measured = [words for metric, words in MEASURES.items() if metric in set(metrics)]
+    measured = [(METRICS[metric].column, METRICS[metric].definition) for metric in metrics]
     return [
         ("λ", "weight of the penalty in similarity + λ · penalty; the greater, the smoother the field"),
         *penalized,

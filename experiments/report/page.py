@@ -6,11 +6,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ...pipeline.evaluation.metrics.overlap import DICE
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult
 from ..outputs.tables import published
-from ..rows.summaries import METRICS, counts, per_label
+from ..rows.summaries import counts, per_label
 from ..store.archive import environments
 from ..store.run_folder import short_names
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words
@@ -19,9 +21,6 @@ from .pictures import pictures
 from .protocol import data, groups, protocol
 from .provenance import environment, reproduce, trials_table, version_of
 from .tables import by_configuration, from_frame, structures
-
-MAIN = ("mse", "ncc", "dice", "hd95", "tre", "displacement_nonpositive_percent", "displacement_sdlogj")
-MAIN_LAST = ("velocity_nonpositive_percent", "seconds")
 
 
 def build_page(result: StudyResult) -> Page:
@@ -85,8 +84,9 @@ def _answer(result: StudyResult) -> Words:
 
 def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
-    main = [metric for metric in MAIN if metric != "ncc" or "ncc" in set(result.rows["similarity"])]
-    yield by_configuration("summary", whole, [*main, *MAIN_LAST], "Every configuration")
+    minimized = {*set(result.rows["similarity"]), *METRICS.of_role("similarity")[:1]}
+    main = [name for name, m in METRICS.items() if m.main and (m.role != "similarity" or name in minimized)]
+    yield by_configuration("summary", whole, main, "Every configuration")
     beside = published(result.run, result.rows, result.history)
     if not beside.empty:
         start = "published_"
@@ -94,7 +94,7 @@ def _results(result: StudyResult) -> Iterator[Block]:
         alone = [n for n in map(str, beside) if n.startswith(start) and n.removeprefix(start) not in ours]
         yield from_frame("published", beside.drop(columns=alone))
     labels = per_label(result.rows)
-    yield structures(labels) if not labels.empty else Words(["Without label maps there is no Dice."])
+    yield structures(labels) if not labels.empty else Words([f"Without label maps there is no {METRICS.title(DICE)}."])
     yield from_frame("measures", whole, "Every measure", "Before registration and after; standard deviations apart.")
 
 

@@ -6,12 +6,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ...pipeline.evaluation.metrics.overlap import DICE
+from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ, VELOCITY_FOLDING
+from ...pipeline.evaluation.vocabulary import METRICS
+from ..figures.distributions import DETERMINANT
+from ..figures.trade import matched_name
 from .blocks import Figure, Table, data_uri
 from .tables import by_configuration
 
 LARGEST_SVG = 400_000  # bytes; a longer one is shown as PNG
 PNG_SCALE = 96 / 180  # a page's dots per inch to the file's: both kinds appear in one size
-FOLDING = ("displacement_nonpositive_percent", "velocity_nonpositive_percent")
+BOTH_FOLD = (FOLDING, VELOCITY_FOLDING)
 
 
 class Look(NamedTuple):
@@ -23,73 +28,83 @@ class Look(NamedTuple):
     beside: str = ""
 
 
-KNOWN = {
-    "similarity_vs_folding": Look(
-        "Similarity against folding",
-        "A point per configuration, a line per penalty from small to great λ. A penalty is better than another where "
-        "its line is better on both axes.",
-        ("mse", "ncc", *FOLDING),
-    ),
-    "similarity_vs_lambda": Look(
-        "Similarity against λ",
-        "What a greater weight costs in likeness of the two images. Equal λ is not equal smoothness: the penalties "
-        "differ in scale.",
-        ("mse", "ncc"),
-    ),
-    "dice_vs_lambda": Look(
-        "Dice against λ",
-        "What a greater weight does to the overlap of the structures, which training never saw.",
-        ("dice",),
-    ),
-    "folding_vs_lambda": Look(
-        "Folding against λ",
-        "Left the field that warps the image, right the velocity that the published study measured.",
-        FOLDING,
-    ),
-    "sdlogj_by_lambda": Look(
-        "SDlogJ by λ",
-        "How unevenly the deformation stretches and squeezes, pair by pair.",
-        ("displacement_sdlogj",),
-    ),
-    "determinants_by_lambda": Look(
-        "Jacobian determinants by λ",
-        "How much volume is kept: 1 keeps it, below 0 the deformation folds.",
-        ("displacement_det_min",),
-    ),
-    "flow_fields": Look(
-        "Flow fields", "The displacement on example test pairs, component by component; one trial per penalty."
-    ),
-    "warped_grids": Look(
-        "Warped grids",
-        "Where the deformation takes the moving image and its grid on example test pairs; folds, if any, are red.",
-    ),
-    "across_lambda": Look(
-        "One pair across λ",
-        "From left to right the weight grows and the deformation gets smoother; below each image its Jacobian "
-        "determinant.",
-    ),
-    "dice_per_structure": Look(
-        "Dice structure by structure", "Penalties at a like smoothness: which structures gain.", beside="structures"
-    ),
-    "matched_sdlogj": Look(
-        "Penalties at equal SDlogJ",
-        "What penalties give when their deformations are equally smooth: the fair comparison.",
-        beside="statistics-matched",
-    ),
-    "matched_folding": Look(
-        "Penalties at equal folding",
-        "The same with equally much folding in place of equal SDlogJ.",
-        beside="statistics-matched",
-    ),
-    "pareto_front": Look(
-        "Accuracy against smoothness",
-        "Upper left is best, lower left where less is better. Filled points are those that no other beats in both.",
-        beside="statistics-fronts",
-    ),
-    "loss_by_epoch": Look("Loss against epoch", "Whether training had come to its end.", beside="trials"),
-    "similarity_by_epoch": Look("Similarity against epoch", "The loss without its penalty.", beside="trials"),
-    "penalty_by_epoch": Look("Penalty against epoch", "The penalty without λ, in its own unit.", beside="trials"),
-}
+def _looks() -> dict[str, Look]:
+    """The figures that are known, in their order."""
+    similarities, smoothness = tuple(METRICS.of_role("similarity")), METRICS.of_role("smoothness")
+    main = METRICS.title(smoothness[0])
+    return {
+        "similarity_vs_folding": Look(
+            "Similarity against folding",
+            "A point per configuration, a line per penalty from small to great λ. A penalty is better than another "
+            "where its line is better on both axes.",
+            (*similarities, *BOTH_FOLD),
+        ),
+        "similarity_vs_lambda": Look(
+            "Similarity against λ",
+            "What a greater weight costs in likeness of the two images. Equal λ is not equal smoothness: the penalties "
+            "differ in scale.",
+            similarities,
+        ),
+        **{
+            f"{name}_vs_lambda": Look(
+                f"{METRICS.title(name)} against λ",
+                f"What a greater weight does to {METRICS[name].effect or METRICS.title(name)}, which training never "
+                "saw.",
+                (name,),
+            )
+            for name in METRICS.of_role("accuracy")
+        },
+        "folding_vs_lambda": Look(
+            "Folding against λ",
+            "Left the field that warps the image, right the velocity that the published study measured.",
+            BOTH_FOLD,
+        ),
+        "sdlogj_by_lambda": Look(
+            "SDlogJ by λ",
+            "How unevenly the deformation stretches and squeezes, pair by pair.",
+            (SDLOGJ,),
+        ),
+        "determinants_by_lambda": Look(
+            "Jacobian determinants by λ",
+            "How much volume is kept: 1 keeps it, below 0 the deformation folds.",
+            (f"{DETERMINANT}min",),
+        ),
+        "flow_fields": Look(
+            "Flow fields", "The displacement on example test pairs, component by component; one trial per penalty."
+        ),
+        "warped_grids": Look(
+            "Warped grids",
+            "Where the deformation takes the moving image and its grid on example test pairs; folds, if any, are red.",
+        ),
+        "across_lambda": Look(
+            "One pair across λ",
+            "From left to right the weight grows and the deformation gets smoother; below each image its Jacobian "
+            "determinant.",
+        ),
+        "dice_per_structure": Look(
+            f"{METRICS.title(DICE)} structure by structure",
+            "Penalties at a like smoothness: which structures gain.",
+            beside="structures",
+        ),
+        **{
+            matched_name(name): Look(
+                f"Penalties at equal {METRICS.title(name)}",
+                "What penalties give when their deformations are equally smooth: the fair comparison."
+                if name == smoothness[0]
+                else f"The same with equally much {METRICS.title(name)} in place of equal {main}.",
+                beside="statistics-matched",
+            )
+            for name in smoothness
+        },
+        "pareto_front": Look(
+            "Accuracy against smoothness",
+            "Upper left is best, lower left where less is better. Filled points are those that no other beats in both.",
+            beside="statistics-fronts",
+        ),
+        "loss_by_epoch": Look("Loss against epoch", "Whether training had come to its end.", beside="trials"),
+        "similarity_by_epoch": Look("Similarity against epoch", "The loss without its penalty.", beside="trials"),
+        "penalty_by_epoch": Look("Penalty against epoch", "The penalty without λ, in its own unit.", beside="trials"),
+    }
 
 
 def pictures(paths: Iterable[Path], whole: pd.DataFrame) -> dict[str, list[Figure]]:
@@ -98,13 +113,15 @@ def pictures(paths: Iterable[Path], whole: pd.DataFrame) -> dict[str, list[Figur
     for path in paths:
         if path.is_file():
             files.setdefault(path.stem, []).append(path)
-    places = {name: place for place, name in enumerate(KNOWN)}
+    looks = _looks()
+    places = {name: place for place, name in enumerate(looks)}
     found: dict[str, list[Figure]] = {}
-    for name in sorted(files, key=lambda name: (places.get(_known(name), len(places)), name)):
-        look = KNOWN.get(_known(name), Look(""))
+    for name in sorted(files, key=lambda name: (places.get(_known(name, looks), len(places)), name)):
+        known = _known(name, looks)
+        look = looks.get(known, Look(""))
         title = look.title or _plain(name)
-        if look.title and name != _known(name):
-            title += f": {name.removeprefix(_known(name)).strip('_').replace('_', ' ')}"
+        if look.title and name != known:
+            title += f": {name.removeprefix(known).strip('_').replace('_', ' ')}"
         alt = f"{title}. {look.reading}".strip()
         source, width = _embed(files[name])
         figure = Figure(name, title, source, alt, look.reading, _numbers(name, whole, look.metrics), width)
@@ -117,9 +134,9 @@ def _numbers(name: str, whole: pd.DataFrame, metrics: Sequence[str]) -> Table | 
     return by_configuration(f"numbers-{name}", whole, there, "The numbers") if there else None
 
 
-def _known(name: str) -> str:
+def _known(name: str, looks: Iterable[str]) -> str:
     """The known figure that ``name`` is, or is a variant of; empty if there is none."""
-    return next((known for known in KNOWN if name == known or name.startswith(f"{known}_")), "")
+    return next((known for known in looks if name == known or name.startswith(f"{known}_")), "")
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...networks import BACKBONES, PENALTIES
+from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...pipeline.settings.schema import TrialSettings
 from ...pipeline.settings.vocabulary import METHODS, READERS
 from ..store.run_folder import Run
@@ -138,9 +138,8 @@ def _model(trial: TrialSettings) -> str:
 
 
 def _objective(trial: TrialSettings) -> str:
-    similarity = {"mse": "MSE", "ncc": "NCC loss (minus the mean squared local correlation, windows of 9 voxels)"}
-    factor = trial.objective.multiplier
-    return f"{similarity[trial.objective.similarity]} + λ · {'' if factor == 1 else f'{factor:g} · '}penalty"
+    loss, factor = SIMILARITIES[trial.objective.similarity].loss_in_words, trial.objective.multiplier
+    return f"{loss} + λ · {'' if factor == 1 else f'{factor:g} · '}penalty"
 
 
 def _training(trial: TrialSettings) -> str:

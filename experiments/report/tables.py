@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from ...pipeline.evaluation.metrics.overlap import DICE
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...pipeline.files.csv_tables import csv_text
 from ..rows.summaries import as_shown, configuration_name, counts, number, pick, setting_columns
 from ..study.setting_keys import known_keys
@@ -69,7 +71,7 @@ def by_configuration(name: str, whole: pd.DataFrame, metrics: Sequence[str], tit
 def structures(labels: pd.DataFrame) -> Table:
     """Dice of each structure: a line per structure, a column per configuration."""
     keys = list(labels.columns[: list(labels.columns).index("label")])
-    named = labels.assign(metric="dice", label=labels["label"].astype(str))
+    named = labels.assign(metric=DICE, label=labels["label"].astype(str))
     order = named["label"].drop_duplicates()
     columns: dict[str, Any] = {"structure": order, "before": named.groupby("label")["before"].mean().loc[order]}
     for _, part in named.groupby(keys, dropna=False, sort=False):
@@ -77,7 +79,9 @@ def structures(labels: pd.DataFrame) -> Table:
         columns[name] = part.set_index("label")["mean"].loc[order]
     frame = pd.DataFrame({key: np.asarray(values) for key, values in columns.items()})
     note = f"Mean over {number(named['n_pairs'], 'test pair')} that have the structure."
-    return replace(from_frame("structures", frame, "Dice of each structure", note), csv=csv_link(labels))
+    return replace(
+        from_frame("structures", frame, f"{METRICS.title(DICE)} of each structure", note), csv=csv_link(labels)
+    )
 
 
 def csv_link(frame: pd.DataFrame) -> str:

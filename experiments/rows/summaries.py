@@ -6,25 +6,12 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.metrics.overlap import DICE
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 
 SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
-MEASURES = ("nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_min", "magnitude")
-METRICS: dict[str, str] = {  # metric -> unit
-    "mse": "a.u.²",
-    "ncc": "",
-    "dice": "",
-    "hd95": "mm",
-    "tre": "mm",
-    "loss": "",
-    **{
-        f"{field}_{measure}": "%" if measure.endswith("percent") else "voxels" if measure == "magnitude" else ""
-        for field in ("displacement", "velocity")
-        for measure in MEASURES
-    },
-    "seconds": "s",
-}
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
@@ -85,17 +72,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     seed. ``before``: the mean before registration, where that exists. ``n_pairs``: measured pairs per seed.
     """
     keys = configuration(rows)
-    parts = [summarize(rows, keys, metric, f"{metric}_before") for metric in METRICS if metric in rows]
+    listed = [name for name, metric in METRICS.items() if metric.listed and name in rows]
+    parts = [summarize(rows, keys, metric, f"{metric}_before") for metric in listed]
     table = pd.concat(parts, ignore_index=True)
-    table.insert(len(keys) + 1, "unit", table["metric"].map(METRICS))
+    table.insert(len(keys) + 1, "unit", table["metric"].map({name: METRICS[name].unit for name in listed}))
     return table
 
 
 def per_label(rows: pd.DataFrame) -> pd.DataFrame:
     """Dice of each structure, in the form of `summary`; empty without labels."""
-    keys, start = configuration(rows), "dice/"
+    keys, start = configuration(rows), f"{DICE}/"
     labels = [name.removeprefix(start) for name in map(str, rows) if name.startswith(start)]
-    parts = [summarize(rows, keys, f"dice/{label}", f"dice_before/{label}") for label in labels]
+    parts = [summarize(rows, keys, f"{start}{label}", f"{DICE}_before/{label}") for label in labels]
     if not parts:
         return pd.DataFrame()
     table = pd.concat(parts, ignore_index=True).rename(columns={"metric": "label"})
@@ -141,7 +129,7 @@ def setting_columns(whole: pd.DataFrame) -> list[str]:
 
 def counts(whole: pd.DataFrame) -> str:
     """How many pairs and seeds the numbers of a summary stand on, in words."""
-    measured = whole[whole["metric"] == "mse"]
+    measured = whole[whole["metric"] == whole["metric"].iloc[0]]
     return f"{number(measured['n_pairs'], 'test pair')}, {number(measured['n_seeds'], 'seed')} per point"
 
 

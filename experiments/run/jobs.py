@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ...pipeline.files.text import write_text
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.errors import InputError, one_line, printable_lines
+from ...transforms.basics.registry import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,18 @@ class Event:
 Task = Callable[[TrialSettings, Path, "Path | None", Callable[[Any], None]], None]
 """Runs a trial (settings, folder, root, report)."""
 Listen = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class InformedTask:
+    """A task that may run in another process, which first learns the entries that this one knows."""
+
+    task: Task
+    vocabulary: Vocabulary
+
+    def __call__(self, settings: TrialSettings, folder: Path, root: Path | None, report: Callable[[Any], None]) -> None:
+        self.vocabulary.learn()
+        self.task(settings, folder, root, report)
 
 
 def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:

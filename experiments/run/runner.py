@@ -10,12 +10,14 @@ from rich.status import Status
 
 from ...pipeline.settings.schema import TrialSettings
 from ...pipeline.settings.vocabulary import METHODS
+from ...transforms.basics.registry import Vocabulary
 from ..outputs.study_result import StudyResult, finish, report
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
 from ..study.screen import say
 from ..study.study import Study
 from .executors import Event, Executor, Job, LocalExecutor, Task, available_cores
+from .jobs import InformedTask
 from .progress import Board
 
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
@@ -136,7 +138,7 @@ def _run_jobs(jobs: list[Job], executor: Executor, task: Task, result: StudyResu
         board.show(event)
 
     with board:
-        executor.run(jobs, task, listen)
+        executor.run(jobs, InformedTask(task, Vocabulary.here()), listen)
 
 
 def _enter(event: Event, result: StudyResult) -> None:

@@ -1,24 +1,33 @@
 """The statistical tables of a study."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ...pipeline.evaluation.metrics.regularity import SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import METRICS, records
+from ..rows.summaries import configuration, pick, records
 from .baselines import against_baselines, baselines_in_words
-from .curves import SMOOTHNESS, Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
+from .curves import Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
-from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
+from .fronts import REFERENCE_SDLOGJ, dominated_share, error, error_name, front_of
 from .pairwise import compare, mixed_model, with_holm
-from .sample import INTERVALS, RESAMPLES, Sample, titled
+from .sample import INTERVALS, RESAMPLES, Sample, is_everywhere, titled
 from .sentences import in_words
 
-SUMMARIZED = ("mse", "ncc", "dice", "hd95", "tre", *SMOOTHNESS, "displacement_nondiffeomorphic_percent")
+
+class Part(NamedTuple):
+    """Trials that were measured in the same ``metrics``, and their curves by setting."""
+
+    sample: Sample
+    groups: list[Group]
+    metrics: list[str]
 
 
 @dataclass(frozen=True)
@@ -31,48 +40,83 @@ class Analysis:
 
 def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
     """All statistics of a study's rows; of trials without a common test pair nothing but a sentence that says so."""
-    metrics = [metric for metric in SUMMARIZED if metric in rows and rows[metric].notna().any()]
+    measured = accuracies(rows)
     try:
-        sample = Sample.of(rows, metrics, resamples)
+        parts = list(_parts(rows, resamples))
     except InputError as error:
         return Analysis({}, [str(error).capitalize()])
-    groups, measured = list(groups_of(sample)), accuracies(rows)
+    main = parts[0].groups
     tables = {
-        "means": means(sample),
-        "baselines": against_baselines(sample, groups, measured),
-        "comparisons": comparisons(groups, measured),
-        "matched": matched(groups, measured),
-        "mixed_model": mixed_models(groups, measured[0]),
-        **fronts(groups, measured[0], rows),
+        "means": means(parts),
+        "baselines": against_baselines(parts, measured),
+        "comparisons": comparisons(parts, measured),
+        "matched": matched(parts, measured),
+        "mixed_model": mixed_models(main, measured[0]),
+        **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
     return Analysis(tables, [*in_words(tables, measured), *baselines_in_words(tables, measured[0], rows)])
 
 
-def means(sample: Sample) -> pd.DataFrame:
+def _parts(rows: pd.DataFrame, resamples: int) -> Iterator[Part]:
+    """First all trials with what all of them have; then those that have a metric which others lack, each metric apart.
+
+    Raises:
+        InputError: no test pair is common to all trials.
+    """
+    metrics, keys = _with_intervals(rows), configuration(rows)
+    shared = [metric for metric in metrics if is_everywhere(rows, metric)]
+    sample = Sample.of(rows, shared, resamples)
+    yield Part(sample, list(groups_of(sample)), shared)
+    smoothness = [metric for metric in shared if METRICS[metric].role == "smoothness"]
+    for metric in metrics:
+        if metric not in shared:
+            own = pick(rows, rows.groupby("trial")[metric].transform("count") > 0)
+            with contextlib.suppress(InputError):
+                sample = Sample.of(own, [metric, *smoothness], resamples, keys=keys)
+                yield Part(sample, list(groups_of(sample)), [metric])
+
+
+def _with_intervals(rows: pd.DataFrame) -> list[str]:
+    """What is measured and gets intervals: of images and labels, then what penalties are matched in, then the rest."""
+    there = [name for name, metric in METRICS.items() if metric.interval and name in rows and rows[name].notna().any()]
+    of_images = [name for name in there if not METRICS[name].of_field]
+    matched_in = [name for name in METRICS.of_role("smoothness") if name in there]
+    return list(dict.fromkeys([*of_images, *matched_in, *there]))
+
+
+def means(parts: list[Part]) -> pd.DataFrame:
     """One line per configuration and metric: mean with its interval, and the spread between seeds."""
     lines = []
-    for place, about in enumerate(records(sample.configurations)):
-        own = sample.select(np.arange(len(sample.configurations)) == place)
-        for metric in sample.values:
-            found = own.interval(lambda values, metric=metric: values[metric])
-            seeds = own.values[metric][0].mean(-1)
-            lines.append(
-                {**about, "metric": metric, "unit": METRICS.get(metric, ""), "mean": found.estimate[0]}
-                | {"low": max(found.low[0], 0.0), "high": found.high[0]}  # nothing here can be negative
-                | {"sd_seeds": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
-                | {"n_pairs": len(own.moving), "n_seeds": found.seeds}
-            )
+    for sample, _, metrics in parts:
+        for place, about in enumerate(records(sample.configurations)):
+            own = sample.select(np.arange(len(sample.configurations)) == place)
+            for metric in metrics:
+                entry, found = METRICS[metric], own.interval(lambda values, metric=metric: values[metric])
+                seeds = own.values[metric][0].mean(-1)
+                lines.append(
+                    {**about, "metric": metric, "unit": entry.unit, "mean": found.estimate[0]}
+                    | {"low": max(found.low[0], entry.range[0]), "high": found.high[0]}
+                    | {"sd_seeds": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
+                    | {"n_pairs": len(own.moving), "n_seeds": found.seeds}
+                )
     return titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
 
 
-def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
+def _curves_of(parts: list[Part], measured: list[str]) -> Iterator[tuple[Group, list[str]]]:
+    """The curves of each setting, with the measures of accuracy that all of them have."""
+    for part in parts:
+        for group in part.groups:
+            yield group, [metric for metric in measured if metric in part.metrics]
+
+
+def comparisons(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     """Penalties two by two on the same pairs: at every λ they share, and at equal smoothness."""
     lines: list[dict[str, Any]] = []
-    for group in groups:
+    for group, metrics in _curves_of(parts, measured):
         for first, second in combinations(group.curves, 2):
             names = {**group.about, "first": first.penalty, "second": second.penalty}
-            for metric in measured:
+            for metric in metrics:
                 for basis, value, differences in _differences(group, first, second, metric):
                     result = compare(group.sample, differences)
                     about = {**names, "matched_in": basis, "at": value, "metric": metric}
@@ -100,20 +144,20 @@ def _differences(group: Group, first: Curve, second: Curve, metric: str) -> Iter
 
 
 def _targets(group: Group) -> Iterator[tuple[str, float]]:
-    for smoothness in SMOOTHNESS:
+    for smoothness in METRICS.of_role("smoothness"):
         reach = common_range(group.sample, group.curves, smoothness) if smoothness in group.sample.values else None
         if reach is not None:
             yield from ((smoothness, float(value)) for value in targets(*reach, smoothness))
 
 
-def matched(groups: list[Group], measured: list[str]) -> pd.DataFrame:
+def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     """Each penalty's accuracy read off its curve at equal smoothness, with intervals, and the λ that gives it."""
     lines = []
-    for group in groups:
+    for group, metrics in _curves_of(parts, measured):
         for smoothness, value in _targets(group):
             for curve in group.curves:
                 weight = weight_at(curve, group.sample, smoothness, np.array([value]))[0]
-                for metric in measured:
+                for metric in metrics:
                     found = group.sample.interval(at_smoothness(curve, smoothness, metric, np.array([value])))
                     lines.append(
                         {**group.about, "matched_in": smoothness, "at": value, "penalty": curve.penalty}
@@ -132,14 +176,14 @@ def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
     """A check of the comparisons with subject and seed as random effects, at the middle of each range of SDlogJ."""
     lines = []
     for group in groups:
-        values = [value for smoothness, value in _targets(group) if smoothness == "displacement_sdlogj"]
+        values = [value for smoothness, value in _targets(group) if smoothness == SDLOGJ]
         for first, second in combinations(group.curves, 2) if values else ():
             value = values[len(values) // 2]
-            a, b = (pairs_at(c, group.sample, "displacement_sdlogj", metric, value) for c in (first, second))
+            a, b = (pairs_at(c, group.sample, SDLOGJ, metric, value) for c in (first, second))
             fitted = mixed_model(group.sample, a - b)
             if fitted is not None:
                 about = {**group.about, "first": first.penalty, "second": second.penalty}
-                about |= {"matched_in": "displacement_sdlogj", "at": value, "metric": metric}
+                about |= {"matched_in": SDLOGJ, "at": value, "metric": metric}
                 lines.append({**about, **fitted._asdict()})
     return titled(
         pd.DataFrame(lines),
@@ -151,25 +195,29 @@ def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
 def fronts(groups: list[Group], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Which configurations are on the Pareto front, and the hypervolume of each penalty."""
     points, volumes = [], []
-    before = float(rows[f"{metric}_before"].mean())
+    before = float(rows[f"{metric}_before"].mean()) if f"{metric}_before" in rows else np.nan
+    bounded = METRICS[metric].best is not None and np.isfinite(before)
     for group in groups:
         flags, average = front_of(group.sample, group.curves, metric), group.sample.means()
         for curve in group.curves:
             for weight, place in zip(curve.weights, curve.places, strict=True):
-                values = {name: average[name][place] for name in (metric, *SMOOTHNESS) if name in average}
+                values = {
+                    name: average[name][place] for name in (metric, *METRICS.of_role("smoothness")) if name in average
+                }
                 about = {**group.about, "penalty": curve.penalty, "lambda": weight}
                 points.append({**about, **values, "on_front": flags[int(place)]})
+            if not bounded:
+                continue
             found = group.sample.interval(dominated_share(curve, metric, before))
             volumes.append(
                 {**group.about, "penalty": curve.penalty, "points": len(curve.places)}
                 | {"hypervolume": found.estimate[0], "low": max(found.low[0], 0.0), "high": found.high[0]}
             )
     reference = f"({error(metric, np.array(before)):.4g}, {REFERENCE_SDLOGJ})"
-    kind = metric.upper() if metric != "dice" else "1 - Dice"
     return {
         "fronts": titled(
             pd.DataFrame(points),
-            f"Pareto front of {kind if kind != 'NCC' else '1 - NCC'} and SDlogJ",
+            f"Pareto front of {error_name(metric)} and SDlogJ",
             "On the front: no other configuration of the same model is better in both.",
         ),
         "hypervolume": titled(

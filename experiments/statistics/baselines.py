@@ -1,36 +1,40 @@
 """Networks against baselines: each penalty's curve read off at the baseline's own smoothness, on the same pairs."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
-from .curves import ACCURACY, Curve, Group, pairs_at, weight_at
+from .curves import Curve, Group, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
-from .sample import INTERVALS, Sample, titled
-from .sentences import MEASURED, as_text, by_setting
+from .sample import INTERVALS, titled
+from .sentences import as_text, by_setting
 
-MATCHED_IN = "displacement_sdlogj"
+if TYPE_CHECKING:
+    from .analysis import Part
 
 
-def against_baselines(sample: Sample, groups: Sequence[Group], measured: Sequence[str]) -> pd.DataFrame:
+def against_baselines(parts: "Sequence[Part]", measured: Sequence[str]) -> pd.DataFrame:
     """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
-    for baseline in records(baselines(sample.configurations).reset_index()):
-        own = sample.select(np.arange(len(sample.configurations)) == baseline["index"])
-        value = np.array([own.means()[MATCHED_IN][0]])
-        for group, curve in _reaching(groups, float(value[0])):
-            weight = weight_at(curve, group.sample, MATCHED_IN, value)[0]
-            about = {**group.about, "penalty": curve.penalty, "lambda": weight, "baseline": baseline["model"]}
-            about |= {"matched_in": MATCHED_IN, "at": value[0]}
-            for metric in measured:
-                reached = pairs_at(curve, group.sample, MATCHED_IN, metric, float(value[0]))
-                difference = compare(group.sample, reached - own.pair_means(metric))
-                lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
+    for sample, groups, metrics in parts:
+        for baseline in records(baselines(sample.configurations).reset_index()):
+            own = sample.select(np.arange(len(sample.configurations)) == baseline["index"])
+            value = np.array([own.means()[SDLOGJ][0]])
+            for group, curve in _reaching(groups, float(value[0])):
+                weight = weight_at(curve, group.sample, SDLOGJ, value)[0]
+                about = {**group.about, "penalty": curve.penalty, "lambda": weight, "baseline": baseline["model"]}
+                about |= {"matched_in": SDLOGJ, "at": value[0]}
+                for metric in (name for name in measured if name in metrics):
+                    reached = pairs_at(curve, group.sample, SDLOGJ, metric, float(value[0]))
+                    difference = compare(group.sample, reached - own.pair_means(metric))
+                    lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
     return titled(
         with_holm(lines),
         "Networks against baselines at equal smoothness",
@@ -41,7 +45,7 @@ def against_baselines(sample: Sample, groups: Sequence[Group], measured: Sequenc
 
 def _reaching(groups: Sequence[Group], value: float) -> Iterator[tuple[Group, Curve]]:
     for group in groups:
-        means = group.sample.means()[MATCHED_IN]
+        means = group.sample.means()[SDLOGJ]
         for curve in group.curves:
             if len(curve.places) > 1 and means[curve.places].min() <= value <= means[curve.places].max():
                 yield group, curve
@@ -58,12 +62,12 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
         low, high = (as_text(found.loc[metric, end], metric) for end in ("low", "high"))
         reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({low} to {high})"
         if not METHODS[line["model"]].registers:
-            yield f"Without registration, {MEASURED[metric]} is {reached}."
+            yield f"Without registration, {METRICS.title(metric)} is {reached}."
             continue
-        folding = found.loc["displacement_nonpositive_percent", "mean"]
+        folding = found.loc[FOLDING, "mean"]
         yield (
-            f"Without training, {name} reaches {MEASURED[metric]} {reached} with an SDlogJ of "
-            f"{found.loc[MATCHED_IN, 'mean']:.3g} and {folding:.2g} % folding, "
+            f"Without training, {name} reaches {METRICS.title(metric)} {reached} with an SDlogJ of "
+            f"{found.loc[SDLOGJ, 'mean']:.3g} and {folding:.2g} % folding, "
             f"in {own['seconds'].mean():.2g} s a pair."
         )
     if len(own_rows) and len(networks(rows)):
@@ -80,10 +84,10 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
             verdicts = []
             for line in records(lines):
                 interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
-                behind = (line["difference"] < 0) != ACCURACY[metric]
+                behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
                 word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval})")
             yield (
                 f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
-                f"{MEASURED[metric]}: {'; '.join(verdicts)}."
+                f"{METRICS.title(metric)}: {'; '.join(verdicts)}."
             )

@@ -8,13 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.vocabulary import METRICS
 from ..rows.summaries import networks, pick
-from .sample import Sample, Statistic
+from .sample import Sample, Statistic, is_everywhere
 
-SMOOTHNESS = {"displacement_sdlogj": "SDlogJ", "displacement_nonpositive_percent": "folding (%)"}
-"""What penalties are matched in, smaller is smoother."""
-ACCURACY = {"dice": False, "tre": True, "mse": True, "ncc": False}
-"""Metric -> whether smaller is better; the first that a study measured is its main one, but see `accuracies`."""
 LEAST_PERCENT = 1e-3  # folding is interpolated in its logarithm above this
 
 
@@ -42,10 +39,21 @@ class Group:
 
 
 def accuracies(rows: pd.DataFrame) -> list[str]:
-    """What accuracy is measured in: Dice and TRE where there are labels and landmarks; last the similarity."""
-    similarity = "ncc" if set(networks(rows)["similarity"]) == {"ncc"} else "mse"
-    there = [metric for metric in ("dice", "tre") if metric in rows and rows[metric].notna().any()]
-    return [*there, similarity]
+    """What accuracy is measured in, the main one first, the similarity last.
+
+    What every trial has comes first: older trials may lack the metric of another package.
+    """
+    similarity, there = similarity_of(rows), [name for name in METRICS.of_role("accuracy") if name in rows]
+    there = [name for name in there if rows[name].notna().any()]
+    everywhere = {name for name in (*there, similarity) if is_everywhere(rows, name)}
+    general = [] if everywhere else METRICS.of_role("similarity")[:1]
+    return [*general, *sorted(there, key=lambda name: name not in everywhere), similarity]
+
+
+def similarity_of(rows: pd.DataFrame) -> str:
+    """The similarity that all networks minimized; if they differ, or it is not known, the first of all."""
+    minimized, known = set(networks(rows)["similarity"]), METRICS.of_role("similarity")
+    return next((name for name in known if {name} == minimized and name in rows), known[0])
 
 
 def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
@@ -91,7 +99,7 @@ def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndar
     """Values evenly spread over a range, in the scale that is interpolated in, and rounded: fewer in a narrow one."""
     start, stop = _scale(np.array([low, high]), smoothness)
     scaled = np.linspace(start, stop, count + 2)[1:-1]
-    values = 10**scaled if smoothness.endswith("percent") else scaled
+    values = 10**scaled if _is_percent(smoothness) else scaled
     return np.unique([float(f"{value:.2g}") for value in values])
 
 
@@ -143,4 +151,8 @@ def pairs_at(curve: Curve, sample: Sample, smoothness: str, metric: str, wanted:
 
 
 def _scale(values: np.ndarray, smoothness: str) -> np.ndarray:
-    return np.log10(np.maximum(values, LEAST_PERCENT)) if smoothness.endswith("percent") else np.asarray(values, float)
+    return np.log10(np.maximum(values, LEAST_PERCENT)) if _is_percent(smoothness) else np.asarray(values, float)
+
+
+def _is_percent(smoothness: str) -> bool:
+    return METRICS[smoothness].unit == "%"

@@ -3,7 +3,9 @@
 import moocore
 import numpy as np
 
-from .curves import ACCURACY, Curve
+from ...pipeline.evaluation.metrics.regularity import SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
+from .curves import Curve
 from .sample import Sample, Statistic
 
 REFERENCE_SDLOGJ = 0.5
@@ -11,8 +13,18 @@ REFERENCE_SDLOGJ = 0.5
 
 
 def error(metric: str, values: np.ndarray) -> np.ndarray:
-    """A metric as something to minimize, 0 at best: Dice and NCC become 1 - value."""
-    return np.asarray(values) if ACCURACY[metric] else 1 - np.asarray(values)
+    """A metric as something to minimize, 0 at best where a best is known: Dice and NCC become 1 - value."""
+    entry = METRICS[metric]
+    away = np.asarray(values) - (entry.best or 0.0)
+    return away if entry.smaller_is_better else -away
+
+
+def error_name(metric: str) -> str:
+    """What `error` is called: ``1 - Dice``."""
+    entry = METRICS[metric]
+    if entry.smaller_is_better:
+        return entry.title
+    return f"-{entry.title}" if entry.best is None else f"{entry.best:g} - {entry.title}"
 
 
 def on_front(errors: np.ndarray, roughness: np.ndarray) -> np.ndarray:
@@ -31,7 +43,7 @@ def dominated_share(curve: Curve, metric: str, before: float) -> Statistic:
 
     def statistic(means: dict[str, np.ndarray]) -> np.ndarray:
         errors = error(metric, means[metric][..., curve.places])
-        points = np.stack([errors, means["displacement_sdlogj"][..., curve.places]], axis=-1) / worst
+        points = np.stack([errors, means[SDLOGJ][..., curve.places]], axis=-1) / worst
         flat = points.reshape(-1, *points.shape[-2:])
         volumes = [moocore.hypervolume(own, ref=[1.0, 1.0]) for own in flat]
         return np.array(volumes).reshape(*points.shape[:-2], 1)
@@ -43,5 +55,5 @@ def front_of(sample: Sample, group: list[Curve], metric: str) -> dict[int, bool]
     """Which configurations of a group are on the front of all its penalties together: line -> yes or no."""
     places = np.concatenate([curve.places for curve in group])
     means = sample.means()
-    flags = on_front(error(metric, means[metric][places]), means["displacement_sdlogj"][places])
+    flags = on_front(error(metric, means[metric][places]), means[SDLOGJ][places])
     return dict(zip(places.tolist(), flags.tolist(), strict=True))

@@ -5,25 +5,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import networks, records
-from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
+from ..rows.summaries import networks, pick, records
+from .curves import Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import RESAMPLES, Sample
 
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that a mean over pairs may be: of folding (percent of the displacement's voxels) or of its SDlogJ."""
+    """The most that a mean over pairs may be of a measure of smoothness, as folding (%) or SDlogJ."""
 
     metric: str
     value: float
 
     def __post_init__(self) -> None:
-        if self.metric not in SMOOTHNESS:
-            raise InputError(f"a limit can be on {' or '.join(SMOOTHNESS)}, found {self.metric}.")
+        known = METRICS.of_role("smoothness")
+        if self.metric not in known:
+            raise InputError(f"a limit can be on {' or '.join(known)}, found {self.metric}.")
         if not (np.isfinite(self.value) and self.value >= 0):
             raise InputError(
-                f"a limit of {SMOOTHNESS[self.metric]} must be a number of at least 0, found {self.value}."
+                f"a limit of {METRICS[self.metric].short_column} must be a number of at least 0, found {self.value}."
             )
 
 
@@ -54,7 +56,7 @@ def recommend(
     Args:
         rows: of a study; its baselines are no candidates.
         limit: on folding or SDlogJ.
-        metric: what to be accurate in; by default Dice, TRE or the similarity, the first that was measured.
+        metric: what to be accurate in; by default the first that was measured. Trials without it are left out.
 
     Raises:
         InputError: nothing is within the limit, no network was trained, or the metric was not measured.
@@ -66,14 +68,20 @@ def recommend(
     metric = metric or measured[0]
     if metric not in measured:
         raise InputError(f"this run has no {metric}; it measured {', '.join(measured)}.")
-    sample = Sample.of(rows, [metric, limit.metric], resamples)
+    if limit.metric not in rows:
+        raise InputError(f"this run has no {limit.metric}; run the study again to measure it.")
+    counted = rows.groupby("trial")[[metric, limit.metric]].transform("count").min(axis=1)
+    sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric], resamples)
     table = _table(sample, metric, limit)
-    table = table.sort_values(["within", "mean"], ascending=[False, ACCURACY[metric]], ignore_index=True)
+    table = table.sort_values(
+        ["within", "mean"], ascending=[False, METRICS[metric].smaller_is_better], ignore_index=True
+    )
     if not table["within"].any():
         least = table.loc[table["roughness"].idxmin()]
         raise InputError(
-            f"no configuration of this run keeps its mean {SMOOTHNESS[limit.metric]} within {limit.value:g}; the least "
-            f"is {least['roughness']:.3g}, {least['penalty']} at λ = {least['lambda']:g} ({least['model']} model)."
+            f"no configuration of this run keeps its mean {METRICS[limit.metric].short_column} within "
+            f"{limit.value:g}; the least is {least['roughness']:.3g}, {least['penalty']} at λ = {least['lambda']:g} "
+            f"({least['model']} model)."
         )
     best = table.iloc[0]
     return Recommendation(best, table, metric, _between(sample, best, metric, limit))
@@ -88,7 +96,10 @@ def _table(sample: Sample, metric: str, limit: Limit) -> pd.DataFrame:
         lines.append(
             {**about, "mean": accuracy.estimate[0], "low": accuracy.low[0], "high": accuracy.high[0]}
             | {"roughness": roughness.estimate[0], "n_seeds": accuracy.seeds}
-            | {"roughness_low": max(roughness.low[0], 0.0), "roughness_high": roughness.high[0]}
+            | {
+                "roughness_low": max(roughness.low[0], METRICS[limit.metric].range[0]),
+                "roughness_high": roughness.high[0],
+            }
             | {"within": bool(roughness.estimate[0] <= limit.value)}
         )
     return pd.DataFrame(lines)
@@ -101,7 +112,7 @@ def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tupl
     wanted = np.array([limit.value])
     _, share = position(sample.means()[limit.metric][curve.places], limit.metric, wanted)
     value = float(at_smoothness(curve, limit.metric, metric, wanted)(sample.means())[0])
-    gains = value < best["mean"] if ACCURACY[metric] else value > best["mean"]
+    gains = value < best["mean"] if METRICS[metric].smaller_is_better else value > best["mean"]
     if not (0 < share[0] < 1 and gains):
         return None
     return float(weight_at(curve, sample, limit.metric, wanted)[0]), value

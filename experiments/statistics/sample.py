@@ -55,13 +55,22 @@ class Sample:
     weights: np.ndarray = field(repr=False)  # (B, P) of the pairs in each resample
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, metrics: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> "Sample":
+    def of(
+        cls,
+        rows: pd.DataFrame,
+        metrics: Sequence[str],
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+        keys: Sequence[str] | None = None,
+    ) -> "Sample":
         """Arrange rows; a pair that any trial lacks, or has no number for, is left out for all.
+
+        ``keys``: the columns that tell configurations apart, by default of these rows.
 
         Raises:
             InputError: no test pair is common to all trials.
         """
-        keys = configuration(rows)
+        keys = list(keys or configuration(rows))
         rows = rows.copy()
         rows["pair"] = list(zip(rows["moving"], rows["fixed"], strict=True))
         rows["line"] = rows.groupby(keys, dropna=False, sort=False).ngroup()
@@ -158,6 +167,11 @@ def _student(freedom: int, count: int) -> np.ndarray:
     """(B,): Student's distribution at evenly spaced probabilities, shuffled: its tails as they are, without luck."""
     values = student.ppf((np.arange(count) + 0.5) / count, freedom)
     return np.random.default_rng(1).permutation(values)
+
+
+def is_everywhere(rows: pd.DataFrame, metric: str) -> bool:
+    """Whether every configuration has this metric with every seed that it was trained with."""
+    return bool(rows.groupby([*configuration(rows), "seed"], dropna=False)[metric].count().min() > 0)
 
 
 def titled(table: pd.DataFrame, title: str, note: str) -> pd.DataFrame:

@@ -6,11 +6,10 @@ from typing import Any
 import pandas as pd
 
 from ...networks import PENALTIES
+from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
+from ...pipeline.evaluation.vocabulary import METRICS
 from ..rows.summaries import networks, pick, records
 from ..study.setting_keys import known_keys
-from .curves import ACCURACY
-
-MEASURED = {"dice": "Dice", "mse": "MSE", "ncc": "NCC", "tre": "TRE"}
 
 
 def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
@@ -32,7 +31,7 @@ def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
 
 
 def _folding(means: pd.DataFrame) -> Iterator[str]:
-    folding = pick(means, means["metric"] == "displacement_nonpositive_percent")
+    folding = pick(means, means["metric"] == FOLDING)
     for model, part in folding.groupby("model"):
         if part["mean"].max() == 0:
             yield f"In the {model} model no test pair folds, whatever the penalty and λ."
@@ -54,25 +53,27 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
             continue
         weight = shared[len(shared) // 2]
         lines = pick(part, part["lambda"] == weight)
-        smooth = pick(lines, lines["metric"] == "displacement_sdlogj").set_index("penalty")["mean"]
-        accurate = pick(lines, lines["metric"] == metric).sort_values("mean", ascending=ACCURACY[metric])
+        smooth = pick(lines, lines["metric"] == SDLOGJ).set_index("penalty")["mean"]
+        accurate = pick(lines, lines["metric"] == metric).sort_values(
+            "mean", ascending=METRICS[metric].smaller_is_better
+        )
         reached = "; ".join(
             f"{_reached(line, metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}" for line in records(accurate)
         )
-        yield f"At λ = {weight:g}{setting}, {MEASURED[metric]} is: {reached}."
+        yield f"At λ = {weight:g}{setting}, {METRICS.title(metric)} is: {reached}."
 
 
 def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
-    chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == "displacement_sdlogj"))
+    chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == SDLOGJ))
     for setting, part in by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
         for value in _middle(part):
-            lines = pick(part, part["at"] == value).sort_values("mean", ascending=ACCURACY[metric])
+            lines = pick(part, part["at"] == value).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
             reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
-            yield f"At an SDlogJ of {value:g}{setting}, {MEASURED[metric]} is: {reached}."
+            yield f"At an SDlogJ of {value:g}{setting}, {METRICS.title(metric)} is: {reached}."
             pairs = pick(
                 comparisons,
                 (comparisons["metric"] == metric) & (comparisons["at"] == value) & _same(comparisons, lines.iloc[0])
-                & (comparisons["matched_in"] == "displacement_sdlogj"),
+                & (comparisons["matched_in"] == SDLOGJ),
             )  # fmt: skip
             yield from (_verdict(line, metric) for line in records(pairs))
 
@@ -88,7 +89,7 @@ def _verdict(line: dict[str, Any], metric: str) -> str:
     interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
     if line["low"] <= 0 <= line["high"]:
         return f"There {first} and {second} cannot be told apart (difference {interval})."
-    better = (line["difference"] < 0) == ACCURACY[metric]
+    better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
     ahead, behind = (first, second) if better else (second, first)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
     size = as_text(abs(line["difference"]), metric)
@@ -112,8 +113,8 @@ def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
         return
     spread = own["sd_seeds"].dropna()
     yield (
-        f"The same configuration trained with another seed gives a mean {MEASURED[metric]} that varies with a standard "
-        f"deviation of {as_text(float(spread.median()), metric)} (median over configurations; at most "
+        f"The same configuration trained with another seed gives a mean {METRICS.title(metric)} that varies with a "
+        f"standard deviation of {as_text(float(spread.median()), metric)} (median over configurations; at most "
         f"{as_text(float(spread.max()), metric)})."
     )
 
@@ -140,4 +141,4 @@ def _middle(part: pd.DataFrame) -> list[float]:
 
 
 def as_text(value: float, metric: str) -> str:
-    return f"{value:.4f}" if metric in ("dice", "ncc") else f"{value:.3g}"
+    return f"{value:.4f}" if METRICS[metric].best == 1 else f"{value:.3g}"

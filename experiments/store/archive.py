@@ -18,7 +18,7 @@ from ...pipeline.files.text import read_json, write_atomically, write_text
 from ...transforms.basics.errors import InputError
 from ...transforms.basics.npz import read_npz
 from ..rows.summaries import pick
-from .trial_tables import COLUMNS, how_to_mend, lacks_pairs, read_checked
+from .trial_tables import how_to_mend, lacks_pairs, needed_columns, read_checked
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
@@ -59,7 +59,7 @@ def read_archived(run: Path, name: str) -> pd.DataFrame:
         InputError: it cannot be read, has no rows or lacks a column.
     """
     path = run / FOLDER / name
-    columns = list(dict.fromkeys(("trial", *COLUMNS["pairs.parquet" if name == ROWS else name])))
+    columns = list(dict.fromkeys(("trial", *needed_columns(name))))
     if not path.is_file():
         return pd.DataFrame(columns=pd.Index(columns))
     return read_checked(path, columns, lambda: "archive the run again")

@@ -3,7 +3,6 @@
 This is the one judgement of rows and histories: a trial is complete if its rows pass it, and nothing else reads them.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,30 +11,28 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
 
-COLUMNS = {
-    "pairs.parquet": (
-        *("moving", "fixed", "mse", "ncc", "loss", "seconds"),
-        *("displacement_nonpositive_percent", "velocity_nonpositive_percent", "trial"),
-    ),
-    "history.parquet": ("epoch", "train_loss", "validation_loss"),
-}
-"""What the tables and figures need of every trial."""
 TEXTS = {"trial", "moving", "fixed", "penalty", "model", "similarity", "acts_on"}
-FINITE = {
-    *("epoch", "train_loss", "validation_loss", "mse", "ncc", "seconds"),
-    *("displacement_nonpositive_percent", "velocity_nonpositive_percent"),
-}
-"""The numbers that every row has; the loss only those of a network, and a Dice needs label maps."""
-RANGES = (
-    (re.compile(r"dice(_before)?(/.*)?"), 0.0, 1.0),
-    (re.compile(r".*_nonpositive_percent"), 0.0, 100.0),
-    (re.compile(r"(mse|hd95|tre)(_before)?|seconds|.*_(sdlogj|sdlogj_l2r|nondiffeomorphic_percent)"), 0.0, np.inf),
-    (re.compile(r".*_(penalty|magnitude|l1|l2|bending-[a-z]+)"), 0.0, np.inf),
-)
-"""Of columns whose whole name matches; other numbers may be any."""
+OF_HISTORY = ("epoch", "train_loss", "validation_loss")
+
+
+def needed_columns(file: str) -> tuple[str, ...]:
+    """What tables and figures need of every trial: of its ``history.parquet``, or of the rows in any other file."""
+    return OF_HISTORY if file == "history.parquet" else ("moving", "fixed", *_required(), "loss", "trial")
+
+
+def _required() -> list[str]:
+    """The numbers that every row has; the loss only those of a network, and a Dice needs label maps."""
+    return [name for name, metric in METRICS.items() if metric.required]
+
+
+def _range(column: str) -> tuple[float, float]:
+    """The numbers that can be in a column."""
+    metric = METRICS.of_column(column)
+    return metric.range if metric else (0.0 if column.endswith("_penalty") else -np.inf, np.inf)
 
 
 def read_parquet(path: Path, trial: str | None = None) -> pd.DataFrame:
@@ -48,7 +45,7 @@ def read_parquet(path: Path, trial: str | None = None) -> pd.DataFrame:
     Raises:
         InputError: as `read_checked`, or rows of another trial or of several.
     """
-    frame = read_checked(path, COLUMNS[path.name], lambda: how_to_mend(path))
+    frame = read_checked(path, needed_columns(path.name), lambda: how_to_mend(path))
     owners = frame["trial"].unique() if "trial" in frame else []
     if len(owners) > 1 or (trial is not None and any(owner != trial for owner in owners)):
         raise InputError(f"{path} has rows of the trial {quoted(owners[-1])}; {how_to_mend(path)}.")
@@ -117,7 +114,8 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
 
 def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
     """Text for numbers or the reverse, and a number that cannot be in a column of this name."""
-    if column.isna().all() and name not in FINITE:
+    finite = name in OF_HISTORY or name in _required()
+    if column.isna().all() and not finite:
         return
     text, expected = name in TEXTS, "a text" if name in TEXTS else "numbers"
     found = pd.api.types.is_string_dtype(column), pd.api.types.is_numeric_dtype(column)
@@ -125,11 +123,11 @@ def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
         yield f"has {quoted(column.head(1).tolist()[0])} in {quoted(name)}, expected {expected}"
     elif not text:
         values = column.to_numpy(dtype=float, na_value=np.nan)
-        low, high = next(((low, high) for pattern, low, high in RANGES if pattern.fullmatch(name)), (-np.inf, np.inf))
+        low, high = _range(name)
         wrong = (
             (np.abs(values) > LARGEST_FLOAT32) | (values < low) | (values > high)
         )  # archives are in single precision
-        wrong |= np.isnan(values) & (name in FINITE)
+        wrong |= np.isnan(values) & finite
         if wrong.any():
             yield f"has {values[wrong][0]:g} in {quoted(name)}, which cannot be"
 

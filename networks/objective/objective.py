@@ -41,7 +41,8 @@ class Objective(nn.Module):
         multiplier: float = 1.0,
     ) -> None:
         super().__init__()
-        self.similarity = SIMILARITIES[SIMILARITIES.check(similarity)](spatial_dims)
+        self.minimizes = SIMILARITIES.check(similarity)
+        self.similarity = SIMILARITIES[similarity](spatial_dims)
         self.penalty = PENALTIES[PENALTIES.check(penalty)]()
         self.weight = weight
         self.acts_on = acts_on

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyEntry(Entry):
-    """A smoothness penalty: the target is a function of a field (B, D, *spatial), voxels, and ``spacing``: (B,)."""
+    """A smoothness penalty: the target is a function of a field (B, D, *spatial), voxels, and ``spacing``: (B,), >= 0.
+
+    It is measured on the displacement and on the velocity of every test pair.
+    """
 
     def __call__(self, **options: Any) -> "Penalty":
         """The penalty as a loss, with its ``spacing``, ``multiplier`` and ``reduction``."""
@@ -30,15 +33,33 @@ class SimilarityEntry(Entry):
         of_dims: whether the class takes ``spatial_dims``.
         sign: the measure that rows report is the loss times this.
         better: which values of that measure are better.
+        best: the best value of that measure, if there is one.
         unit: of the measure; ``a.u.`` are the intensity's own units.
+        form: how a value of that measure is written in a terminal.
         always: it is measured in every trial; otherwise in the trials that minimize it.
+        required: rows without it are damaged, as it was measured from the first; not for one of another package.
+        minimized: the loss in words; by default made of title and meaning.
     """
 
     of_dims: bool = False
     sign: Literal[1, -1] = 1
     better: Literal["lower", "higher"] = "lower"
+    best: float | None = None
     unit: str = ""
+    form: str = ".3f"
     always: bool = False
+    required: bool = False
+    minimized: str = ""
+
+    @property
+    def loss(self) -> str:
+        """What the loss is called: ``MSE`` is one itself, ``NCC loss`` is minus the measure."""
+        return self.title if self.sign == 1 else f"{self.title} loss"
+
+    @property
+    def loss_in_words(self) -> str:
+        """The loss and what it is."""
+        return self.minimized or f"{self.loss} ({'minus the ' if self.sign == -1 else ''}{self.definition})"
 
     def __call__(self, spatial_dims: int) -> "nn.Module":
         """The loss for images of so many axes."""
@@ -57,8 +78,12 @@ SIMILARITIES: Registry[SimilarityEntry] = Registry(
             title="MSE",
             meaning="mean squared difference of the warped and the fixed image",
             target="torch.nn:MSELoss",
+            best=0.0,
             unit="a.u.²",
+            form=".5f",
             always=True,
+            required=True,
+            minimized="MSE",
             place=0,
         ),
         SimilarityEntry(
@@ -70,7 +95,10 @@ SIMILARITIES: Registry[SimilarityEntry] = Registry(
             of_dims=True,
             sign=-1,
             better="higher",
+            best=1.0,
             always=True,
+            required=True,
+            minimized="NCC loss (minus the mean squared local correlation, windows of 9 voxels)",
             place=1,
         ),
     ),

@@ -1,23 +1,24 @@
 """One row per (trial, test pair), and a few pairs kept as pictures. Figures and reports read these, never a model."""
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ...networks import Registration, VoxelMorph
+from ...networks import Objective, Registration, VoxelMorph
 from ...networks.displacement_network import check_finite
 from ...transforms import InputError, warp
 from ..cohorts.cohort import Sample
 from ..cohorts.preparation import Prepared
 from ..settings.schema import TrialSettings
 from ..training.loop import TrialFailed, autocast, build_objective
-from .measured_pairs import FinishedPairs
-from .metrics import field_metrics, overlap_metrics, similarity_metrics, target_registration_error
+from .measured_pair import LabelMap, MeasuredPair
+from .finished_pairs import FinishedPairs
+from .vocabulary import METRICS, MetricEntry
 
 EXAMPLES = 3  # test pairs whose images and fields are kept
 
@@ -31,7 +32,7 @@ def evaluate(
     settings: TrialSettings,
     prepared: Prepared,
     report: Callable[[int, int, str], None] | None = None,
-    hausdorff: bool = True,
+    slow: bool = True,
     finished: FinishedPairs | None = None,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Measure every test pair, before and after registration.
@@ -41,7 +42,7 @@ def evaluate(
         settings: the trial.
         prepared: its data.
         report: called with (pairs done, pairs, message).
-        hausdorff: also measure ``hd95``, which takes longer than all the rest.
+        slow: also measure what takes longer than all the rest.
         finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
 
     Returns:
@@ -50,6 +51,9 @@ def evaluate(
         ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
     """
     trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
+    trained = settings.model.trains
+    objective = build_objective(settings) if trained else None
+    metrics = METRICS.measured(settings.objective.similarity if trained else None, slow)
     rows, examples = [], []
     for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
         about = {**trial, "moving": moving_id, "fixed": fixed_id}
@@ -57,8 +61,8 @@ def evaluate(
         if kept is None:
             moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
             registration, seconds = register(moving, fixed)
-            measured = _measure(settings, prepared.cohort.label_names, moving, fixed, registration, hausdorff)
-            kept = {**about, **measured, "seconds": seconds}, {}
+            names = prepared.cohort.label_names
+            kept = {**about, **_measure(metrics, objective, names, moving, fixed, registration, seconds)}, {}
             if index < EXAMPLES:
                 kept[1].update(_example(moving, fixed, registration), moving_id=moving_id, fixed_id=fixed_id)
             if finished is not None:
@@ -101,35 +105,32 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _measure(
-    settings: TrialSettings,
-    label_names: Mapping[int, str],
+    metrics: Sequence[MetricEntry],
+    objective: Objective | None,
+    names: Mapping[int, str],
     moving: Sample,
     fixed: Sample,
     registration: Registration,
-    hausdorff: bool,
+    seconds: float,
 ) -> dict[str, float]:
-    images = moving["image"][None], fixed["image"][None]
+    """The row of one pair: before registration, as ``dice_before`` and ``dice_before/left``, and after."""
     spacing = fixed["spacing"]
-    row = {**_before(similarity_metrics(*images)), **similarity_metrics(registration.warped, images[1])}
-    trained = settings.model.trains
-    row["loss"] = float(build_objective(settings)(registration, images[1]).loss) if trained else math.nan
+    landmarks = (moving["landmarks"], fixed["landmarks"])
+    shared: dict[str, Any] = {"spacing": spacing, "landmarks": None if None in landmarks else landmarks}
+    labels: list[Any] = [None, None]
     if moving["label"] is not None and fixed["label"] is not None:
-        labels = moving["label"][None], fixed["label"][None]
-        warped = warp(labels[0], registration.displacement, mode="nearest", padding_mode="zeros")
-        row |= _before(overlap_metrics(*labels, label_names, spacing, hausdorff))
-        row |= overlap_metrics(warped, labels[1], label_names, spacing, hausdorff)
-    if moving["landmarks"] is not None and fixed["landmarks"] is not None:
-        points = moving["landmarks"], fixed["landmarks"]
-        row["tre_before"] = target_registration_error(*points, None, spacing)
-        row["tre"] = target_registration_error(*points, registration.displacement, spacing)
-    for name in ("displacement", "velocity"):
-        row |= {f"{name}_{key}": value for key, value in field_metrics(getattr(registration, name)).items()}
-    return row
-
-
-def _before(metrics: dict[str, float]) -> dict[str, float]:
-    """``dice`` -> ``dice_before``, ``dice/Left-Thalamus`` -> ``dice_before/Left-Thalamus``."""
-    return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": v for name, v in metrics.items()}
+        own = moving["label"][None]
+        warped = warp(own, registration.displacement, mode="nearest", padding_mode="zeros")
+        ours, after, truth = (LabelMap(maps, names, spacing) for maps in (own, warped, fixed["label"][None]))
+        labels = [(ours, truth), (after, truth)]
+    image = fixed["image"][None]
+    before = MeasuredPair(moving["image"][None], image, labels=labels[0], **shared).measure(metrics)
+    after = MeasuredPair(
+        registration.warped, image, registration.displacement, registration.velocity,
+        labels=labels[1], objective=objective, seconds=seconds, **shared,
+    )  # fmt: skip
+    return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": value
+            for name, value in before.items()} | after.measure(metrics)  # fmt: skip
 
 
 def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ from smoothmorph.pipeline.cohorts.opening import read_cohort
 from smoothmorph.pipeline.cohorts.splits import split_cohort
 from smoothmorph.pipeline.cohorts.table_writing import write_table
 from smoothmorph.pipeline.downloads.unpack import unpack
-from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.evaluation.finished_pairs import FinishedPairs
 from smoothmorph.pipeline.fields.landmarks import read_landmarks
 from smoothmorph.pipeline.images.volumes import Volume, read_volume
 from smoothmorph.pipeline.models.trained_model import import_official, open_trained

@@ -25,7 +25,7 @@ from smoothmorph.experiments.store.run_folder import claim
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import VoxelMorph, save_model
 from smoothmorph.networks.files.official_weights import save_official
-from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
+from smoothmorph.pipeline.evaluation.finished_pairs import FinishedPairs
 from smoothmorph.pipeline.images.volumes import write_volume
 from smoothmorph.pipeline.models.trained_model import about
 from smoothmorph.pipeline.models.training_images import TrainingImages

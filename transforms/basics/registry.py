@@ -55,6 +55,8 @@ class Entry:
 
 
 E = TypeVar("E", bound=Entry)
+REGISTRIES: dict[str, "Registry[Any]"] = {}
+"""Those that were made in this process, by the group of their entry points."""
 
 
 class Registry(Mapping[str, E], Generic[E]):
@@ -77,6 +79,7 @@ class Registry(Mapping[str, E], Generic[E]):
         self.faults: list[str] = []
         self._entries: dict[str, E] = {}
         self._complete = False
+        REGISTRIES[group] = self
         for entry in entries:
             self.add(entry)
 
@@ -123,7 +126,8 @@ class Registry(Mapping[str, E], Generic[E]):
         return self._known()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._known(), key=lambda name: (self._entries[name].place, name)))
+        known = self._known()
+        return iter(sorted(known, key=lambda name: (known[name].place, name)))
 
     def __len__(self) -> int:
         return len(self._known())
@@ -145,3 +149,25 @@ class Registry(Mapping[str, E], Generic[E]):
                 if point.dist is not None:
                     self.packages[entry.name] = point.dist.name
         return self._entries
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The entries of this process, for another one, which learns them when this arrives there.
+
+    Entries by entry points another process finds by itself; those of :meth:`Registry.add` it would not know. Code does
+    not travel: an entry names its function by its import path.
+    """
+
+    entries: Mapping[str, tuple[Entry, ...]]
+
+    @classmethod
+    def here(cls) -> "Vocabulary":
+        """What this process knows."""
+        return cls({group: tuple(registry.values()) for group, registry in REGISTRIES.items()})
+
+    def learn(self) -> None:
+        """Make the entries known in this process, which has the registry of every entry that was read."""
+        for group, entries in self.entries.items():
+            for entry in entries:
+                REGISTRIES[group].add(entry)

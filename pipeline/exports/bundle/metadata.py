@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ....networks import BACKBONES
+from ....networks import BACKBONES, PENALTIES, SIMILARITIES
+from ...evaluation.vocabulary import METRICS
 from ...images.reading import times
 from ...models.trained_model import Trained
 from ...settings.vocabulary import READERS
@@ -17,15 +18,6 @@ from ...settings.vocabulary import READERS
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 VERSION = "0.1.0"
 REQUIRED = ("smoothmorph", "pytorch-ignite", "nibabel")
-LABELS = {
-    "mse": "mean squared error of the scaled intensities",
-    "ncc": "local normalized cross-correlation",
-    "dice": "Dice, mean over labels",
-    "hd95": "95th percentile of the surface distance, mm",
-    "tre": "distance of landmarks, mm",
-    "displacement_nonpositive_percent": "voxels with a non-positive Jacobian, %",
-    "displacement_sdlogj": "SDlogJ",
-}
 SCALING = {
     "none": "as they are in the files",
     "minmax": "each image is scaled to 0 to 1",
@@ -88,10 +80,14 @@ def model_card(
     loader = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["times"] = times
-    known = {"name": name, "values": values, "measured": measured, "labels": LABELS, **vars(trained)}
+    labels = {metric: METRICS[metric].column_with_note for metric in _main()}
+    known = {"name": name, "values": values, "measured": measured, "labels": labels, **vars(trained)}
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
     known["parameters"] = f"{sum(parameter.numel() for parameter in trained.network.parameters()):,}"
     known["scaling"] = SCALING[trained.settings.cohort.intensity] if trained.settings is not None else ""
+    if (settings := trained.settings) is not None:
+        known["loss"] = SIMILARITIES[settings.objective.similarity].loss
+        known["penalty"] = PENALTIES.title(settings.objective.penalty)
     known["terms"] = READERS[trained.settings.cohort.reader].terms if trained.settings is not None else ""
     return templates.get_template(f"{kind}_card.md.j2").render(known)
 
@@ -100,9 +96,14 @@ def measures(rows: pd.DataFrame | None) -> dict[str, float]:
     """Means over the test pairs of what was measured, and their number under ``pairs``; empty without rows."""
     if rows is None:
         return {}
-    names = [name for measure in LABELS for name in (f"{measure}_before", measure)]
+    names = [name for measure in _main() for name in (f"{measure}_before", measure)]
     means = {name: float(f"{rows[name].mean():.4g}") for name in names if name in rows and rows[name].notna().any()}
     return {**means, "pairs": len(rows)}
+
+
+def _main() -> list[str]:
+    """The metrics that a card tells of."""
+    return [name for name, metric in METRICS.items() if metric.main and metric.interval]
 
 
 def _source(trained: Trained) -> str:

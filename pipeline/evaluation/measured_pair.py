@@ -1,0 +1,160 @@
+"""One pair of images, registered or as it is before: what metrics are functions of."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue] (KDTree with less around it)
+from torch import Tensor
+
+from ...networks import Objective, Registration
+from ...transforms import displace_points, jacobian_statistics
+from .vocabulary import MetricEntry
+
+LARGE = 1000
+"""A label value; Allen's atlas has some above 600 million."""
+
+
+class LabelMap:
+    """A label map (1, 1, *spatial) of named structures.
+
+    Args:
+        labels: integers; values without a name count as background.
+        names: by value, above 0.
+        spacing: mm per voxel.
+    """
+
+    def __init__(self, labels: Tensor, names: Mapping[int, str], spacing: Sequence[float]) -> None:
+        if names and max(names) > LARGE:  # numbered anew, because every pair of values is counted
+            labels, names = _numbered(labels, list(names)), dict(enumerate(names.values(), start=1))
+        self.names, self.spacing, self.size = dict(names), spacing, max(names, default=0) + 1
+        self.values = torch.where((labels >= 0) & (labels < self.size), labels, 0).long()
+
+    @cached_property
+    def surfaces(self) -> dict[int, np.ndarray]:
+        """By value, the places (N, D) in mm of the voxels that touch another value or the edge of the image."""
+        return _surfaces(self.values[0, 0].cpu().numpy(), self.spacing)
+
+
+@dataclass(frozen=True)
+class MeasuredPair:
+    """A pair and its registration; without fields, the pair before registration.
+
+    What several metrics need is computed once: `label_counts`, `surface_distances`, `landmark_distances`, `jacobian`.
+
+    Attributes:
+        warped, fixed: images (1, 1, *spatial).
+        displacement, velocity: (1, D, *spatial), voxels of their own grid, fixed -> moving.
+        labels: the warped and the fixed label map, of the same structures.
+        landmarks: (N, D) corresponding points of the moving and of the fixed image, in voxels of their own image.
+        spacing: mm per voxel.
+        objective: what training minimized; None where nothing was trained.
+        seconds: that the registration took.
+    """
+
+    warped: Tensor
+    fixed: Tensor
+    displacement: Tensor | None = None
+    velocity: Tensor | None = None
+    labels: tuple[LabelMap, LabelMap] | None = None
+    landmarks: tuple[Tensor, Tensor] | None = None
+    spacing: Sequence[float] | None = None
+    objective: Objective | None = None
+    seconds: float | None = None
+
+    def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
+        """The columns of these metrics, of those whose needs are there."""
+        row: dict[str, float] = {}
+        for metric in metrics:
+            if any(getattr(self, part) is None for part in metric.needs):
+                continue
+            value = metric(self)
+            if isinstance(value, Mapping):
+                row[metric.name] = float(torch.tensor(list(value.values()), dtype=torch.float64).nanmean())
+                row |= {f"{metric.name}/{structure}": float(number) for structure, number in value.items()}
+            else:
+                row[metric.name] = float(value)
+        return row
+
+    def field(self, name: str) -> Tensor:
+        """``displacement`` or ``velocity``."""
+        return getattr(self, name)
+
+    def jacobian(self, field: str) -> dict[str, float]:
+        """:func:`~smoothmorph.transforms.jacobian_statistics` of a field."""
+        if field not in self._jacobians:
+            statistics = jacobian_statistics(self.field(field))
+            self._jacobians[field] = {name: float(value) for name, value in statistics.items()}
+        return self._jacobians[field]
+
+    @cached_property
+    def _jacobians(self) -> dict[str, dict[str, float]]:
+        return {}
+
+    @property
+    def registration(self) -> Registration:
+        """The registration itself."""
+        return Registration(self.warped, self.field("displacement"), self.field("velocity"))
+
+    @property
+    def structures(self) -> list[str]:
+        """The names of the structures."""
+        return list(self.maps[0].names.values())
+
+    @property
+    def maps(self) -> tuple[LabelMap, LabelMap]:
+        assert self.labels is not None  # a metric of labels needs them
+        return self.labels
+
+    @cached_property
+    def label_counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Voxels of each structure (S,): in both maps, in the warped one, in the fixed one."""
+        ours, truth = self.maps
+        joint = torch.bincount((ours.values * ours.size + truth.values).flatten(), minlength=ours.size**2)
+        joint, values = joint.view(ours.size, ours.size).double(), torch.tensor(list(ours.names), dtype=torch.long)
+        return joint.diagonal()[values], joint.sum(1)[values], joint.sum(0)[values]
+
+    @cached_property
+    def surface_distances(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """mm from each point of a structure's surface to the other's, both ways, of structures in both maps."""
+        sides, distances = self.maps, {}
+        for value, name in sides[0].names.items():
+            here, there = (labels.surfaces.get(value) for labels in sides)
+            if here is not None and there is not None:
+                distances[name] = cKDTree(there).query(here)[0], cKDTree(here).query(there)[0]
+        return distances
+
+    @cached_property
+    def landmark_distances(self) -> Tensor:
+        """mm (N,) between the landmarks of the moving image and where the field takes those of the fixed one."""
+        assert self.landmarks is not None
+        moving, fixed = self.landmarks
+        predicted = fixed if self.displacement is None else displace_points(fixed, self.displacement)
+        return ((predicted - moving) * torch.tensor(self.spacing)).norm(dim=1)
+
+
+def _numbered(labels: Tensor, values: Sequence[int]) -> Tensor:
+    """The place of each voxel's label in ``values``, counted from 1; 0 where it is not there."""
+    ordered, places = torch.tensor(values, device=labels.device).sort()
+    found = torch.searchsorted(ordered, labels.long().contiguous())  # else torch warns
+    found = found.clamp(max=len(values) - 1)
+    return torch.where(ordered[found] == labels, places[found] + 1, 0)
+
+
+def _surfaces(labels: np.ndarray, spacing: Sequence[float]) -> dict[int, np.ndarray]:
+    """By label above 0, the places (N, D) in mm of its voxels that touch another label or the edge of the image."""
+    inside = np.ones(labels.shape, bool)
+    around = np.pad(labels, 1)
+    for axis in range(labels.ndim):
+        for start in (0, 2):
+            neighbours = [slice(1, -1)] * labels.ndim
+            neighbours[axis] = slice(start, start + labels.shape[axis])
+            inside &= around[tuple(neighbours)] == labels
+    points = np.argwhere(~inside & (labels > 0))
+    values = labels[tuple(points.T)]
+    order = np.argsort(values, kind="stable")
+    found, starts = np.unique(values[order], return_index=True)
+    parts = np.split(points[order] * np.asarray(spacing), starts[1:])  # one, and empty, where nothing is found
+    return dict(zip(found.tolist(), parts, strict=False))

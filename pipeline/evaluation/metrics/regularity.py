@@ -1,0 +1,120 @@
+"""How regular the fields are: Jacobian determinants, lengths, and the value of every penalty, of each field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ....networks import PENALTIES
+from ..vocabulary import FIELDS, METRICS, MetricEntry
+
+if TYPE_CHECKING:
+    from ..measured_pair import MeasuredPair
+
+_POSITIVE = (0.0, math.inf)
+_MEASURES: dict[str, dict[str, Any]] = {
+    "nonpositive_percent": {
+        "title": "folding, {field}",
+        "meaning": "voxels in which the Jacobian determinant of the {field} is not positive, in percent",
+        "remark": "0 means no folding",
+        "unit": "%",
+        "range": (0.0, 100.0),
+        "quantity": "non-positive Jacobian of the {field}",
+        "required": True,
+    },
+    "nondiffeomorphic_percent": {
+        "title": "non-diffeomorphic, {field}",
+        "meaning": "area (2-D) or volume (3-D) that the {field} turns inside out, in percent of the grid (Liu et al., "
+        "IJCV 2024)",
+        "remark": "it sees folds between voxels that a determinant misses",
+        "unit": "%",
+        "range": _POSITIVE,
+    },
+    "sdlogj": {
+        "title": "SDlogJ, {field}",
+        "meaning": "standard deviation of the logarithm of the Jacobian determinant of the {field}: how unevenly it "
+        "stretches and squeezes",
+        "remark": "0 for a translation, lower is smoother",
+        "range": _POSITIVE,
+        "quantity": "SDlogJ of the {field}",
+    },
+    "sdlogj_l2r": {
+        "title": "SDlogJ as Learn2Reg, {field}",
+        "meaning": "the same by the challenge's formula, of log(determinant + 3) two voxels inside the border",
+        "remark": "it hardly sees folding",
+        "range": _POSITIVE,
+    },
+    "det_min": {"title": "least determinant, {field}", "meaning": "smallest Jacobian determinant of the {field}"},
+    "magnitude": {
+        "title": "mean length, {field}",
+        "meaning": "mean length of the {field}'s vectors, in voxels of its own grid",
+        "unit": "voxels",
+        "range": _POSITIVE,
+    },
+}
+FOLDING, VELOCITY_FOLDING = (f"{field}_nonpositive_percent" for field in FIELDS)
+SDLOGJ = f"{FIELDS[0]}_sdlogj"
+_ALSO: dict[str, dict[str, Any]] = {
+    FOLDING: {
+        "title": "folding",
+        "heading": "folding, displacement (%)",
+        "role": "smoothness",
+        "priority": 1,
+        "interval": True,
+        "main": True,
+    },
+    f"{FIELDS[0]}_nondiffeomorphic_percent": {"interval": True},
+    SDLOGJ: {"title": "SDlogJ", "role": "smoothness", "priority": 0, "interval": True, "main": True},
+    VELOCITY_FOLDING: {"narrow": "velocity\nfolding %", "main": True},
+}
+
+
+def _entry(field: str, measure: str, place: int, target: str, **about: Any) -> MetricEntry:
+    smoother = {} if measure in ("det_min", "magnitude") else {"better": "lower", "best": 0.0}
+    about = {key: value.format(field=field) if isinstance(value, str) else value for key, value in about.items()}
+    return MetricEntry(
+        name=f"{field}_{measure}",
+        target=f"{__name__}:{target}",
+        arguments={"field": field, "name": measure},
+        place=place,
+        needs=(field,),
+        **{"main": False, "interval": False, "remark": "", **smoother, **about, **_ALSO.get(f"{field}_{measure}", {})},
+    )
+
+
+for _start, _field in zip((200, 300), FIELDS, strict=True):
+    for _place, (_measure, _about) in enumerate(_MEASURES.items(), start=_start):
+        METRICS.add(_entry(_field, _measure, _place, "magnitude" if _measure == "magnitude" else "jacobian", **_about))
+    for _quantile in ("p01", "p05", "p50", "p95", "p99", "max"):
+        _words = "greatest" if _quantile == "max" else f"{int(_quantile[1:])} % quantile of the"
+        _about = {
+            "title": f"{_words} determinant, {_field}",
+            "meaning": f"{_words} Jacobian determinant of the {_field}",
+        }
+        METRICS.add(_entry(_field, f"det_{_quantile}", 500, "jacobian", **_about, listed=False))
+
+
+def _of_penalties() -> Iterator[MetricEntry]:
+    for field in FIELDS:
+        for name, entry in PENALTIES.items():
+            about = {"title": f"{entry.title}, {field}", "meaning": entry.meaning, "source": entry.source}
+            yield _entry(field, name, 600 + entry.place, "penalty", **about, range=_POSITIVE, listed=False)
+
+
+METRICS.derived.append(_of_penalties)
+
+
+def jacobian(pair: MeasuredPair, field: str, name: str) -> float:
+    """A number of :func:`~smoothmorph.transforms.jacobian_statistics`."""
+    return pair.jacobian(field)[name]
+
+
+def magnitude(pair: MeasuredPair, field: str, name: str) -> float:
+    """The mean length of a field's vectors, in voxels."""
+    return float(pair.field(field).square().sum(1).sqrt().mean())
+
+
+def penalty(pair: MeasuredPair, field: str, name: str) -> float:
+    """A penalty without λ and multiplier."""
+    return float(PENALTIES[name]()(pair.field(field)))

@@ -1,0 +1,45 @@
+"""How alike the images are: a metric for every similarity, the loss times its sign."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ....networks import SIMILARITIES
+from ..vocabulary import METRICS, MetricEntry
+
+if TYPE_CHECKING:
+    from ..measured_pair import MeasuredPair
+
+
+def _of_similarities() -> Iterator[MetricEntry]:
+    for entry in SIMILARITIES.values():
+        own_units = entry.unit.startswith("a.u.")  # they tell a reader nothing in a heading
+        yield MetricEntry(
+            name=entry.name,
+            title=entry.title,
+            meaning=entry.meaning,
+            target=f"{__name__}:similarity",
+            arguments={"name": entry.name},
+            place=entry.place,
+            better=entry.better,
+            best=entry.best,
+            unit=entry.unit,
+            range=(0.0 if (entry.better, entry.best) == ("lower", 0.0) else -math.inf, math.inf),
+            form=entry.form,
+            role="similarity",
+            always=entry.always,
+            required=entry.required,
+            heading=entry.title if own_units else "",
+            narrow=entry.title if own_units else "",
+        )
+
+
+METRICS.derived.append(_of_similarities)
+
+
+def similarity(pair: MeasuredPair, name: str) -> float:
+    """A similarity of the warped and the fixed image, in the unit of its entry."""
+    entry = SIMILARITIES[name]
+    return entry.sign * float(entry(pair.fixed.ndim - 2)(pair.warped, pair.fixed))
