@@ -26,6 +26,7 @@ from .files.text import write_atomically, write_text
 from .methods.baselines import PACKAGES, by_baseline, require
 from .models.trained_model import about
 from .models.training_images import TrainingImages
+from .settings.device import choose_device
 from .settings.schema import BASELINES, TrialSettings, read_trial
 from .training.loop import TrialFailed, train
 
@@ -127,25 +128,6 @@ def check_folder(settings: TrialSettings, folder: Path) -> None:
     path = folder / "trial.yaml"
     if path.exists() and read_trial(path).identity() != settings.identity():
         raise InputError(f"{folder} holds a trial of another configuration; choose another folder or remove it.")
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is the first GPU, or else the CPU.
-
-    Raises:
-        InputError: neither the CPU nor a GPU of CUDA's, or there is none of that number.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):  # torch has others, which nothing here is tested on
-        raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"the device is {name}, but torch sees {torch.cuda.device_count()} GPUs; use cpu or auto.")
-    return device
 
 
 def _describe(settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device) -> None:

@@ -137,7 +137,7 @@ def test_a_damaged_trial_is_left_out_by_everyone(run, tmp_path):
     assert set(result.rows["trial"]) == set(result.history["trial"]) == {second}
     assert archive(run.path, tmp_path / "kept", console=QUIET).complete == [second]
     other = make(tmp_path / "other", "objective.penalty=l1")
-    with pytest.raises(InputError, match=r"has a damaged trial\. .* Then join again"):
+    with pytest.raises(InputError, match=r"has a damaged trial\. .* Then give the command again"):
         join(other.path, run.path)
     told = CliRunner().invoke(app, ["recommend", str(run.path), "--max-folding", "60%"])
     assert told.exit_code == 0, told.output

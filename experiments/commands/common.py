@@ -97,11 +97,13 @@ def warnings_at_the_end() -> Iterator[None]:
 
 
 def find_run(name: str) -> Path:
+    """The folder of a run. InputError, before anything heavy is loaded, where there is none."""
     from ...transforms.basics.errors import InputError, quoted
+    from ..store.run_folder import check_run
 
     for path in (Path(name), RUNS / name):
         if path.is_dir():
-            return path
+            return check_run(path).parent
     there = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"in {RUNS}/ there are {', '.join(there)}" if there else "`smoothmorph run STUDY` makes one"
     raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")

@@ -18,11 +18,13 @@ def check(
     """Read every subject of a cohort and tell what is there and what is wrong; exit code 1 if a subject is faulty."""
     from ...pipeline.cohorts.checks import check_cohort
     from ...transforms.basics.errors import printable_lines
-    from ..run.progress import counting
     from ..study.study import cohort_settings
 
+    settings = cohort_settings(cohort, overrides)
+    from ..run.progress import counting
+
     with counting(f"reading {cohort}") as progress:
-        report = check_cohort(cohort_settings(cohort, overrides), root, progress)
+        report = check_cohort(settings, root, progress)
     typer.echo(printable_lines(report.to_text()))
     if not report.ok:
         raise typer.Exit(1)

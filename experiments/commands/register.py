@@ -57,7 +57,13 @@ def register(
     _check_refinement(refine, {"--penalty": penalty, "--lambda": weight, "--similarity": similarity})
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
-    _check_outputs(outputs, [moving, fixed, moving_labels, fixed_labels])
+    images = [moving, fixed, moving_labels, fixed_labels]
+    _check_outputs(outputs, images)
+    _check_inputs(images, {"penalty": penalty, "lambda": weight, "similarity": similarity}, device)
+
+    from ...pipeline.models.built_in import find_model
+
+    file = find_model(model)
 
     from rich.console import Console
 
@@ -65,11 +71,11 @@ def register(
     from ...pipeline.models.trained_model import open_trained
     from ...pipeline.registration import Pair
     from ...pipeline.registration import register as register_pair
-    from ...pipeline.trial import choose_device
+    from ...pipeline.settings.device import choose_device
     from ..run.progress import following
 
     where = choose_device(device)
-    trained = open_trained(model)
+    trained = open_trained(file)
     pair = Pair(
         read_volume(moving),
         read_volume(fixed),
@@ -126,6 +132,18 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -
         check_output(path, endings.get(name, IMAGES), inputs)
     if len({path.resolve() for path in given.values()}) < len(given):
         raise InputError("two of the files to write have one name; choose others.")
+
+
+def _check_inputs(images: list[Path | None], objective: dict[str, Any], device: str) -> None:
+    """Raise InputError, before anything heavy is loaded, for files and names that do not exist."""
+    from ...pipeline.images.volumes import check_headers
+    from ...pipeline.settings.device import check_device
+    from ...pipeline.settings.schema import TrialSettings, parse
+
+    check_device(device)
+    chosen = {name: value for name, value in objective.items() if value is not None}
+    parse(TrialSettings, {"objective": chosen}, "--refine")
+    check_headers(images)
 
 
 def _check_grids(outputs: dict[str, Path | None], pair: "Pair") -> None:

@@ -9,10 +9,9 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ..rows.summaries import networks, pick
+from .limit import SMOOTHNESS as SMOOTHNESS
 from .sample import Sample, Statistic
 
-SMOOTHNESS = {"displacement_sdlogj": "SDlogJ", "displacement_nonpositive_percent": "folding (%)"}
-"""What penalties are matched in, smaller is smoother."""
 ACCURACY = {"dice": False, "tre": True, "mse": True, "ncc": False}
 """Metric -> whether smaller is better; the first that a study measured is its main one, but see `accuracies`."""
 LEAST_PERCENT = 1e-3  # folding is interpolated in its logarithm above this

@@ -7,24 +7,9 @@ import pandas as pd
 
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import networks, records
-from .curves import ACCURACY, SMOOTHNESS, Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
+from .curves import ACCURACY, Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
+from .limit import SMOOTHNESS, Limit
 from .sample import RESAMPLES, Sample
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The most that a mean over pairs may be: of folding (percent of the displacement's voxels) or of its SDlogJ."""
-
-    metric: str
-    value: float
-
-    def __post_init__(self) -> None:
-        if self.metric not in SMOOTHNESS:
-            raise InputError(f"a limit can be on {' or '.join(SMOOTHNESS)}, found {self.metric}.")
-        if not (np.isfinite(self.value) and self.value >= 0):
-            raise InputError(
-                f"a limit of {SMOOTHNESS[self.metric]} must be a number of at least 0, found {self.value}."
-            )
 
 
 @dataclass(frozen=True)

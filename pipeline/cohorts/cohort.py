@@ -1,5 +1,7 @@
 """What a cohort is made of: subjects, the samples they load to, and the cohort that holds them."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -7,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...transforms.basics.bounds import LONGEST_FILE_NAME, LONGEST_PATH
 from ...transforms.basics.errors import InputError, quoted
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WHOLE_FILE = 1 << 20
 """Files up to this many bytes are hashed whole."""

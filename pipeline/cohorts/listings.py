@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
-
 from ...transforms.basics.errors import InputError, one_line, quoted
 from ..files.csv_tables import read_csv
 from ..files.text import read_json
@@ -37,6 +34,8 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
     if not listing.is_file():
         raise InputError(f"{listing} does not exist; give the folder of one Decathlon task.")
     read_json(listing)  # within bounds; MONAI reads it without
+    from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
+
     try:
         items = load_decathlon_datalist(listing, is_segmentation=True, data_list_key="training")
         values = load_decathlon_properties(listing, "labels")["labels"]
@@ -125,5 +124,5 @@ def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, s
             label, _ = read_image(subject.label, spatial_dims, labels=True)
         except InputError:  # loading the subject reports it
             continue
-        values |= set(torch.unique(label).tolist())
+        values |= set(label.unique().tolist())
     return {value: f"label {value}" for value in sorted(values) if value != 0}

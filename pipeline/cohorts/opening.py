@@ -8,7 +8,6 @@ from ...transforms.basics.errors import InputError
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Sample, Subject
 from .listings import read_decathlon, read_table
-from .phantom import make_phantom
 from .readers import read_neurite_oasis
 
 __all__ = ["Cohort", "Sample", "Subject", "list_cohort", "missing_files", "read_cohort"]
@@ -47,13 +46,19 @@ def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
     ):
         if getattr(settings, key) != nothing and settings.reader not in readers:
             raise InputError(f"cohort.{key} is {getattr(settings, key)!r}, but the {settings.reader} reader has none.")
-    if settings.reader == "phantom":
+    root = data_folder(settings, root)
+    if root is None:
+        from .phantom import make_phantom
+
         return _choose(make_phantom(settings), settings.exclude, None)
-    cohort = FILE_READERS[settings.reader](settings, _folder(settings, root))
+    cohort = FILE_READERS[settings.reader](settings, root)
     return _choose(cohort, settings.exclude, settings.subjects)
 
 
-def _folder(settings: CohortSettings, root: Path | None) -> Path:
+def data_folder(settings: CohortSettings, root: Path | None) -> Path | None:
+    """``root``, in which there is something; None for the phantom, which needs none. InputError otherwise."""
+    if settings.reader not in FILE_READERS:
+        return None
     if root is None:
         option = "give it with --data-root (in `data check`: --root)"
         raise InputError(f"the {settings.reader} reader needs a data folder; {option}.")

@@ -12,7 +12,6 @@ from ...transforms.basics.errors import InputError, quoted
 from ..files.text import read_text
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Subject, check_text
-from .loading import read_subject
 
 NEURITE_IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
 NEURITE_LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}
@@ -116,6 +115,8 @@ def file_cohort(
         raise InputError(
             f"{listing}: subject {unlabelled[0]} has no label but others have; give every subject a label, or none."
         )
+    from .loading import read_subject
+
     return Cohort(
         name=settings.reader,
         spatial_dims=settings.spatial_dims,

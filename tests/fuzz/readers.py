@@ -32,7 +32,8 @@ from smoothmorph.pipeline.downloads.unpack import unpack
 from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
 from smoothmorph.pipeline.fields.landmarks import read_landmarks
 from smoothmorph.pipeline.images.volumes import Volume, read_volume
-from smoothmorph.pipeline.models.trained_model import import_official, open_trained
+from smoothmorph.pipeline.models.official_weights import import_official
+from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
 from smoothmorph.pipeline.registration import Pair, register
 from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings
