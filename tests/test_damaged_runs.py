@@ -209,7 +209,7 @@ def test_damaged_environments_are_left_out(content, kept):
 @pytest.mark.parametrize("content", [DEEP, '{"running": 5}', '{"running": [[1], {}, null]}', "[5]"])
 def test_a_damaged_lock_names_no_trial(content, run):
     with locked(run.path):
-        (run.path / ".lock").write_text(content)
+        (run.path / ".running.json").write_text(content)
         assert running_trials(run.path) == set()
 
 

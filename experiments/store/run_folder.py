@@ -1,6 +1,6 @@
 """The folder of a study, ``runs/<study>/``: what it holds, who is writing in it, and how far each trial is.
 
-study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock
+study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock  .running.json
 """
 
 import contextlib
