@@ -30,14 +30,14 @@ from .settings.device import choose_device
 from .settings.schema import BASELINES, TrialSettings, read_trial
 from .training.loop import TrialFailed, train
 
-__all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
+__all__ = ["TrialFailed", "TrialProgress", "prepare", "run_trial"]
 
 _PACKAGES = ("smoothmorph", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "nibabel", "itk", "nilearn")
 _FINISHED = "finished"  # the folder of a baseline's pairs until it is complete
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialProgress:
     """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done.
 
     A baseline's one stage between loading and done is registering (pairs).
@@ -50,7 +50,7 @@ class Progress:
 
 
 def run_trial(
-    settings: TrialSettings, folder: Path, root: Path | None, report: Callable[[Progress], None] | None = None
+    settings: TrialSettings, folder: Path, root: Path | None, progress: Callable[[TrialProgress], None] | None = None
 ) -> None:
     """Train (or resume), evaluate and write one trial; does nothing if it is complete.
 
@@ -61,14 +61,14 @@ def run_trial(
         settings: the trial.
         folder: its own folder.
         root: folder of the data; None for the phantom.
-        report: called as work goes on.
+        progress: called as work goes on.
 
     Raises:
         InputError: a fault in the data, a folder of another configuration, a damaged checkpoint, a full disk, a
             baseline whose package is not installed.
         TrialFailed: training diverged, or a baseline gave up on a pair.
     """
-    tell = report or (lambda _: None)
+    tell = progress or (lambda _: None)
     check_folder(settings, folder)
     require([settings.model.method])
     if (folder / "pairs.parquet").exists():
@@ -80,7 +80,7 @@ def run_trial(
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
     keep_freed_memory()
-    prepared = prepare(settings, root, lambda done, total: tell(Progress("loading", done, total)))
+    prepared = prepare(settings, root, lambda done, total: tell(TrialProgress("loading", done, total)))
     _describe(settings, prepared, folder, device)
     log = _Log(folder / "log.txt")
     if baseline:
@@ -91,30 +91,30 @@ def run_trial(
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
     log(f"complete: {len(rows)} test pairs")
-    tell(Progress("done", len(rows), len(rows)))
+    tell(TrialProgress("done", len(rows), len(rows)))
 
 
-Tell = Callable[[Progress], None]
+Progress = Callable[[TrialProgress], None]
 Results = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 
 def _train_and_evaluate(
-    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Tell, log: "_Log"
+    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
 ) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
-    model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
+    model = train(settings, prepared, folder, device, lambda *state: tell(TrialProgress("training", *state)), log)
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)
-    return evaluate(register, settings, prepared, lambda *state: tell(Progress("evaluating", *state)))
+    return evaluate(register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)))
 
 
-def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Tell, log: "_Log") -> Results:
+def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Progress, log: "_Log") -> Results:
     log(f"registering by {settings.model.method} with {torch.get_num_threads()} threads")
 
     def say(done: int, total: int, message: str) -> None:
         log(f"pair {done}/{total}: {message}")
-        tell(Progress("registering", done, total, message))
+        tell(TrialProgress("registering", done, total, message))
 
     return evaluate(by_baseline(settings), settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import synthetic_run
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.figures import draw_figures
-from smoothmorph.experiments.outputs.study_result import StudyResult, archive, report
+from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary
 from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
@@ -169,7 +169,7 @@ def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
 def test_the_terminal_shows_the_similarity_that_was_trained_on(trained_on, other, make):
     run = make(NETWORKS, overrides=[f"objective.similarity={trained_on}"])
     rows, console = collect(run), Console(file=io.StringIO(), width=80)
-    report(StudyResult(run, list(run.trials), rows=rows, summary=summary(rows)), console)
+    print_summary(StudyResult(run, list(run.trials), rows=rows, summary=summary(rows)), console)
     assert trained_on.upper() in console.file.getvalue()
     assert other.upper() not in console.file.getvalue()
 

@@ -295,7 +295,7 @@ def test_a_fault_in_a_figure_hides_nothing(execute, root, monkeypatch):
     (root / "fail-l1-0.1").touch()
     reported = []
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", fault)
-    monkeypatch.setattr(runner, "report", lambda result, console: reported.append(result))
+    monkeypatch.setattr(runner, "print_summary", lambda result, console: reported.append(result))
     with pytest.raises(InputError, match=r"examples\.npz"):
         execute()
     assert len(reported[0].failed) == 1

@@ -24,9 +24,9 @@ def check(
     from ..run.progress import counting
 
     with counting(f"reading {cohort}") as progress:
-        report = check_cohort(settings, root, progress)
-    typer.echo(printable_lines(report.to_text()))
-    if not report.ok:
+        found = check_cohort(settings, root, progress)
+    typer.echo(printable_lines(found.to_text()))
+    if not found.ok:
         raise typer.Exit(1)
 
 

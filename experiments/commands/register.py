@@ -10,7 +10,7 @@ from .common import echo
 if TYPE_CHECKING:
     from ...networks import Objective
     from ...pipeline.models.trained_model import Trained
-    from ...pipeline.registration import Pair, Registered
+    from ...pipeline.registration import ImagePair, Registered
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
 Written = ".nii, .nii.gz, .mha or .nrrd"
@@ -69,14 +69,14 @@ def register(
 
     from ...pipeline.images.volumes import read_volume
     from ...pipeline.models.trained_model import open_trained
-    from ...pipeline.registration import Pair
+    from ...pipeline.registration import ImagePair
     from ...pipeline.registration import register as register_pair
     from ...pipeline.settings.device import choose_device
     from ..run.progress import following
 
     where = choose_device(device)
     trained = open_trained(file)
-    pair = Pair(
+    pair = ImagePair(
         read_volume(moving),
         read_volume(fixed),
         None if moving_labels is None else read_volume(moving_labels, labels=True),
@@ -146,7 +146,7 @@ def _check_inputs(images: list[Path | None], objective: dict[str, Any], device: 
     check_headers(images)
 
 
-def _check_grids(outputs: dict[str, Path | None], pair: "Pair") -> None:
+def _check_grids(outputs: dict[str, Path | None], pair: "ImagePair") -> None:
     """Raise InputError, before anything is computed, for a file that cannot hold the grid of its image."""
     from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid
 
@@ -174,10 +174,10 @@ def _print(found: "Registered") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    with_dice = found.states[0].dice is not None
+    with_dice = found.agreements[0].dice is not None
     for name in ("", "MSE", "NCC", *(["Dice"] if with_dice else []), "folding %", "SDlogJ"):
         table.add_column(name, justify="right" if name else "left")
-    for state in found.states:
+    for state in found.agreements:
         dice = [f"{state.dice:.3f}"] if state.dice is not None else []
         table.add_row(
             state.name, f"{state.mse:.5f}", f"{state.ncc:.4f}", *dice, f"{state.folding:.3g}", f"{state.sdlogj:.3f}"
@@ -185,7 +185,7 @@ def _print(found: "Registered") -> None:
     Console().print(table)
 
 
-def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
+def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
     from ...pipeline.fields.apply import write_labels
     from ...pipeline.fields.tools import inverted
@@ -215,12 +215,12 @@ def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -
     return notices
 
 
-def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
+def _draw(path: Path, found: "Registered", pair: "ImagePair") -> Path:
     from ...pipeline.files.text import write_atomically
     from ..figures.overview import overview_in_world
     from ..figures.style import without_formulas
 
-    before, after = found.states[0], found.states[-1]
+    before, after = found.agreements[0], found.agreements[-1]
     words = (
         f"MSE {before.mse:.4f} before, {after.mse:.4f} after; NCC {before.ncc:.3f}, {after.ncc:.3f}; folding "
         f"{after.folding:.3g} %, SDlogJ {after.sdlogj:.3f}."

@@ -91,14 +91,14 @@ def recommend(
 
     from rich.console import Console
 
-    from ..outputs.study_result import judge
+    from ..outputs.study_result import complete_trials
     from ..outputs.tables import collect
     from ..outputs.terminal_tables import recommendation_view
     from ..statistics import recommend as choose
     from ..store.run_folder import open_run
 
     console, opened = Console(), open_run(path)
-    rows = collect(opened, judge(opened, console).complete)
+    rows = collect(opened, complete_trials(opened, console).complete)
     console.print(recommendation_view(choose(rows, limit, accuracy), limit), soft_wrap=False)
 
 

@@ -11,7 +11,17 @@ import pandas as pd
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import METRICS, records
 from .baselines import against_baselines, baselines_in_words
-from .curves import SMOOTHNESS, Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
+from .curves import (
+    SMOOTHNESS,
+    ComparedCurves,
+    Curve,
+    accuracies,
+    at_smoothness,
+    common_range,
+    pairs_at,
+    targets,
+    weight_at,
+)
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
 from .pairwise import compare, mixed_model, with_holm
@@ -66,7 +76,7 @@ def means(sample: Sample) -> pd.DataFrame:
     return titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
 
 
-def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
+def comparisons(groups: list[ComparedCurves], measured: list[str]) -> pd.DataFrame:
     """Penalties two by two on the same pairs: at every λ they share, and at equal smoothness."""
     lines: list[dict[str, Any]] = []
     for group in groups:
@@ -86,7 +96,9 @@ def comparisons(groups: list[Group], measured: list[str]) -> pd.DataFrame:
     )
 
 
-def _differences(group: Group, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
+def _differences(
+    group: ComparedCurves, first: Curve, second: Curve, metric: str
+) -> Iterator[tuple[str, float, np.ndarray]]:
     """(what is equal, its value, differences (S, P))."""
     values = group.sample.values[metric]
     for weight in sorted(set(first.weights) & set(second.weights)):
@@ -99,14 +111,14 @@ def _differences(group: Group, first: Curve, second: Curve, metric: str) -> Iter
         yield smoothness, value, a - b
 
 
-def _targets(group: Group) -> Iterator[tuple[str, float]]:
+def _targets(group: ComparedCurves) -> Iterator[tuple[str, float]]:
     for smoothness in SMOOTHNESS:
         reach = common_range(group.sample, group.curves, smoothness) if smoothness in group.sample.values else None
         if reach is not None:
             yield from ((smoothness, float(value)) for value in targets(*reach, smoothness))
 
 
-def matched(groups: list[Group], measured: list[str]) -> pd.DataFrame:
+def matched(groups: list[ComparedCurves], measured: list[str]) -> pd.DataFrame:
     """Each penalty's accuracy read off its curve at equal smoothness, with intervals, and the λ that gives it."""
     lines = []
     for group in groups:
@@ -128,7 +140,7 @@ def matched(groups: list[Group], measured: list[str]) -> pd.DataFrame:
     )
 
 
-def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
+def mixed_models(groups: list[ComparedCurves], metric: str) -> pd.DataFrame:
     """A check of the comparisons with subject and seed as random effects, at the middle of each range of SDlogJ."""
     lines = []
     for group in groups:
@@ -148,7 +160,7 @@ def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
     )
 
 
-def fronts(groups: list[Group], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def fronts(groups: list[ComparedCurves], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Which configurations are on the Pareto front, and the hypervolume of each penalty."""
     points, volumes = [], []
     before = float(rows[f"{metric}_before"].mean())

@@ -25,7 +25,7 @@ MANY_SHAPES = 6
 
 
 @dataclass(frozen=True)
-class CohortReport:
+class CohortFindings:
     """The findings of :func:`check_cohort`."""
 
     cohort: str
@@ -83,7 +83,7 @@ class CohortReport:
 
 def check_cohort(
     settings: CohortSettings, root: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> CohortReport:
+) -> CohortFindings:
     """Read every subject as it is stored (no intensity scaling, no size) and report on all of them.
 
     Args:
@@ -117,7 +117,7 @@ def check_cohort(
             thumbnails.add(subject, sample["image"])
         if progress is not None:
             progress(done, len(cohort.subjects))
-    return CohortReport(
+    return CohortFindings(
         cohort=cohort.name,
         spatial_dims=cohort.spatial_dims,
         subjects=len(cohort.subjects),
