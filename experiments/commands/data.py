@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ...transforms.basics.errors import InputError, printable_lines
 from .common import echo
 
 
@@ -17,7 +18,6 @@ def check(
 ) -> None:
     """Read every subject of a cohort and tell what is there and what is wrong; exit code 1 if a subject is faulty."""
     from ...pipeline.cohorts.checks import check_cohort
-    from ...transforms.basics.errors import printable_lines
     from ..study.study import cohort_settings
 
     settings = cohort_settings(cohort, overrides)
@@ -78,7 +78,6 @@ def table(
     from ...pipeline.cohorts.bids import BidsQuery, find_bids
     from ...pipeline.cohorts.table_writing import find_pattern, write_table
     from ...pipeline.images.output_paths import TABLES, check_output
-    from ...transforms.basics.errors import InputError
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):
         raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")
@@ -100,8 +99,6 @@ def table(
 
 
 def _entities(option: str, texts: list[str]) -> dict[str, str]:
-    from ...transforms.basics.errors import InputError
-
     entities = {}
     for text in texts:
         key, equals, value = text.partition("=")

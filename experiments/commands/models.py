@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ...transforms.basics.errors import InputError, quoted
 from .common import echo
 
 Model = Annotated[
@@ -66,8 +67,6 @@ def import_official(
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    from ...transforms.basics.errors import InputError, quoted
-
     sizes = text.replace(",", "x").split("x")
     if not all(size.strip().isdecimal() and len(size) < 10 and int(size) for size in sizes):
         raise InputError(f"--shape {quoted(text)[1:-1]}: expected numbers of voxels, such as 160x192.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...transforms.basics.errors import InputError
 from .common import echo
 
 if TYPE_CHECKING:
@@ -93,8 +94,6 @@ def register(
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
     """Raise InputError for label options that would do nothing."""
-    from ...transforms.basics.errors import InputError
-
     for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
         if given is not None and moving is None:
             raise InputError(f"{option} {given} needs --moving-labels, the label map that is warped; give it, too.")
@@ -107,8 +106,6 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
 
 def _check_refinement(steps: int, chosen: dict[str, Any]) -> None:
     """Raise InputError for options of a refinement that is not asked for."""
-    from ...transforms.basics.errors import InputError
-
     given = [option for option, value in chosen.items() if value is not None]
     if given and not steps:
         raise InputError(f"{given[0]} is for --refine; add --refine N, or leave it out.")
@@ -124,7 +121,6 @@ def _beside(warped: Path | None, labels: Path | None) -> Path | None:
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
     """Raise InputError, before anything is read, for a file that could not be written at the end."""
     from ...pipeline.images.output_paths import FIELDS, IMAGES, check_output
-    from ...transforms.basics.errors import InputError
 
     endings = {"report": (".png", ".pdf", ".svg"), "field": FIELDS, "inverse-field": FIELDS}
     given = {name: path for name, path in outputs.items() if path is not None}

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...transforms.basics.errors import InputError, quoted
 from .common import RunName, echo, find_run
 
 
@@ -103,7 +104,6 @@ def recommend(
 
 
 def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
-    from ...transforms.basics.errors import InputError, quoted
     from ..statistics.limit import Limit
 
     if (max_folding is None) == (max_sdlogj is None):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...transforms.basics.errors import InputError
 from .common import RUNS, Overrides
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ def run(
     together: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a study: only the trials that are missing, then tables and figures."""
-    from ...transforms.basics.errors import InputError
     from ..study.study import load_study
 
     if together is not None:
@@ -70,14 +70,12 @@ def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:
     from ..store.run_folder import check_place
 
     check_place(out, study)
-    for cohort in {trial.cohort for trial in study.trials}:
-        data_folder(cohort, data_root)
+    for trial in study.trials:
+        data_folder(trial.cohort, data_root)
 
 
 def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
     """The executor of a run; None for the runner's own choice."""
-    from ...transforms.basics.errors import InputError
-
     if name not in ("local", "ray"):
         raise InputError(f"unknown executor {name!r}; expected local or ray.")
     if name == "local":

@@ -69,7 +69,7 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
 
 def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     """What to use, in a sentence, and the other configurations, best first."""
-    from ..statistics.curves import SMOOTHNESS
+    from ..statistics.limit import SMOOTHNESS
     from ..statistics.sentences import MEASURED
 
     best, wanted, name = found.best, SMOOTHNESS[limit.metric], MEASURED[found.metric]

@@ -11,19 +11,10 @@ import pandas as pd
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import METRICS, records
 from .baselines import against_baselines, baselines_in_words
-from .curves import (
-    SMOOTHNESS,
-    ComparedCurves,
-    Curve,
-    accuracies,
-    at_smoothness,
-    common_range,
-    pairs_at,
-    targets,
-    weight_at,
-)
+from .curves import Curve, CurveSet, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, front_of
+from .limit import SMOOTHNESS
 from .pairwise import compare, mixed_model, with_holm
 from .sample import INTERVALS, RESAMPLES, Sample, titled
 from .sentences import in_words
@@ -76,7 +67,7 @@ def means(sample: Sample) -> pd.DataFrame:
     return titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
 
 
-def comparisons(groups: list[ComparedCurves], measured: list[str]) -> pd.DataFrame:
+def comparisons(groups: list[CurveSet], measured: list[str]) -> pd.DataFrame:
     """Penalties two by two on the same pairs: at every λ they share, and at equal smoothness."""
     lines: list[dict[str, Any]] = []
     for group in groups:
@@ -96,9 +87,7 @@ def comparisons(groups: list[ComparedCurves], measured: list[str]) -> pd.DataFra
     )
 
 
-def _differences(
-    group: ComparedCurves, first: Curve, second: Curve, metric: str
-) -> Iterator[tuple[str, float, np.ndarray]]:
+def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
     """(what is equal, its value, differences (S, P))."""
     values = group.sample.values[metric]
     for weight in sorted(set(first.weights) & set(second.weights)):
@@ -111,14 +100,14 @@ def _differences(
         yield smoothness, value, a - b
 
 
-def _targets(group: ComparedCurves) -> Iterator[tuple[str, float]]:
+def _targets(group: CurveSet) -> Iterator[tuple[str, float]]:
     for smoothness in SMOOTHNESS:
         reach = common_range(group.sample, group.curves, smoothness) if smoothness in group.sample.values else None
         if reach is not None:
             yield from ((smoothness, float(value)) for value in targets(*reach, smoothness))
 
 
-def matched(groups: list[ComparedCurves], measured: list[str]) -> pd.DataFrame:
+def matched(groups: list[CurveSet], measured: list[str]) -> pd.DataFrame:
     """Each penalty's accuracy read off its curve at equal smoothness, with intervals, and the λ that gives it."""
     lines = []
     for group in groups:
@@ -140,7 +129,7 @@ def matched(groups: list[ComparedCurves], measured: list[str]) -> pd.DataFrame:
     )
 
 
-def mixed_models(groups: list[ComparedCurves], metric: str) -> pd.DataFrame:
+def mixed_models(groups: list[CurveSet], metric: str) -> pd.DataFrame:
     """A check of the comparisons with subject and seed as random effects, at the middle of each range of SDlogJ."""
     lines = []
     for group in groups:
@@ -160,7 +149,7 @@ def mixed_models(groups: list[ComparedCurves], metric: str) -> pd.DataFrame:
     )
 
 
-def fronts(groups: list[ComparedCurves], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def fronts(groups: list[CurveSet], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Which configurations are on the Pareto front, and the hypervolume of each penalty."""
     points, volumes = [], []
     before = float(rows[f"{metric}_before"].mean())

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ..rows.summaries import METHODS, baselines, configuration, networks, pick, records, variant
-from .curves import ACCURACY, ComparedCurves, Curve, pairs_at, weight_at
+from .curves import ACCURACY, Curve, CurveSet, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
 from .sentences import MEASURED, as_text, by_setting
@@ -16,7 +16,7 @@ from .sentences import MEASURED, as_text, by_setting
 MATCHED_IN = "displacement_sdlogj"
 
 
-def against_baselines(sample: Sample, groups: Sequence[ComparedCurves], measured: Sequence[str]) -> pd.DataFrame:
+def against_baselines(sample: Sample, groups: Sequence[CurveSet], measured: Sequence[str]) -> pd.DataFrame:
     """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
     for baseline in records(baselines(sample.configurations).reset_index()):
@@ -38,7 +38,7 @@ def against_baselines(sample: Sample, groups: Sequence[ComparedCurves], measured
     )
 
 
-def _reaching(groups: Sequence[ComparedCurves], value: float) -> Iterator[tuple[ComparedCurves, Curve]]:
+def _reaching(groups: Sequence[CurveSet], value: float) -> Iterator[tuple[CurveSet, Curve]]:
     for group in groups:
         means = group.sample.means()[MATCHED_IN]
         for curve in group.curves:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ..rows.summaries import networks, pick
-from .limit import SMOOTHNESS as SMOOTHNESS
 from .sample import Sample, Statistic
 
 ACCURACY = {"dice": False, "tre": True, "mse": True, "ncc": False}
@@ -32,7 +31,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class ComparedCurves:
+class CurveSet:
     """The curves that are compared with each other: the same setting, other penalties."""
 
     about: dict[str, Any]
@@ -60,12 +59,12 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
     return found
 
 
-def groups(sample: Sample) -> Iterator[ComparedCurves]:
+def groups(sample: Sample) -> Iterator[CurveSet]:
     """The curves of each setting, with a sample of their own."""
     frame, keys = sample.configurations, setting_keys(sample)
     for setting in curves(sample):
         own = sample.select((frame[keys] == list(setting)).all(axis=1))
-        yield ComparedCurves(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
+        yield CurveSet(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
 
 
 def setting_keys(sample: Sample) -> list[str]:
