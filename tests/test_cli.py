@@ -73,7 +73,7 @@ def test_an_interruption_where_nothing_is_kept_says_so(call, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("smoothmorph.pipeline.models.trained_model.open_trained", stop)
+    monkeypatch.setattr("smoothmorph.pipeline.images.volumes.check_headers", stop)
     done = call("register", "a.nii", "b.nii", "--model", "brain-2d")
     assert done.exit_code == 130
     assert done.stderr == "interrupted; only files that it wrote already are kept: the same command starts anew.\n"
