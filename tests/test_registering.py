@@ -246,7 +246,7 @@ def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
     place = PLACES["a slice" if dims == 2 else "as in training"][1]
     pair = ImagePair(volume("moving", place), volume("fixed", place))  # one image: nothing should move
     told = []
-    found = register(trained(dims), pair, steps=30, tell=lambda *state: told.append(state))
+    found = register(trained(dims), pair, steps=30, progress=lambda *state: told.append(state))
     by_name = {state.name: state for state in found.agreements}
     assert list(by_name) == ["before", "network", "refined"]
     assert by_name["refined"].mse < 0.5 * by_name["network"].mse
