@@ -20,7 +20,7 @@ COMMANDS = {
     "Register your own images": [register.register, models.models],
     "Field files": [fields.apply, fields.compose, fields.invert, fields.jacobian, fields.convert, fields.points],
     "Studies": [studies.run, studies.show, results.status],
-    "Results of a study": [results.figures, results.report, results.recommend, results.join, results.archive],
+    "Results of a study": [results.figures, results.report, results.recommend, results.archive],
     "Networks in and out": [models.export, models.import_official],
 }
 GO_ON = (studies.run, data.fetch)
@@ -29,7 +29,10 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         name = "import" if command is models.import_official else None  # the word is Python's own
         app.command(name, rich_help_panel=panel)(guarded(command, command in GO_ON))
-MOVED = {"bench": "`make bench`, in a checkout"}
+MOVED = {
+    "bench": "`make bench`, in a checkout",
+    "join": "`smoothmorph figures RUN OTHER`, or `smoothmorph report RUN OTHER`",
+}
 """Commands of earlier versions, and what each is called now."""
 for name, now in MOVED.items():
     app.command(name, hidden=True, context_settings={"ignore_unknown_options": True})(guarded(moved(name, now)))

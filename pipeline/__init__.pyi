@@ -10,19 +10,20 @@ from .exports.formats import export
 from .models.built_in import shipped_models
 from .models.trained_model import Trained, open_trained
 from .pair_list import read_pairs
-from .registration import Pair, Registered, register
+from .registration import ImagePair, Registered, register
+from .settings.device import choose_device
 from .settings.schema import CohortSettings, TrialSettings, parse
 from .settings.vocabulary import METHODS, READERS, MethodEntry, ReaderEntry
 from .training.loop import TrialFailed, train
-from .trial import choose_device, run_trial
+from .trial import run_trial
 
 __all__ = [
     "METHODS",
     "READERS",
     "Cohort",
     "CohortSettings",
+    "ImagePair",
     "MethodEntry",
-    "Pair",
     "Prepared",
     "ReaderEntry",
     "Registered",

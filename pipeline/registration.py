@@ -21,12 +21,12 @@ from .models.trained_model import Trained
 from .settings.schema import TrialSettings
 from .training.loop import build_objective
 
-Tell = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps)."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """What is registered: two images, and label maps over them where there are any."""
 
     moving: Volume
@@ -54,7 +54,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class State:
+class Agreement:
     """How well moving and fixed image agree at some point, on the fixed grid; intensities scaled as in training.
 
     ``measures`` are the main metrics by name, in their order: similarities, overlap with both label maps, smoothness.
@@ -70,7 +70,7 @@ class Registered:
 
     field: PhysicalField
     """On the fixed grid; the affine, where there is one, is apart."""
-    states: tuple[State, ...]
+    agreements: tuple[Agreement, ...]
     """Before, after the affine, by the network, refined: those that there are."""
     moving: Tensor
     """(1, *fixed) float32, scaled as in training, before registration; for pictures, as the next two."""
@@ -81,12 +81,12 @@ class Registered:
 
 def register(
     model: Trained,
-    pair: Pair,
+    pair: ImagePair,
     affine: bool = False,
     steps: int = 0,
     objective: Objective | None = None,
     device: torch.device | str = "cpu",
-    tell: Tell | None = None,
+    progress: Progress | None = None,
 ) -> Registered:
     """Register a pair of image files of any shape, spacing and orientation.
 
@@ -100,13 +100,13 @@ def register(
         steps: of instance optimization, see :func:`~smoothmorph.networks.refine`.
         objective: of the instance optimization; None is that of the training.
         device: where the network runs.
-        tell: told of progress.
+        progress: told of progress.
 
     Raises:
         InputError: images that the model cannot register, that do not belong together or that do not overlap, or a
             displacement that is not finite.
     """
-    tell = tell or (lambda *_: None)
+    progress = progress or (lambda *_: None)
     pair.check(model.network.spatial_dims)
     model.images.check_extent(pair.moving)
     grid = model.images.grid_over(pair.fixed)
@@ -116,7 +116,7 @@ def register(
     before, inside = fields["before"].warp(moving, pair.moving.grid)
     matrix, own = np.eye(4), None
     if affine:
-        matrix = register_affine(pair.fixed, pair.moving, lambda done, total: tell("aligning", done, total))
+        matrix = register_affine(pair.fixed, pair.moving, lambda done, total: progress("aligning", done, total))
         own = matrix[np.ix_(kept := [*range(grid.world_axes), 3], kept)]
         fields["affine"] = replace(fields["before"], affine=own)
     else:
@@ -130,20 +130,20 @@ def register(
         _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
     )
     objective = objective or build_objective(settings)
-    found = _by_network(model.network, objective, *on_grid, steps, device, tell)
+    found = _by_network(model.network, objective, *on_grid, steps, device, progress)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
         check_finite(fields[name].displacement, f"{model.source} ({name})")
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     about = fixed, pair, objective.minimizes
-    states = tuple(_state(name, field, images[name], *about) for name, field in fields.items())
+    agreements = tuple(_agreement(name, field, images[name], *about) for name, field in fields.items())
     notices = tuple(notice for notice in (*told, _unknown(model)) if notice)
-    last = states[-1].name
-    return Registered(fields[last], states, before, fixed, images[last], notices)
+    last = agreements[-1].name
+    return Registered(fields[last], agreements, before, fixed, images[last], notices)
 
 
 def _in_units(
-    model: Trained, pair: Pair, moving: Tensor, fixed: Tensor, overlay: PhysicalField
+    model: Trained, pair: ImagePair, moving: Tensor, fixed: Tensor, overlay: PhysicalField
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Both images (1, *own) in the units of the training images, and notices; ``overlay`` aligns them."""
     paths = pair.moving.path, pair.fixed.path
@@ -162,7 +162,7 @@ def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry)
     return resample(image, matrix, grid.shape, order=1)[None]
 
 
-def _check_overlap(pair: Pair, inside: Tensor) -> None:
+def _check_overlap(pair: ImagePair, inside: Tensor) -> None:
     """Raise InputError if the images hardly overlap as they lie; ``inside``: of slices, in their depth, too."""
     shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4)) * bool(inside.any())
     if shared < LEAST_OVERLAP:
@@ -179,26 +179,28 @@ def _by_network(
     fixed: Tensor,
     steps: int,
     device: torch.device | str,
-    tell: Tell,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for."""
-    tell("registering", 0, 1)
+    progress("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
     with torch.no_grad():
         found = {"network": network(moving, fixed).displacement.cpu()}
-    tell("registering", 1, 1)
+    progress("registering", 1, 1)
     if steps:
 
-        def report(done: int, total: int, told: str) -> None:
-            tell(f"refining: {told}", done, total)
+        def tell(done: int, total: int, told: str) -> None:
+            progress(f"refining: {told}", done, total)
 
-        refined = refine(network, objective, moving, fixed, steps, report=report)
+        refined = refine(network, objective, moving, fixed, steps, report=tell)
         found["refined"] = refined.registration.displacement.cpu()
     return found
 
 
-def _state(name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: Pair, similarity: str) -> State:
+def _agreement(
+    name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: ImagePair, similarity: str
+) -> Agreement:
     # an affine changes every determinant by one factor, so neither folding nor SDlogJ
     labels, spacing = None, field.fixed.spacing
     if pair.moving_labels is not None and pair.fixed_labels is not None:
@@ -210,7 +212,7 @@ def _state(name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: 
     measured = MeasuredPair(image[None], fixed[None], field.displacement[None], labels=labels, spacing=spacing)
     main = [m for m in METRICS.measured(similarity, slow=False) if m.main and m.interval]
     row = measured.measure(main)
-    return State(name, {metric.name: row[metric.name] for metric in main if metric.name in row})
+    return Agreement(name, {metric.name: row[metric.name] for metric in main if metric.name in row})
 
 
 def _unknown(model: Trained) -> str:

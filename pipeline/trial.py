@@ -26,18 +26,19 @@ from .files.text import write_atomically, write_text
 from .methods.without_training import by_baseline
 from .models.trained_model import about
 from .models.training_images import TrainingImages
+from .settings.device import choose_device
 from .settings.schema import TrialSettings, read_trial
 from .settings.vocabulary import METHODS
 from .training.loop import TrialFailed
 
-__all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
+__all__ = ["TrialFailed", "TrialProgress", "prepare", "run_trial"]
 
 _PACKAGES = ("smoothmorph", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "nibabel", "itk", "nilearn")
 _FINISHED = "finished"  # the folder of a baseline's pairs until it is complete
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialProgress:
     """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done.
 
     A baseline's one stage between loading and done is registering (pairs).
@@ -50,7 +51,7 @@ class Progress:
 
 
 def run_trial(
-    settings: TrialSettings, folder: Path, root: Path | None, report: Callable[[Progress], None] | None = None
+    settings: TrialSettings, folder: Path, root: Path | None, progress: Callable[[TrialProgress], None] | None = None
 ) -> None:
     """Train (or resume), evaluate and write one trial; does nothing if it is complete.
 
@@ -61,14 +62,14 @@ def run_trial(
         settings: the trial.
         folder: its own folder.
         root: folder of the data; None for the phantom.
-        report: called as work goes on.
+        progress: called as work goes on.
 
     Raises:
         InputError: a fault in the data, a folder of another configuration, a damaged checkpoint, a full disk, a
             baseline whose package is not installed.
         TrialFailed: training diverged, or a baseline gave up on a pair.
     """
-    tell = report or (lambda _: None)
+    tell = progress or (lambda _: None)
     check_folder(settings, folder)
     method = METHODS[settings.model.method]
     method.require()
@@ -80,7 +81,7 @@ def run_trial(
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
     keep_freed_memory()
-    prepared = prepare(settings, root, lambda done, total: tell(Progress("loading", done, total)))
+    prepared = prepare(settings, root, lambda done, total: tell(TrialProgress("loading", done, total)))
     _describe(settings, prepared, folder, device)
     log = _Log(folder / "log.txt")
     if method.trains:
@@ -91,31 +92,31 @@ def run_trial(
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
     log(f"complete: {len(rows)} test pairs")
-    tell(Progress("done", len(rows), len(rows)))
+    tell(TrialProgress("done", len(rows), len(rows)))
 
 
-Tell = Callable[[Progress], None]
+Progress = Callable[[TrialProgress], None]
 Results = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 
 def _train_and_evaluate(
-    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Tell, log: "_Log"
+    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
 ) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
     train = METHODS[settings.model.method].load()
-    model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
+    model = train(settings, prepared, folder, device, lambda *state: tell(TrialProgress("training", *state)), log)
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)
-    return evaluate(register, settings, prepared, lambda *state: tell(Progress("evaluating", *state)))
+    return evaluate(register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)))
 
 
-def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Tell, log: "_Log") -> Results:
+def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Progress, log: "_Log") -> Results:
     log(f"registering by {settings.model.method} with {torch.get_num_threads()} threads")
 
     def say(done: int, total: int, message: str) -> None:
         log(f"pair {done}/{total}: {message}")
-        tell(Progress("registering", done, total, message))
+        tell(TrialProgress("registering", done, total, message))
 
     return evaluate(by_baseline(settings), settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
 
@@ -129,25 +130,6 @@ def check_folder(settings: TrialSettings, folder: Path) -> None:
     path = folder / "trial.yaml"
     if path.exists() and read_trial(path).identity() != settings.identity():
         raise InputError(f"{folder} holds a trial of another configuration; choose another folder or remove it.")
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is the first GPU, or else the CPU.
-
-    Raises:
-        InputError: neither the CPU nor a GPU of CUDA's, or there is none of that number.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):  # torch has others, which nothing here is tested on
-        raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"the device is {name}, but torch sees {torch.cuda.device_count()} GPUs; use cpu or auto.")
-    return device
 
 
 def _describe(settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device) -> None:

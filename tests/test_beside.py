@@ -9,10 +9,12 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 from rich.console import Console
+from typer.testing import CliRunner
 
 import synthetic_run
+from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.figures import draw_figures
-from smoothmorph.experiments.outputs.study_result import StudyResult, archive, report
+from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary
 from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
@@ -167,7 +169,7 @@ def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
 def test_the_terminal_shows_the_similarity_that_was_trained_on(trained_on, other, make):
     run = make(NETWORKS, overrides=[f"objective.similarity={trained_on}"])
     rows, console = collect(run), Console(file=io.StringIO(), width=80)
-    report(StudyResult(run, list(run.trials), rows=rows, summary=summary(rows)), console)
+    print_summary(StudyResult(run, list(run.trials), rows=rows, summary=summary(rows)), console)
     assert trained_on.upper() in console.file.getvalue()
     assert other.upper() not in console.file.getvalue()
 
@@ -248,6 +250,18 @@ def test_joined_runs_are_the_run_of_both(make):
     join(run.path, other.path)
     assert (run.path / "study.yaml").read_text() == before
     assert not list(run.path.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("command", ["figures", "report"])
+def test_figures_and_report_of_several_runs_take_the_others_into_the_first(make, tmp_path, no_figures, command):
+    run, methods, weights = make(NETWORKS, name="one"), make(METHODS, name="two"), make(WEIGHTS, name="three")
+    told = CliRunner().invoke(app, [command, *(str(one.path) for one in (run, methods, weights))])
+    assert told.exit_code == 0, told.output
+    assert set(open_run(run.path).trials) == {*run.trials, *methods.trials, *weights.trials}
+    measured = pd.read_csv(run.path / "tables" / "summary.csv")["model"]
+    assert {"diffeomorphic", "identity", "syn", "elastix"} == set(measured)
+    assert set(open_run(methods.path).trials) == set(methods.trials)
+    assert (run.path / "report.html").exists() == (command == "report")
 
 
 def test_joined_networks_keep_their_own_settings(make):

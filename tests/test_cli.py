@@ -1,7 +1,10 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
@@ -70,7 +73,7 @@ def test_an_interruption_where_nothing_is_kept_says_so(call, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("smoothmorph.pipeline.models.trained_model.open_trained", stop)
+    monkeypatch.setattr("smoothmorph.pipeline.images.volumes.check_headers", stop)
     done = call("register", "a.nii", "b.nii", "--model", "brain-2d")
     assert done.exit_code == 130
     assert done.stderr == "interrupted; only files that it wrote already are kept: the same command starts anew.\n"
@@ -99,6 +102,7 @@ def test_where_there_is_no_terminal_long_work_tells_lines(seconds, lines, monkey
         (["run", "demo", "--executor", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["show", "demo", "--set", "objective.penalty=l9"], "objective.penalty = 'l9'"),
         (["bench", "step-2d", "--device", "cuda"], "`smoothmorph bench` is now `make bench`, in a checkout"),
+        (["join", "one", "other"], "`smoothmorph join` is now `smoothmorph figures RUN OTHER`, or `smoothmorph report"),
         (["status", "nothing"], "there is no run 'nothing'"),
         (["status", "."], "holds no run"),
         (["figures", "nothing"], "there is no run 'nothing'"),
@@ -199,15 +203,151 @@ def test_limits_that_cannot_be_recommended_for(options, sentence, tmp_path):
     assert sentence in result.output
 
 
-@pytest.mark.parametrize(
-    "words", [["show", "demo"], ["run", "dmo"], ["run", "demo", "--set", "training.epoch=3"], ["status", "nothing"]]
-)
-def test_a_study_and_a_mistake_are_shown_without_torch(words):
-    """Which takes seconds to load; so do MONAI and ITK."""
+PUBLISHED = Path(__file__).parents[1] / "experiments/results/published"
+MISTAKES = {
+    "register": [
+        ("none.nii.gz b.nii.gz -m brain-2d", "none.nii.gz does not exist"),
+        ("a.nii.gz notes.txt -m brain-2d", "notes.txt is not one of the image formats"),
+        ("a.nii.gz b.nii.gz -m brian-2d", "no model at brian-2d"),
+        ("a.nii.gz b.nii.gz -m brain-2d --warped w.jpg", "w.jpg has none of the endings"),
+        ("a.nii.gz b.nii.gz -m brain-2d --field a.nii.gz", "a.nii.gz is a file that is read"),
+        ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --penalty l3", "did you mean l2?"),
+        ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --similarity mi", "there is no similarity 'mi'"),
+        ("a.nii.gz b.nii.gz -m brain-2d --device gpu", "the device is 'gpu'"),
+        ("a.nii.gz b.nii.gz -m brain-2d --moving-labels none.mha --warped w.mha", "none.mha does not exist"),
+    ],
+    "apply": [
+        ("none.h5 a.nii.gz -o o.mha", "none.h5 does not exist"),
+        ("f.md a.nii.gz -o o.mha", "f.md has none of the endings of displacement fields"),
+        ("f.h5 none.nii.gz -o o.mha", "none.nii.gz does not exist"),
+        ("f.h5 a.nii.gz -o o.jpg", "o.jpg has none of the endings"),
+        ("f.h5 a.nii.gz -o a.nii.gz", "a.nii.gz is a file that is read"),
+        ("f.h5 a.nii.gz -o o.mha --like none.nii", "none.nii does not exist"),
+        ("f.h5 a.nii.gz -o o.mha --affine none.mat", "none.mat does not exist"),
+    ],
+    "compose": [
+        ("f.h5 -o o.mha", "compose needs two fields or more"),
+        ("f.h5 none.h5 -o o.mha", "none.h5 does not exist"),
+        ("f.h5 g.h5 -o g.h5", "g.h5 is a file that is read"),
+    ],
+    "invert": [
+        ("none.h5 -o o.mha", "none.h5 does not exist"),
+        ("f.h5 -o o.jpg", "o.jpg has none of the endings"),
+        ("f.h5 -o o.mha --fixed none.nii", "none.nii does not exist"),
+    ],
+    "jacobian": [
+        ("none.h5 -o o.mha", "none.h5 does not exist"),
+        ("f.h5 -o o.h5", "o.h5 has none of the endings"),
+        ("f.h5 -o o.mha --like none.nii", "none.nii does not exist"),
+    ],
+    "convert": [
+        ("none.h5 -o o.mha", "none.h5 does not exist"),
+        ("f.h5 -o f.h5", "f.h5 is a file that is read"),
+        ("f.h5 -o o.mat", "o.mat has none of the endings"),
+    ],
+    "points": [
+        ("none.h5 p.csv -o q.csv", "none.h5 does not exist"),
+        ("f.h5 none.csv -o q.csv", "cannot read none.csv"),
+        ("f.h5 p.csv -o q.csv --against none.csv", "cannot read none.csv"),
+        ("f.h5 p.csv -o p.csv", "p.csv is a file that is read"),
+        ("f.h5 p.csv -o q.txt", "q.txt has none of the endings"),
+    ],
+    "export": [
+        ("brian-2d model o.safetensors", "no model at brian-2d"),
+        ("brain-2d modle o.safetensors", "unknown kind 'modle'"),
+        ("brain-2d model o.pt", "o.pt has none of the endings"),
+        ("brain-2d model notes.txt", "notes.txt exists"),
+        ("brain-2d model o.safetensors --shape axb", "--shape axb: expected numbers of voxels"),
+        ("brain-2d official o.pt --authors me", "--authors is for a bundle or a model"),
+        ("brain-2d bundle notes.txt/x", "notes.txt is a file, not a folder"),
+    ],
+    "import": [
+        ("none.pt o.safetensors", "no weights at none.pt"),
+        ("notes.txt o.pt", "o.pt has none of the endings"),
+        ("notes.txt f.h5", "f.h5 exists"),
+    ],
+    "data check": [
+        ("phantm", "reader = 'phantm'"),
+        ("table --root none", "the data folder none does not exist"),
+        ("neurite-oasis", "the neurite-oasis reader needs a data folder"),
+        ("table --root empty", "the data folder empty is empty"),
+        ("table --root full --set cohort.file=none.csv", "cannot read full/none.csv"),
+        ("phantom --set cohort.subject=3", "did you mean cohort.subjects"),
+    ],
+    "data fetch": [
+        ("hipocampus", "unknown data set 'hipocampus'"),
+        ("hippocampus --to notes.txt", "cannot make the folder notes.txt"),
+    ],
+    "data table": [
+        ("--out o.csv", "give either --bids FOLDER"),
+        ("--out o.txt --bids empty", "o.txt has none of the endings"),
+        ("--out o.csv --bids none", "none is not a folder"),
+        ("--out o.csv --bids empty", "empty is not a BIDS data set"),
+        ("--out o.csv --images none/*.nii", "finds no file"),
+        ("--out p.csv --images *.nii.gz", "p.csv exists"),
+    ],
+    "run": [
+        ("dmo", "did you mean demo?"),
+        ("demo --set training.epoch=3", "did you mean training.epochs"),
+        ("demo --executor rai", "unknown executor 'rai'"),
+        ("demo --out full", "full is not empty and holds no study.yaml"),
+        ("published --data-root none", "the data folder none does not exist"),
+    ],
+    "show": [("dmo", "did you mean demo?")],
+    "status": [("none", "there is no run 'none'"), ("empty", "empty holds no run")],
+    "figures": [
+        ("none", "there is no run 'none'"),
+        (f"{PUBLISHED} none", "there is no run 'none'"),
+        ("empty", "holds no run"),
+    ],
+    "report": [("none", "there is no run 'none'"), ("empty --out o.pdf", "o.pdf has none of the endings")],
+    "recommend": [
+        ("none --max-folding 1%", "there is no run 'none'"),
+        ("empty --max-folding 1%", "empty holds no run"),
+        ("empty", "give one limit"),
+    ],
+    "archive": [("none out", "there is no run 'none'"), (f"{PUBLISHED} full", "full is not empty")],
+}
+"""Command -> what follows it, and what is then said."""
+
+
+def _ends_in(folder, words):
+    """Exit codes and screens of command lines that are called one after the other in one process without torch."""
     program = (
-        "import sys\nfrom smoothmorph.experiments.cli import app\n"
-        f"try:\n    app({words})\nexcept SystemExit:\n    pass\n"
-        "assert not {'torch', 'monai', 'itk', 'nibabel'} & set(sys.modules)"
+        "import contextlib, io, json, sys\n"
+        "from smoothmorph.experiments.cli import app\n"
+        "ends = []\n"
+        f"for words in {words!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as screen, contextlib.redirect_stderr(screen):\n"
+        "        try:\n"
+        "            app(words)\n"
+        "        except SystemExit as end:\n"
+        "            ends.append((end.code, screen.getvalue()))\n"
+        "print(json.dumps([ends, sorted({'torch', 'monai', 'itk', 'pandas', 'matplotlib'} & {*sys.modules})]))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
+    ends, loaded = json.loads(done.stdout)
+    assert loaded == []
+    return ends
+
+
+def test_a_study_is_shown_without_torch(tmp_path):
+    """Which takes seconds to load; so do MONAI, ITK and what draws and computes tables."""
+    assert _ends_in(tmp_path, [["show", "demo"]])[0][0] == 0
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_told_without_torch(tmp_path, command):
+    """And in less than a second of CPU for that."""
+    for name in ("a.nii.gz", "b.nii.gz"):
+        nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), tmp_path / name)
+    for name in ("f.h5", "g.h5", "notes.txt", "p.csv", "full/thing"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x,y,z\n1,2,3\n")
+    (tmp_path / "empty").mkdir()
+    ends = _ends_in(tmp_path, [[*command.split(), *words.split()] for words, _ in MISTAKES[command]])
+    for (code, screen), (words, sentence) in zip(ends, MISTAKES[command], strict=True):
+        assert code == 2, (words, screen)
+        assert sentence in screen
+        assert screen.count("\n") == 1, screen

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import synthetic_run
 from smoothmorph.experiments.cli import app
-from smoothmorph.experiments.outputs.study_result import archive, judge, rebuild
+from smoothmorph.experiments.outputs.study_result import archive, complete_trials, rebuild
 from smoothmorph.experiments.outputs.study_result import status as show_status
 from smoothmorph.experiments.outputs.tables import collect, collect_history
 from smoothmorph.experiments.store import run_folder as folders
@@ -126,7 +126,7 @@ def test_rows_that_cannot_be_are_damaged(fault, run):
     assert fault.removesuffix(" twice") in found[first].reason
     with pytest.raises(InputError, match=re.escape(found[first].reason)):
         collect(run)
-    assert list(judge(run, QUIET).failed) == [first]
+    assert list(complete_trials(run, QUIET).failed) == [first]
     assert set(collect_history(run)["trial"]) == {second}
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_trial_is_left_out_by_everyone(run, tmp_path):
     assert set(result.rows["trial"]) == set(result.history["trial"]) == {second}
     assert archive(run.path, tmp_path / "kept", console=QUIET).complete == [second]
     other = make(tmp_path / "other", "objective.penalty=l1")
-    with pytest.raises(InputError, match=r"has a damaged trial\. .* Then join again"):
+    with pytest.raises(InputError, match=r"has a damaged trial\. .* Then give the command again"):
         join(other.path, run.path)
     told = CliRunner().invoke(app, ["recommend", str(run.path), "--max-folding", "60%"])
     assert told.exit_code == 0, told.output
@@ -209,7 +209,7 @@ def test_damaged_environments_are_left_out(content, kept):
 @pytest.mark.parametrize("content", [DEEP, '{"running": 5}', '{"running": [[1], {}, null]}', "[5]"])
 def test_a_damaged_lock_names_no_trial(content, run):
     with locked(run.path):
-        (run.path / ".lock").write_text(content)
+        (run.path / ".running.json").write_text(content)
         assert running_trials(run.path) == set()
 
 
@@ -275,7 +275,7 @@ def test_what_a_trial_says_of_its_failure_moves_no_cursor(reason, run):
     (trial / "failure.json").write_text(json.dumps({"reason": reason}))
     console = Console(file=io.StringIO(), width=300)
     show_status(run.path, console)
-    judge(run, console)
+    complete_trials(run, console)
     told = console.file.getvalue()
     assert told.count(repr(reason)[1:-1]) == 2
     assert not set("\x1b\x9b\u202e") & set(told)

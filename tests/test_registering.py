@@ -20,7 +20,7 @@ from smoothmorph.pipeline.images.volumes import Volume, read_volume, write_volum
 from smoothmorph.pipeline.models.intensity_level import BRIGHT, TISSUE, percentile, shows
 from smoothmorph.pipeline.models.trained_model import Trained, about
 from smoothmorph.pipeline.models.training_images import TrainingImages
-from smoothmorph.pipeline.registration import Pair, register
+from smoothmorph.pipeline.registration import ImagePair, register
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.transforms import Geometry, InputError, read_field
 from world_cases import CORONAL, TWO_PLACES, blobs, grid, place_twice, rotation, save
@@ -71,7 +71,7 @@ PLACES = {
 def test_the_field_is_that_of_the_network_in_the_world(name):
     """One displacement in mm, wherever the image's own axes lead and whatever its voxels are."""
     dims, place = PLACES[name]
-    found = register(trained(dims), Pair(volume("moving", place), volume("fixed", place, 1)))
+    found = register(trained(dims), ImagePair(volume("moving", place), volume("fixed", place, 1)))
     world = place.affine[:-1, : place.axes] @ found.field.displacement.flatten(1).double().numpy()
     # a true 2-D image has no third axis to tell its plane by: its own axes count
     steps = place.affine[:2, :2] @ STEP[:2] if place.world_axes == 2 else expected(dims)
@@ -104,7 +104,7 @@ def test_intensities_far_from_the_training_are_scaled_and_it_is_said():
     place = PLACES["as in training"][1]
     bright = volume("bright.nii", place)
     bright = replace(bright, values=4000 * bright.values)
-    found = register(trained(3), Pair(bright, volume("fixed.nii", place, 1)))
+    found = register(trained(3), ImagePair(bright, volume("fixed.nii", place, 1)))
     assert ["bright.nii" in notice and "scaled to match" in notice for notice in found.notices] == [True]
     assert float(found.moving.max()) == pytest.approx(1, rel=0.2)
 
@@ -125,11 +125,11 @@ def test_the_units_of_either_image_change_nothing(known):
     noted = {"tissue": percentile(fixed.values[shows(fixed.values)], TISSUE), "spread": 1.2} if known else {}
     seen: list = []
     model = seeing(TrainingImages(brightest=percentile(fixed.values, BRIGHT), **noted), seen)
-    assert register(model, Pair(moving, fixed)).notices == ()
+    assert register(model, ImagePair(moving, fixed)).notices == ()
     for one, other in ((255, 1), (1, 255), (1 / 255, 255), (4, 4), (3, 0.3)):
         offset = 0 if other == 1 else -7 * other
         pair = replace(moving, values=one * moving.values), replace(fixed, values=other * fixed.values + offset)
-        (notice,) = register(model, Pair(*pair)).notices
+        (notice,) = register(model, ImagePair(*pair)).notices
         assert re.fullmatch(r"the network sees both images scaled to match .*: moving.nii x .*, fixed.nii x .*", notice)
     as_it_is, *others = seen
     for pair in others:
@@ -143,7 +143,7 @@ def test_an_offset_above_0_is_noticed():
     place = PLACES["as in training"][1]
     fixed = volume("fixed.nii", place, 1)
     high = replace(volume("moving.nii", place), values=volume("", place).values + 2)
-    found = register(trained(3, darkest=0.0), Pair(high, fixed)).notices
+    found = register(trained(3, darkest=0.0), ImagePair(high, fixed)).notices
     assert any(notice.startswith("the darkest voxels of moving.nii are 2.") for notice in found)
     assert not any("darkest voxels of fixed.nii" in notice for notice in found)
 
@@ -155,7 +155,7 @@ def test_the_affine_does_not_depend_on_the_units():
     )
     moving, fixed = volume("moving.nii", moved), volume("fixed.nii", place)
     bright = replace(moving, values=255 * moving.values)
-    one, other = (register(trained(3), Pair(image, fixed), affine=True) for image in (moving, bright))
+    one, other = (register(trained(3), ImagePair(image, fixed), affine=True) for image in (moving, bright))
     np.testing.assert_allclose(one.field.affine, other.field.affine, atol=0.02)
 
 
@@ -198,7 +198,7 @@ def test_an_image_that_is_not_in_mm(factor, which):
     pair = {"moving": volume("moving.nii", place), "fixed": volume("fixed.nii", place, 1)}
     pair[which] = volume(f"{which}.nii", other)
     with pytest.raises(InputError, match=rf"^{which}.nii spans .* voxels of 1.2x0.8x1 mm\); are its voxel sizes"):
-        register(trained(3), Pair(**pair))
+        register(trained(3), ImagePair(**pair))
 
 
 def test_a_grid_of_too_many_voxels():
@@ -216,7 +216,7 @@ def test_one_bright_voxel_is_no_image(intensity):
     values = torch.zeros(1, *place.shape, dtype=torch.float64)
     values[0, 9, 9, 9] = 7
     settings = parse(TrialSettings, {"cohort": {"spatial_dims": 3, "intensity": intensity}}, "test")
-    pair = Pair(Volume(Path("spot.nii"), values, place), volume("fixed.nii", place))
+    pair = ImagePair(Volume(Path("spot.nii"), values, place), volume("fixed.nii", place))
     with pytest.raises(InputError, match=r"of spot.nii are .*; crop it to what it shows"):
         register(replace(trained(3), settings=settings), pair)
 
@@ -244,10 +244,10 @@ def test_repeating_voxels_makes_no_label_map(times):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
     place = PLACES["a slice" if dims == 2 else "as in training"][1]
-    pair = Pair(volume("moving", place), volume("fixed", place))  # one image: nothing should move
+    pair = ImagePair(volume("moving", place), volume("fixed", place))  # one image: nothing should move
     told = []
-    found = register(trained(dims), pair, steps=30, tell=lambda *state: told.append(state))
-    by_name = {state.name: state for state in found.states}
+    found = register(trained(dims), pair, steps=30, progress=lambda *state: told.append(state))
+    by_name = {state.name: state for state in found.agreements}
     assert list(by_name) == ["before", "network", "refined"]
     assert by_name["refined"].measures["mse"] < 0.5 * by_name["network"].measures["mse"]
     assert by_name["before"].measures["mse"] == pytest.approx(0, abs=1e-10)
@@ -258,9 +258,9 @@ def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
 def test_an_affine_is_found_first_and_stays_apart():
     place, shift = grid((40, 44, 36), (1.2, 0.8, 1.0)), (9.0, -6, 4)
     moved = grid((40, 44, 36), (1.2, 0.8, 1.0), rotation(0, 0, 8), shift)
-    found = register(trained(3), Pair(volume("moving", moved), volume("fixed", place)), affine=True)
-    assert [state.name for state in found.states] == ["before", "affine", "network"]
-    assert found.states[1].measures["mse"] < 0.1 * found.states[0].measures["mse"]
+    found = register(trained(3), ImagePair(volume("moving", moved), volume("fixed", place)), affine=True)
+    assert [state.name for state in found.agreements] == ["before", "affine", "network"]
+    assert found.agreements[1].measures["mse"] < 0.1 * found.agreements[0].measures["mse"]
     assert found.field.affine is not None
     np.testing.assert_allclose(found.field.affine[:3, :3], rotation(0, 0, 8), atol=0.03)
     np.testing.assert_allclose(found.field.affine[:3, 3], shift, atol=0.8)
@@ -275,7 +275,7 @@ def test_the_values_of_labels_change_nothing(dims):
     ids = torch.tensor([0, 2**62 + 1, 2**62])
     large = [replace(labels, values=ids[labels.values]) for labels in small]
     dice = [
-        [state.measures["dice"] for state in register(trained(dims), Pair(*images, *maps)).states]
+        [state.measures["dice"] for state in register(trained(dims), ImagePair(*images, *maps)).agreements]
         for maps in (small, large)
     ]
     assert 0.1 < dice[0][0] < 0.9

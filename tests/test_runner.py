@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import multiprocessing
@@ -17,6 +18,7 @@ from smoothmorph.experiments.outputs import study_result as outcome
 from smoothmorph.experiments.outputs.tables import collect
 from smoothmorph.experiments.run import runner
 from smoothmorph.experiments.run.executors import Job, LocalExecutor, available_cores
+from smoothmorph.experiments.store import run_lock
 from smoothmorph.experiments.store.run_folder import open_run
 from smoothmorph.experiments.store.run_lock import locked, running_trials
 from smoothmorph.experiments.study.study import load_study
@@ -150,6 +152,51 @@ def test_one_run_at_a_time_in_a_folder(execute, tmp_path):
     assert execute().exit_code == 0
 
 
+def hold(folder, ready):
+    with locked(folder) as lock:
+        lock.note(["one"])
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_run_that_is_killed_leaves_no_lock_and_what_it_noted_is_not_believed(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=hold, args=(tmp_path, ready))
+    process.start()
+    assert ready.wait(60)
+    assert running_trials(tmp_path) == {"one"}
+    with pytest.raises(InputError, match=rf"another run \(process {process.pid}\)"), locked(tmp_path):
+        pass
+    process.kill()
+    process.join()
+    assert (tmp_path / ".running.json").exists()
+    assert running_trials(tmp_path) is None
+    with locked(tmp_path):
+        assert running_trials(tmp_path) == set()
+    assert not (tmp_path / ".running.json").exists()
+
+
+def test_a_file_system_without_locks_goes_on_without_them(tmp_path, monkeypatch):
+    def lacking(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_lock, "lock_descriptor", lacking)
+    with locked(tmp_path) as lock:
+        lock.note(["one"])
+        assert running_trials(tmp_path) is None
+
+
+def test_the_trials_of_a_run_are_seen_by_who_may_only_read(tmp_path):
+    with locked(tmp_path) as lock:
+        lock.note(["one"])
+        for path in (tmp_path / ".lock", tmp_path / ".running.json", tmp_path):
+            path.chmod(path.stat().st_mode & ~0o222)
+        found = running_trials(tmp_path)
+        tmp_path.chmod(0o755)
+    assert found == {"one"}
+
+
 def test_a_failing_trial_is_reported_and_the_others_go_on(execute, root, tmp_path):
     (root / "fail-l1-0.1").touch()
     (root / "crash-l2-0.01").touch()
@@ -248,7 +295,7 @@ def test_a_fault_in_a_figure_hides_nothing(execute, root, monkeypatch):
     (root / "fail-l1-0.1").touch()
     reported = []
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", fault)
-    monkeypatch.setattr(runner, "report", lambda result, console: reported.append(result))
+    monkeypatch.setattr(runner, "print_summary", lambda result, console: reported.append(result))
     with pytest.raises(InputError, match=r"examples\.npz"):
         execute()
     assert len(reported[0].failed) == 1

@@ -19,7 +19,7 @@ from smoothmorph.experiments.run.jobs import Job, attempt_quietly
 from smoothmorph.experiments.run.progress import Board, following
 from smoothmorph.pipeline.files.text import parse_json, read_json, read_text, write_text
 from smoothmorph.pipeline.settings.schema import TrialSettings
-from smoothmorph.pipeline.trial import Progress
+from smoothmorph.pipeline.trial import TrialProgress
 from smoothmorph.transforms.basics.errors import InputError, one_line, printable, printable_lines, quoted
 
 
@@ -117,7 +117,7 @@ def test_a_board_shows_messages_as_they_are(terminal):
     console = Console(file=screen, width=120, force_terminal=terminal, color_system=None, legacy_windows=False)
     with Board(console, {"t": "t"}, 1, 0) as board:
         board.show(Event("t", "started"))
-        board.show(Event("t", "progress", "", Progress("training", 1, 2, "[/x]\x1b]0;\a")))
+        board.show(Event("t", "progress", "", TrialProgress("training", 1, 2, "[/x]\x1b]0;\a")))
         board._progress.refresh()
         board.show(Event("t", "failed", "[/y]\x1b]0;\a"))
     with following(console) as tell:

@@ -18,7 +18,7 @@ from smoothmorph.pipeline.evaluation.rows import by_network
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler
 from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
-from smoothmorph.pipeline.trial import Progress, TrialFailed, prepare, run_trial
+from smoothmorph.pipeline.trial import TrialFailed, TrialProgress, prepare, run_trial
 from smoothmorph.transforms import InputError
 
 ROWS = ["pairs.parquet", "history.parquet"]
@@ -284,7 +284,7 @@ def test_bfloat16_stays_close_to_float32(tiny_cohort, tmp_path):
 
 
 def test_progress_tells_where_a_trial_is(tiny_cohort, tmp_path):
-    events: list[Progress] = []
+    events: list[TrialProgress] = []
     run_trial(settings_of(), tmp_path, tiny_cohort(2), events.append)
     stages = list(dict.fromkeys(event.stage for event in events))
     assert stages[-3:] == ["training", "evaluating", "done"]

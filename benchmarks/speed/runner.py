@@ -25,8 +25,8 @@ from rich.table import Table
 from official_voxelmorph import import_voxelmorph
 from smoothmorph.pipeline.cohorts.memory_allocator import keep_freed_memory
 from smoothmorph.pipeline.files.text import read_json, write_text
+from smoothmorph.pipeline.settings.device import choose_device
 from smoothmorph.pipeline.settings.schema import ComputeSettings, parse
-from smoothmorph.pipeline.trial import choose_device
 from smoothmorph.transforms.basics.errors import InputError, one_line
 
 from .cases import CASES

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...transforms.basics.errors import InputError, printable, quoted
 from ..run.signals import stoppable
 
 RUNS = Path("runs")
@@ -25,8 +26,6 @@ LONGEST_LINE = 4000
 
 def echo(text: object, err: bool = False) -> None:
     """Print one line; a longer text loses its middle."""
-    from ...transforms.basics.errors import printable
-
     line = printable(text)
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
@@ -52,8 +51,6 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
                 echo(f"{str(stop) or 'interrupted'}; {kept if goes_on else lost}.", err=True)
             raise typer.Exit(getattr(stop, "exit_code", 130)) from None
         except ValueError as error:
-            from ...transforms.basics.errors import InputError
-
             if not isinstance(error, InputError):
                 raise
             echo(f"error: {error}", err=True)
@@ -73,8 +70,6 @@ def moved(name: str, now: str) -> Callable[..., None]:
     """A command of an earlier version, which says what it is called now."""
 
     def command(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        from ...transforms.basics.errors import InputError
-
         raise InputError(f"`smoothmorph {name}` is now {now}.")
 
     return command
@@ -90,18 +85,17 @@ def warnings_at_the_end() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-    from ...transforms.basics.errors import printable
-
     for warning in held:
         warnings.showwarning(printable(warning.message), warning.category, warning.filename, warning.lineno)
 
 
 def find_run(name: str) -> Path:
-    from ...transforms.basics.errors import InputError, quoted
+    """The folder of a run. InputError, before anything heavy is loaded, where there is none."""
+    from ..store.run_folder import check_run
 
     for path in (Path(name), RUNS / name):
         if path.is_dir():
-            return path
+            return check_run(path).parent
     there = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"in {RUNS}/ there are {', '.join(there)}" if there else "`smoothmorph run STUDY` makes one"
     raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")

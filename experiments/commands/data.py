@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ...pipeline.settings.vocabulary import READERS
+from ...transforms.basics.errors import InputError, printable_lines
 from .common import echo
 
 
@@ -18,14 +19,15 @@ def check(
 ) -> None:
     """Read every subject of a cohort and tell what is there and what is wrong; exit code 1 if a subject is faulty."""
     from ...pipeline.cohorts.checks import check_cohort
-    from ...transforms.basics.errors import printable_lines
-    from ..run.progress import counting
     from ..study.study import cohort_settings
 
+    settings = cohort_settings(cohort, overrides)
+    from ..run.progress import counting
+
     with counting(f"reading {cohort}") as progress:
-        report = check_cohort(cohort_settings(cohort, overrides), root, progress)
-    typer.echo(printable_lines(report.to_text()))
-    if not report.ok:
+        found = check_cohort(settings, root, progress)
+    typer.echo(printable_lines(found.to_text()))
+    if not found.ok:
         raise typer.Exit(1)
 
 
@@ -77,7 +79,6 @@ def table(
     from ...pipeline.cohorts.bids import BidsQuery, find_bids
     from ...pipeline.cohorts.table_writing import find_pattern, write_table
     from ...pipeline.images.output_paths import TABLES, check_output
-    from ...transforms.basics.errors import InputError
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):
         raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")
@@ -99,8 +100,6 @@ def table(
 
 
 def _entities(option: str, texts: list[str]) -> dict[str, str]:
-    from ...transforms.basics.errors import InputError
-
     entities = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ...transforms.basics.errors import InputError, quoted
 from .common import echo
 
 Model = Annotated[
@@ -35,11 +36,16 @@ def export(
     authors: Annotated[str | None, typer.Option(help="bundle, model: who trained it.")] = None,
 ) -> None:
     """Write a trained network as a MONAI bundle, as a graph of its own, or for official VoxelMorph."""
+    from ...pipeline.exports.formats import check_export
     from ...pipeline.exports.formats import export as write
-    from ...pipeline.models.trained_model import open_trained
+    from ...pipeline.models.built_in import find_model
 
     sizes = None if shape is None else _sizes(shape)
-    trained = open_trained(model)
+    check_export(kind, out, authors)
+    file = find_model(model)
+    from ...pipeline.models.trained_model import open_trained
+
+    trained = open_trained(file)
     write(trained, kind, out, sizes, _rows(trained.source.parent, trained.trial), authors)
     echo(out)
 
@@ -53,7 +59,7 @@ def import_official(
     ] = None,
 ) -> None:
     """Turn the weights of official VoxelMorph (PyTorch) into a model of smoothmorph."""
-    from ...pipeline.models.trained_model import import_official as convert
+    from ...pipeline.models.official_weights import import_official as convert
 
     given = {"integration_steps": integration_steps, "integration_downsize": integration_downsize}
     convert(weights, out, **{name: value for name, value in given.items() if value is not None})
@@ -61,8 +67,6 @@ def import_official(
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    from ...transforms.basics.errors import InputError, quoted
-
     sizes = text.replace(",", "x").split("x")
     if not all(size.strip().isdecimal() and len(size) < 10 and int(size) for size in sizes):
         raise InputError(f"--shape {quoted(text)[1:-1]}: expected numbers of voxels, such as 160x192.")

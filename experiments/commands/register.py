@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...networks import SIMILARITIES
+from ...transforms.basics.errors import InputError
 from .common import echo
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from ...networks import Objective
     from ...pipeline.models.trained_model import Trained
-    from ...pipeline.registration import Pair, Registered
+    from ...pipeline.registration import ImagePair, Registered
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
 Written = ".nii, .nii.gz, .mha or .nrrd"
@@ -60,20 +61,26 @@ def register(
     _check_refinement(refine, {"--penalty": penalty, "--lambda": weight, "--similarity": similarity})
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
-    _check_outputs(outputs, [moving, fixed, moving_labels, fixed_labels])
+    images = [moving, fixed, moving_labels, fixed_labels]
+    _check_outputs(outputs, images)
+    _check_inputs(images, {"penalty": penalty, "lambda": weight, "similarity": similarity}, device)
+
+    from ...pipeline.models.built_in import find_model
+
+    file = find_model(model)
 
     from rich.console import Console
 
     from ...pipeline.images.volumes import read_volume
     from ...pipeline.models.trained_model import open_trained
-    from ...pipeline.registration import Pair
+    from ...pipeline.registration import ImagePair
     from ...pipeline.registration import register as register_pair
-    from ...pipeline.trial import choose_device
+    from ...pipeline.settings.device import choose_device
     from ..run.progress import following
 
     where = choose_device(device)
-    trained = open_trained(model)
-    pair = Pair(
+    trained = open_trained(file)
+    pair = ImagePair(
         read_volume(moving),
         read_volume(fixed),
         None if moving_labels is None else read_volume(moving_labels, labels=True),
@@ -90,8 +97,6 @@ def register(
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
     """Raise InputError for label options that would do nothing."""
-    from ...transforms.basics.errors import InputError
-
     for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
         if given is not None and moving is None:
             raise InputError(f"{option} {given} needs --moving-labels, the label map that is warped; give it, too.")
@@ -104,8 +109,6 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
 
 def _check_refinement(steps: int, chosen: dict[str, Any]) -> None:
     """Raise InputError for options of a refinement that is not asked for."""
-    from ...transforms.basics.errors import InputError
-
     given = [option for option, value in chosen.items() if value is not None]
     if given and not steps:
         raise InputError(f"{given[0]} is for --refine; add --refine N, or leave it out.")
@@ -121,7 +124,6 @@ def _beside(warped: Path | None, labels: Path | None) -> Path | None:
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
     """Raise InputError, before anything is read, for a file that could not be written at the end."""
     from ...pipeline.images.output_paths import FIELDS, IMAGES, check_output
-    from ...transforms.basics.errors import InputError
 
     endings = {"report": (".png", ".pdf", ".svg"), "field": FIELDS, "inverse-field": FIELDS}
     given = {name: path for name, path in outputs.items() if path is not None}
@@ -131,7 +133,19 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -
         raise InputError("two of the files to write have one name; choose others.")
 
 
-def _check_grids(outputs: dict[str, Path | None], pair: "Pair") -> None:
+def _check_inputs(images: list[Path | None], objective: dict[str, Any], device: str) -> None:
+    """Raise InputError, before anything heavy is loaded, for files and names that do not exist."""
+    from ...pipeline.images.volumes import check_headers
+    from ...pipeline.settings.device import check_device
+    from ...pipeline.settings.schema import TrialSettings, parse
+
+    check_device(device)
+    chosen = {name: value for name, value in objective.items() if value is not None}
+    parse(TrialSettings, {"objective": chosen}, "--refine")
+    check_headers(images)
+
+
+def _check_grids(outputs: dict[str, Path | None], pair: "ImagePair") -> None:
     """Raise InputError, before anything is computed, for a file that cannot hold the grid of its image."""
     from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid
 
@@ -161,16 +175,16 @@ def _print(found: "Registered") -> None:
     from ...pipeline.evaluation.vocabulary import METRICS
 
     table = Table(box=None, pad_edge=False)
-    for name in ("", *found.states[0].measures):
+    for name in ("", *found.agreements[0].measures):
         table.add_column(
             METRICS[name].narrow_column.replace("\n", " ") if name else "", justify="right" if name else "left"
         )
-    for state in found.states:
+    for state in found.agreements:
         table.add_row(state.name, *(f"{value:{METRICS[name].form}}" for name, value in state.measures.items()))
     Console().print(table)
 
 
-def _write(found: "Registered", pair: "Pair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
+def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
     from ...pipeline.fields.apply import write_labels
     from ...pipeline.fields.tools import inverted
@@ -213,12 +227,12 @@ def _in_words(before: "Mapping[str, float]", after: "Mapping[str, float]") -> st
     return f"{'; '.join(words)}."
 
 
-def _draw(path: Path, found: "Registered", pair: "Pair") -> Path:
+def _draw(path: Path, found: "Registered", pair: "ImagePair") -> Path:
     from ...pipeline.files.text import write_atomically
     from ..figures.overview import overview_in_world
     from ..figures.style import without_formulas
 
-    words = _in_words(found.states[0].measures, found.states[-1].measures)
+    words = _in_words(found.agreements[0].measures, found.agreements[-1].measures)
     moving, fixed, warped = (image[0].numpy() for image in (found.moving, found.fixed, found.warped))
     names = pair.moving.path, pair.fixed.path
     parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject

@@ -1,4 +1,4 @@
-"""Commands that start from a run: status, figures, report, join, archive, recommend."""
+"""Commands that start from a run: status, figures, report, archive, recommend."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +7,7 @@ import typer
 
 from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
 from ...pipeline.evaluation.vocabulary import METRICS
+from ...transforms.basics.errors import InputError, quoted
 from .common import RunName, echo, find_run
 
 COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
@@ -14,16 +15,28 @@ COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
 
 def status(run: RunName) -> None:
     """Show how far each trial of a run is, also while it is going on."""
+    path = find_run(run)
     from ..outputs.study_result import status as show_status
 
-    show_status(find_run(run))
+    show_status(path)
 
 
-def figures(run: RunName) -> None:
+Others = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OTHER]...",
+        show_default=False,
+        help="Runs on the same test pairs, such as `baselines`: RUN takes in their finished trials first.",
+    ),
+]
+
+
+def figures(run: RunName, others: Others = None) -> None:
     """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed."""
+    path = _grown(run, others)
     from ..outputs.study_result import rebuild
 
-    result = rebuild(find_run(run))
+    result = rebuild(path)
     for path in result.figures:
         echo(path)
     if result.exit_code:
@@ -32,34 +45,22 @@ def figures(run: RunName) -> None:
 
 def report(
     run: RunName,
+    others: Others = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file; by default RUN/report.html.")] = None,
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML report of a run, from its rows."""
     from ...pipeline.images.output_paths import check_output
-    from ..report import write_report
 
     if out is not None:
         check_output(out, (".html", ".htm"))
-    written = write_report(find_run(run), out=out)
+    path = _grown(run, others)
+    from ..report import write_report
+
+    written = write_report(path, out=out)
     echo(written)
     if open_it:
         typer.launch(str(written))
-
-
-def join(
-    run: RunName,
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="The run whose trials are taken in.")],
-) -> None:
-    """Take the trials of another run, such as `baselines`, into RUN, and write its tables and figures again.
-
-    Both must be measured on the same test pairs. OTHER stays as it is.
-    """
-    from ..outputs.study_result import rebuild
-    from ..store.joining import join as take_in
-
-    for path in rebuild(take_in(find_run(run), find_run(other)).path).figures:
-        echo(path)
 
 
 def archive(
@@ -70,9 +71,13 @@ def archive(
     ] = 1,
 ) -> None:
     """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
+    source = find_run(run)
+    from ..store.run_folder import check_place, open_run
+
+    check_place(out, open_run(source).study)
     from ..outputs.study_result import archive as keep
 
-    for path in keep(find_run(run), out, pairs).figures:
+    for path in keep(source, out, pairs).figures:
         echo(path)
 
 
@@ -87,22 +92,23 @@ def recommend(
     ] = None,
 ) -> None:
     """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
+    limit, path = _limit(max_folding, max_sdlogj), find_run(run)
+
     from rich.console import Console
 
-    from ..outputs.study_result import judge
+    from ..outputs.study_result import complete_trials
     from ..outputs.tables import collect
     from ..outputs.terminal_tables import recommendation_view
     from ..statistics import recommend as choose
     from ..store.run_folder import open_run
 
-    limit, console, opened = _limit(max_folding, max_sdlogj), Console(), open_run(find_run(run))
-    rows = collect(opened, judge(opened, console).complete)
+    console, opened = Console(), open_run(path)
+    rows = collect(opened, complete_trials(opened, console).complete)
     console.print(recommendation_view(choose(rows, limit, accuracy), limit), soft_wrap=False)
 
 
 def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
-    from ...transforms.basics.errors import InputError, quoted
-    from ..statistics import Limit
+    from ..statistics.limit import Limit
 
     if (max_folding is None) == (max_sdlogj is None):
         raise InputError("give one limit, either --max-folding, such as 0.1%, or --max-sdlogj, such as 0.25.")
@@ -113,3 +119,13 @@ def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
     except ValueError:
         raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
     return Limit(FOLDING, percent)
+
+
+def _grown(name: str, others: list[str] | None) -> Path:
+    """The folder of a run, which has taken in the finished trials of the others; these stay as they are."""
+    path, guests = find_run(name), [find_run(other) for other in others or ()]
+    for guest in guests:
+        from ..store.joining import join
+
+        join(path, guest)
+    return path

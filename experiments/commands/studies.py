@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...transforms.basics.errors import InputError
 from .common import RUNS, Overrides
+
+if TYPE_CHECKING:
+    from ..study.study import Study
 
 _BUILT_IN = ", ".join(
     sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml") if "." not in path.stem)
@@ -29,15 +33,17 @@ def run(
     together: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a study: only the trials that are missing, then tables and figures."""
-    from ...transforms.basics.errors import InputError
-    from ..run.runner import run_study
     from ..study.study import load_study
 
     if together is not None:
         raise InputError("--together is gone: trials share a GPU with --executor ray --gpus-per-trial 0.5.")
     loaded = load_study(study, overrides)
     chosen = _executor(executor, address, cpus, gpus, workers)
-    result = run_study(loaded, out or RUNS / loaded.name, data_root, workers, chosen)
+    path = out or RUNS / loaded.name
+    _check_places(loaded, path, data_root)
+    from ..run.runner import run_study
+
+    result = run_study(loaded, path, data_root, workers, chosen)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -60,10 +66,18 @@ def show(
     Console().print(study_view(loaded))
 
 
+def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:
+    """Raise InputError, before anything heavy is loaded, for a folder that cannot be the run's or the data's."""
+    from ...pipeline.cohorts.opening import data_folder
+    from ..store.run_folder import check_place
+
+    check_place(out, study)
+    for trial in study.trials:
+        data_folder(trial.cohort, data_root)
+
+
 def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
     """The executor of a run; None for the runner's own choice."""
-    from ...transforms.basics.errors import InputError
-
     if name not in ("local", "ray"):
         raise InputError(f"unknown executor {name!r}; expected local or ray.")
     if name == "local":

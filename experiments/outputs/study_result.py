@@ -38,7 +38,7 @@ class StudyResult:
         return 1 if self.failed or self.interrupted else 0
 
 
-def finish(result: StudyResult, console: Console) -> None:
+def write_outputs(result: StudyResult, console: Console) -> None:
     """Write the tables and figures of what is complete, and remove what a killed process left beside them."""
     from ..figures import draw_figures
     from ..statistics import analyse
@@ -57,7 +57,7 @@ def finish(result: StudyResult, console: Console) -> None:
         result.figures = draw_figures(result.run, rows, history, result.analysis)
 
 
-def report(result: StudyResult, console: Console) -> None:
+def print_summary(result: StudyResult, console: Console) -> None:
     """Print the summary table, where everything is, and what went wrong."""
     from ..statistics.curves import accuracies
 
@@ -65,10 +65,10 @@ def report(result: StudyResult, console: Console) -> None:
         similarity = accuracies(result.rows)[-1]
         console.print(summary_table(result.summary, result.run.study.title, similarity))
         say(console, f"tables: {result.run.path / 'tables'}   figures: {result.run.path / 'figures'}")
-    report_trials(result, console)
+    print_trials(result, console)
 
 
-def report_trials(result: StudyResult, console: Console) -> None:
+def print_trials(result: StudyResult, console: Console) -> None:
     """Print which trials failed or were interrupted, and how many are complete."""
     names = short_names(result.run)
     for word, trials in (("failed", result.failed), ("interrupted", result.interrupted)):
@@ -91,7 +91,7 @@ def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = Non
     from .tables import collect, collect_history, further_settings, settings_columns
 
     run, console = open_run(path), console or Console()
-    rows, history = collect(run, judge(run, console).complete), collect_history(run)
+    rows, history = collect(run, complete_trials(run, console).complete), collect_history(run)
     claim(out, run.study, list(run.trials))
     settings = settings_columns(next(iter(run.trials.values())), further_settings(run))
     write_archive(path, out, rows, history, list(settings), pairs)
@@ -121,13 +121,13 @@ def rebuild(out: Path, console: Console | None = None) -> StudyResult:
     run = open_run(out)
     console = console or Console()
     check_writable(out)
-    result = judge(run, console)
-    finish(result, console)
+    result = complete_trials(run, console)
+    write_outputs(result, console)
     return result
 
 
-def judge(run: Run, console: Console) -> StudyResult:
-    """Which trials count: those that `folders.states` calls complete. Prints which others failed or are damaged.
+def complete_trials(run: Run, console: Console) -> StudyResult:
+    """Which trials count: those that `states` calls complete. Prints which others failed or are damaged.
 
     Raises:
         InputError: no trial is complete.
@@ -138,7 +138,7 @@ def judge(run: Run, console: Console) -> StudyResult:
             result.complete.append(trial)
         elif state.state in ("failed", "damaged"):
             result.failed[trial] = state.reason
-    report_trials(result, console)
+    print_trials(result, console)
     if not result.complete:
         raise InputError(
             f"{run.path} has no complete trial yet; `smoothmorph status {run.path}` tells how far each is."

@@ -61,7 +61,7 @@ class LocalExecutor:
         Raises:
             InputError: this machine lacks the device of a job; none was run.
         """
-        from ...pipeline.trial import choose_device
+        from ...pipeline.settings.device import choose_device
 
         for device in {job.settings.compute.device for job in jobs}:
             choose_device(device)

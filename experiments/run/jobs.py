@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a trial. ``progress`` is the pipeline's Progress (stage, done, total, message)."""
+    """What happened to a trial. ``progress`` is the pipeline's TrialProgress (stage, done, total, message)."""
 
     trial: str
     kind: Literal["started", "progress", "finished", "failed", "interrupted"]
@@ -35,7 +35,7 @@ class Event:
 
 
 Task = Callable[[TrialSettings, Path, "Path | None", Callable[[Any], None]], None]
-"""Runs a trial (settings, folder, root, report)."""
+"""Runs a trial (settings, folder, root, progress)."""
 Listen = Callable[[Event], None]
 
 
@@ -46,17 +46,19 @@ class InformedTask:
     task: Task
     vocabulary: Vocabulary
 
-    def __call__(self, settings: TrialSettings, folder: Path, root: Path | None, report: Callable[[Any], None]) -> None:
+    def __call__(
+        self, settings: TrialSettings, folder: Path, root: Path | None, progress: Callable[[Any], None]
+    ) -> None:
         self.vocabulary.learn()
-        self.task(settings, folder, root, report)
+        self.task(settings, folder, root, progress)
 
 
-def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
+def attempt(task: Task, job: Job, progress: Callable[[Any], None]) -> Event:
     """Run one trial; whatever goes wrong in it is one sentence, in the event and in its ``failure.json``."""
     failure = job.folder / "failure.json"
     try:
         failure.unlink(missing_ok=True)
-        task(job.settings, job.folder, job.root, report)
+        task(job.settings, job.folder, job.root, progress)
         return Event(job.trial, "finished")
     except Exception as error:
         own = isinstance(error, InputError) or type(error).__module__.startswith("smoothmorph.")
@@ -70,7 +72,7 @@ def attempt(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
         return Event(job.trial, "failed", reason if own else f"{reason} (traceback in {log})")
 
 
-def attempt_quietly(task: Task, job: Job, report: Callable[[Any], None]) -> Event:
+def attempt_quietly(task: Task, job: Job, progress: Callable[[Any], None]) -> Event:
     """As `attempt`, in a process of its own: what the trial prints goes to its ``log.txt``."""
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -78,4 +80,4 @@ def attempt_quietly(task: Task, job: Job, report: Callable[[Any], None]) -> Even
     except OSError as error:
         return Event(job.trial, "failed", f"cannot write in {job.folder}: {error.strerror}.")
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        return attempt(task, job, report)
+        return attempt(task, job, progress)

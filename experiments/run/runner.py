@@ -11,7 +11,7 @@ from rich.status import Status
 from ...pipeline.settings.schema import TrialSettings
 from ...pipeline.settings.vocabulary import METHODS
 from ...transforms.basics.registry import Vocabulary
-from ..outputs.study_result import StudyResult, finish, report
+from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
 from ..study.screen import say
@@ -63,10 +63,10 @@ def run_study(
         say(console, f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run")
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
         try:
-            finish(result, console)
+            write_outputs(result, console)
         finally:  # a fault in a figure must not hide how the trials ended
             result.seconds = time.monotonic() - begin
-            report(result, console)
+            print_summary(result, console)
     return result
 
 

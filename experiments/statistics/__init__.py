@@ -3,8 +3,6 @@
 `analyse` makes every table and the sentences that sum them up, from rows alone.
 """
 
-from .analysis import Analysis, analyse
-from .curves import accuracies
-from .recommendation import Limit, Recommendation, recommend
+import lazy_loader
 
-__all__ = ["Analysis", "Limit", "Recommendation", "accuracies", "analyse", "recommend"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

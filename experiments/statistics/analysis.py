@@ -14,7 +14,7 @@ from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, pick, records
 from .baselines import against_baselines, baselines_in_words
-from .curves import Curve, Group, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
+from .curves import Curve, CurveSet, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, error_name, front_of
 from .pairwise import compare, mixed_model, with_holm
@@ -26,7 +26,7 @@ class Part(NamedTuple):
     """Trials that were measured in the same ``metrics``, and their curves by setting."""
 
     sample: Sample
-    groups: list[Group]
+    groups: list[CurveSet]
     metrics: list[str]
 
 
@@ -103,7 +103,7 @@ def means(parts: list[Part]) -> pd.DataFrame:
     return titled(pd.DataFrame(lines), "Means with intervals", f"{INTERVALS}.")
 
 
-def _curves_of(parts: list[Part], measured: list[str]) -> Iterator[tuple[Group, list[str]]]:
+def _curves_of(parts: list[Part], measured: list[str]) -> Iterator[tuple[CurveSet, list[str]]]:
     """The curves of each setting, with the measures of accuracy that all of them have."""
     for part in parts:
         for group in part.groups:
@@ -130,7 +130,7 @@ def comparisons(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     )
 
 
-def _differences(group: Group, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
+def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
     """(what is equal, its value, differences (S, P))."""
     values = group.sample.values[metric]
     for weight in sorted(set(first.weights) & set(second.weights)):
@@ -143,7 +143,7 @@ def _differences(group: Group, first: Curve, second: Curve, metric: str) -> Iter
         yield smoothness, value, a - b
 
 
-def _targets(group: Group) -> Iterator[tuple[str, float]]:
+def _targets(group: CurveSet) -> Iterator[tuple[str, float]]:
     for smoothness in METRICS.of_role("smoothness"):
         reach = common_range(group.sample, group.curves, smoothness) if smoothness in group.sample.values else None
         if reach is not None:
@@ -172,7 +172,7 @@ def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     )
 
 
-def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
+def mixed_models(groups: list[CurveSet], metric: str) -> pd.DataFrame:
     """A check of the comparisons with subject and seed as random effects, at the middle of each range of SDlogJ."""
     lines = []
     for group in groups:
@@ -192,7 +192,7 @@ def mixed_models(groups: list[Group], metric: str) -> pd.DataFrame:
     )
 
 
-def fronts(groups: list[Group], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def fronts(groups: list[CurveSet], metric: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Which configurations are on the Pareto front, and the hypervolume of each penalty."""
     points, volumes = [], []
     before = float(rows[f"{metric}_before"].mean()) if f"{metric}_before" in rows else np.nan

@@ -11,7 +11,7 @@ from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
 from ...pipeline.evaluation.vocabulary import METRICS
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
-from .curves import Curve, Group, pairs_at, weight_at
+from .curves import Curve, CurveSet, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
 from .sentences import as_text, by_setting
@@ -43,7 +43,7 @@ def against_baselines(parts: "Sequence[Part]", measured: Sequence[str]) -> pd.Da
     )
 
 
-def _reaching(groups: Sequence[Group], value: float) -> Iterator[tuple[Group, Curve]]:
+def _reaching(groups: Sequence[CurveSet], value: float) -> Iterator[tuple[CurveSet, Curve]]:
     for group in groups:
         means = group.sample.means()[SDLOGJ]
         for curve in group.curves:

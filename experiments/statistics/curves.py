@@ -30,7 +30,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Group:
+class CurveSet:
     """The curves that are compared with each other: the same setting, other penalties."""
 
     about: dict[str, Any]
@@ -69,12 +69,12 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
     return found
 
 
-def groups(sample: Sample) -> Iterator[Group]:
+def groups(sample: Sample) -> Iterator[CurveSet]:
     """The curves of each setting, with a sample of their own."""
     frame, keys = sample.configurations, setting_keys(sample)
     for setting in curves(sample):
         own = sample.select((frame[keys] == list(setting)).all(axis=1))
-        yield Group(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
+        yield CurveSet(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
 
 
 def setting_keys(sample: Sample) -> list[str]:

@@ -9,24 +9,8 @@ from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import networks, pick, records
 from .curves import Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
+from .limit import Limit
 from .sample import RESAMPLES, Sample
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The most that a mean over pairs may be of a measure of smoothness, as folding (%) or SDlogJ."""
-
-    metric: str
-    value: float
-
-    def __post_init__(self) -> None:
-        known = METRICS.of_role("smoothness")
-        if self.metric not in known:
-            raise InputError(f"a limit can be on {' or '.join(known)}, found {self.metric}.")
-        if not (np.isfinite(self.value) and self.value >= 0):
-            raise InputError(
-                f"a limit of {METRICS[self.metric].short_column} must be a number of at least 0, found {self.value}."
-            )
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,22 @@ Rows and histories are in single precision and without the settings, which are i
 there counts as complete.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ...pipeline.files.text import read_json, write_atomically, write_text
 from ...transforms.basics.errors import InputError
 from ...transforms.basics.npz import read_npz
-from ..rows.summaries import pick
 from .trial_tables import how_to_mend, lacks_pairs, needed_columns, read_checked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
@@ -58,6 +61,8 @@ def read_archived(run: Path, name: str) -> pd.DataFrame:
     Raises:
         InputError: it cannot be read, has no rows or lacks a column.
     """
+    import pandas as pd
+
     path = run / FOLDER / name
     columns = list(dict.fromkeys(("trial", *needed_columns(name))))
     if not path.is_file():
@@ -138,6 +143,8 @@ def write_archive(
     Raises:
         InputError: it cannot be written.
     """
+    from ..rows.summaries import pick  # it loads pandas
+
     folder, trials = out / FOLDER, list(map(str, rows["trial"].unique()))
     history = pick(history, history["trial"].isin(trials)) if len(history) else history
     for name, frame in ((ROWS, rows), (HISTORY, history)):

@@ -37,7 +37,7 @@ def join(path: Path, other: Path) -> Run:
     with locked(path):
         for trial, found in states(guest).items():
             if found.state == "damaged":
-                raise InputError(f"{other} has a damaged trial. {found.reason} Then join again.")
+                raise InputError(f"{other} has a damaged trial. {found.reason} Then give the command again.")
             if found.state == "complete" and trial not in run.trials:
                 _copy(guest.path / trial, path / trial)
         study, known = unite_studies(run.study, guest.study), _by_identity({**guest.trials, **run.trials})
@@ -79,7 +79,7 @@ def _check_same_pairs(run: Run, guest: Run) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Copy a trial's folder, whole or not at all."""
     if not source.is_dir():
-        raise InputError(f"{source} is only in the archive of its run; join the run that was archived.")
+        raise InputError(f"{source} is only in the archive of its run; give the run that was archived.")
     if target.exists():
         return
     links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
@@ -90,7 +90,9 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copytree(source, partial, dirs_exist_ok=True)
             os.replace(partial, target)
     except (OSError, shutil.Error) as error:
-        raise InputError(f"cannot copy {source} to {target}: {error}. Free space, then join again.") from None
+        raise InputError(
+            f"cannot copy {source} to {target}: {error}. Free space, then give the command again."
+        ) from None
 
 
 def _by_identity(trials: Mapping[str, TrialSettings]) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """The folder of a study, ``runs/<study>/``: what it holds, who is writing in it, and how far each trial is.
 
-study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock
+study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock  .running.json
 """
 
 import contextlib
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,9 +51,7 @@ def open_run(path: Path) -> Run:
     Raises:
         InputError: no run there, or a damaged ``study.yaml``.
     """
-    file = path / "study.yaml"
-    if not file.is_file():
-        raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
+    file = check_run(path)
     try:
         study, ids = load_study(str(file)), read_yaml(file).get("trials", [])
         if len(set(ids)) != len(study.trials) or len(ids) != len(study.trials):
@@ -62,6 +61,14 @@ def open_run(path: Path) -> Run:
     except InputError as error:
         raise InputError(f"{error} Delete {file} and run the study again: what is complete is kept.") from None
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
+
+
+def check_run(path: Path) -> Path:
+    """The ``study.yaml`` of a run folder; InputError if there is none."""
+    file = path / "study.yaml"
+    if not file.is_file():
+        raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
+    return file
 
 
 def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
@@ -76,12 +83,26 @@ def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     check_writable(path)
     if (path / "study.yaml").exists():
         _check_same(open_run(path), study, ids)
-    elif {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*ids, *MADE}:
-        raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
+    else:
+        _check_alone(path, set(ids).__contains__)
     write_text(path / "study.yaml", study.to_yaml(ids))
     if study.numbers is not None:
         write_numbers(path / "study.yaml", study.numbers)
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
+
+
+def check_place(path: Path, study: Study) -> None:
+    """Refuse, before the data are read, a folder that :func:`claim` would refuse whatever they are."""
+    check_writable(path)
+    if not (path / "study.yaml").exists():
+        names = "|".join({re.escape(trial.readable) for trial in study.trials})
+        _check_alone(path, lambda name: bool(re.fullmatch(f"({names})_[0-9a-f]{{10}}", name)))
+
+
+def _check_alone(path: Path, is_trial: Callable[[str], bool]) -> None:
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*MADE}
+    if not all(map(is_trial, names)):
+        raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
 
 
 def check_writable(path: Path) -> None:

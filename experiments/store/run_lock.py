@@ -1,33 +1,35 @@
-"""One run at a time writes in a folder, and others can see which trials it is working on."""
+"""One run at a time writes in a folder, and others can see which trials it is working on.
+
+The run locks ``.lock``, and the system takes the lock away when its process ends, however it ends. Its process number
+and its trials in work are in ``.running.json``: a locked file cannot be read on Windows. Only beside a lock that is
+held is that file believed.
+"""
 
 import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ...pipeline.files.text import read_json
+from filelock import lock_descriptor
+
+from ...pipeline.files.text import read_json, write_text
 from ...transforms.basics.errors import InputError
 
-try:
-    import fcntl
-except ImportError:  # not on Windows; two runs at once into one folder are then not noticed
-    fcntl = None
+LOCK, RUNNING = ".lock", ".running.json"
 
 
 class Lock:
-    """Held by the one run that writes in a folder, gone when its process is; names the trials in work."""
+    """Held by the one run that writes in a folder; names the trials in work."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / RUNNING
 
     def note(self, running: Sequence[str]) -> None:
         """Tell `running_trials` what is in work now."""
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump({"process": os.getpid(), "running": list(running)}, self._file)
-        self._file.flush()
+        with contextlib.suppress(InputError):  # on a full disk the trials go on, as far as they can
+            write_text(self._file, json.dumps({"process": os.getpid(), "running": list(running)}))
 
 
 @contextlib.contextmanager
@@ -37,43 +39,45 @@ def locked(path: Path) -> Iterator[Lock]:
     Raises:
         InputError: another run is writing there.
     """
-    with open(path / ".lock", "a+", encoding="utf-8") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                process = _read_lock(path).get("process", "unknown")
-                raise InputError(
-                    f"another run (process {process}) is writing in {path}; wait for it, or use another --out."
-                ) from None
-            except OSError:  # a file system without locks: go on unlocked
-                pass
-        lock = Lock(file)
+    with open(path / LOCK, "ab") as file:
+        if _is_locked(file.fileno()):
+            process = _noted(path).get("process", "unknown")
+            raise InputError(
+                f"another run (process {process}) is writing in {path}; wait for it, or use another --out."
+            )
+        lock = Lock(path)
         lock.note([])
         try:
             yield lock
         finally:
-            lock.note([])
+            (path / RUNNING).unlink(missing_ok=True)
 
 
 def running_trials(path: Path) -> set[str] | None:
     """The trials in work in a folder; None if no run is going on."""
-    if fcntl is None or not (path / ".lock").exists():
-        return None
     try:
-        with open(path / ".lock", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        running = _read_lock(path).get("running")
-        return {trial for trial in running if isinstance(trial, str)} if isinstance(running, list) else set()
+        if not (path / RUNNING).exists():  # so that asking never takes the lock from a run that begins
+            return None
+        with open(path / LOCK, "r+b" if os.access(path / LOCK, os.W_OK) else "rb") as file:  # NFS wants it writable
+            if not _is_locked(file.fileno()):
+                return None
     except OSError:
         return None
-    return None
+    running = _noted(path).get("running")
+    return {trial for trial in running if isinstance(trial, str)} if isinstance(running, list) else set()
 
 
-def _read_lock(path: Path) -> dict[str, Any]:
+def _is_locked(file: int) -> bool:
+    """Whether another has the lock of an open file; if not, this process has it, until it closes the file."""
     try:
-        content = read_json(path / ".lock")
+        return not lock_descriptor(file, blocking=False)
+    except OSError:  # a file system without locks: go on unlocked
+        return False
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path / RUNNING)
         return content if isinstance(content, dict) else {}
     except (OSError, InputError):
         return {}

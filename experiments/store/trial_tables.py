@@ -3,17 +3,20 @@
 This is the one judgement of rows and histories: a trial is complete if its rows pass it, and nothing else reads them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ...pipeline.evaluation.vocabulary import METRICS
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXTS = {"trial", "moving", "fixed", "penalty", "model", "similarity", "acts_on"}
 OF_HISTORY = ("epoch", "train_loss", "validation_loss")
@@ -59,6 +62,8 @@ def read_checked(path: Path, columns: Sequence[str], advice: Callable[[], str]) 
         InputError: missing, truncated or otherwise unreadable, without rows or without one of ``columns``, beyond the
             bounds, text for numbers, a number that cannot be, a pair twice, or epochs that are not 1, 2, 3, ...
     """
+    import pandas as pd
+
     try:
         texts = _check_bounds(path)
         frame = pd.read_parquet(path, read_dictionary=texts)  # a text that many rows share is held once
@@ -86,6 +91,9 @@ def _check_bounds(path: Path) -> list[str]:
         InputError: more rows, cells or bytes than any study has.
         Exception: pyarrow's, for what is no parquet file.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(path) as file:
         about = file.metadata
         rows, columns, schema = about.num_rows, about.num_columns, file.schema_arrow
@@ -114,12 +122,13 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
 
 def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
     """Text for numbers or the reverse, and a number that cannot be in a column of this name."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
+
     finite = name in OF_HISTORY or name in _required()
     if column.isna().all() and not finite:
         return
     text, expected = name in TEXTS, "a text" if name in TEXTS else "numbers"
-    found = pd.api.types.is_string_dtype(column), pd.api.types.is_numeric_dtype(column)
-    if found != (text, not text) or pd.api.types.is_bool_dtype(column):
+    if (is_string_dtype(column), is_numeric_dtype(column)) != (text, not text) or is_bool_dtype(column):
         yield f"has {quoted(column.head(1).tolist()[0])} in {quoted(name)}, expected {expected}"
     elif not text:
         values = column.to_numpy(dtype=float, na_value=np.nan)

@@ -1,18 +1,23 @@
 """What is in a cohort and what is wrong with it: one pass over all its subjects that does not stop at a fault."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from ...transforms.basics.errors import InputError, printable
-from ..images.reading import times
+from ...transforms.basics.errors import InputError, printable, times
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Sample
-from .duplicates import Duplicate, Thumbnails, find_duplicates
 from .opening import list_cohort, missing_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .duplicates import Duplicate
 
 LABEL_COLUMNS = ["label", "name", "subjects_percent", "mean_voxels"]
 MANY_SHAPES = 6
@@ -20,7 +25,7 @@ MANY_SHAPES = 6
 
 
 @dataclass(frozen=True)
-class CohortReport:
+class CohortFindings:
     """The findings of :func:`check_cohort`."""
 
     cohort: str
@@ -44,6 +49,8 @@ class CohortReport:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Short tables by title: shapes, intensities, labels, suspected duplicates, faults; empty ones are left out."""
+        import pandas as pd
+
         shapes = self.images.groupby(["shape", "spacing"])["id"].agg(subjects="size").reset_index()
         if len(shapes) > MANY_SHAPES:
             shapes = self.images.groupby("spacing")["shape"].agg(shape=_range, subjects="size").reset_index()
@@ -76,7 +83,7 @@ class CohortReport:
 
 def check_cohort(
     settings: CohortSettings, root: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> CohortReport:
+) -> CohortFindings:
     """Read every subject as it is stored (no intensity scaling, no size) and report on all of them.
 
     Args:
@@ -88,6 +95,10 @@ def check_cohort(
         InputError: the cohort cannot be listed at all (no folder, no label table, fewer than two subjects).
     """
     cohort = list_cohort(settings.model_copy(update={"intensity": "none", "size": None}), root)
+    import pandas as pd
+
+    from .duplicates import Thumbnails, find_duplicates
+
     faults: list[str] = []
     rows: list[dict[str, object]] = []
     counts: list[dict[int, int]] = []
@@ -106,7 +117,7 @@ def check_cohort(
             thumbnails.add(subject, sample["image"])
         if progress is not None:
             progress(done, len(cohort.subjects))
-    return CohortReport(
+    return CohortFindings(
         cohort=cohort.name,
         spatial_dims=cohort.spatial_dims,
         subjects=len(cohort.subjects),
@@ -141,6 +152,8 @@ def _voxels_per_label(sample: Sample) -> dict[int, int]:
 
 
 def _label_table(cohort: Cohort, counts: Sequence[dict[int, int]]) -> pd.DataFrame:
+    import pandas as pd
+
     rows = []
     for value, name in cohort.label_names.items():
         present = [count[value] for count in counts if value in count]

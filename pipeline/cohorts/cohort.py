@@ -1,5 +1,7 @@
 """What a cohort is made of: subjects, the samples they load to, and the cohort that holds them."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -9,13 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from torch import Tensor
-
 from ...transforms.basics.bounds import LONGEST_FILE_NAME, LONGEST_PATH
 from ...transforms.basics.errors import InputError, quoted
 
 if TYPE_CHECKING:
     from monai.transforms.compose import Compose
+    from torch import Tensor
 
 WHOLE_FILE = 1 << 20
 """Files up to this many bytes are hashed whole."""
@@ -97,7 +98,7 @@ class Cohort:
     """Without the background 0."""
     declared_split: Mapping[str, tuple[str, ...]] | None
     """The split the data itself states: ``{"train": ids, "validation": ids, "test": ids}``; test may be absent."""
-    transform: "Compose"
+    transform: Compose
     """From an item of the data list to its sample, read and checked; raises InputError."""
     reading: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON values: everything besides the files that decides what ``transform`` returns."""

@@ -11,7 +11,6 @@ from ...transforms.basics.errors import InputError, quoted
 from ..files.text import read_text
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Subject, check_text
-from .loading import file_transforms
 
 SIDES = ("train", "validation", "test")
 
@@ -81,6 +80,8 @@ def file_cohort(
         raise InputError(
             f"{listing}: subject {unlabelled[0]} has no label but others have; give every subject a label, or none."
         )
+    from .loading import file_transforms  # it loads MONAI, and a mistake is told before
+
     return Cohort(
         name=settings.reader,
         spatial_dims=settings.spatial_dims,

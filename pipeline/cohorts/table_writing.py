@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from ...transforms.basics.errors import InputError
 from ..files.csv_tables import write_csv
 from ..images.output_paths import TABLES, check_output
@@ -102,6 +100,8 @@ def write_table(listing: Listing, out: Path, overwrite: bool = False) -> Path:
         }
         for subject in listing.subjects
     ]
+    import pandas as pd
+
     return write_csv(out, pd.DataFrame(rows, columns=columns))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...transforms.basics.bounds import MOST_MEMBERS, MOST_UNPACKED
 from ...transforms.basics.errors import InputError, quoted
-from .resumable import Report, download
+from .resumable import Progress, download
 from .unpack import unpack
 
 
@@ -74,7 +74,7 @@ class Fetched:
         return f"{self.folder} is ready.\narchive sha256 {self.sha256} ({known})\nTerms of use: {self.terms}."
 
 
-def fetch(name: str, into: Path, sha256: str | None = None, report: Report | None = None) -> Fetched:
+def fetch(name: str, into: Path, sha256: str | None = None, progress: Progress | None = None) -> Fetched:
     """Download a data set and unpack it to its own folder in ``into``; continue where an earlier call stopped.
 
     An archive that already lies in ``into`` is used instead of a download. It is removed once it is unpacked.
@@ -82,7 +82,7 @@ def fetch(name: str, into: Path, sha256: str | None = None, report: Report | Non
     Args:
         name: a key of DATASETS.
         sha256: the checksum the archive must have, in hexadecimal.
-        report: called with (bytes there, bytes in all or None).
+        progress: called with (bytes there, bytes in all or None).
 
     Raises:
         InputError: unknown name, no connection, wrong checksum, unsafe or damaged archive, a folder of this name that
@@ -104,7 +104,7 @@ def fetch(name: str, into: Path, sha256: str | None = None, report: Report | Non
         raise InputError(f"cannot make the folder {into}: {error.strerror or error}.") from None
     archive = into / dataset.archive
     if not archive.is_file():
-        download(dataset.url, archive, report)
+        download(dataset.url, archive, progress)
     obtained, verified = _verify(archive, dataset, sha256)
     unpack(archive, folder, dataset.marker, dataset.members, dataset.size)
     archive.unlink()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...transforms.basics.errors import InputError
 
-Report = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None], None]
 """Called with (bytes there, bytes in all or None if the server does not say)."""
 AGENT = "Mozilla/5.0 (compatible; smoothmorph)"
 """The FreeSurfer server turns away the default agents of download tools."""
@@ -29,7 +29,7 @@ class _BrokenError(Exception):
 class _Transfer:
     url: str
     partial: Path
-    report: Report | None
+    progress: Progress | None
     timeout: float
 
     @property
@@ -46,21 +46,23 @@ class _Transfer:
         self.validator.unlink(missing_ok=True)
 
 
-def download(url: str, target: Path, report: Report | None = None, wait: float = 1.0, timeout: float = 60.0) -> Path:
+def download(
+    url: str, target: Path, progress: Progress | None = None, wait: float = 1.0, timeout: float = 60.0
+) -> Path:
     """Download ``url`` to ``target``, which appears only when it is complete.
 
     What has arrived stays in ``target.partial`` until then. The next try, or the next call, asks for the rest (HTTP
     Range, If-Range); if the server sends the whole file instead, or another version of it, it starts anew.
 
     Args:
-        report: progress.
+        progress: called with (bytes there, bytes in all or None).
         wait: seconds before the second try; doubled before each further one. Progress resets the count of tries.
         timeout: seconds without a byte that count as a broken transfer.
 
     Raises:
         InputError: no connection, refused by the server, a web page instead of a file, or no space on the disk.
     """
-    transfer = _Transfer(url, target.with_name(target.name + ".partial"), report, timeout)
+    transfer = _Transfer(url, target.with_name(target.name + ".partial"), progress, timeout)
     tries = 0
     while True:
         before = transfer.there
@@ -165,5 +167,5 @@ def _copy(transfer: _Transfer, response: http.client.HTTPResponse, start: int, t
                 return done
             file.write(chunk)
             done += len(chunk)
-            if transfer.report is not None:
-                transfer.report(done, total)
+            if transfer.progress is not None:
+                transfer.progress(done, total)

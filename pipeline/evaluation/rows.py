@@ -16,8 +16,8 @@ from ..cohorts.cohort import Sample
 from ..cohorts.preparation import Prepared
 from ..settings.schema import TrialSettings
 from ..training.loop import TrialFailed, autocast, build_objective
-from .measured_pair import LabelMap, MeasuredPair
 from .finished_pairs import FinishedPairs
+from .measured_pair import LabelMap, MeasuredPair
 from .vocabulary import METRICS, MetricEntry
 
 EXAMPLES = 3  # test pairs whose images and fields are kept
@@ -31,7 +31,7 @@ def evaluate(
     register: Registrar,
     settings: TrialSettings,
     prepared: Prepared,
-    report: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
     slow: bool = True,
     finished: FinishedPairs | None = None,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -41,7 +41,7 @@ def evaluate(
         register: the trained network (see `by_network`) or a baseline.
         settings: the trial.
         prepared: its data.
-        report: called with (pairs done, pairs, message).
+        progress: called with (pairs done, pairs, message).
         slow: also measure what takes longer than all the rest.
         finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
 
@@ -69,8 +69,8 @@ def evaluate(
                 finished.write(index, *kept)
         rows.append(kept[0])
         examples += [kept[1]] if kept[1] else []
-        if report is not None:
-            report(index + 1, len(prepared.test_pairs), f"{kept[0]['seconds']:.2g} s a pair")
+        if progress is not None:
+            progress(index + 1, len(prepared.test_pairs), f"{kept[0]['seconds']:.2g} s a pair")
     return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 

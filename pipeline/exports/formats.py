@@ -1,23 +1,23 @@
 """A trained network in the forms that other software reads."""
 
+from __future__ import annotations
+
 import io
 import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import torch
-from monai.data.torchscript_utils import save_net_with_metadata
-
-from ...networks import export_program, export_torchscript, save_model, save_official
 from ...transforms.basics.errors import InputError, times
 from ..files.text import write_atomically, write_text
 from ..images.output_paths import check_output, check_place
-from ..models.trained_model import Trained
-from .bundle import write_bundle
-from .bundle.metadata import measures, metadata, model_card
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..models.trained_model import Trained
 
 Shape = Sequence[int] | None
 
@@ -44,6 +44,20 @@ def export(
         InputError: an unknown kind, ``out`` exists or cannot be written, a shape that is unknown or does not fit, or
             a network that the kind cannot hold.
     """
+    check_export(kind, out, authors)
+    if kind in CARDED:
+        CARDED[kind](trained, out, shape, rows, authors)
+        return
+    found = trained.shape_or(shape)
+    write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
+
+
+def check_export(kind: str, out: Path, authors: str | None = None) -> None:
+    """Refuse, before the network is read, what :func:`export` would refuse whatever the network.
+
+    Raises:
+        InputError: an unknown kind, authors where no card is written, ``out`` exists or cannot be written.
+    """
     if kind not in (*CARDED, *FILES):
         raise InputError(f"unknown kind {kind!r}; expected {', '.join((*CARDED, *FILES))}.")
     if authors is not None and kind not in CARDED:
@@ -52,32 +66,36 @@ def export(
         raise InputError(f"{out} exists; choose another name or remove it.")
     if kind == "bundle":
         check_place(out)
-        write_bundle(trained, out, shape, rows, authors)
         return
     check_output(out, ENDINGS[kind])
-    if kind == "model":
-        _model(trained, out, shape, rows, authors)
-        return
-    found = trained.shape_or(shape)
-    write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
+    if kind == "model" and (card := out.with_suffix(".md")).exists():
+        raise InputError(f"{card}, where the model card goes, exists; choose another name or remove it.")
 
 
 def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
     return {"model": trained.network.config, "shape": list(shape), **trained.origin}
 
 
+def _bundle(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None) -> None:
+    from .bundle import write_bundle
+
+    write_bundle(trained, out, shape, rows, authors)
+
+
 def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None) -> None:
     """Weights in half precision, which are half as large and register alike, and a model card beside them."""
-    card_path = out.with_suffix(".md")
-    if card_path.exists():
-        raise InputError(f"{card_path}, where the model card goes, exists; choose another name or remove it.")
+    import torch
+
+    from ...networks import save_model
+    from .bundle.metadata import measures, metadata, model_card
+
     trained = _with_shape(trained, shape)
     about = {**trained.origin, "images": trained.images.note()}
     measured = measures(rows)
     values = metadata(trained, trained.shape_or(None), measured, authors)
     card = model_card(trained, out.stem, values, measured, "weights")
     write_atomically(out, lambda temporary: save_model(temporary, trained.network, about, torch.float16))
-    write_text(card_path, card)
+    write_text(out.with_suffix(".md"), card)
 
 
 def _with_shape(trained: Trained, shape: Shape) -> Trained:
@@ -92,12 +110,20 @@ def _with_shape(trained: Trained, shape: Shape) -> Trained:
 
 
 def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
+    from monai.data.torchscript_utils import save_net_with_metadata
+
+    from ...networks import export_torchscript
+
     script, buffer = export_torchscript(trained.network, shape), io.BytesIO()  # for the same reason
     save_net_with_metadata(script, buffer, False, meta_values=_about(trained, shape))
     path.write_bytes(buffer.getvalue())
 
 
 def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
+    import torch
+
+    from ...networks import export_program
+
     program, buffer = export_program(trained.network, shape), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights in the convolutions' order
@@ -107,10 +133,13 @@ def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
 
 
 def _official(trained: Trained, path: Path, shape: Sequence[int]) -> None:
+    from ...networks import save_official
+
     save_official(path, trained.network, shape)
 
 
-CARDED = ("bundle", "model")
+CARDED = {"bundle": _bundle, "model": _model}
+"""With a model card."""
 ENDINGS = {"model": (".safetensors",), "torchscript": (".ts", ".pt"), "torch-export": (".pt2",), "official": (".pt",)}
 FILES: dict[str, Callable[[Trained, Path, Sequence[int]], None]] = {
     "torchscript": _torchscript,

@@ -1,16 +1,26 @@
 """Fields in files, put to use: which field the user means, and images warped with it."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from ...transforms import Geometry, InputError, PhysicalField, read_field
-from ...transforms.field_files import is_affine
-from ...transforms.field_files.voxelmorph import shares_one_grid
+from ...transforms.basics.errors import InputError
+from ...transforms.field_files import check_readable, is_affine, read_field
 from ..images.output_paths import IMAGES, check_output
-from ..images.volumes import Volume, read_grid, read_volume, stored_type, write_volume
+from ..images.volumes import Volume, check_headers, read_grid, read_volume, stored_type, write_volume
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...transforms import Geometry, PhysicalField
+
+Files = Iterable[Path | None]
+"""None is what was not given."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,25 @@ class Done:
     path: Path
     told: tuple[str, ...]
     notices: tuple[str, ...] = ()
+
+
+def check_files(out: Path, endings: Sequence[str], fields: Files, images: Files = (), others: Files = ()) -> None:
+    """Refuse, before anything heavy is loaded, what :func:`check_output` does and files that cannot be read.
+
+    Args:
+        out, endings: of the file to write.
+        fields, images: what is read, with affines alone among the fields.
+        others: what is read besides, and is checked by its own reader.
+
+    Raises:
+        InputError: the first mistake.
+    """
+    fields, images = list(fields), list(images)
+    check_output(out, endings, [*fields, *images, *others])
+    for path in fields:
+        if path is not None:
+            check_readable(path)
+    check_headers(images)
 
 
 def load_field(path: Path, like: Path | None = None, affine: Path | None = None) -> PhysicalField:
@@ -77,7 +106,7 @@ def apply(
     """
     if labels and background:
         raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
-    check_output(out, IMAGES, [path, image, like, affine])
+    check_files(out, IMAGES, [path, affine], [image, like])
     field = load_field(path, like, affine)
     moving = read_volume(image, labels, constant=True)
     _check_moving(path, field, moving)
@@ -114,6 +143,8 @@ def write_labels(path: Path, labels: Tensor, source: Path, grid: Geometry) -> Pa
 
 
 def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:
+    from ...transforms.field_files.voxelmorph import shares_one_grid
+
     check_world(path, field.fixed, moving.path, moving.grid)
     if shares_one_grid(path) and not moving.grid.is_same(field.fixed):
         raise InputError(

@@ -3,19 +3,22 @@
 What is not a coordinate is kept, so that Slicer loads its file again with the points where they went.
 """
 
+from __future__ import annotations
+
 import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ...transforms.basics.errors import InputError, quoted
 from ..files.csv_tables import Row, csv_text, make_table, parse_rows, read_csv
 from ..files.text import read_json, read_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AXES = ("x", "y", "z")
 FRAMES = {"LPS": True, "1": True, "RAS": False, "0": False}
@@ -75,6 +78,8 @@ def _fcsv(path: Path, text: str) -> LandmarkFile:
 
 def _markups(path: Path) -> LandmarkFile:
     """JSON: lists of control points, each with its coordinate system and units."""
+    import pandas as pd
+
     try:
         content: Any = read_json(path)
         lists = content["markups"]

@@ -1,24 +1,27 @@
 """Landmarks in files: warped by a field, and how far they are from where they should be (TRE)."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import torch
-from torch import Tensor
 
-from ...transforms import InputError, PhysicalField
 from ...transforms.basics.bounds import MOST_DIGITS
-from ...transforms.basics.errors import quoted
-from ...transforms.fields.affine import apply_affine
-from ...transforms.world.physical_field import INVERTED
+from ...transforms.basics.errors import InputError, quoted
 from ..files.csv_tables import csv_text
-from ..files.text import write_text
-from ..images.output_paths import TABLES, check_output
-from .apply import Done, load_field
+from ..files.text import read_text, write_text
+from ..images.output_paths import TABLES
+from .apply import Done, check_files, load_field
 from .landmark_files import AXES, SLICERS, LandmarkFile, read_landmark_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from ...transforms import PhysicalField
 
 NAMES = ("id", "label", "name")
 """Columns that name a point: two files that both have one must agree on it."""
@@ -68,7 +71,12 @@ def warp_points(
         InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
     """
     own = tuple(ending for ending in SLICERS if landmarks.name.lower().endswith(ending))
-    check_output(out, TABLES + own, [path, landmarks, against, like, affine])
+    check_files(out, TABLES + own, [path, affine], [like], [landmarks, against])
+    for file in (landmarks, against):
+        if file is not None:
+            read_text(file)  # whether it is there and text; with the field it is known how many columns it needs
+    from ...transforms.world.physical_field import INVERTED
+
     field = load_field(path, like, affine)
     given = read_landmarks(landmarks, field.fixed.world_axes, lps)
     truth = read_landmarks(against, field.fixed.world_axes, lps) if against is not None else None
@@ -125,6 +133,9 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     if lps and file.lps is False:
         raise InputError(f"{path} says that it is in RAS; leave --lps out, or give it in LPS.")
     cells = table[columns].where(table[columns].map(len) <= MOST_DIGITS, "")
+    import pandas as pd
+    import torch
+
     numbers = cells.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
     faulty = np.argwhere(~np.isfinite(numbers))
     if len(faulty):
@@ -137,12 +148,10 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
 
 def _with_points(table: pd.DataFrame, points: Tensor, lps: bool) -> pd.DataFrame:
     numbers = _turned(points.numpy(), lps)
-    return table.assign(
-        **{axis: _text(torch.from_numpy(numbers[:, i])) for i, axis in enumerate(AXES[: len(numbers.T)])}
-    )
+    return table.assign(**{axis: _text(numbers[:, i]) for i, axis in enumerate(AXES[: len(numbers.T)])})
 
 
-def _text(numbers: Tensor) -> list[str]:
+def _text(numbers: Tensor | np.ndarray) -> list[str]:
     return [f"{number:.6f}" for number in numbers.tolist()]
 
 
@@ -175,6 +184,8 @@ def _named(label: str, slicers: bool) -> str:
 
 
 def _in_grid(field: PhysicalField, points: Tensor) -> Tensor:
+    from ...transforms.fields.affine import apply_affine
+
     return field.fixed.contains(apply_affine(np.linalg.inv(field.fixed.affine), points.T))
 
 

@@ -1,22 +1,20 @@
 """Field files from field files: composed, inverted, converted, and their Jacobian determinant."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...transforms import (
-    Geometry,
-    InputError,
-    PhysicalField,
-    jacobian_statistics,
-    read_field,
-    write_field,
-)
-from ...transforms.field_files import is_affine
-from ...transforms.field_files.voxelmorph import shares_one_grid
-from ..images.output_paths import FIELDS, IMAGES, check_output
+from ...transforms.basics.errors import InputError
+from ...transforms.field_files import is_affine, read_field, write_field
+from ..images.output_paths import FIELDS, IMAGES
 from ..images.volumes import read_grid, write_volume
-from .apply import Done, check_world, follow, load_field
+from .apply import Done, check_files, check_world, follow, load_field
+
+if TYPE_CHECKING:
+    from ...transforms import Geometry, PhysicalField
 
 
 def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
@@ -26,7 +24,7 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
     """
     if len(paths) < 2:
         raise InputError(f"compose needs two fields or more, got {len(paths)}.")
-    check_output(out, FIELDS, [*paths, like])
+    check_files(out, FIELDS, paths, [like])
     last = load_field(paths[-1], like)
     fields = [read_field(path, last.fixed) for path in paths[:-1]]
     for path, field in zip(paths, fields, strict=False):
@@ -64,7 +62,9 @@ def invert(path: Path, out: Path, like: Path | None = None, fixed: Path | None =
     Raises:
         InputError: files that cannot be used or do not belong together.
     """
-    check_output(out, FIELDS, [path, like, fixed])
+    check_files(out, FIELDS, [path], [like, fixed])
+    from ...transforms.field_files.voxelmorph import shares_one_grid
+
     grid = read_grid(like) if like is not None else None
     alone = is_affine(path)
     if fixed is None and grid is not None and (alone or shares_one_grid(path)):  # which hold on that grid, too
@@ -99,7 +99,7 @@ def inverted(field: PhysicalField, grid: Geometry | None, source: Path) -> tuple
 
 def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
     """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from."""
-    check_output(out, IMAGES, [path, like, affine])
+    check_files(out, IMAGES, [path, affine], [like])
     field = load_field(path, like, affine).dense()
     write_volume(out, field.jacobian_determinant().numpy(), field.fixed)
     return Done(out, (f"wrote {out}: det ∂T/∂p on the fixed grid, {field.fixed}.", regularity(field)))
@@ -107,7 +107,9 @@ def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | Non
 
 def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
     """The same field in another kind of file, and on the grid of ``like``."""
-    check_output(out, FIELDS, [path, like, affine])
+    check_files(out, FIELDS, [path, affine], [like])
+    from ...transforms import PhysicalField
+
     grid = read_grid(like) if like is not None else None
     field = read_field(path, grid)
     if like is not None and grid is not None:
@@ -143,6 +145,8 @@ def regularity(field: PhysicalField) -> str:
     A map that flips the axes as a whole, such as a mirror, does not fold: a voxel does whose determinant is 0 or has
     the other sign than that of the affine that fits the map. SDlogJ is of |det|.
     """
+    from ...transforms import jacobian_statistics
+
     apart = field.dense().apart
     found = {name: float(value) for name, value in jacobian_statistics(apart.displacement[None]).items()}
     factor = apart.affine_determinant

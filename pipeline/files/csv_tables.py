@@ -5,20 +5,22 @@ gets an apostrophe before it, as OWASP advises against CSV injection; numbers st
 apostrophe away again, so that nothing is changed by a table in between.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from typing import TYPE_CHECKING, Any
 
 from ...transforms.basics.bounds import MOST_COLUMNS, MOST_TABLE_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
 from .text import read_text, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 """How a text begins that would be run, and one that could be taken for such a text with its apostrophe."""
@@ -51,6 +53,8 @@ class Table:
     @property
     def frame(self) -> pd.DataFrame:
         """The cells as text. Not by pandas' reader, which takes the first column of longer rows for their index."""
+        import pandas as pd
+
         return pd.DataFrame([row.cells for row in self.rows], columns=pd.Index(self.columns), dtype=str)
 
     @property
@@ -114,6 +118,8 @@ def make_table(path: Path, columns: tuple[str, ...], rows: Sequence[Row]) -> Tab
 
 def csv_text(frame: pd.DataFrame) -> str:
     """A data frame as CSV for people: no cell of it is a formula. The index is left out."""
+    from pandas.api.types import is_numeric_dtype
+
     safe = frame.rename(columns=_with_apostrophe)
     for place, (_, column) in enumerate(frame.items()):
         if not is_numeric_dtype(column):

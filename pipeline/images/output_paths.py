@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...transforms import Geometry, InputError
+from ...transforms.basics.errors import InputError
 from ...transforms.field_files import WRITERS, lps
+from ...transforms.world.grid import Geometry
 from .volumes import WRITTEN
 
 FIELDS, IMAGES, TABLES = tuple(WRITERS), WRITTEN, (".csv",)

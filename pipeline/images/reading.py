@@ -1,19 +1,21 @@
 """One image file -> a tensor that has been checked. Every fault is one sentence with the file's path."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
-import torch
-from monai.data.utils import affine_to_spacing, to_affine_nd
-from torch import Tensor
 
 from ...transforms.basics.bounds import LARGEST_FLOAT32
 from ...transforms.basics.errors import InputError, times
-from ...transforms.image_files import HEADERS, Header, read_header, read_voxels
+from ...transforms.image_files import HEADERS, Header, check_file, read_header, read_voxels
 from ...transforms.world.grid import SAME_PLACE, corners_apart
 from .dicom import is_dicom, read_dicom
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEW = 1 << 20
 """Labels up to this value are counted, which is faster than to sort the voxels."""
@@ -31,6 +33,8 @@ def read_image(path: Path, spatial_dims: int, labels: bool = False) -> tuple[Ten
     Raises:
         InputError: as :func:`load_file`, or not of ``spatial_dims`` axes.
     """
+    from monai.data.utils import to_affine_nd
+
     image, affine = load_file(path, labels)
     return _drop_singletons(image, spatial_dims, path)[None], to_affine_nd(3, affine)
 
@@ -41,11 +45,7 @@ def image_header(path: Path) -> Header:
     Raises:
         InputError: missing, unknown format, a faulty header, or several numbers per voxel.
     """
-    if not path.name.lower().endswith(tuple(HEADERS)):
-        raise InputError(
-            f"{path} is not one of the image formats that can be read: {', '.join(HEADERS)}, .dcm, or the folder of a "
-            "DICOM series."
-        )
+    check_image_file(path)
     header = read_header(path)
     if header.components != 1:
         raise InputError(
@@ -53,6 +53,16 @@ def image_header(path: Path) -> Header:
             "a channel."
         )
     return header
+
+
+def check_image_file(path: Path) -> None:
+    """Raise InputError unless ``path`` has an ending of images and there is such a file."""
+    if not path.name.lower().endswith(tuple(HEADERS)):
+        raise InputError(
+            f"{path} is not one of the image formats that can be read: {', '.join(HEADERS)}, .dcm, or the folder of a "
+            "DICOM series."
+        )
+    check_file(path)
 
 
 def load_file(path: Path, labels: bool = False) -> tuple[Tensor, np.ndarray]:
@@ -66,6 +76,8 @@ def load_file(path: Path, labels: bool = False) -> tuple[Tensor, np.ndarray]:
         InputError: missing, unknown format, a faulty header, truncated or damaged; a label map not of integers; what
             :func:`~smoothmorph.pipeline.images.dicom.read_dicom` raises.
     """
+    import torch
+
     if is_dicom(path):
         scaled, affine = read_dicom(path)
         return torch.from_numpy(_integers(scaled, (1, 0), str(path)) if labels else scaled), affine
@@ -138,7 +150,7 @@ def check_label(label: Tensor, source: str, names: Mapping[int, str] | None = No
     """Raise InputError unless the label map, of integers, holds those from 0 on that ``names`` knows (None: any)."""
     if int(label.min()) < 0:
         raise InputError(f"{source} holds label {int(label.min())}; labels lie from 0 on.")
-    values = (label.unique() if int(label.max()) > FEW else torch.bincount(label.flatten()).nonzero()).flatten()
+    values = (label.unique() if int(label.max()) > FEW else label.flatten().bincount().nonzero()).flatten()
     unknown = sorted(set(values.tolist()) - {0} - set(names)) if names is not None else []
     if unknown:
         raise InputError(f"{source} holds label {unknown[0]}, which the cohort's list of label names does not have.")
@@ -158,6 +170,8 @@ def check_same_grid(
 
 def axes_of(affine: np.ndarray) -> str:
     """Where the axes of a 4x4 affine lead, as nibabel has it: "RAS"; empty where two of them are one."""
+    import nibabel as nib
+
     axes = nib.aff2axcodes(affine)
     return "" if None in axes else "".join(axes)
 
@@ -168,6 +182,8 @@ def spacing_of(affine: np.ndarray, spatial_dims: int, source: str) -> tuple[floa
     Raises:
         InputError: a spacing is zero or not finite.
     """
+    from monai.data.utils import affine_to_spacing
+
     spacing = np.asarray(affine_to_spacing(affine, suppress_zeros=False))[:spatial_dims]
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
         raise InputError(f"{source} has voxel spacing {times(spacing)} mm; every spacing must be positive.")

@@ -1,21 +1,24 @@
 """Image files with their place in the world: a user's images, whatever their axes, and warped ones."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
-from monai.data.utils import to_affine_nd
-from torch import Tensor
 
-from ...transforms import Geometry, InputError
-from ...transforms.basics.errors import reason, times
+from ...transforms.basics.errors import InputError, reason, times
 from ...transforms.basics.quiet import writing_with_itk
 from ...transforms.field_files import lps
-from ...transforms.image_files.nifti import set_place
+from ...transforms.world.grid import Geometry
 from ..files.text import write_atomically
 from .dicom import is_dicom
-from .reading import check_finite, check_image, image_header, load_file
+from .reading import check_finite, check_image, check_image_file, image_header, load_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
 FARTHER_ON, LABELS_ALIKE = 1 / 24, 0.2
@@ -77,8 +80,9 @@ def read_grid(path: Path) -> Geometry:
 
 
 def _read(path: Path, labels: bool = False) -> Volume:
-    if not is_dicom(path):
-        image_header(path).check_direction()
+    from monai.data.utils import to_affine_nd
+
+    check_headers([path])
     loaded, affine = load_file(path, labels)
     shape = tuple(loaded.shape)
     while len(shape) > max(len(affine) - 1, 2) and shape[-1] == 1:
@@ -92,6 +96,15 @@ def _read(path: Path, labels: bool = False) -> Volume:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Volume(path, loaded.reshape(1, *grid.shape), grid)
+
+
+def check_headers(paths: Iterable[Path | None]) -> None:
+    """Raise InputError if a file is missing or its header already tells that :func:`read_volume` cannot read it."""
+    files = [path for path in paths if path is not None and not is_dicom(path)]
+    for path in files:
+        check_image_file(path)
+    for path in files:
+        image_header(path).check_direction()
 
 
 def stored_type(path: Path) -> np.dtype:
@@ -128,6 +141,10 @@ def _is_truly_2d(loaded: Tensor, affine: np.ndarray) -> bool:
 
 
 def _save_nifti(path: Path, values: np.ndarray, grid: Geometry) -> None:
+    import nibabel as nib
+
+    from ...transforms.image_files.nifti import set_place
+
     image = nib.Nifti1Image(values, grid.affine_4x4, dtype=values.dtype)
     set_place(image, grid.affine_4x4)
     nib.save(image, path)

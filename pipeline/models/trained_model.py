@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...networks import VoxelMorph, load_official, read_model, read_official, save_model
+from ...networks import VoxelMorph, read_model
 from ...transforms.basics.bounds import MOST_NETWORK_VOXELS
 from ...transforms.basics.errors import InputError, quoted, times
-from ..files.text import write_atomically
-from ..images.output_paths import check_output
 from ..settings.schema import TrialSettings, from_identity
 from .built_in import find_model
-from .training_images import TrainingImages, checked
+from .training_images import TrainingImages
 
 TRIAL = re.compile(r"[\w.+-]{0,200}")
 """Ids of trials."""
@@ -83,25 +81,3 @@ def open_trained(path: Path) -> Trained:
     if not isinstance(trial, str) or not TRIAL.fullmatch(trial):
         raise InputError(f"{file}: about.trial is {quoted(trial)}, expected a trial's id.")
     return Trained(network, file, None if settings is None else trial, settings, images)
-
-
-def import_official(path: Path, out: Path, **settings: int) -> None:
-    """Turn the weights that official VoxelMorph saved into a ``model.safetensors``.
-
-    Args:
-        path: what ``VxmDense.save`` wrote.
-        out: the .safetensors file to write; must not exist.
-        settings: ``integration_steps`` and ``integration_downsize`` where the file does not tell them.
-
-    Raises:
-        InputError: no weights of VoxelMorph's default network, or ``out`` exists.
-    """
-    if out.exists():
-        raise InputError(f"{out} exists; choose another name or remove it.")
-    check_output(out, (".safetensors",))
-    network, (_, config) = load_official(path, **settings), read_official(path)
-    told: dict[str, Any] = {"official": {"file": path.name}}  # its weights' shapes say what its configuration does
-    if "inshape" in config:
-        shape = checked("shape", config["inshape"], network.spatial_dims, f"{path}: config.inshape")
-        told["images"] = TrainingImages(shape).note()
-    write_atomically(out, lambda temporary: save_model(temporary, network, told))

@@ -41,9 +41,16 @@ class ReaderEntry(Entry):
                 raise InputError(f"cohort.{key} is {getattr(settings, key)!r}, but the {self.name} reader has none.")
         if not self.on_disk:
             return self.load()(settings, **self.arguments)
-        return self.load()(settings, self._folder(root), **self.arguments)
+        return self.load()(settings, self.folder(root), **self.arguments)
 
-    def _folder(self, root: Path | None) -> Path:
+    def folder(self, root: Path | None) -> Path | None:
+        """``root``, in which there is something; None where the reader needs no files.
+
+        Raises:
+            InputError: there is no such folder, or it is empty.
+        """
+        if not self.on_disk:
+            return None
         if root is None:
             option = "give it with --data-root (in `data check`: --root)"
             raise InputError(f"the {self.name} reader needs a data folder; {option}.")

@@ -46,17 +46,17 @@ class CheckpointHandler:
 
 
 class ProgressHandler:
-    """Tells how far training is: every few steps to ``report``, every epoch to ``log``."""
+    """Tells how far training is: every few steps to ``progress``, every epoch to ``log``."""
 
     def __init__(
         self,
         state: TrainingState,
         training: TrainingSettings,
-        report: Callable[[int, int, str], None] | None,
+        progress: Callable[[int, int, str], None] | None,
         log: Callable[[str], None] | None,
     ) -> None:
         self.state, self.training = state, training
-        self.report = report or (lambda *_: None)
+        self.progress = progress or (lambda *_: None)
         self.log = log or (lambda _: None)
         self.message = ""
 
@@ -67,7 +67,7 @@ class ProgressHandler:
 
     def _step(self, engine: Engine) -> None:
         total = self.training.epochs * self.training.steps_per_epoch
-        self.report(engine.state.iteration, total, self.message)
+        self.progress(engine.state.iteration, total, self.message)
 
     def _epoch(self, engine: Engine) -> None:
         row = self.state.history[-1]

@@ -103,7 +103,7 @@ def train(
     prepared: Prepared,
     folder: Path,
     device: torch.device,
-    report: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> VoxelMorph:
     """Train, or go on from ``folder/checkpoint.pt``, and return the network with the selected weights.
@@ -113,7 +113,7 @@ def train(
         prepared: its data.
         folder: for ``checkpoint.pt`` and ``history.parquet``, written atomically after every epoch.
         device: where to compute.
-        report: called with (steps done, steps, message) as training goes on.
+        progress: called with (steps done, steps, message) as training goes on.
         log: called with a line per epoch.
 
     Raises:
@@ -141,7 +141,7 @@ def train(
     HistoryHandler(state, settings, prepared, model, whole_objective).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
-    ProgressHandler(state, settings.training, report, log).attach(trainer)
+    ProgressHandler(state, settings.training, progress, log).attach(trainer)
 
     if state.epoch < epochs:
         loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")

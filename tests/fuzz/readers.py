@@ -32,9 +32,10 @@ from smoothmorph.pipeline.downloads.unpack import unpack
 from smoothmorph.pipeline.evaluation.finished_pairs import FinishedPairs
 from smoothmorph.pipeline.fields.landmarks import read_landmarks
 from smoothmorph.pipeline.images.volumes import Volume, read_volume
-from smoothmorph.pipeline.models.trained_model import import_official, open_trained
+from smoothmorph.pipeline.models.official_weights import import_official
+from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
-from smoothmorph.pipeline.registration import Pair, register
+from smoothmorph.pipeline.registration import ImagePair, register
 from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings
 from smoothmorph.pipeline.training.handlers import TrainingState
 from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
@@ -109,7 +110,7 @@ def model() -> Any:
     found = open_trained(IN / "model.safetensors")
     values = torch.rand(1, *seeds.SLICE.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     moving, fixed = (Volume(Path(f"in/{name}"), values.roll(turn, 1), seeds.SLICE) for turn, name in enumerate("mf"))
-    return found, register(found, Pair(moving, fixed)).field
+    return found, register(found, ImagePair(moving, fixed)).field
 
 
 def official() -> Any:

@@ -15,12 +15,9 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from .errors import InputError
+from filelock import lock_descriptor
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+from .errors import InputError
 
 LEFTOVER = re.compile(r"\..+\.(partial|unpacking)(\.[A-Za-z0-9.]+)?")
 """Names of temporary folders, and of the temporary files that earlier versions wrote."""
@@ -120,7 +117,7 @@ def _claim(path: Path, kind: str) -> tuple[Path, int | None]:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         try:
-            lock = _lock(folder, os.O_DIRECTORY if fcntl else 0)
+            lock = _lock(folder, getattr(os, "O_DIRECTORY", 0))
         except (BlockingIOError, FileNotFoundError):  # another writes a file of this name, or just removed its folder
             continue
         except OSError:  # there are no locks, or this is no folder of ours
@@ -139,12 +136,14 @@ def _claim(path: Path, kind: str) -> tuple[Path, int | None]:
 
 
 def _lock(path: Path, flags: int = 0) -> int:
-    """Open a file or folder and lock it. OSError: it cannot be locked; BlockingIOError: another has the lock."""
-    if fcntl is None:
-        raise OSError("this system has no such locks")
-    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags)
+    """Open a file or folder and lock it. OSError: it cannot be locked; BlockingIOError: another has the lock.
+
+    Windows opens no folder: there are no such locks there.
+    """
+    lock = os.open(path, getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | flags)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(lock, blocking=False):
+            raise BlockingIOError
     except OSError:
         os.close(lock)
         raise

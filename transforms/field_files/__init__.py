@@ -14,33 +14,37 @@ voxels of its grid and the world is RAS; LPS and vectors in mm exist in this pac
 in their headers).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..basics.atomic import write_atomically
 from ..basics.errors import InputError
-from ..world.grid import Geometry
-from ..world.physical_field import PhysicalField
-from . import itk_images, itk_transforms, nifti, voxelmorph
+
+if TYPE_CHECKING:
+    from ..world.grid import Geometry
+    from ..world.physical_field import PhysicalField
 
 WRITERS = {
-    ".nii": nifti.write,
-    ".nii.gz": nifti.write,
-    ".mha": itk_images.write,
-    ".nrrd": itk_images.write,
-    ".h5": itk_transforms.write,
-    ".npz": voxelmorph.write,
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".mha": "itk_images",
+    ".nrrd": "itk_images",
+    ".h5": "itk_transforms",
+    ".npz": "voxelmorph",
 }
 READERS = {
-    ".nii": nifti.read,
-    ".nii.gz": nifti.read,
-    **dict.fromkeys((".mha", ".mhd", ".nrrd"), itk_images.read),
-    **dict.fromkeys((".h5", ".mat", ".tfm", ".txt"), itk_transforms.read),
-    ".npz": voxelmorph.read,
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    **dict.fromkeys((".mha", ".mhd", ".nrrd"), "itk_images"),
+    **dict.fromkeys((".h5", ".mat", ".tfm", ".txt"), "itk_transforms"),
+    ".npz": "voxelmorph",
 }
+"""The module for each ending, loaded where it is needed: with torch it takes seconds."""
 
 
 def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
@@ -56,18 +60,19 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
             one is needed) without a grid, or with NaN.
     """
     path = Path(path)
-    read = _reader(path)
+    check_readable(path)
     with _naming(path):
-        field = read(path, like)
-    if not torch.isfinite(field.displacement).all():
+        field: PhysicalField = _module(path).read(path, like)
+    if not field.displacement.isfinite().all():
         raise InputError(f"{path} holds NaN or infinite displacements; every one must be a finite number.")
     return field
 
 
 def is_affine(path: Path) -> bool:
     """Whether a file that :func:`read_field` reads holds an affine alone, which holds on any grid."""
+    check_readable(path)
     with _naming(path):
-        return _reader(path) is itk_transforms.read and itk_transforms.is_affine(path)
+        return READERS[file_type(path, READERS)] == "itk_transforms" and _module(path).is_affine(path)
 
 
 def write_field(path: Path | str, field: PhysicalField) -> Path:
@@ -79,7 +84,7 @@ def write_field(path: Path | str, field: PhysicalField) -> Path:
     path = Path(path)
     suffix = file_type(path, WRITERS)
     try:
-        return write_atomically(path, lambda temporary: WRITERS[suffix](temporary, field), suffix)
+        return write_atomically(path, lambda temporary: _module(path).write(temporary, field), suffix)
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"cannot write {path}: {error}") from None
 
@@ -93,11 +98,15 @@ def _naming(path: Path) -> Iterator[None]:
         raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
 
 
-def _reader(path: Path) -> Callable[[Path, Geometry | None], PhysicalField]:
-    suffix = file_type(path, READERS)
+def check_readable(path: Path) -> None:
+    """Raise InputError unless ``path`` has an ending of :func:`read_field`, and there is such a file."""
+    file_type(path, READERS)
     if not path.is_file():
         raise InputError(f"{path} does not exist.")
-    return READERS[suffix]
+
+
+def _module(path: Path) -> Any:
+    return import_module(f".{READERS[file_type(path, READERS)]}", __name__)
 
 
 def file_type(path: Path, known: dict) -> str:

@@ -1,16 +1,18 @@
 """ITK's frame: LPS, vectors in mm, and grids as origin, spacing and direction. It exists in these files only."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..basics.errors import InputError
-from ..fields.affine import apply_linear
 from ..world.grid import Geometry
-from ..world.physical_field import PhysicalField
+
+if TYPE_CHECKING:
+    from ..world.physical_field import PhysicalField
 
 SHEAR = 1e-4
 """The largest cosine between two axes that ITK's tools take for perpendicular."""
@@ -62,6 +64,10 @@ def slice_shape(size: Sequence[int]) -> tuple[int, ...]:
 
 def vectors(field: PhysicalField) -> np.ndarray:
     """The displacements of a field without an affine: (W, *lifted_shape) float32, LPS mm."""
+    import torch
+
+    from ..fields.affine import apply_linear
+
     grid = field.fixed
     lifted = torch.zeros(grid.world_axes, *grid.lifted_shape)
     lifted[: grid.axes] = grid.lift(field.displacement)
@@ -70,6 +76,11 @@ def vectors(field: PhysicalField) -> np.ndarray:
 
 def from_vectors(displacements: np.ndarray, grid: Geometry) -> PhysicalField:
     """The inverse of :func:`vectors`."""
+    import torch
+
+    from ..fields.affine import apply_linear
+    from ..world.physical_field import PhysicalField
+
     in_mm = torch.from_numpy(np.ascontiguousarray(displacements, dtype=np.float32))
     in_voxels = apply_linear(np.linalg.inv(grid.affine) @ _sign(len(grid.affine)), in_mm)
     return PhysicalField(grid.in_plane(in_voxels), grid)

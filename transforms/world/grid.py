@@ -4,14 +4,18 @@ World coordinates are RAS, in mm, as in nibabel and MONAI. D is the number of th
 volume has D = W = 3, a true 2-D image D = W = 2, and a slice in space (160x192x1 voxels) D = 2, W = 3.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..basics.errors import InputError, times
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAME_PLACE = 0.1
 """Two grids are the same if no corner is farther apart than so many voxels."""
@@ -100,20 +104,24 @@ class Geometry:
 
     def points(self) -> Tensor:
         """The voxel coordinates of every voxel: (W, *lifted_shape), float32."""
+        import torch
+
         return torch.stack(torch.meshgrid(*[torch.arange(n).float() for n in self.lifted_shape], indexing="ij"))
 
     def contains(self, points: Tensor) -> Tensor:
         """Which of the voxel coordinates (W, ...) lie in a voxel of the grid, as ITK has it: [-0.5, size - 0.5)."""
+        import torch
+
         sizes = torch.tensor(self.lifted_shape, dtype=points.dtype).view(-1, *[1] * (points.ndim - 1))
         return ((points >= -0.5) & (points < sizes - 0.5)).all(dim=0)
 
-    def apart(self, other: "Geometry") -> float:
+    def apart(self, other: Geometry) -> float:
         """The largest distance (mm) between corresponding corners; infinite between grids of different sizes."""
         if self.shape != other.shape or self.world_axes != other.world_axes:
             return float("inf")
         return corners_apart(self.shape, self.affine, other.affine)
 
-    def is_same(self, other: "Geometry") -> bool:
+    def is_same(self, other: Geometry) -> bool:
         """Whether both have the same voxels at the same places, within 0.1 voxel."""
         return self.apart(other) <= SAME_PLACE * min(self.spacing)
 

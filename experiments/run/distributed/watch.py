@@ -73,10 +73,10 @@ class Watch:
         self.listen(event)
 
     def _again(self, job: Job, reason: str) -> None:
-        from ....pipeline.trial import Progress
+        from ....pipeline.trial import TrialProgress
 
         self.pending[self.submit(job)] = job
-        self.listen(Event(job.trial, "progress", "", Progress("waiting", 0, 1, f"its worker was lost ({reason})")))
+        self.listen(Event(job.trial, "progress", "", TrialProgress("waiting", 0, 1, f"its worker was lost ({reason})")))
 
     def _stop(self, reason: str) -> None:
         """End what is under way, before another run may write in the folder."""

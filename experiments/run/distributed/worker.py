@@ -53,7 +53,7 @@ def _fingerprint(settings: TrialSettings, root: Path | None) -> str:
 
 def work(task: Task, job: Job, flag: Path, mailbox: Any, data: "Prepared | None") -> Event:
     """Attempt one trial, on ``data`` that were sent or, without them, on what this node reads by itself."""
-    report = _reporter(job.trial, mailbox)
+    progress = _progress_to(job.trial, mailbox)
     try:
         _check_shared(flag)  # the node may have joined since the others were looked at
     except InputError as error:
@@ -62,22 +62,22 @@ def work(task: Task, job: Job, flag: Path, mailbox: Any, data: "Prepared | None"
         from ....pipeline.cohorts.preparation import remember
 
         remember(job.settings, job.root, as_tensors(data))
-    return attempt_quietly(task, job, report)
+    return attempt_quietly(task, job, progress)
 
 
-def _reporter(trial: str, mailbox: Any) -> Callable[[Any], None]:
+def _progress_to(trial: str, mailbox: Any) -> Callable[[Any], None]:
     """Tells the mailbox now that the trial has started, and then how far it is, at most every half second."""
     last = float("-inf")
 
-    def report(progress: Any) -> None:
+    def tell(progress: Any) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_NEWS:
             last = now
             mailbox.tell.remote(trial, pickle.dumps(progress))
 
-    report(None)
-    return report
+    tell(None)
+    return tell
 
 
 def as_arrays(prepared: "Prepared") -> "Prepared":
