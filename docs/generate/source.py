@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-PACKAGES = ("transforms", "networks", "pipeline", "experiments")
+PACKAGES = ("smoothmorph", "transforms", "networks", "pipeline", "experiments")
 ROLE = re.compile(r":(?:func|class|meth|mod|attr):`~?([\w.]+)`")
 
 
@@ -14,7 +14,8 @@ def write(root: Path, target: Path) -> None:
     for package in PACKAGES:
         for file in sorted((root / package).rglob("*.py*")):
             if file.suffix in (".py", ".pyi"):
-                place = target / "smoothmorph" / file.relative_to(root)
+                inside = file.relative_to(root)
+                place = target / inside if package == "smoothmorph" else target / "smoothmorph" / inside
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(plain(file.read_text(encoding="utf-8")), encoding="utf-8")
 
