@@ -14,7 +14,7 @@ CONTRACT = (
 
 
 def names(room: str) -> list[str]:
-    """The public names of a package; of several spellings of a MONAI dictionary transform the one that ends in ``d``."""
+    """The public names of a package; of a dictionary transform only the spelling that ends in ``d``."""
     public = getattr(import_module(f"smoothmorph.{room}"), "__all__", [])
     return [name for name in public if not _another_spelling(name, public)]
 

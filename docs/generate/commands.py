@@ -10,8 +10,8 @@ from smoothmorph.experiments.cli import app
 INTRO = """\
 # Commands
 
-`smoothmorph COMMAND --help` prints the same. Exit code 0 means success, 1 that a trial or a subject is faulty, 2 a mistake
-in the command or in a file (one sentence says which), 130 Ctrl-C.
+`smoothmorph COMMAND --help` prints the same. Exit code 0 means success, 1 that a trial or a subject is faulty, 2 a
+mistake in the command or in a file (one sentence says which), 130 Ctrl-C.
 
 `smoothmorph --install-completion` lets your shell complete commands, options, studies and runs.
 """
@@ -40,7 +40,13 @@ def _section(name: str, command: Any) -> list[str]:
     shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     arguments = [p for p in shown if p.param_type_name == "argument"]
     words = " ".join(p.metavar or p.name.upper() for p in arguments)
-    lines = [f"## {name.removeprefix('smoothmorph ')}", "", "```", f"{name} {words} [OPTIONS]".replace("  ", " "), "```"]
+    lines = [
+        f"## {name.removeprefix('smoothmorph ')}",
+        "",
+        "```",
+        f"{name} {words} [OPTIONS]".replace("  ", " "),
+        "```",
+    ]
     lines += ["", inspect.cleandoc(command.help or ""), "", "| | meaning | default |", "|---|---|---|"]
     for parameter in shown:
         if parameter.name != "help":

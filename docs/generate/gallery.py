@@ -5,7 +5,10 @@ from pathlib import Path
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 KINDS = {  # file name without suffix of the model -> title, what it shows
     "pareto_front": ("Accuracy against smoothness (ARC)", "Dice against SDlogJ, a curve for each penalty over λ."),
-    "matched_sdlogj": ("Accuracy at equal SDlogJ", "Each penalty read off its curve at the same SDlogJ, with intervals."),
+    "matched_sdlogj": (
+        "Accuracy at equal SDlogJ",
+        "Each penalty read off its curve at the same SDlogJ, with intervals.",
+    ),
     "matched_folding": ("Accuracy at equal folding", "The same at the same share of folded voxels."),
     "dice_vs_lambda": ("Dice against λ", "With the spread between seeds."),
     "similarity_vs_lambda": ("Similarity against λ", "The measure that training minimizes."),
@@ -25,11 +28,12 @@ STUDIES = ("regularizers", "published", "hippocampus", "baselines")
 INTRO = """\
 # Gallery
 
-`smoothmorph figures RUN` draws every figure that the run's rows allow, as PNG and SVG, into `RUN/figures/`. No model and no
-image is read, so a figure takes seconds. The figures here are those of the committed results: the command under each
-draws it again.
+`smoothmorph figures RUN` draws every figure that the run's rows allow, as PNG and SVG, into `RUN/figures/`. It reads no
+model and no image, so a figure takes seconds. The figures here are those of the committed results: the command under
+each draws it again.
 
-`smoothmorph report RUN` puts them on one HTML page. `smoothmorph register ... --report overview.png` draws the last one.
+`smoothmorph report RUN` puts them on one HTML page. `smoothmorph register ... --report overview.png` draws the last
+one.
 """
 OVERVIEW = """\
 ## Overview of one registration
@@ -50,7 +54,12 @@ def pages() -> dict[str, str]:
     for name, (title, text) in KINDS.items():
         study, file = _find(name)
         lines += [f"## {title}", "", text, "", f"![{title}, study {study}]({file})", ""]
-        lines += ["```", f"smoothmorph figures experiments/results/{study}    # writes figures/{Path(file).name}", "```", ""]
+        lines += [
+            "```",
+            f"smoothmorph figures experiments/results/{study}    # writes figures/{Path(file).name}",
+            "```",
+            "",
+        ]
     return {"gallery.md": "\n".join([*lines, OVERVIEW])}
 
 

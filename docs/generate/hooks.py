@@ -26,9 +26,11 @@ GENERATORS: tuple[Callable[[], dict[str, str]], ...] = (
     rows.pages,
     settings.pages,
 )
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", *sorted(
-    path.relative_to(ROOT).as_posix() for path in ROOT.glob("experiments/results/*/README.md")
-))
+OUTSIDE = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("experiments/results/*/README.md")),
+)
 LINK = re.compile(r"(\]\()(?!\w+:|#|/)([^)\s#]+)")
 IMAGES = (".png", ".svg")
 

@@ -14,8 +14,9 @@ ROOMS = (smoothmorph.transforms, smoothmorph.networks, smoothmorph.pipeline, smo
 INTRO = """\
 # Registry entries
 
-What a study file can name. Each entry stands in one file of the package that computes it, and settings, tables,
-figures and reports read it from there. Another package can add entries: see [Add a part of your own](../howto/extend.md).
+What a study file can name. Each entry stands in one file of the package that computes it, and settings, tables, figures
+and reports read it from there. Another package can add entries: see
+[Add a part of your own](../howto/extend.md).
 """
 
 

@@ -9,8 +9,8 @@ from smoothmorph.pipeline.settings.schema import Settings, TrialSettings
 INTRO = """\
 # Study settings
 
-A study file has a `name`, a `base` that holds for every trial, and `axes`, whose values are combined to trials. `groups`
-are several grids in one study. `title` and `question` are for the reader of the report.
+A study file has a `name`, a `base` that holds for every trial, and `axes`, whose values are combined to trials.
+`groups` are several grids in one study. `title` and `question` are for the reader of the report.
 
 ```yaml
 name: mine
