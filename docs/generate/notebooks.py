@@ -1,5 +1,6 @@
 """The notebooks as pages, as they were committed: nothing is executed."""
 
+import re
 from pathlib import Path
 
 
@@ -21,7 +22,6 @@ def pages(root: Path) -> dict[str, str | bytes]:
 
 def _tables(text: str) -> str:
     """Tables of pandas without their own style, so that the site's holds."""
-    import re
-
     text = re.sub(r"<style scoped>.*?</style>\n?", "", text, flags=re.DOTALL)
+    text = text.replace("background-color: #000000;", "background-color: transparent;")  # of cells without a number
     return text.replace('border="1" class="dataframe"', 'class="notebook-table"')

@@ -19,14 +19,15 @@ def schema(
     """
     import json
 
-    from ...pipeline.files.text import write_text
-    from ...pipeline.images.output_paths import check_output
     from ..study.json_schema import study_schema
 
     text = json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
         typer.echo(text, nl=False)
         return
+    from ...pipeline.files.text import write_text
+    from ...pipeline.images.output_paths import check_output
+
     check_output(out, (".json",))
     write_text(out, text)
     echo(out)
