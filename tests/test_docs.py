@@ -16,7 +16,7 @@ import typer.main
 
 import smoothmorph.networks
 import smoothmorph.transforms
-from checkout import ROOT, project_files
+from checkout import ROOT, code_blocks, project_files
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.study.setting_keys import known_keys
 from smoothmorph.networks import PENALTIES, SIMILARITIES
@@ -158,8 +158,7 @@ def test_every_setting_command_and_entry_is_in_the_reference(site):
 
 
 def _blocks(page: Path, language: str) -> list[str]:
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}(?: title=[^\n]*)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [code for found, code in code_blocks(page.read_text(encoding="utf-8")) if found == language]
 
 
 def _code() -> list:

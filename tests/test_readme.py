@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from checkout import ROOT
+from checkout import ROOT, code_blocks
 from smoothmorph.experiments.cli import app
 from smoothmorph.pipeline.cohorts.opening import read_cohort
 from smoothmorph.pipeline.settings.schema import CohortSettings
@@ -25,7 +25,7 @@ MOST_WORDS = 700
 
 def blocks(language: str) -> list[str]:
     """The code blocks of a language; those without one are ``""``."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [code for found, code in code_blocks(README) if found == language]
 
 
 def commands() -> list[str]:
