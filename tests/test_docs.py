@@ -174,7 +174,7 @@ def _code() -> list:
 def folder(tmp_path_factory) -> Path:
     """Where the code of the pages runs: with a field file of each name that they read."""
     folder = tmp_path_factory.mktemp("code")
-    field = PhysicalField(torch.zeros(2, 12, 10), Geometry((12, 10), torch.eye(4).numpy()))
+    field = PhysicalField(torch.zeros(2, 12, 10), Geometry((12, 10), torch.eye(3).numpy()))
     for name in ("field.h5", "field.mha", "field.nii.gz"):
         write_field(folder / name, field)
     for run, source in (("mine", "regularizers"), ("demo", "regularizers")):

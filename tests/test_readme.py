@@ -36,9 +36,9 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
-    """Eight subjects of the embedded cohort as files, the first two also under the names that the README uses."""
+    """Ten subjects of the embedded cohort as files, the first two also under the names that the README uses."""
     folder = tmp_path_factory.mktemp("images")
-    cohort = read_cohort(CohortSettings(reader="phantom", subjects=8))
+    cohort = read_cohort(CohortSettings(reader="phantom", subjects=10))
     for number, subject in enumerate(cohort.subjects):
         sample = cohort.load(subject)
         for kind, dtype, ending in (("image", np.float32, ""), ("label", np.uint8, "_seg")):
