@@ -62,5 +62,11 @@ def copy_as_installed(target: Path) -> Path:
 
 
 def _is_made(name: str) -> bool:
-    hidden = name.startswith(".") and name not in {".ci", ".gitignore", ".github", ".dockerignore", ".pre-commit-config.yaml"}
+    hidden = name.startswith(".") and name not in {
+        ".ci",
+        ".gitignore",
+        ".github",
+        ".dockerignore",
+        ".pre-commit-config.yaml",
+    }
     return hidden or name in _MADE or name.endswith(".egg-info")

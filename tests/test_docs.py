@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import torch
 import typer.main
@@ -154,6 +155,13 @@ def test_every_setting_command_and_entry_is_in_the_reference(site):
     assert not [name for name in shown if f'id="{name}"' not in reference["commands"]]
 
 
+def test_every_column_of_the_rows_has_a_meaning(site):
+    text = (site / "reference" / "rows.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<tr>\s*<td>(.*?)</td>\s*<td>(.*?)</td>\s*<td>(.*?)</td>", text, re.DOTALL)
+    assert len(cells) > 50
+    assert not [name for name, _, meaning in cells if not meaning.strip()]
+
+
 # What the pages say
 
 
@@ -174,9 +182,9 @@ def _code() -> list:
 def folder(tmp_path_factory) -> Path:
     """Where the code of the pages runs: with a field file of each name that they read."""
     folder = tmp_path_factory.mktemp("code")
-    field = PhysicalField(torch.zeros(2, 12, 10), Geometry((12, 10), torch.eye(3).numpy()))
-    for name in ("field.h5", "field.mha", "field.nii.gz"):
-        write_field(folder / name, field)
+    for name, shape in (("field.h5", (12, 10)), ("field.nii.gz", (12, 10, 8))):
+        grid = Geometry(shape, np.eye(len(shape) + 1))
+        write_field(folder / name, PhysicalField(torch.zeros(len(shape), *shape), grid))
     for run, source in (("mine", "regularizers"), ("demo", "regularizers")):
         (folder / "runs" / run / "tables").mkdir(parents=True)
         rows = ROOT / "experiments" / "results" / source / "tables" / "matched.csv"

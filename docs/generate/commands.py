@@ -47,11 +47,9 @@ def _section(name: str, command: Any) -> list[str]:
         f"{name} {words} [OPTIONS]".replace("  ", " "),
         "```",
     ]
-    lines += ["", inspect.cleandoc(command.help or ""), "", "| | meaning | default |", "|---|---|---|"]
-    for parameter in shown:
-        if parameter.name != "help":
-            lines += [f"| {_spelling(parameter)} | {_cell(parameter.help or '')} | {_default(parameter)} |"]
-    return [*lines, ""]
+    lines += ["", inspect.cleandoc(command.help or ""), ""]
+    rows = [f"| {_spelling(p)} | {_cell(p.help or '')} | {_default(p)} |" for p in shown if p.name != "help"]
+    return [*lines, *(["| | meaning | default |", "|---|---|---|", *rows, ""] if rows else [])]
 
 
 def _spelling(parameter: Any) -> str:

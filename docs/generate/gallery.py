@@ -54,12 +54,8 @@ def pages() -> dict[str, str]:
     for name, (title, text) in KINDS.items():
         study, file = _find(name)
         lines += [f"## {title}", "", text, "", f"![{title}, study {study}]({file})", ""]
-        lines += [
-            "```",
-            f"smoothmorph figures experiments/results/{study}    # writes figures/{Path(file).name}",
-            "```",
-            "",
-        ]
+        lines += ["```", f"smoothmorph figures experiments/results/{study}", "```", ""]
+        lines += [f"writes `figures/{Path(file).name}`.", ""]
     return {"gallery.md": "\n".join([*lines, OVERVIEW])}
 
 

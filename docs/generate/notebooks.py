@@ -24,4 +24,5 @@ def _tables(text: str) -> str:
     """Tables of pandas without their own style, so that the site's holds."""
     text = re.sub(r"<style scoped>.*?</style>\n?", "", text, flags=re.DOTALL)
     text = text.replace("background-color: #000000;", "background-color: transparent;")  # of cells without a number
-    return text.replace('border="1" class="dataframe"', 'class="notebook-table"')
+    text = text.replace(' border="1" class="dataframe"', "")
+    return re.sub(r"(<table.*?</table>)", r'<div class="notebook-table">\n\1\n</div>', text, flags=re.DOTALL)

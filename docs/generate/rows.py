@@ -5,7 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from smoothmorph.experiments.report.headings import heading
+from smoothmorph.experiments.report import headings
+from smoothmorph.experiments.study.json_schema import leaves
+from smoothmorph.networks import PENALTIES
 
 from . import registry
 
@@ -39,6 +41,14 @@ rows = pd.read_parquet("runs/demo/tables/rows.parquet")
 rows.groupby(["penalty", "lambda"])["dice"].mean()
 ```
 """
+OF_ROWS = {f"objective.{name}" for name in ("penalty", "lambda", "similarity", "acts_on", "multiplier")} | {"seed"}
+MEANINGS = {
+    **{name: meaning for name, (_, meaning) in getattr(headings, "MEASURES", {}).items()},
+    "trial": "identifier: a readable part, and a hash of the settings and the data",
+    "model": "`diffeomorphic`, `displacement`, or the name of a method that trains nothing",
+    "moving": "id of the moving subject",
+    "fixed": "id of the fixed subject",
+}
 BEFORE, PER_LABEL = "_before", "/"
 
 
@@ -49,7 +59,7 @@ def pages() -> dict[str, str]:
     lines = [INTRO, "## Columns of the rows", ""]
     lines += ["`X_before` is the same measure before registration. `dice/STRUCTURE` is the Dice of one structure.", ""]
     lines += ["| column | heading in reports | meaning |", "|---|---|---|"]
-    lines += [f"| `{name}` | {heading(name)} | {_meaning(name)} |" for name in plain]
+    lines += [f"| `{name}` | {headings.heading(name)} | {_meaning(name)} |" for name in plain]
     lines += ["", "## Columns of the tables", ""]
     for file in sorted((RESULTS / STUDY / "tables").glob("*.csv")):
         names = ", ".join(f"`{name}`" for name in pd.read_csv(file, nrows=0).columns)
@@ -59,7 +69,16 @@ def pages() -> dict[str, str]:
 
 def _meaning(column: str) -> str:
     """From the registry that has the column's name, or from the settings."""
-    for entries in registry.registries():
-        if entries.kind == "metric" and column in entries:
-            return str(entries[column].definition)
-    return ""
+    settings = {key.rpartition(".")[2]: leaf.get("description", "") for key, leaf in leaves() if key in OF_ROWS}
+    if column in MEANINGS or column in settings:
+        return MEANINGS.get(column, settings.get(column, ""))
+    known = [entries[column] for entries in registry.registries() if column in entries]
+    return str(known[0].definition) if known else _of_field(*column.split("_", 1))
+
+
+def _of_field(field: str, measure: str = "") -> str:
+    """A penalty or a percentile of a field."""
+    if measure in PENALTIES:
+        return f"{PENALTIES[measure].meaning}, of the {field}; without λ"
+    ends = {"det_max": "largest", **{f"det_p{p:02d}": f"{p} % percentile of the" for p in (1, 5, 50, 95, 99)}}
+    return f"{ends[measure]} Jacobian determinant of the {field}" if measure in ends else ""
