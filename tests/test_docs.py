@@ -1,14 +1,19 @@
 """The documentation site: built without a warning and without the network, whole, and what it says runs."""
 
+import functools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
@@ -130,6 +135,49 @@ def test_the_search_finds_the_page_that_answers(site, question):
         scores[page] = max(scores.get(page, 0), score)
     best = sorted(scores, key=lambda page: -scores[page])[:3]
     assert f"questions/{QUESTIONS[question]}.html" in best, best
+
+
+@pytest.fixture(scope="module")
+def address(site) -> Iterator[str]:
+    """Where the site is served: its search does not run from files."""
+    handler = functools.partial(Quiet, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_page_that_answers_is_first_in_a_browsers_search(browser, address, question):
+    browser.get(f"{address}/index.html?q={quote(question)}")
+    links = "return [...document.querySelectorAll('.md-search-result__link')].map(link => link.href)"
+    for _ in range(100):
+        if found := browser.execute_script(links):
+            break
+        time.sleep(0.1)
+    assert found, "the search finds nothing"
+    assert f"/questions/{QUESTIONS[question]}.html" in found[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize("page", ["index", "reference/settings", "notebooks/03_explore_a_study"])
+def test_no_page_is_wider_than_the_window(browser, address, page, width, scheme):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get(f"{address}/index.html")
+    browser.execute_script("localStorage.clear()")
+    browser.get(f"{address}/{page}.html")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [entry for entry in errors if "favicon" not in entry["message"]]
 
 
 def test_there_is_a_page_for_each_question():
