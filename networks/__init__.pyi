@@ -1,5 +1,6 @@
 """What is differentiable: VoxelMorph, penalties, similarity, the objective, and weights in and out."""
 
+from .backbones.vocabulary import BACKBONES, BackboneEntry, Integration
 from .blocks import DVF2DDF, Warp
 from .displacement_network import DisplacementNetwork
 from .files.checkpoints import load_model, read_model, save_model
@@ -11,15 +12,19 @@ from .objective.penalties.bending import bending_energy
 from .objective.penalties.first_order import l1_penalty, l2_penalty
 from .objective.similarities import LocalNCCLoss
 from .objective.vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry, SimilarityEntry
-from .refinement import Refinement, refine
+from .refine_transform import RefineRegistration, RefineRegistrationD, RefineRegistrationd, RefineRegistrationDict
+from .refinement import Refinement, refine, refine_field
 from .voxelmorph import Registration, VoxelMorph
 
 __all__ = [
+    "BACKBONES",
     "DVF2DDF",
     "PENALTIES",
     "SIMILARITIES",
+    "BackboneEntry",
     "BendingEnergy",
     "DisplacementNetwork",
+    "Integration",
     "L1Penalty",
     "L2Penalty",
     "LocalNCCLoss",
@@ -27,6 +32,10 @@ __all__ = [
     "ObjectiveTerms",
     "Penalty",
     "PenaltyEntry",
+    "RefineRegistration",
+    "RefineRegistrationD",
+    "RefineRegistrationDict",
+    "RefineRegistrationd",
     "Refinement",
     "Registration",
     "SimilarityEntry",
@@ -43,6 +52,7 @@ __all__ = [
     "read_model",
     "read_official",
     "refine",
+    "refine_field",
     "save_model",
     "save_official",
     "to_official",

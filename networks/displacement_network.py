@@ -1,5 +1,7 @@
 """A registration network in the form that MONAI's engines and bundles, and exported graphs, expect."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -12,20 +14,22 @@ class DisplacementNetwork(nn.Module):
 
     Args:
         network: registers the pair.
+        output: the field that it gives, ``displacement`` or ``velocity``, from which ``RefineRegistrationd`` goes on.
     """
 
-    def __init__(self, network: VoxelMorph) -> None:
+    def __init__(self, network: VoxelMorph, output: Literal["displacement", "velocity"] = "displacement") -> None:
         super().__init__()
         self.network = network
+        self.output = output
 
     def forward(self, image: Tensor) -> Tensor:
-        """The displacement u (B, D, *spatial), voxels, warped(x) = moving(x + u(x)).
+        """The displacement u (B, D, *spatial), voxels, warped(x) = moving(x + u(x)); or the velocity (B, D, *grid).
 
         Args:
             image: (B, 2, *spatial), channel 0 the moving and channel 1 the fixed image.
         """
         moving, fixed = image.tensor_split(2, dim=1)
-        return self.network(moving, fixed).displacement
+        return getattr(self.network(moving, fixed), self.output)
 
 
 def check_finite(displacement: Tensor, by: str) -> Tensor:

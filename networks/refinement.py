@@ -52,12 +52,31 @@ def refine(
     network = network.eval()
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
-    velocity = velocity.clone().requires_grad_()
+    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report)
+
+
+def refine_field(
+    register: Callable[[Tensor, Tensor], Registration],
+    start: Tensor,
+    objective: Objective,
+    moving: Tensor,
+    fixed: Tensor,
+    steps: int,
+    learning_rate: float = 0.05,
+    report: Callable[[int, int, str], None] | None = None,
+) -> Refinement:
+    """As :func:`refine`, but from any field.
+
+    Args:
+        register: the registration that a field and the moving image mean.
+        start: the field (1, D, *grid), voxels.
+    """
+    velocity = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([velocity], lr=learning_rate)
     best, losses = velocity.detach().clone(), []
     for done in range(steps + 1):
         with torch.enable_grad():
-            loss = objective(network.register_with(velocity, moving), fixed).loss
+            loss = objective(register(velocity, moving), fixed).loss
         losses.append(float(loss.detach()))
         if losses[-1] <= min(losses):
             best = velocity.detach().clone()
@@ -68,4 +87,4 @@ def refine(
         (velocity.grad,) = torch.autograd.grad(loss, [velocity])
         optimizer.step()
     with torch.no_grad():
-        return Refinement(network.register_with(best, moving), losses)
+        return Refinement(register(best, moving), losses)

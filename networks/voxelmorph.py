@@ -4,19 +4,16 @@ Balakrishnan et al., IEEE TMI 2019 (displacement model); Dalca et al., Medical I
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, NamedTuple, get_args
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
+from ..transforms.basics.bounds import MOST_SQUARINGS
 from ..transforms.basics.errors import quoted
 from ..transforms.fields.differences import float32_or_better
 from ..transforms.fields.inversion import invert
 from ..transforms.fields.warping import Padding, resize_displacement
-from .backbones.unet import UNet
+from .backbones.vocabulary import BACKBONES, Integration, whole
 from .blocks import DVF2DDF, Warp
 
 
@@ -47,11 +44,13 @@ class VoxelMorph(nn.Module):
         integration_downsize: 2 integrates at half resolution, as VoxelMorph does by default; 1 at full.
             Without integration the field stays at full resolution.
         padding_mode: of warp and integration: ``zeros`` is VoxelMorph's.
-        channels: U-Net widths, (down, up) per level from the top.
-        final_channels: widths of the convolutions after the U-Net.
+        backbone: the name of what gives the field: see ``smoothmorph.networks.BACKBONES``.
+        options: of the backbone; of VoxelMorph's the U-Net widths ``channels``, (down, up) per level from the top, and
+            ``final_channels``, of the convolutions after it.
 
     Raises:
         ValueError: an argument that is none of these, or out of the bounds of ``transforms/basics/bounds.py``.
+        TypeError: an option that the backbone does not have.
     """
 
     def __init__(
@@ -60,34 +59,35 @@ class VoxelMorph(nn.Module):
         integration_steps: int = 7,
         integration_downsize: int = 2,
         padding_mode: Padding = "zeros",
-        channels: Sequence[int] = (16, 32, 32, 32, 32, 32, 32, 32),
-        final_channels: Sequence[int] = (16, 16),
+        backbone: str = "voxelmorph",
+        **options: Any,
     ) -> None:
         super().__init__()
-        if not _whole(spatial_dims, 2, 3):
+        if not whole(spatial_dims, 2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, got {quoted(spatial_dims)}")
-        if not (_whole(integration_steps, 0, MOST_SQUARINGS) and _whole(integration_downsize, 1, 2)):
+        if not (whole(integration_steps, 0, MOST_SQUARINGS) and whole(integration_downsize, 1, 2)):
             raise ValueError(
                 f"integration_steps must be a whole number from 0 to {MOST_SQUARINGS} and integration_downsize 1 or 2, "
                 f"got {quoted(integration_steps)} and {quoted(integration_downsize)}"
             )
         if not isinstance(padding_mode, str) or padding_mode not in get_args(Padding):
             raise ValueError(f"padding_mode must be {' or '.join(get_args(Padding))}, got {quoted(padding_mode)}")
+        if not isinstance(backbone, str):
+            raise ValueError(f"backbone must be a name, got {quoted(backbone)}")
+        self.entry = BACKBONES[BACKBONES.check(backbone)]
         self.spatial_dims = int(spatial_dims)
         self.integration_steps = int(integration_steps)
         self.integration_downsize = int(integration_downsize)
         self.padding_mode: Padding = padding_mode
-        self.channels = _widths("channels", channels, 2 * MOST_LEVELS)
-        self.final_channels = _widths("final_channels", final_channels, MOST_CONVOLUTIONS)
-        if not self.channels or len(self.channels) % 2:
-            raise ValueError(f"channels must be given in pairs, (down, up) per level, got {len(self.channels)} of them")
-        self.unet = UNet(self.spatial_dims, self.channels, self.final_channels)
-        self.multiple = 2**self.unet.levels  # what the poolings divide
+        integration = Integration(self.integration_steps, self.integration_downsize, padding_mode)
+        self.add_module(self.entry.part, self.entry(self.spatial_dims, integration, options))
         self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
         self.warp = Warp(padding_mode=padding_mode)
-        flow = self.unet.convolutions[-1]
-        nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
-        nn.init.zeros_(flow.bias)
+
+    @property
+    def field(self) -> Any:
+        """The backbone: from (moving, fixed) to a field."""
+        return self.get_submodule(self.entry.part)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -97,8 +97,8 @@ class VoxelMorph(nn.Module):
             "integration_steps": self.integration_steps,
             "integration_downsize": self.integration_downsize,
             "padding_mode": self.padding_mode,
-            "channels": list(self.channels),
-            "final_channels": list(self.final_channels),
+            "backbone": self.entry.name,
+            **self.field.options,
         }
 
     def extra_repr(self) -> str:
@@ -135,25 +135,16 @@ class VoxelMorph(nn.Module):
         return Registration(warped, displacement, velocity, backward)
 
     def _velocity(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        flow = self._flow(torch.cat([moving, fixed], dim=1))
-        flow = flow.to(float32_or_better(flow)).contiguous()
-        if not self.integration_steps or self.integration_downsize == 1:
-            return flow
-        half = [max(length // self.integration_downsize, 1) for length in moving.shape[2:]]
-        return resize_displacement(flow, half, 1 / self.integration_downsize)
-
-    def _flow(self, pair: Tensor) -> Tensor:
-        """The U-Net on a size its poolings divide, cropped back."""
-        missing = [-length % self.multiple for length in pair.shape[2:]]
-        if not any(missing):
-            return self.unet(pair)
-        before = [total // 2 for total in missing]
-        margins = [(first, total - first) for first, total in zip(before, missing, strict=True)]
-        padded = F.pad(pair, [side for margin in reversed(margins) for side in margin])
-        flow = self.unet(padded)
-        for axis, first in enumerate(before):
-            flow = flow.narrow(axis + 2, first, pair.shape[axis + 2])
-        return flow
+        field, size = self.field(moving, fixed), list(moving.shape[2:])
+        field = field.to(float32_or_better(field)).contiguous()
+        factor = self.integration_downsize if self.integration_steps else 1
+        grid = [max(length // factor, 1) for length in size]
+        if field.shape[1] != self.spatial_dims or list(field.shape[2:]) not in (size, grid):
+            raise ValueError(
+                f"the backbone {self.entry.name} gives a field {tuple(field.shape)} for images of {tuple(size)}; "
+                f"expected {self.spatial_dims} channels on that grid or on {tuple(grid)}"
+            )
+        return resize_displacement(field, grid, 1 / factor) if factor > 1 and list(field.shape[2:]) == size else field
 
     def _displacement(self, velocity: Tensor, size: Sequence[int]) -> Tensor:
         if self.integrate is None:
@@ -162,14 +153,3 @@ class VoxelMorph(nn.Module):
         if self.integration_downsize == 1:
             return displacement
         return resize_displacement(displacement, size, float(self.integration_downsize))
-
-
-def _whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
-
-
-def _widths(name: str, widths: Any, most: int) -> tuple[int, ...]:
-    fits = isinstance(widths, Sequence) and len(widths) <= most and all(_whole(w, 1, MOST_CHANNELS) for w in widths)
-    if not fits:
-        raise ValueError(f"{name} must be at most {most} whole numbers from 1 to {MOST_CHANNELS}, got {quoted(widths)}")
-    return tuple(int(width) for width in widths)

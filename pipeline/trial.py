@@ -23,11 +23,12 @@ from .cohorts.splits import pairs_hash
 from .evaluation.measured_pairs import FinishedPairs
 from .evaluation.rows import by_network, evaluate
 from .files.text import write_atomically, write_text
-from .methods.baselines import PACKAGES, by_baseline, require
+from .methods.without_training import by_baseline
 from .models.trained_model import about
 from .models.training_images import TrainingImages
-from .settings.schema import BASELINES, TrialSettings, read_trial
-from .training.loop import TrialFailed, train
+from .settings.schema import TrialSettings, read_trial
+from .settings.vocabulary import METHODS
+from .training.loop import TrialFailed
 
 __all__ = ["Progress", "TrialFailed", "prepare", "run_trial"]
 
@@ -69,23 +70,23 @@ def run_trial(
     """
     tell = report or (lambda _: None)
     check_folder(settings, folder)
-    require([settings.model.method])
+    method = METHODS[settings.model.method]
+    method.require()
     if (folder / "pairs.parquet").exists():
         return
     write_text(folder / "trial.yaml", settings.to_yaml())
     remove_leftovers(folder)
-    baseline = settings.model.method in BASELINES
-    device = choose_device("cpu" if baseline else settings.compute.device)
+    device = choose_device(settings.compute.device if method.trains else "cpu")
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
     keep_freed_memory()
     prepared = prepare(settings, root, lambda done, total: tell(Progress("loading", done, total)))
     _describe(settings, prepared, folder, device)
     log = _Log(folder / "log.txt")
-    if baseline:
-        rows, examples = _register(settings, prepared, folder, tell, log)
-    else:
+    if method.trains:
         rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
+    else:
+        rows, examples = _register(settings, prepared, folder, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
@@ -101,6 +102,7 @@ def _train_and_evaluate(
     settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Tell, log: "_Log"
 ) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
+    train = METHODS[settings.model.method].load()
     model = train(settings, prepared, folder, device, lambda *state: tell(Progress("training", *state)), log)
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
@@ -149,9 +151,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def _describe(settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device) -> None:
-    needed = [package for method, package in PACKAGES.items() if method == settings.model.method]
     environment = {
-        "packages": {name: _version(name) for name in (*_PACKAGES, *needed)},
+        "packages": {name: _version(name) for name in (*_PACKAGES, *settings.packages())},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ from scipy.ndimage import gaussian_filter
 from smoothmorph.experiments.run.runner import run_study
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.pipeline.evaluation.measured_pairs import FinishedPairs
-from smoothmorph.pipeline.methods import baselines, elastix
-from smoothmorph.pipeline.methods.baselines import PACKAGES, by_baseline, require
-from smoothmorph.pipeline.settings.schema import BASELINES, TrialSettings, parse
+from smoothmorph.pipeline.methods import elastix
+from smoothmorph.pipeline.methods.without_training import by_baseline
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.settings.vocabulary import METHODS, untrained
 from smoothmorph.pipeline.trial import TrialFailed, prepare, run_trial
 from smoothmorph.transforms import InputError, warp
 
@@ -126,7 +128,7 @@ def test_our_warp_by_the_displacement_is_the_tools_own_warped_image(dims, monkey
         assert np.abs(theirs[method] - moving)[inside].max() > 0.1 * np.ptp(moving)  # it did something
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", untrained())
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_trial_has_the_rows_of_a_network_and_repeats_bit_for_bit(method, dims, tiny_cohort, tmp_path):
     settings, events = settings_of(method, dims, baseline={"iterations": [20, 2]}), []
@@ -151,7 +153,7 @@ def test_a_trial_has_the_rows_of_a_network_and_repeats_bit_for_bit(method, dims,
     assert kept == {"trial.yaml", "environment.json", "examples.npz", "pairs.parquet", "log.txt"}
     assert {event.stage for event in events} >= {"registering", "done"}
     packages = json.loads((tmp_path / "one" / "environment.json").read_text())["packages"]
-    assert (PACKAGES.get(method) in packages) == (method in PACKAGES)
+    assert {METHODS[name].package for name in untrained()} & {*packages} == {METHODS[method].package} - {""}
 
 
 def test_a_trial_that_was_stopped_goes_on_from_its_last_pair(tiny_cohort, tmp_path):
@@ -194,11 +196,12 @@ def test_finished_pairs_of_another_trial_are_not_taken(tmp_path):
 
 
 def test_a_package_that_is_not_installed_is_one_sentence_before_anything_runs(monkeypatch, tiny_cohort, tmp_path):
-    monkeypatch.setitem(PACKAGES, "syn", "antspyx-that-is-not-there")
-    sentence = r"model\.method = syn needs the package antspyx.*pip install smoothmorph\[baselines\]"
+    monkeypatch.setitem(METHODS._entries, "syn", replace(METHODS["syn"], package="antspyx-that-is-not-there"))
+    sentence = r"model\.method = syn needs the package antspyx-that.*pip install smoothmorph\[baselines\]"
     with pytest.raises(InputError, match=sentence):
-        require(["identity", "syn"])
-    require(["identity", "elastix", "voxelmorph"])
+        METHODS["syn"].require()
+    for method in ("identity", "elastix", "voxelmorph"):
+        METHODS[method].require()
     with pytest.raises(InputError, match=sentence):
         run_trial(settings_of("syn"), tmp_path / "trial", tiny_cohort(2))
     assert not (tmp_path / "trial").exists()
@@ -215,7 +218,7 @@ def test_a_tool_that_gives_up_is_one_sentence(monkeypatch):
     def fail(*_):
         raise RuntimeError("Too many samples map outside\nmoving image buffer")
 
-    monkeypatch.setitem(baselines._METHODS, "elastix", lambda settings: fail)
+    monkeypatch.setattr(elastix, "by_elastix", lambda settings: fail)
     with pytest.raises(TrialFailed, match=r"^elastix cannot register someone to someone: Too many .* buffer$"):
         by_baseline(settings_of("elastix"))(sample(blobs(2), 2), sample(blobs(2), 2))
 
@@ -234,7 +237,10 @@ def test_a_baseline_is_the_same_trial_whatever_networks_are_trained_by():
 
 @pytest.mark.parametrize(
     ("study", "networks", "methods"),
-    [("baselines", "regularizers", BASELINES), ("hippocampus-baselines", "hippocampus", ("identity", "elastix"))],
+    [
+        ("baselines", "regularizers", ("identity", "syn", "elastix")),
+        ("hippocampus-baselines", "hippocampus", ("identity", "elastix")),
+    ],
 )
 def test_the_studies_of_baselines_are_on_the_pairs_of_networks(study, networks, methods):
     trials, others = load_study(study).trials, load_study(networks).trials

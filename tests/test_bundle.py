@@ -14,14 +14,15 @@ from monai.bundle.workflows import ConfigWorkflow
 from monai.data.torchscript_utils import load_net_with_metadata
 
 from monai_schema import SCHEMA
-from smoothmorph.networks import VoxelMorph, load_model, save_model
+from smoothmorph.networks import VoxelMorph, load_model, refine, save_model
 from smoothmorph.pipeline.cohorts.cohort import Subject
-from smoothmorph.pipeline.cohorts.loading import read_subject
+from smoothmorph.pipeline.cohorts.loading import file_transforms
 from smoothmorph.pipeline.exports.bundle import write_bundle
 from smoothmorph.pipeline.exports.bundle.configs import inference
 from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
 from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings, parse
+from smoothmorph.pipeline.training.loop import build_objective
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError, read_field, warp
 
@@ -114,7 +115,7 @@ def images(tiny_cohort, bundle, tmp_path):
 
 def read(file: Path, settings: CohortSettings) -> torch.Tensor:
     """(1, *spatial), as a trial reads it."""
-    return read_subject(Subject("a", "a", file), settings)["image"]
+    return file_transforms(settings)(Subject("a", "a", file).item)["image"]
 
 
 def load_network(bundle: Path):
@@ -156,6 +157,29 @@ def test_inference_writes_what_the_network_computes(trial, bundle, images, tmp_p
         assert field.fixed.shape == file.shape[:dims]
         np.testing.assert_allclose(field.fixed.affine, file.affine, atol=1e-5)
         torch.testing.assert_close(field.displacement, displacement[0], rtol=0, atol=1e-3)
+
+
+def test_inference_refines_each_pair_by_a_second_config(trial, bundle, images, tmp_path):
+    scripts.run(
+        config_file=[str(bundle / "configs/inference.json"), str(bundle / "configs/refine.json")],
+        bundle_root=str(bundle),
+        pairs=str(images / "pairs.json"),
+        output_dir=str(tmp_path),
+        device="cpu",
+        logging_file=False,
+        **{"refinement::steps": 10},
+    )
+    trained = open_trained(trial)
+    settings, network = trained.settings.cohort, trained.network
+    pair = [read(images / f"{file}.nii.gz", settings)[None] for file in ("i0", "i1")]
+    found = refine(network, build_objective(trained.settings), *pair, steps=10)
+    assert found.gained > 0
+    displacement = found.registration.displacement[0]
+    if settings.size is not None:
+        displacement = displacement[(..., *[slice((n - 16) // 2, (n - 16) // 2 + 16) for n in settings.size])]
+    written = read_field(tmp_path / "i0_to_i1" / "i0_to_i1_displacement.nii.gz")
+    torch.testing.assert_close(written.displacement, displacement, rtol=0, atol=1e-3)
+    assert (tmp_path / "other" / "other_warped.nii.gz").exists()
 
 
 def test_the_script_computes_the_same_without_smoothmorph(trial, bundle):

@@ -43,7 +43,7 @@ def written(tmp_path) -> tuple[TrainingState, VoxelMorph, dict[str, Any]]:
     state = TrainingState()
     for epoch, loss in enumerate(LOSSES, 1):
         for _ in range(STEPS):
-            model.unet(torch.ones(1, 2, 4, 4)).square().mean().backward()
+            model.unet(*torch.ones(2, 1, 1, 4, 4)).square().mean().backward()
             optimization["optimizer"].step()
             optimization["schedule"].step()
         row = dict.fromkeys(("train_loss", "train_similarity", "train_penalty", "seconds"), 1.0)
@@ -188,7 +188,7 @@ def test_a_trial_killed_after_its_last_step_goes_on(schedule, steps, tmp_path):
     optimizer = build_optimizer(settings, model)
     optimization = {"optimizer": optimizer, "schedule": build_schedule(settings, optimizer)}
     for _ in range(steps):
-        model.unet(torch.ones(1, 2, 4, 4)).square().mean().backward()
+        model.unet(*torch.ones(2, 1, 1, 4, 4)).square().mean().backward()
         optimizer.step(), optimization["schedule"].step()
     row = dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}
     state = TrainingState(1, [row], 1.0, 1, model.state_dict(), model.state_dict())

@@ -7,11 +7,17 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.data.dataset import CacheDataset
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.dictionary import ScaleIntensityd
+from monai.transforms.transform import Transform
 
 from cohort_files import SHAPE, image, label, neurite_id, write_image, write_neurite
+from smoothmorph.pipeline import data_list, loading_transforms
 from smoothmorph.pipeline.cohorts import loading
+from smoothmorph.pipeline.cohorts.alignment import align_cohort
 from smoothmorph.pipeline.cohorts.checks import check_cohort
-from smoothmorph.pipeline.cohorts.loading import load_samples
+from smoothmorph.pipeline.cohorts.loading import Transforms, load_samples
 from smoothmorph.pipeline.cohorts.opening import read_cohort
 from smoothmorph.pipeline.settings.schema import CohortSettings
 from smoothmorph.transforms.basics.errors import InputError
@@ -22,6 +28,17 @@ NEURITE = CohortSettings(reader="neurite-oasis")
 @pytest.fixture
 def root(tmp_path):
     return write_neurite(tmp_path / "neurite")
+
+
+class Watched(Transform):
+    """Loads as a cohort does, or by ``load``, and tells which subject."""
+
+    def __init__(self, cohort, tell, load=None):
+        self.tell, self.load = tell, load or cohort.transform
+
+    def __call__(self, item):
+        self.tell(item["id"])
+        return self.load(item)
 
 
 @pytest.fixture
@@ -266,6 +283,36 @@ def test_load_samples(root):
         load_samples(cohort, cohort.ids)
 
 
+@pytest.mark.parametrize(
+    "settings", [CohortSettings(subjects=2), NEURITE, NEURITE.model_copy(update={"align": "centre"})]
+)
+def test_a_cohort_is_a_data_list_and_one_compose_for_monai(root, settings):
+    items, transform = data_list(settings, root), loading_transforms(settings, root)
+    assert all(set(item) >= {"id", "group"} for item in items)
+    cohort = align_cohort(read_cohort(settings, root), settings, read_cohort(settings, root).ids)
+    held = load_samples(cohort, cohort.ids)
+    theirs = CacheDataset(items, Compose([transform, ScaleIntensityd("image", minv=0, maxv=2)]), progress=False)
+    assert [sample["id"] for sample in theirs] == list(held)
+    for sample in theirs:
+        image = held[sample["id"]]["image"]
+        assert torch.equal(sample["image"], 2 * (image - image.min()) / (image.max() - image.min()))
+        assert torch.equal(sample["label"], held[sample["id"]]["label"])
+
+
+def test_the_transforms_of_a_cohort_can_be_printed(root):
+    settings = NEURITE.model_copy(update={"intensity": "percentile", "size": (16, 16)})
+    lines = str(loading_transforms(settings, root)).splitlines()
+    assert lines[1] == "    ReadImaged(keys=('image',), spatial_dims=2, labels=False, allow_missing_keys=False),"
+    assert (
+        sum("ScaleIntensityRangePercentilesd(keys=('image',), lower=1, upper=99, b_min=0" in line for line in lines)
+        == 1
+    )
+    assert lines[-2:] == ["    ToSampled(),", ")"]
+    assert "FindPlaced(reference='OASIS_OAS1_0001_MR1')" in str(
+        loading_transforms(NEURITE.model_copy(update={"align": "affine"}), root)
+    )
+
+
 def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_path, monkeypatch):
     cohort = read_cohort(NEURITE, root)
     held = load_samples(cohort, cohort.ids)
@@ -273,7 +320,7 @@ def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_pa
     monkeypatch.setenv("SMOOTHMORPH_CACHE", str(tmp_path / "kept"))
     load_samples(cohort, cohort.ids)
     reads = []
-    again = replace(cohort, load=lambda subject: reads.append(subject.id) or cohort.load(subject))
+    again = replace(cohort, transform=Transforms([Watched(cohort, reads.append)]))
     mapped = load_samples(again, cohort.ids)
     assert reads == [cohort.ids[0]]  # only to see how large they are
     for name, sample in held.items():
@@ -297,22 +344,21 @@ def test_after_a_fault_nothing_is_loaded_any_more(fault, root, monkeypatch):
     """Threads that still load while the interpreter ends would abort the process."""
     began, ended = [], []
 
-    def load(subject):
-        began.append(subject.id)
+    def load(item):
         try:
-            if fault is InputError and subject.id == neurite_id(1):
+            if fault is InputError and item["id"] == neurite_id(1):
                 raise InputError("damaged.")
             time.sleep(0.05)
-            return whole.load(subject)
+            return whole.transform(item)
         finally:
-            ended.append(subject.id)
+            ended.append(item["id"])
 
     def stop(done, total):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     whole = read_cohort(NEURITE, root)
-    cohort = replace(whole, load=load)
+    cohort = replace(whole, transform=Transforms([Watched(whole, began.append, load)]))
     with pytest.raises(fault):
         load_samples(cohort, cohort.ids, stop)
     assert sorted(began) == sorted(ended)

@@ -11,11 +11,12 @@ import pytest
 
 from cohort_files import image, write_image
 from smoothmorph.experiments.report.tables import csv_link
+from smoothmorph.pipeline import read_label_table
 from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
 from smoothmorph.pipeline.cohorts.cohort import Subject
-from smoothmorph.pipeline.cohorts.memory_mapped import MappedLoader
+from smoothmorph.pipeline.cohorts.loading import Transforms
+from smoothmorph.pipeline.cohorts.memory_mapped import MappedDataset
 from smoothmorph.pipeline.cohorts.opening import read_cohort
-from smoothmorph.pipeline.cohorts.readers import read_label_table
 from smoothmorph.pipeline.cohorts.table_writing import Listing, find_pattern, write_table
 from smoothmorph.pipeline.files import csv_tables
 from smoothmorph.pipeline.files.csv_tables import csv_text, read_csv, write_csv
@@ -110,10 +111,11 @@ def test_an_id_is_one_line_of_text(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "CON", "sub-01_ses-1_run-01", "Zoë 3", "$x", "n" * 255, "A", "a"])
 def test_an_id_names_no_file_outside(name, tmp_path):
-    sample = {"id": name, "image": None, "label": None, "landmarks": None, "spacing": (1.0,), "axes": "R"}
+    rest = {"image": None, "label": None, "landmarks": None, "spacing": (1.0,), "axes": "R"}
+    data = [{"id": each, **rest} for each in (name, name.swapcase())]
     folder = tmp_path / "in" / "samples"
-    assert MappedLoader(lambda subject: sample, folder)(Subject(name, "g"))["id"] == name
-    MappedLoader(lambda subject: sample, folder)(Subject(name.swapcase(), "g"))
+    dataset = MappedDataset(data, Transforms([]), folder)
+    assert [dataset[0]["id"], dataset[1]["id"]] == [name, name.swapcase()]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len({path.name.lower() for path in files}) == len({name, name.swapcase()})
     assert {path.parent for path in files} == {folder}

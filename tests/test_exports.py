@@ -378,7 +378,7 @@ def test_an_export_onto_a_full_disk_is_one_sentence(kind, out, call):
 def test_a_network_whose_displacement_is_not_finite_is_no_graph(call):
     network = VoxelMorph(2)
     with torch.no_grad():
-        for convolution in network.unet.convolutions:
+        for convolution in network.field.convolutions:
             convolution.weight.fill_(1e20)
     save_model(Path("huge.safetensors"), network)
     done = call("export", "huge.safetensors", "torchscript", "out.ts", "--shape", "16x16")

@@ -317,7 +317,7 @@ class TestHostileModelFiles:
 def test_numbers_of_numpy_are_settings():
     network = VoxelMorph(np.int64(2), np.int32(3), channels=[np.int64(2)] * 2, final_channels=[])
     assert json.loads(json.dumps(network.config)) == network.config
-    assert (network.integration_steps, network.channels) == (3, (2, 2))
+    assert (network.integration_steps, network.config["channels"]) == (3, [2, 2])
 
 
 @pytest.mark.parametrize("dims", [2, 3])

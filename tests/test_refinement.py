@@ -1,7 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
+from monai.transforms.utility.dictionary import CopyItemsd
 
-from smoothmorph.networks import Objective, VoxelMorph, refine
+from smoothmorph.networks import Objective, RefineRegistration, RefineRegistrationd, VoxelMorph, refine
+from smoothmorph.transforms import InputError, JacobianDeterminantd, jacobian_determinant
 
 
 def ball(shape, shift):
@@ -48,3 +53,63 @@ def test_it_never_returns_something_worse(pair):
     network, objective, moving, fixed = pair
     found = refine(network, objective, moving, fixed, steps=5, learning_rate=50.0)
     assert min(found.losses) == float(objective(found.registration, fixed).loss) <= found.losses[0]
+
+
+def test_the_transform_goes_on_from_a_networks_field_as_refine_does(pair):
+    network, objective, moving, fixed = pair
+    with torch.no_grad():
+        start = network(moving, fixed).velocity[0]
+    options = {"weight": 0.001, "steps": 20, "integration_steps": network.integration_steps}
+    found = RefineRegistration(**options)(moving[0], fixed[0], start)
+    expected = refine(network, objective, moving, fixed, steps=20).registration
+    for name in ("warped", "displacement", "velocity"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name)[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@torch.no_grad()
+def test_the_dictionary_transform_refines_in_place_and_keeps_the_place_of_the_fixed_image(dims):
+    shape, affine = (24,) * dims, torch.diag(torch.tensor([2.0, 2, 2, 1]))
+    moving, fixed = ball(shape, 1.5)[0], MetaTensor(ball(shape, -1.5)[0], affine=affine, meta={"of": "fixed"})
+    sample = {"moving": moving, "fixed": fixed, "displacement": np.zeros((dims, *shape), np.float32), "id": "a"}
+    refined = RefineRegistrationd(steps=60, weight=0.001, velocity_key="velocity")
+    found = Compose([CopyItemsd("moving", names="before"), refined, JacobianDeterminantd("displacement", "det")])(
+        sample
+    )
+    before, after = (float((found[key] - fixed).square().mean()) for key in ("before", "warped"))
+    assert after < 0.3 * before
+    assert torch.equal(found["displacement"], found["velocity"])  # nothing is integrated
+    assert torch.equal(found["displacement"].affine, affine.double())
+    assert found["warped"].meta["of"] == "fixed"
+    assert found["id"] == "a"
+    assert not sample["displacement"].any()
+    again = RefineRegistrationd(field_key=None, steps=60, weight=0.001)({"moving": moving, "fixed": fixed})
+    assert torch.equal(again["displacement"], found["displacement"])
+
+
+def test_a_refined_velocity_does_not_fold_where_a_displacement_does():
+    moving, fixed = ball((24, 24), 3.0)[0], ball((24, 24), -3.0)[0]
+    folded = RefineRegistration(weight=0.001, steps=60)(moving, fixed).displacement
+    integrating = RefineRegistration(weight=0.001, steps=60, integration_steps=7)
+    smooth = integrating(moving, fixed, torch.zeros(2, 12, 12))
+    assert smooth.velocity.shape == (2, 12, 12)
+    assert smooth.displacement.shape == folded.shape == (2, 24, 24)
+    least = [float(jacobian_determinant(field[None]).min()) for field in (folded, smooth.displacement)]
+    assert least[0] < -1
+    assert least[1] > 0.05
+
+
+def test_what_does_not_belong_together_is_said_with_its_shapes():
+    image = ball((24, 24), 0)[0]
+    with pytest.raises(InputError, match=r"there is no penalty 'l3'; did you mean l[12]\?"):
+        RefineRegistrationd(penalty="l3")
+    with pytest.raises(ValueError, match=r"the field \(2, 12, 12\) one of \[\(2, 24, 24\)\]"):
+        RefineRegistration()(image, image, torch.zeros(2, 12, 12))
+    with pytest.raises(ValueError, match=r"fixed \(1, 24, 20\) need one shape"):
+        RefineRegistration()(image, image[..., :20])
+    with pytest.raises(ValueError, match="a pair is made of two keys"):
+        RefineRegistrationd(keys="moving")
+    assert repr(RefineRegistration(steps=3)).startswith(
+        "RefineRegistration(similarity='mse', penalty='l2', weight=0.01"
+    )
+    assert RefineRegistrationd(allow_missing_keys=True)({"moving": image}).keys() == {"moving"}

@@ -341,7 +341,7 @@ def test_a_displacement_that_is_not_finite_is_not_written(call, dims):
     """Finite weights, whose product is not."""
     model = trained(dims)
     with torch.no_grad():
-        for convolution in model.network.unet.convolutions:
+        for convolution in model.network.field.convolutions:
             convolution.weight.fill_(1e20)
     assert model.settings is not None
     save_model(Path("huge.safetensors"), model.network, about("trial", model.settings, model.images))

@@ -247,7 +247,10 @@ def test_the_protocol_in_words(tmp_path):
             "base": {
                 "cohort": {"spatial_dims": 3},
                 "split": {"test": None},
-                "training": {"schedule": "one-cycle", "penalty_warmup": 0.8, "precision": "bfloat16", "batch_size": 2},
+                "training": {
+                    **{"schedule": "one-cycle", "penalty_warmup": 0.8, "precision": "bfloat16", "batch_size": 2},
+                    "augment": [{"transform": "RandFlipd", "keys": ["moving", "fixed"], "prob": 0.5}],
+                },
                 "objective": {"similarity": "ncc", "multiplier": 2, "acts_on": "displacement"},
             },
             "groups": [
@@ -266,6 +269,7 @@ def test_the_protocol_in_words(tmp_path):
     assert (said["Penalty"], said["λ"], said["Acts on"]) == ("L2", "0.01, 0.02, 0.1", "the displacement")
     assert said["Seeds"] == "0, 4"
     assert "with 2 pairs" in said["Training"]
+    assert "each pair changed at random by RandFlipd (keys moving fixed, prob 0.5)" in said["Training"]
     assert "λ grows from 0 over the first 80 % of the steps" in said["Training"]
     assert "bfloat16" in said["Training"]
     few = {"trial": {"subjects": {"test": 2, "validation": 3}}}

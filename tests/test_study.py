@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smoothmorph.experiments.outputs.published_numbers import PUBLISHED
 from smoothmorph.experiments.study.setting_keys import known_keys
 from smoothmorph.experiments.study.study import built_in_studies, cohort_settings, load_study
 from smoothmorph.pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
@@ -57,9 +56,9 @@ def test_published_is_the_nine_trials_of_the_published_study():
         ("l2", 0.01, 0), ("l1", 0.01, 0), ("bending-pure", 0.01, 0),
         *(("l2", weight, 1) for weight in (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)),
     ]  # fmt: skip
-    for number in PUBLISHED:
-        trials = study.group_trials(number.group)
-        assert (number.penalty, number.weight) in [(t.objective.penalty, t.objective.weight) for t in trials]
+    for line in study.numbers.lines:
+        trials = study.group_trials(line["group"])
+        assert (line["penalty"], line["lambda"]) in [(t.objective.penalty, t.objective.weight) for t in trials]
     first = study.trials[0]
     assert (first.training.epochs, first.training.steps_per_epoch, first.training.learning_rate) == (100, 100, 1e-4)
     assert (first.objective.multiplier, first.training.selection, first.split.source) == (2.0, "last", "published")
@@ -262,7 +261,9 @@ def test_settings_of_a_cohort():
     assert cohort_settings("phantom", ["cohort.subjects=4"]).subjects == 4
     with pytest.raises(InputError, match="only keys of the cohort"):
         cohort_settings("phantom", ["seed=4"])
-    with pytest.raises(InputError, match="reader = 'nope': Input should be 'phantom', 'neurite-oasis'"):
+    with pytest.raises(
+        InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, neurite-oasis"
+    ):
         cohort_settings("nope")
 
 

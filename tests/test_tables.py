@@ -11,7 +11,7 @@ from smoothmorph.experiments.outputs.tables import collect, collect_history, pub
 from smoothmorph.experiments.outputs.terminal_tables import summary_table
 from smoothmorph.experiments.rows.summaries import counts, per_label, summary
 from smoothmorph.experiments.statistics import analyse
-from smoothmorph.experiments.store.run_folder import claim
+from smoothmorph.experiments.store.run_folder import claim, open_run
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -129,6 +129,52 @@ def test_published_numbers_stand_alone_where_a_trial_is_missing(make_run):
     table = published(run, rows, collect_history(run))
     assert table["our_loss"].notna().sum() == 1
     assert table["published_loss"].notna().all()
+
+
+def test_any_study_may_have_published_numbers_beside_it(tmp_path):
+    study, numbers = tmp_path / "mine.yaml", tmp_path / "mine.numbers.yaml"
+    study.write_text(
+        "{name: mine, groups: [{name: nets, axes: {objective.lambda: [0.01, 0.1]}}, {name: tools, axes: "
+        "{model.method: [identity]}}]}"
+    )
+    numbers.write_text(
+        "{note: as printed, validation_every: 2, lines: [{group: nets, lambda: 0.1, loss: 0.5, dice: 0.7}, "
+        "{group: tools, model: identity, dice: 0.6}, {group: nets, lambda: 0.2, dice: 0.8}]}"
+    )
+    loaded = load_study(str(study), ["training.epochs=4"])
+    run = claim(tmp_path / "run", loaded, [trial.trial_id("data") for trial in loaded.trials])
+    for trial, settings in run.trials.items():
+        synthetic_run.trial(settings, run.path / trial, None, lambda progress: None)
+    run = open_run(run.path)  # which has them beside its own study
+    rows, history = collect(run), collect_history(run)
+    table = published(run, rows, history)
+    assert list(table["published_dice"]) == [0.7, 0.6, 0.8]
+    dice = rows.groupby(["model", "lambda"])["dice"].mean()
+    assert table["our_dice"].tolist() == pytest.approx(
+        [dice["diffeomorphic", 0.1], dice["identity", 0.0], float("nan")], nan_ok=True
+    )
+    losses = history[history["lambda"] == 0.1].set_index("epoch")["validation_loss"]
+    assert table["our_loss"].iloc[0] == losses[[1, 3, 4]].min()
+    assert table["our_loss"].isna().tolist() == [False, True, True]
+    assert table.attrs["note"] == "as printed"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "{lines: [{group: a, penalti: l2}]}",
+            r"mine.numbers.yaml: penalti is 'l2'; expected a setting of trials, or a",
+        ),
+        ("{lines: 3}", r"mine.numbers.yaml: lines = 3"),
+        ("{numbers: []}", "mine.numbers.yaml: .*unknown key 'numbers'"),
+    ],
+)
+def test_published_numbers_that_are_none_are_one_sentence(tmp_path, text, words):
+    (tmp_path / "mine.yaml").write_text("{name: mine, axes: {objective.lambda: [0.01]}}")
+    (tmp_path / "mine.numbers.yaml").write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_study(str(tmp_path / "mine.yaml"))
 
 
 def test_without_labels_there_is_no_dice():

@@ -1,5 +1,6 @@
 """Every transform, loss and network can be made from a bundle's configuration, by ``_target_``, and called."""
 
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "networks.LocalNCCLoss": ({"spatial_dims": 2}, (IMAGES[0], IMAGES[1])),
     "networks.Objective": ({"spatial_dims": 2, "penalty": "bending-pure", "weight": 0.1}, (REGISTRATION, IMAGES[1])),
     "networks.Penalty": ({"penalty": "l1"}, (FIELD,)),
+    "networks.RefineRegistration": ({"steps": 2, "integration_steps": 3}, (IMAGES[0, 0], IMAGES[1, 0], FIELD[0])),
+    "networks.RefineRegistrationd": ({"steps": 2, "penalty": "l1", "velocity_key": "v"}, (SAMPLE,)),
     "networks.VoxelMorph": ({"spatial_dims": 2}, (IMAGES[0], IMAGES[1])),
     "networks.Warp": ({"padding_mode": "zeros"}, (IMAGES[0], FIELD)),
 }
@@ -63,6 +66,13 @@ def _public() -> dict[str, type]:
 
 
 PUBLIC = _public()
+
+
+@pytest.mark.parametrize("room", ["transforms", "networks", "pipeline", "experiments"])
+def test_every_public_name_of_a_room_loads(room):
+    face = importlib.import_module(f"smoothmorph.{room}")
+    assert [name for name in face.__all__ if not hasattr(face, name)] == []
+    assert set(face.__all__) <= set(dir(face))
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -110,7 +110,8 @@ def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
 
 def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
-    training = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
+    training: dict[str, Any] = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
+    training["augment"] = [{"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 0.5}]
     settings = settings_of(training=training, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["smoothmorph.pipeline.trial"])
@@ -191,7 +192,7 @@ def test_divergence_is_one_sentence(tiny_cohort, tmp_path):
 def test_a_displacement_that_is_not_finite_is_not_measured():
     model = VoxelMorph(2)
     with torch.no_grad():
-        for convolution in model.unet.convolutions:
+        for convolution in model.field.convolutions:
             convolution.weight.fill_(1e20)
     sample: Any = {"id": "s1", "image": torch.ones(1, 16, 16)}
     with pytest.raises(TrialFailed, match="displacement by the network of s1 to s1 is not finite"):

@@ -1,21 +1,17 @@
 """Images and displacement fields: pure functions, MONAI array transforms and their dictionary twins."""
 
-from .array import DeformationGrid, JacobianDeterminant, RandDiffeomorphic, WarpImage
 from .basics.errors import InputError
-from .dictionary import (
+from .displacement_maps import (
+    DeformationGrid,
     DeformationGridD,
     DeformationGridd,
     DeformationGridDict,
+    JacobianDeterminant,
     JacobianDeterminantD,
     JacobianDeterminantd,
     JacobianDeterminantDict,
-    RandDiffeomorphicD,
-    RandDiffeomorphicd,
-    RandDiffeomorphicDict,
-    WarpImageD,
-    WarpImaged,
-    WarpImageDict,
 )
+from .drop_singletons import DropSingletons, DropSingletonsD, DropSingletonsd, DropSingletonsDict
 from .field_files import read_field, write_field
 from .fields.differences import (
     central_differences,
@@ -40,17 +36,11 @@ from .fields.warping import (
     voxel_to_mm,
     warp,
 )
-from .inputs import (
-    DropSingletons,
-    DropSingletonsD,
-    DropSingletonsd,
-    DropSingletonsDict,
-    PairImages,
-    PairImagesD,
-    PairImagesd,
-    PairImagesDict,
-)
-from .output import SaveField, SaveFieldD, SaveFieldd, SaveFieldDict, SliceWriter
+from .pair_images import PairImages, PairImagesD, PairImagesd, PairImagesDict
+from .rand_diffeomorphic import RandDiffeomorphic, RandDiffeomorphicD, RandDiffeomorphicd, RandDiffeomorphicDict
+from .save_field import SaveField, SaveFieldD, SaveFieldd, SaveFieldDict
+from .slice_writer import SliceWriter
+from .warp_image import WarpImage, WarpImageD, WarpImaged, WarpImageDict
 from .world.grid import Geometry
 from .world.physical_field import PhysicalField
 

@@ -67,8 +67,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=_ONE_PAIR, training=steps)
     prepared = prepare(settings, None)
     spent = {"step": 0.0, "validation": 0.0}
-    validate: Any = training.ValidationHandler.__call__
-    build = training.build_step
+    validate, build = training.validate, training.build_step
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
@@ -86,7 +85,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
         with (
             tempfile.TemporaryDirectory() as folder,
             patch.object(training, "build_step", lambda *parts: timed("step", build(*parts))),
-            patch.object(training.ValidationHandler, "__call__", timed("validation", validate)),
+            patch.object(training, "validate", timed("validation", validate)),
         ):
             started = time.perf_counter()
             training.train(settings, prepared, Path(folder), place.device)

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from ...pipeline.settings.vocabulary import READERS
 from .common import echo
 
 
 def check(
-    cohort: Annotated[str, typer.Argument(metavar="COHORT", help="phantom, neurite-oasis, decathlon or table.")],
+    cohort: Annotated[str, typer.Argument(metavar="COHORT", help=f"{', '.join(READERS)}.")],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data.")] = None,
     overrides: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the cohort, e.g. cohort.labels=seg24.")

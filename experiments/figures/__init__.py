@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...pipeline.settings.schema import BASELINES
 from ..rows.summaries import networks, summary
 from ..statistics import Analysis, accuracies
 from ..store.run_folder import Run
@@ -62,7 +61,7 @@ def _of_networks(
 
 def _warm_up(run: Run) -> str:
     """What a caption must say where λ is on its way up during training."""
-    trained = [trial for trial in run.trials.values() if trial.model.method not in BASELINES]
+    trained = [trial for trial in run.trials.values() if trial.model.trains]
     shares = {trial.training.penalty_warmup for trial in trained} - {0.0}
     if not shares:
         return ""

@@ -8,11 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ..rows.summaries import METHODS, baselines, pick, setting_columns, variant
+from ...pipeline.settings.vocabulary import METHODS, untrained
+from ..rows.summaries import baselines, pick, setting_columns, variant
 
 GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # of several configurations of one method
-MARKERS = {"identity": "P", "syn": "X", "elastix": "p"}
-DASHES: dict[str, Any] = {"identity": (0, (1, 2)), "syn": (0, (5, 1.5)), "elastix": (0, (5, 1.5, 1, 1.5))}
+MARKERS = ("P", "X", "p", "h", "*", "8", "d", "H")
+DASHES: Sequence[Any] = ((0, (1, 2)), (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)))
+"""The methods have these by their order."""
 
 
 class Baseline(NamedTuple):
@@ -23,6 +25,19 @@ class Baseline(NamedTuple):
     colour: str
     metrics: pd.DataFrame
 
+    @property
+    def registers(self) -> bool:
+        """Whether it moves images at all."""
+        return METHODS[self.model].registers
+
+    @property
+    def marker(self) -> str:
+        return MARKERS[untrained().index(self.model) % len(MARKERS)]
+
+    @property
+    def dashes(self) -> Any:
+        return DASHES[untrained().index(self.model) % len(DASHES)]
+
     def line(self, metric: str) -> pd.Series | None:
         return self.metrics.loc[metric] if metric in self.metrics.index else None
 
@@ -31,17 +46,17 @@ def baselines_of(table: pd.DataFrame) -> list[Baseline]:
     """The baselines in a summary, or in the means of an analysis, in their own order."""
     own = baselines(table)
     found: list[Baseline] = []
-    for model in METHODS:
+    for model in untrained():
         parts = pick(own, own["model"] == model).groupby(setting_columns(own), dropna=False, sort=True)
         for place, (_, lines) in enumerate(parts):
-            label = ", ".join([METHODS[model], *variant(lines.iloc[0], own)])
+            label = ", ".join([METHODS.title(model), *variant(lines.iloc[0], own)])
             found.append(Baseline(label, model, GREYS[place % len(GREYS)], lines.set_index("metric")))
     return found
 
 
 def look(baseline: Baseline) -> dict[str, Any]:
     """How matplotlib draws a baseline's point."""
-    return {"color": baseline.colour, "marker": MARKERS[baseline.model], "linestyle": "", "markersize": 6}
+    return {"color": baseline.colour, "marker": baseline.marker, "linestyle": "", "markersize": 6}
 
 
 def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
@@ -63,12 +78,11 @@ def draw_levels(axes: Axes, found: Sequence[Baseline], metric: str) -> None:
     for baseline in found:
         line = baseline.line(metric)
         if line is not None and np.isfinite(line["mean"]):
-            dashes = DASHES[baseline.model]
-            axes.axhline(line["mean"], color=baseline.colour, linestyle=dashes, linewidth=1.1, zorder=0.5)
+            axes.axhline(line["mean"], color=baseline.colour, linestyle=baseline.dashes, linewidth=1.1, zorder=0.5)
 
 
 def handles(found: Sequence[Baseline], levels: bool = False) -> list[Line2D]:
     """The baselines for a legend, as points or as lines."""
     if levels:
-        return [Line2D([], [], color=b.colour, linestyle=DASHES[b.model], linewidth=1.1, label=b.label) for b in found]
+        return [Line2D([], [], color=b.colour, linestyle=b.dashes, linewidth=1.1, label=b.label) for b in found]
     return [Line2D([], [], label=baseline.label, **look(baseline)) for baseline in found]

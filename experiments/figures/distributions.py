@@ -33,7 +33,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
     The means of the baselines, which are ``without`` training, are lines across.
     """
     metric = "displacement_sdlogj"
-    without = [baseline for baseline in without if baseline.model != "identity"]  # is 0
+    without = [baseline for baseline in without if baseline.registers]  # is 0
     figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):

@@ -1,5 +1,8 @@
 """Figures of example pairs: displacement components, and the moving image's grid carried along with it."""
 
+import itertools
+import re
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline.settings.schema import TrialSettings
-from ..rows.summaries import METHODS, baselines, configuration, networks, pick, records, variant
+from ...pipeline.settings.vocabulary import METHODS, READERS
+from ..rows.summaries import baselines, configuration, networks, pick, records, variant
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run
 from .panels import (
@@ -27,6 +31,8 @@ from .style import caption, colour_of, new_figure
 
 MANY_WEIGHTS = 8
 """Up to so many λ in all, each has a column of its own."""
+LONGEST_SUFFIX = 60
+"""Characters of what tells the files of figures of one kind apart."""
 Images = dict[str, np.ndarray]
 
 
@@ -56,7 +62,7 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         if not examples:
             continue
         words = variant(part.iloc[0], rows) if len(trained) else []
-        suffix = "".join(f"_{word.replace(' ', '_')}" for word in words)
+        suffix = _suffix(words, drawn)
         title = ", ".join([run.study.title, *words])
         settings = run.trials[part["trial"].iloc[0]]
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
@@ -65,6 +71,19 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         if across:
             drawn[f"across_lambda{suffix}"] = across_lambda(across, settings, title)
     return drawn
+
+
+def _suffix(words: Sequence[str], drawn: Collection[str]) -> str:
+    """The words as the end of a file's name: short, plain, and of no figure yet. Repeated numbers are counted."""
+    plain = []
+    for word in words:
+        name, _, values = word.partition("[")
+        runs = [(value, len([*same])) for value, same in itertools.groupby(re.findall(r"[\w.+-]+", values))]
+        listed = " ".join(f"{value}x{count}" if count > 1 else value for value, count in runs)
+        plain.append(re.sub(r"[^\w.+-]+", "_", f"_{name} {listed}", flags=re.ASCII).rstrip("_"))
+    suffix = "".join(plain)[:LONGEST_SUFFIX].rstrip("_")
+    others = (f"{suffix}_{place}" for place in itertools.count(2))
+    return next(name for name in (suffix, *itertools.islice(others, len(drawn))) if f"flow_fields{name}" not in drawn)
 
 
 def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
@@ -94,11 +113,12 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
 
 def _of_baselines(run: Run, rows: pd.DataFrame) -> list[Example]:
     """The examples of every baseline but the images as they are; of several seeds the first."""
-    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)) & (rows["model"] != "identity"))
+    still = [name for name, method in METHODS.items() if not method.registers]
+    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)) & ~rows["model"].isin(still))
     lines = rows.sort_values("seed", kind="stable").drop_duplicates(configuration(rows)) if len(rows) else rows
     found = []
     for line in records(lines):
-        name = "\n".join([METHODS[line["model"]], *variant(line, rows)])
+        name = "\n".join([METHODS.title(line["model"]), *variant(line, rows)])
         found.append(Example(name, 0.0, _read(run, str(line["trial"]))))
     return found
 
@@ -201,8 +221,8 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
 
 
 def _downwards(settings: TrialSettings) -> bool:
-    """The second axis points down in 2-D images and the phantom, up in other volumes."""
-    return settings.cohort.spatial_dims == 2 or settings.cohort.reader == "phantom"
+    """The second axis points down in 2-D images, and in the volumes of which their reader says so."""
+    return settings.cohort.spatial_dims == 2 or READERS[settings.cohort.reader].downwards
 
 
 def _component(component: int, settings: TrialSettings) -> str:

@@ -94,7 +94,7 @@ def metric_vs_lambda(
 
     None if nobody measured it.
     """
-    without = [baseline for baseline in without if baseline.model != "identity"]  # is before registration
+    without = [baseline for baseline in without if baseline.registers]  # is before registration
     found = curves(whole, metric)
     if not found:
         return None
@@ -120,7 +120,7 @@ def folding_vs_lambda(
     rows: pd.DataFrame, whole: pd.DataFrame, title: str, without: Sequence[Baseline] = ()
 ) -> Figure | None:
     """Non-positive Jacobians against λ, of the displacement and of the velocity; 0 stands on the axis as 0."""
-    without = [baseline for baseline in without if baseline.model != "identity"]  # never folds
+    without = [baseline for baseline in without if baseline.registers]  # never folds
     metrics = [f"{field}_nonpositive_percent" for field in FIELDS]
     found = curves(whole, metrics[0])
     figure = new_figure(7.6 + legend_width([*found, *without]), 4.0, "Folding against λ")

@@ -76,7 +76,7 @@ def _of_baselines(rows: pd.DataFrame) -> list[Series]:
     return [
         Series(b.label, look(b) | {"markersize": 4}, b.metrics.rename_axis("label").reset_index())
         for b in baselines_of(lines.rename(columns={"label": "metric"}))
-        if b.model != "identity"
+        if b.registers
     ]
 
 

@@ -8,20 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ...pipeline.files.csv_tables import write_csv
 from ...pipeline.files.text import write_atomically
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import SETTINGS, per_label, pick, summary
+from ..rows.summaries import SETTINGS, per_label, summary
 from ..statistics import Analysis
 from ..store.archive import HISTORY, ROWS, read_archived
 from ..store.run_folder import Run, open_run, states, trial_state
 from ..store.trial_tables import read_parquet
-from ..study.setting_keys import known_keys, leaves_of, varying_keys
-from .published_numbers import PUBLISHED, VALIDATION_EVERY, PublishedNumber
+from ..study.published_numbers import beside_ours
+from ..study.setting_keys import known_keys, leaves_of, value_in_words, varying_keys
 
 __all__ = ["collect", "collect_history", "per_label", "published", "summary", "write_tables"]
 
@@ -80,7 +79,7 @@ def further_settings(run: Run) -> list[str]:
     by_method: dict[str, list[TrialSettings]] = {}
     for trial in run.trials.values():
         by_method.setdefault(trial.model.method, []).append(trial)
-    trained = by_method.get("voxelmorph", [])
+    trained = [trial for trial in run.trials.values() if trial.model.trains]
     has_column = {f"objective.{name}" for name in SETTINGS} | {"seed"}
     if len({t.model.integration_steps for t in trained}) == len({t.model.kind for t in trained}):
         has_column.add("model.integration_steps")
@@ -91,53 +90,23 @@ def further_settings(run: Run) -> list[str]:
 def settings_columns(settings: TrialSettings, extra: Sequence[str] = ()) -> dict[str, object]:
     """The settings of a trial as they appear in its rows; empty what is no setting of its method."""
     leaves = leaves_of(settings)
-    plain = {key: leaves[key] if isinstance(leaves[key], int | float) else str(leaves[key]) for key in extra}
+    plain = {key: value_in_words(leaves[key]) for key in extra}
     return {**settings.columns(), **{key: plain[key] if settings.concerns(key) else math.nan for key in extra}}
 
 
 def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """The published numbers, ours by the study's own definitions, and the corrected measures, side by side.
+    """Numbers that were published of this study, ours by the same definitions, and the other measures, side by side.
 
-    The study's loss is the lowest validation loss (similarity + λ · 2 · penalty) in epochs 1, 21, 41, ... and the
-    last one; its folding is measured on the half-resolution velocity. It printed a fraction and called it percent:
-    here both columns of it are percent. Rows of trials that are not complete have only the published part.
+    Without lines if none were published; rows of trials that are not complete have only the published part.
     """
+    if run.study.numbers is None:
+        return pd.DataFrame()
     identifiers = {settings: trial for trial, settings in run.trials.items()}
-    lines = []
-    for number in PUBLISHED:
-        line: dict[str, object] = {
-            "table": number.group,
-            "penalty": number.penalty,
-            "lambda": number.weight,
-            "published_loss": number.val_loss,
-            "published_fraction": number.fraction,
-            "published_velocity_nonpositive_percent": round(100 * number.fraction, 6),
-        }
-        trial = _trial_of(run, number, identifiers)
-        if trial is not None and trial in set(rows["trial"]):
-            line |= _ours(pick(rows, rows["trial"] == trial), pick(history, history["trial"] == trial))
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
-def _trial_of(run: Run, number: PublishedNumber, identifiers: Mapping[TrialSettings, str]) -> str | None:
-    for settings in run.study.group_trials(number.group):
-        if settings.objective.penalty == number.penalty and np.isclose(settings.objective.weight, number.weight):
-            return identifiers.get(settings)
-    return None
-
-
-def _ours(rows: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
-    last = history["epoch"].max()
-    looked_at = history[((history["epoch"] - 1) % VALIDATION_EVERY == 0) | (history["epoch"] == last)]
-    corrected = ("mse", "mse_before", "dice", "dice_before", "displacement_nonpositive_percent", "displacement_sdlogj")
-    return {
-        "seed": rows["seed"].iloc[0],
-        "epochs": last,
-        "our_loss": looked_at["validation_loss"].min(),
-        "our_velocity_nonpositive_percent": rows["velocity_nonpositive_percent"].mean(),
-        **{name: rows[name].mean() for name in corrected if name in rows},
+    groups = {
+        group.name: {identifiers[t]: t for t in run.study.group_trials(group.name) if t in identifiers}
+        for group in run.study.groups
     }
+    return beside_ours(run.study.numbers, groups, rows, history)
 
 
 def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
@@ -150,8 +119,7 @@ def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: 
     write_atomically(folder / "rows.parquet", rows.to_parquet)
     write_atomically(folder / "summary.parquet", whole.to_parquet)
     frames = {"summary": whole, "history": history, "per_label": per_label(rows), **analysis.tables}
-    if run.study.name == "published":
-        frames["published"] = published(run, rows, history)
+    frames["published"] = published(run, rows, history)
     for name, frame in frames.items():
         if not frame.empty:
             write_csv(folder / f"{name}.csv", frame)

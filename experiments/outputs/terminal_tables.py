@@ -10,7 +10,6 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from ...pipeline.settings.schema import BASELINES
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -116,7 +115,7 @@ def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> T
         table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")
     styles = {"complete": "green", "running": "cyan", "partial": "yellow", "failed": "red", "damaged": "red"}
     for trial, state in found.items():
-        trained = run.trials[trial].model.method not in BASELINES
+        trained = run.trials[trial].model.trains
         epochs = f"{state.epochs} of {run.trials[trial].training.epochs}" if trained else ""
         table.add_row(plain(trial), Text(state.state, styles.get(state.state, "dim")), epochs, plain(state.reason))
     return table

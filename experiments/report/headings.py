@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...networks import PENALTIES
-from ..rows.summaries import METHODS
+from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 
 FIELD_MEASURES = {  # heading, what it means
@@ -76,19 +76,8 @@ HEADINGS = {
     "on_front": "on the front",
     **{f"sd_{part}": f"SD of {part}" for part in ("pairs", "subjects", "seeds")},
     "sd_residual": "SD, residual",
-    "published_loss": "loss, published",
-    "published_velocity_nonpositive_percent": "folding, velocity (%), published",
-    "our_loss": "loss, ours",
-    "our_velocity_nonpositive_percent": "folding, velocity (%), ours",
     "label": "structure",
     "integration_steps": "integration steps",
-}
-BASELINES = {
-    "identity": "the images as they are, from which every method starts",
-    "syn": "symmetric diffeomorphic registration by ANTs, which maximizes the local correlation of each pair anew "
-    "(Avants et al., Medical Image Analysis 2008)",
-    "elastix": "B-spline registration by elastix, which maximizes the correlation less the bending energy of each pair "
-    "anew (Klein et al., IEEE TMI 2010)",
 }
 
 
@@ -97,6 +86,9 @@ def heading(column: str) -> str:
     if column in HEADINGS:
         return HEADINGS[column]
     leaf = column.rsplit(".", 1)[-1] if column in known_keys() else column
+    for start, whose in (("published_", "published"), ("our_", "ours")):
+        if leaf.startswith(start):
+            return f"{heading(leaf.removeprefix(start))}, {whose}"
     if leaf.endswith("_before"):
         return f"{heading(leaf.removesuffix('_before'))}, before"
     return HEADINGS.get(leaf, leaf.replace("_percent", " (%)").replace("_", " "))
@@ -111,19 +103,23 @@ def value_name(value: Any) -> str:
     word = str(value)
     if word in PENALTIES:
         return PENALTIES.title(word)
-    return METHODS.get(word) or (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
+    return (
+        METHODS.title(word)
+        if word in untrained()
+        else (HEADINGS[word] if word in MEASURES or word == "lambda" else word)
+    )
 
 
 def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterable[str]) -> list[tuple[str, str]]:
     """λ, the penalties, baselines and measures of a run: term and meaning."""
-    without_training = [(METHODS[name], BASELINES[name]) for name in BASELINES if name in set(models)]
+    tools = [METHODS[name] for name in untrained() if name in set(models)]
     known = [PENALTIES[name] for name in PENALTIES.in_order(penalties) if name in PENALTIES]
     penalized = [(f"penalty {entry.title}", entry.definition) for entry in known]
     measured = [words for metric, words in MEASURES.items() if metric in set(metrics)]
     return [
         ("λ", "weight of the penalty in similarity + λ · penalty; the greater, the smoother the field"),
         *penalized,
-        *without_training,
+        *((entry.title, entry.definition) for entry in tools),
         ("displacement", "u in warped(x) = moving(x + u(x)), in voxels: what warps the image"),
         (
             "velocity",

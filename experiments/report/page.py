@@ -87,10 +87,12 @@ def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
     main = [metric for metric in MAIN if metric != "ncc" or "ncc" in set(result.rows["similarity"])]
     yield by_configuration("summary", whole, [*main, *MAIN_LAST], "Every configuration")
-    if result.run.study.name == "published":
-        beside = published(result.run, result.rows, result.history).drop(columns="published_fraction")
-        note = "Loss with λ · penalty, and folding of the velocity, as the study defines them; the rest is corrected."
-        yield from_frame("published", beside, "Beside the published numbers", note)
+    beside = published(result.run, result.rows, result.history)
+    if not beside.empty:
+        start = "published_"
+        ours = {"loss", *map(str, result.rows)}
+        alone = [n for n in map(str, beside) if n.startswith(start) and n.removeprefix(start) not in ours]
+        yield from_frame("published", beside.drop(columns=alone))
     labels = per_label(result.rows)
     yield structures(labels) if not labels.empty else Words(["Without label maps there is no Dice."])
     yield from_frame("measures", whole, "Every measure", "Before registration and after; standard deviations apart.")

@@ -5,23 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from ...networks import PENALTIES
+from ...networks import BACKBONES, PENALTIES
 from ...pipeline.settings.schema import TrialSettings
-from ..rows.summaries import METHODS
+from ...pipeline.settings.vocabulary import METHODS, READERS
 from ..store.run_folder import Run
-from .baselines import BASELINES
+from ..study.setting_keys import leaves_of, value_in_words
 from .blocks import Table
 from .headings import heading, value_name
 from .tables import from_frame
 
 AXES = {2: "2\N{NON-BREAKING HYPHEN}D", 3: "3\N{NON-BREAKING HYPHEN}D"}
-PARAMETERS = {2: "109,170", 3: "327,331"}
-COHORTS = {
-    "phantom": "the embedded phantom: the ICBM152 template, deformed and imaged anew for every subject",
-    "neurite-oasis": "Neurite-OASIS",
-    "decathlon": "a task of the Medical Segmentation Decathlon",
-    "table": "subjects of a table",
-}
 SPLITS = {
     "fractions": "drawn from a seed",
     "files": "by files of subject ids",
@@ -38,11 +31,11 @@ def protocol(run: Run) -> list[tuple[str, str]]:
     for name, trial in run.trials.items():
         by_method.setdefault(trial.model.method, {})[name] = trial
     parts = {method: Run(run.path, run.study, trials) for method, trials in by_method.items()}
-    networks = parts.pop("voxelmorph", None)
-    return [
-        *(_networks(networks) if networks else []),
-        *((METHODS[method], _each(part, BASELINES[method])) for method, part in parts.items()),
-    ]
+    found: list[tuple[str, str]] = []
+    for name in METHODS.in_order(parts):
+        method = METHODS[name]
+        found += _networks(parts[name]) if method.trains else [(method.title, _each(parts[name], method.described))]
+    return found
 
 
 def _networks(run: Run) -> list[tuple[str, str]]:
@@ -114,15 +107,21 @@ def _each(run: Run, say: Callable[[TrialSettings], str]) -> str:
 
 
 def _setting(key: str, values: tuple[Any, ...]) -> str:
-    return f"{heading(key)} {', '.join(map(value_name, values))}"
+    registry = {"model.method": METHODS, "model.backbone": BACKBONES}.get(key)
+    return f"{heading(key)} {', '.join(map(registry.title if registry else value_name, values))}"
 
 
 def _network(trial: TrialSettings) -> str:
+    from ...pipeline.training.loop import count_parameters
+
     dims = trial.cohort.spatial_dims
     beyond = {"zeros": "0", "border": "the border's value"}[trial.model.padding_mode]
-    return (
-        f"VoxelMorph, {AXES[dims]}, at the official widths ({PARAMETERS[dims]} parameters); beyond the border {beyond}"
-    )
+    backbone = BACKBONES[trial.model.backbone]
+    own = ", ".join(f"{heading(name)} {value_name([*value])}" for name, value in trial.model.options.items())
+    size, options = f"{count_parameters(trial):,} parameters", own or backbone.usual
+    words = [backbone.title, AXES[dims], f"{options} ({size})" if options else size]
+    known = "" if backbone.usual else f"; {backbone.definition}"
+    return f"{', '.join(words)}{known}; beyond the border {beyond}"
 
 
 def _model(trial: TrialSettings) -> str:
@@ -154,6 +153,8 @@ def _training(trial: TrialSettings) -> str:
     words.append(rate if training.schedule == "constant" else cycle)
     if training.penalty_warmup:
         words.append(f"λ grows from 0 over the first {100 * training.penalty_warmup:g} % of the steps")
+    if training.augment:
+        words.append(f"each pair changed at random by {value_in_words(leaves_of(trial)['training.augment'])}")
     if training.precision == "bfloat16":
         words.append("convolutions in bfloat16, warping and losses in float32")
     return "; ".join(words)
@@ -166,11 +167,12 @@ def _selection(trial: TrialSettings) -> str:
 
 def _cohort(trial: TrialSettings) -> str:
     cohort = trial.cohort
-    words = [f"{COHORTS[cohort.reader]}, {AXES[cohort.spatial_dims]}"]
+    reader = READERS[cohort.reader]
+    words = [f"{reader.meaning}, {AXES[cohort.spatial_dims]}"]
     words += [f"file {cohort.file}"] if cohort.file else []
     words += [f"labels {cohort.labels}"] if cohort.labels else []
     words += [f"{cohort.subjects} subjects"] if cohort.subjects else []
-    words += [f"seed {cohort.seed}"] if cohort.reader == "phantom" else []
+    words += [f"seed {cohort.seed}"] if "seed" in reader.settings else []
     words += [f"intensities scaled by {cohort.intensity}"] if cohort.intensity != "none" else []
     words += [f"images of {' × '.join(map(str, cohort.size))} voxels"] if cohort.size else []
     words += [f"without {', '.join(cohort.exclude)}"] if cohort.exclude else []

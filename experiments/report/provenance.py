@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...pipeline.settings.schema import BASELINES
+from ...pipeline.settings.vocabulary import METHODS, READERS
 from ..rows.summaries import pick
 from ..store.run_folder import Run, short_names, states
 from ..study.study import built_in_studies, load_study
@@ -23,7 +23,7 @@ def trials_table(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Table:
         past = pick(history, history["trial"] == trial) if len(history) else history
         own = pick(rows, rows["trial"] == trial)
         line = {"trial": name, "state": found[trial].state}
-        trained = run.trials[trial].model.method not in BASELINES
+        trained = run.trials[trial].model.trains
         line |= {"epochs": len(past), "of": run.trials[trial].training.epochs} if trained else {}
         line |= {"training (s)": past["seconds"].sum() if len(past) and "seconds" in past else None}
         for part in ("train", "validation"):
@@ -78,12 +78,14 @@ def reproduce(run: Run, found: Mapping[str, Environment]) -> list[Code]:
     """The commands that make this run again, and its study file."""
     study, file = run.study, f"{run.study.name}.yaml"
     built_in = study.name in built_in_studies() and load_study(study.name).trials == study.trials
-    readers = {trial.cohort.reader for trial in run.trials.values()}
-    fetch = ["smoothmorph data fetch neurite-oasis-2d --to data"] if "neurite-oasis" in readers else []
-    roots = {frozenset({"phantom"}): "", frozenset({"neurite-oasis"}): " --data-root data/neurite-oasis-2d"}
-    root = roots.get(frozenset(readers), " --data-root DIR")
-    needed = any(trial.model.method in ("syn", "elastix") for trial in run.trials.values())
-    extras = "'.[baselines]'" if needed else "."
+    readers = [READERS[name] for name in READERS.in_order(trial.cohort.reader for trial in run.trials.values())]
+    fetch = [f"smoothmorph data fetch {reader.archive} --to data" for reader in readers if reader.archive]
+    folder = f"data/{readers[0].archive}" if len(readers) == 1 and readers[0].archive else "DIR"
+    root = f" --data-root {folder}" if any(reader.on_disk for reader in readers) else ""
+    needed = any(METHODS[trial.model.method].package for trial in run.trials.values())
+    own = {METHODS[trial.model.method].package for trial in run.trials.values()}
+    others = sorted({name for trial in run.trials.values() for name in trial.packages()} - own)
+    extras = " ".join(["'.[baselines]'" if needed else ".", *others])
     commands = [
         f"pip install -c constraints.txt -e {extras}",
         *fetch,

@@ -6,11 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.settings.schema import BASELINES
+from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 
-METHODS = {"identity": "No registration", "syn": "SyN", "elastix": "elastix"}
-"""What baselines are called there: they are models without a penalty."""
 SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
 MEASURES = ("nonpositive_percent", "nondiffeomorphic_percent", "sdlogj", "sdlogj_l2r", "det_min", "magnitude")
 METRICS: dict[str, str] = {  # metric -> unit
@@ -41,12 +39,12 @@ def configuration(rows: pd.DataFrame) -> list[str]:
 
 def networks(frame: pd.DataFrame) -> pd.DataFrame:
     """The lines of trained networks, of rows or of any table with a ``model``."""
-    return pick(frame, ~frame["model"].isin(BASELINES))
+    return pick(frame, ~frame["model"].isin(untrained()))
 
 
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
     """The lines of methods that train nothing."""
-    return pick(frame, frame["model"].isin(BASELINES))
+    return pick(frame, frame["model"].isin(untrained()))
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +57,7 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 def variant(line: Any, frame: pd.DataFrame) -> list[str]:
     """What sets a configuration apart besides penalty and λ (or method), in words; ``frame``: rows or a summary."""
-    trained = line["model"] not in BASELINES
+    trained = line["model"] not in untrained()
     own = networks(frame) if trained else pick(frame, frame["model"] == line["model"])
     words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
     for key in (setting_columns(frame) if "metric" in frame else configuration(frame))[3:]:
@@ -75,7 +73,7 @@ def _plain(value: Any) -> str:
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:
     """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
     penalized = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
-    name = [METHODS[line["model"]]] if line["model"] in METHODS else penalized
+    name = [METHODS.title(line["model"])] if line["model"] in untrained() else penalized
     return ", ".join([*name, *variant(line, frame)])
 
 

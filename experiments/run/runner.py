@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.status import Status
 
 from ...pipeline.settings.schema import TrialSettings
+from ...pipeline.settings.vocabulary import METHODS
 from ..outputs.study_result import StudyResult, finish, report
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
@@ -46,8 +47,6 @@ def run_study(
     begin = time.monotonic()
     console = console or Console()
     check_writable(out)
-    from ...pipeline.methods.baselines import require
-
     if task is None:
         from ...pipeline.trial import run_trial as task
     with locked(out) as lock:
@@ -55,7 +54,8 @@ def run_study(
         run = claim(out, study, ids)
         result = StudyResult(run)
         jobs = _missing(run, root, result)
-        require({job.settings.model.method for job in jobs})
+        for method in {job.settings.model.method for job in jobs}:
+            METHODS[method].require()
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run")

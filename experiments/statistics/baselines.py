@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ..rows.summaries import METHODS, baselines, configuration, networks, pick, records, variant
+from ...pipeline.settings.vocabulary import METHODS
+from ..rows.summaries import baselines, configuration, networks, pick, records, variant
 from .curves import ACCURACY, Curve, Group, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
@@ -53,10 +54,10 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
     parts = (frame.groupby(keys, sort=False, dropna=False) for frame in (of_baselines, own_rows))
     for (_, lines), (_, own) in zip(*parts, strict=True):
         found, line = lines.set_index("metric"), lines.iloc[0]
-        name = ", ".join([METHODS[line["model"]], *variant(line, of_baselines)])
+        name = ", ".join([METHODS.title(line["model"]), *variant(line, of_baselines)])
         low, high = (as_text(found.loc[metric, end], metric) for end in ("low", "high"))
         reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({low} to {high})"
-        if line["model"] == "identity":
+        if not METHODS[line["model"]].registers:
             yield f"Without registration, {MEASURED[metric]} is {reached}."
             continue
         folding = found.loc["displacement_nonpositive_percent", "mean"]
@@ -83,6 +84,6 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
                 word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval})")
             yield (
-                f"Networks as smooth as {METHODS[baseline]} (SDlogJ {value:.3g}){setting}, difference in "
+                f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
                 f"{MEASURED[metric]}: {'; '.join(verdicts)}."
             )

@@ -14,14 +14,15 @@ from ...pipeline.files.strict_yaml import read_yaml
 from ...pipeline.files.text import read_json, write_text
 from ...pipeline.settings.schema import TrialSettings, read_trial
 from ...transforms.basics.errors import InputError
+from ..study.published_numbers import ENDING, write_numbers
 from ..study.setting_keys import leaves_of
 from ..study.study import Study, load_study
 from .archive import archived_epochs
 from .run_lock import running_trials
 from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 
-MADE = ("tables", "figures", "report.html", "archive")
-"""What is made of the trials."""
+MADE = ("tables", "figures", "report.html", "archive", f"study{ENDING}")
+"""What is made of the trials, and what stands beside the study."""
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
 
@@ -78,6 +79,8 @@ def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     elif {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*ids, *MADE}:
         raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
     write_text(path / "study.yaml", study.to_yaml(ids))
+    if study.numbers is not None:
+        write_numbers(path / "study.yaml", study.numbers)
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
 
 

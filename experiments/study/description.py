@@ -6,7 +6,7 @@ from rich.text import Text
 
 from ...transforms.basics.errors import printable_lines
 from .screen import plain
-from .setting_keys import leaves_of
+from .setting_keys import leaves_of, value_in_words
 from .study import Study
 
 
@@ -29,6 +29,6 @@ def study_view(study: Study) -> Stack:
     for place, trial in enumerate(study.trials, 1):
         leaves = leaves_of(trial)
         names = ", ".join(name for name, members in groups.items() if trial in members)
-        values = (plain(leaves[key]) if trial.concerns(key) else "" for key in varying)
+        values = (plain(value_in_words(leaves[key])) if trial.concerns(key) else "" for key in varying)
         trials.add_row(str(place), plain(names), *values)
     return Stack(heading, Text(printable_lines(study.question)), shared, trials)

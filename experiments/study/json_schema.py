@@ -34,13 +34,14 @@ def study_schema() -> dict[str, Any]:
 
 def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every setting of a trial by its dotted key, with type, bounds, default and meaning as JSON schema."""
-    plain = settings.model_json_schema()["properties"]
+    schema = settings.model_json_schema()
+    plain = schema["properties"]
     for name, field in settings.model_fields.items():
         key = field.alias or name
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             yield from leaves(field.annotation, f"{prefix}{key}.")
             continue
-        leaf = {word: value for word, value in plain[key].items() if word != "title"}
+        leaf = {word: value for word, value in _whole(plain[key], schema).items() if word != "title"}
         for registry in _registries(field.metadata):
             leaf |= {"enum": list(registry), "markdownDescription": _known(registry)}
         yield prefix + key, leaf
@@ -57,6 +58,17 @@ def _section(settings: type[Settings]) -> dict[str, Any]:
     }
     own |= {key: leaf for key, leaf in leaves(settings) if "." not in key}
     return {"type": "object", "description": settings.__doc__, "additionalProperties": False, "properties": own}
+
+
+def _whole(part: Any, schema: dict[str, Any]) -> Any:
+    """A part of a schema with what it refers to in its place."""
+    if isinstance(part, list):
+        return [_whole(item, schema) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _whole(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
+    return {word: _whole(value, schema) for word, value in part.items()}
 
 
 def _registries(metadata: list[Any]) -> Iterator[Registry[Any]]:

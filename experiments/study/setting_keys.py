@@ -91,6 +91,17 @@ def leaves_of(settings: TrialSettings) -> dict[str, Any]:
     return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"}), ""))
 
 
+def value_in_words(value: Any) -> Any:
+    """A plain value as it stands in a column: a number as it is, otherwise a text, another one for another value."""
+    if isinstance(value, Mapping):
+        name, *arguments = value.items()
+        listed = ((key, " ".join(map(str, own)) if isinstance(own, list) else own) for key, own in arguments)
+        return f"{name[1]} ({', '.join(f'{key} {own}' for key, own in listed)})"
+    if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+        return " + ".join(map(value_in_words, value)) or "none"
+    return value if isinstance(value, int | float) else str(value)
+
+
 def varying_keys(trials: Sequence[TrialSettings]) -> list[str]:
     """The dotted keys in which trials differ, in the order of the configuration."""
     leaves = [leaves_of(trial) for trial in trials]

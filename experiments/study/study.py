@@ -16,6 +16,7 @@ from ...pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
 from ...pipeline.settings.schema import CohortSettings, Settings, TrialSettings, parse
 from ...transforms.basics.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
 from ...transforms.basics.errors import InputError, quoted
+from .published_numbers import PublishedNumbers, read_numbers
 from .setting_keys import check_key, flatten, nest, unite, varying_keys
 
 BUILT_IN = Path(__file__).parents[1] / "studies"
@@ -54,13 +55,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and the trials that answer it."""
+    """A question and the trials that answer it; ``numbers`` are those that somebody published of it."""
 
     name: str
     title: str
     question: str
     base: Mapping[str, Any]
     groups: tuple[Group, ...]
+    numbers: PublishedNumbers | None = None
 
     def group_trials(self, name: str) -> tuple[TrialSettings, ...]:
         """The trials of one group, in the order of its axes (the last one varies fastest); empty if there is none."""
@@ -115,7 +117,7 @@ class Study:
 
 def built_in_studies() -> list[str]:
     """The names of the studies that come with the package."""
-    return sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
+    return sorted(path.stem for path in BUILT_IN.glob("*.yaml") if "." not in path.stem)
 
 
 def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
@@ -130,6 +132,8 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     """
     path, where = _find(name_or_path)
     study = _build(parse(StudyFile, read_yaml(path), where), where)
+    # A run that was made before there was such a file has none beside it.
+    study = replace(study, numbers=read_numbers(path) or read_numbers(BUILT_IN / f"{study.name}.yaml"))
     for key, value in parse_overrides(overrides).items():
         study = study.override(key, value)
     len(study.trials)  # expanding them validates them

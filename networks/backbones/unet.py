@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from ...transforms.fields.differences import slabs
 from .convolution_kernels import Kernels, make_kernels
+from .entries.voxelmorph import CHANNELS, FINAL_CHANNELS, check_widths
+from .vocabulary import Integration
 
 SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
 SLAB_VOXELS = 2**22  # of the top level at once, where no gradient is needed
@@ -88,6 +90,53 @@ class UNet(VoxelMorphUNet):
         for up in kernels[self.levels :]:
             features = _activate(_convolve_upsampled(skips.pop(), features, up))
         return features
+
+
+class PairUNet(UNet):
+    """The backbone of VoxelMorph: the U-Net over both images, on the images' own grid.
+
+    Args:
+        spatial_dims: D, 2 or 3.
+        integration: of the field; it changes nothing here.
+        channels: widths, (down, up) per level from the top.
+        final_channels: widths of the convolutions after the top level.
+
+    Raises:
+        ValueError: as :func:`check_widths`.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        integration: Integration | None = None,
+        channels: Sequence[int] = CHANNELS,
+        final_channels: Sequence[int] = FINAL_CHANNELS,
+    ) -> None:
+        check_widths(channels, final_channels)
+        self.options = {"channels": [*map(int, channels)], "final_channels": [*map(int, final_channels)]}
+        super().__init__(spatial_dims, *self.options.values())
+        flow = self.convolutions[-1]
+        nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
+        nn.init.zeros_(flow.bias)
+
+    @property
+    def multiple(self) -> int:
+        """What the poolings divide."""
+        return 2**self.levels
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The flow (B, D, *spatial) of two images (B, 1, *spatial): those padded to a multiple, this cropped back."""
+        pair = torch.cat([moving, fixed], dim=1)
+        missing = [-length % self.multiple for length in pair.shape[2:]]
+        if not any(missing):
+            return super().forward(pair)
+        before = [total // 2 for total in missing]
+        margins = [(first, total - first) for first, total in zip(before, missing, strict=True)]
+        padded = F.pad(pair, [side for margin in reversed(margins) for side in margin])
+        flow = super().forward(padded)
+        for axis, first in enumerate(before):
+            flow = flow.narrow(axis + 2, first, pair.shape[axis + 2])
+        return flow
 
 
 def _leave(top: Tensor, features: Tensor, kernels: Sequence[Kernels]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...transforms.basics.errors import InputError, one_line, times
+from ..backbones.unet import PairUNet
 from ..voxelmorph import VoxelMorph
 from .weights import check_weights, read_torch
 
@@ -128,17 +129,22 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
     Raises:
         InputError: a network or a shape that official VoxelMorph does not have, or a weight that is not finite.
     """
-    default = VoxelMorph(model.spatial_dims)
-    if (model.channels, model.final_channels) != (default.channels, default.final_channels):
+    default, unet = VoxelMorph(model.spatial_dims), model.field
+    if not isinstance(unet, PairUNet):
+        raise InputError(
+            f"this network has the backbone {model.entry.name}; official VoxelMorph has only its own: export this one "
+            "as bundle, model, torchscript or torch-export."
+        )
+    if unet.options != default.field.options:
         raise InputError("this network has feature widths of its own; only VoxelMorph's can be exported.")
     if model.padding_mode != default.padding_mode:
         raise InputError(
             f"this network pads with {model.padding_mode}; official VoxelMorph pads with {default.padding_mode} and "
             "would give another result at the edges."
         )
-    if len(shape) != model.spatial_dims or any(length < 1 or length % model.multiple for length in shape):
+    if len(shape) != model.spatial_dims or any(length < 1 or length % unet.multiple for length in shape):
         raise InputError(
-            f"official VoxelMorph takes {model.spatial_dims} sizes that divide by {model.multiple}, got "
+            f"official VoxelMorph takes {model.spatial_dims} sizes that divide by {unet.multiple}, got "
             f"{times(shape)}; give --shape, and pad the images to it."
         )
     config = {"inshape": tuple(shape)} | {theirs: getattr(model, ours) for ours, theirs in CONFIG.items()}
@@ -157,11 +163,12 @@ def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
 
     MONAI concatenates [skip, upsampled], VoxelMorph [upsampled, skip]: the input channels are rolled by the skip's.
     """
-    levels = model.unet.levels
+    unet: PairUNet = model.field
+    levels = unet.levels
     names = [f"unet_model.encoder.{level}.0.main" for level in range(levels)]
     names += [f"unet_model.decoder.{level}.0.main" for level in range(levels)]
-    names += [f"unet_model.remaining.{index}.main" for index in range(len(model.final_channels) + 1)]
-    for name, convolution, skip in zip([*names, "flow"], model.unet.convolutions, model.unet.skips, strict=True):
+    names += [f"unet_model.remaining.{index}.main" for index in range(len(unet.options["final_channels"]) + 1)]
+    for name, convolution, skip in zip([*names, "flow"], unet.convolutions, unet.skips, strict=True):
         assert convolution.bias is not None
         yield f"{name}.weight", convolution.weight, skip
         yield f"{name}.bias", convolution.bias, 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from ...transforms.basics.errors import InputError, quoted
 from ..files.csv_tables import read_csv
 from .cohort import Subject
-from .listings import SIDES
+from .file_cohort import SIDES
 from .table_writing import Listing
 
 NAME = re.compile(r"(sub-[A-Za-z0-9+]+(?:_[A-Za-z]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")

@@ -3,16 +3,19 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor
 
 from ...transforms.basics.bounds import LONGEST_FILE_NAME, LONGEST_PATH
 from ...transforms.basics.errors import InputError, quoted
+
+if TYPE_CHECKING:
+    from monai.transforms.compose import Compose
 
 WHOLE_FILE = 1 << 20
 """Files up to this many bytes are hashed whole."""
@@ -36,6 +39,12 @@ class Subject:
     group: str
     image: Path | None = None
     label: Path | None = None
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """This subject in a MONAI data list; ``image`` and ``label`` only where there are files."""
+        item = {"id": self.id, "group": self.group, "image": self.image, "label": self.label}
+        return {key: value for key, value in item.items() if value is not None}
 
     def __post_init__(self) -> None:
         check_text(self.id, "the id of a subject")
@@ -88,16 +97,26 @@ class Cohort:
     """Without the background 0."""
     declared_split: Mapping[str, tuple[str, ...]] | None
     """The split the data itself states: ``{"train": ids, "validation": ids, "test": ids}``; test may be absent."""
-    load: Callable[[Subject], Sample]
-    """Reads and checks one subject; raises InputError."""
+    transform: "Compose"
+    """From an item of the data list to its sample, read and checked; raises InputError."""
     reading: Mapping[str, Any] = field(default_factory=dict)
-    """Plain JSON values: everything besides the files that decides what ``load`` returns."""
+    """Plain JSON values: everything besides the files that decides what ``transform`` returns."""
     left_out: frozenset[str] = frozenset()
     """Ids that exist but that the settings leave out, so that a list of ids may still name them."""
 
     @property
     def ids(self) -> tuple[str, ...]:
         return tuple(subject.id for subject in self.subjects)
+
+    @property
+    def data_list(self) -> list[dict[str, Any]]:
+        """The subjects as MONAI's datasets take them: dictionaries with ``id``, ``group``, ``image`` and ``label``."""
+        return [subject.item for subject in self.subjects]
+
+    def load(self, subject: Subject) -> Sample:
+        """The sample of one subject; raises InputError."""
+        sample: Any = self.transform(subject.item)
+        return sample
 
     def __getitem__(self, subject_id: str) -> Subject:
         """The subject of this id; InputError if there is none."""

@@ -1,33 +1,47 @@
-"""Loading subjects: files -> checked, plain tensors, one subject at a time or a whole split into memory."""
+"""From the files of a cohort to its samples: MONAI transforms in one ``Compose``, and MONAI datasets that hold them."""
 
 import hashlib
+import inspect
 import math
+import reprlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import monai.transforms
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
-from monai.transforms.croppad.array import ResizeWithPadOrCrop
-from monai.transforms.intensity.array import ScaleIntensity, ScaleIntensityRangePercentiles
+from monai.data.dataset import CacheDataset, Dataset
+from monai.transforms.compose import Compose
+from monai.transforms.croppad.dictionary import ResizeWithPadOrCropd
+from monai.transforms.transform import Transform
 from torch import Tensor
 
 from ...transforms.basics.errors import InputError
+from ...transforms.basics.metadata import plain
 from ..files.text import cache_folder
-from ..images.reading import axes_of, check_image, check_label, check_same_grid, read_image, spacing_of, times
+from ..images.reading import times
 from ..settings.schema import CohortSettings
-from .cohort import Cohort, Sample, Subject
-from .memory_mapped import MappedLoader
+from .cohort import Cohort, Sample
+from .memory_mapped import MappedDataset
+from .subject_transforms import (
+    AddGridd,
+    CheckImaged,
+    CheckLabeld,
+    CheckSpreadd,
+    MoveLandmarksd,
+    ReadImaged,
+    ToSampled,
+)
 
-PERCENTILES = (1, 99)
-SCALING: dict[str, Callable[[Tensor], Any]] = {
-    "none": lambda image: image,
-    "minmax": ScaleIntensity(),
-    "percentile": ScaleIntensityRangePercentiles(*PERCENTILES, b_min=0, b_max=1, clip=True),
+SCALING: dict[str, dict[str, dict[str, Any]]] = {
+    "none": {},
+    "minmax": {"ScaleIntensityd": {}},
+    "percentile": {"ScaleIntensityRangePercentilesd": {"lower": 1, "upper": 99, "b_min": 0, "b_max": 1, "clip": True}},
 }
+"""``cohort.intensity`` as MONAI's dictionary transforms, by name, with their arguments."""
 IN_MEMORY = 4 << 30
 """Bytes of a cohort that a process holds in memory; a larger one is mapped from files in the user's cache."""
 Progress = Callable[[int, int], None]
@@ -36,113 +50,110 @@ SAME_SPACING = 0.01
 """Spacings of one cohort differ by no more than this fraction, so by about a voxel in a hundred."""
 
 
-def read_subject(subject: Subject, settings: CohortSettings, label_names: Mapping[int, str] | None = None) -> Sample:
-    """Read the files of one subject, check them and turn them into a sample.
+class Transforms(Compose):
+    """MONAI's ``Compose``, but it can be printed, and what a transform raises is raised as it is.
+
+    MONAI wraps it in a RuntimeError that names the transform; a fault in a file is one sentence, an InputError.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().__call__(*arguments, **options)
+        except RuntimeError as error:
+            raise error if error.__cause__ is None else error.__cause__ from None
+
+    def __repr__(self) -> str:
+        return "Compose(\n" + "".join(f"    {_described(transform)},\n" for transform in self.transforms) + ")"
+
+
+def _described(transform: Any) -> str:
+    """A transform and those of its arguments that it, or what it wraps, keeps under their names."""
+    wrapped = [value for value in vars(transform).values() if isinstance(value, Transform)]
+    held = {name: value for part in (*wrapped, transform) for name, value in vars(part).items()}
+    names = [name for name in inspect.signature(type(transform)).parameters if name in held]
+    return f"{type(transform).__name__}({', '.join(f'{name}={reprlib.repr(held[name])}' for name in names)})"
+
+
+def file_transforms(settings: CohortSettings, names: Mapping[int, str] | None = None) -> Transforms:
+    """From ``{"id", "image", "label"}`` of a data list, files of one subject, to its sample.
 
     Args:
-        subject: has an image file; a label file is optional.
         settings: axes, intensity scaling and size.
-        label_names: the values a label map may hold besides 0; None allows all.
+        names: the values a label map may hold besides 0; None allows all.
 
     Raises:
-        InputError: as :func:`read_stored`, and as :func:`finish`.
+        InputError: when called: a file is missing, unreadable or truncated; wrong number of axes; NaN, infinite or
+            constant image; label of another shape or affine, not of integers from 0 on, or with a value that has no
+            name; what :func:`scaling` raises.
     """
-    sample, _ = read_stored(subject, settings.spatial_dims, label_names)
-    return finish(sample, settings, str(subject.image))
+    return Transforms([*reading(settings.spatial_dims, names), *finishing(settings)])
 
 
-def read_stored(
-    subject: Subject, spatial_dims: int, label_names: Mapping[int, str] | None = None
-) -> tuple[Sample, np.ndarray]:
-    """The checked files of one subject as they are, in float64, labels in int64; the image's 4x4 affine (to RAS mm).
+def reading(spatial_dims: int, names: Mapping[int, str] | None = None) -> list[Any]:
+    """The files as they are, checked: image in float64, label in int64, with their affines; spacing and axes."""
+    return [
+        ReadImaged("image", spatial_dims),
+        CheckImaged("image"),
+        AddGridd(),
+        ReadImaged("label", spatial_dims, labels=True, allow_missing_keys=True),
+        CheckLabeld(names),
+    ]
+
+
+def finishing(settings: CohortSettings) -> list[Any]:
+    """Intensities and size of an image, its label and landmarks; then the sample.
 
     Raises:
-        InputError: a file is missing, unreadable or truncated; wrong number of axes; NaN, infinite or constant
-            image; label of another shape or affine, not of integers from 0 on, or with a value that has no name.
+        InputError: when called: as :func:`scaling`; nothing but one value is left of the image, or a landmark is
+            cropped away.
     """
-    if subject.image is None:
-        raise InputError(f"subject {subject.id} has no image file.")
-    source = str(subject.image)
-    image, affine = read_image(subject.image, spatial_dims)
-    check_image(image, source)
-    spacing = spacing_of(affine, spatial_dims, source)
-    label = None
-    if subject.label is not None:
-        label, label_affine = read_image(subject.label, spatial_dims, labels=True)
-        check_same_grid(image.shape[1:], affine, label.shape[1:], label_affine, str(subject.label))
-        check_label(label, str(subject.label), label_names)
-    sample = Sample(
-        id=subject.id,
-        image=image,
-        label=label,
-        landmarks=None,
-        spacing=spacing,
-        axes=axes_of(affine),
-    )
-    return sample, affine
+    steps = scaling(settings.intensity)
+    if settings.size is not None:
+        resize = ResizeWithPadOrCropd(("image", "label"), settings.size, allow_missing_keys=True)
+        steps += [MoveLandmarksd(settings.size), resize]
+    return [*steps, ToSampled()]
+
+
+def scaling(intensity: str) -> list[Any]:
+    """What scales the intensities of ``image``.
+
+    Raises:
+        InputError: when called: they cannot be scaled, as nearly every voxel has the same one or they are too large.
+    """
+    steps = []
+    for name, own in SCALING[intensity].items():
+        steps += [CheckSpreadd("image", own["lower"], own["upper"])] if "lower" in own else []
+        steps.append(getattr(monai.transforms, name)("image", **own))
+    return [*steps, CheckImaged("image", after="intensity scaling")]
 
 
 def scale(image: Tensor, intensity: str, source: str) -> Tensor:
-    """An image (1, *spatial), as it is in its file, with its intensities scaled for a network.
-
-    Raises:
-        InputError: they cannot be scaled, because nearly every voxel has the same one or they are too large.
-    """
-    if intensity == "percentile":
-        low, high = np.percentile(image.numpy(), PERCENTILES)
-        if low == high:  # MONAI would divide by 0, or leave the image as it is
-            raise InputError(
-                f"98 % of the voxels of {source} are {low:g}, so its intensities cannot be scaled by their "
-                "percentiles; crop it to what it shows."
-            )
-    scaled = SCALING[intensity](image)
-    check_image(scaled, f"{source}, after intensity scaling,")
-    return scaled
+    """An image (1, *spatial), as it is in the file ``source``, scaled as :func:`scaling` does it."""
+    return plain(Transforms(scaling(intensity))({"id": source, "image": image})["image"])
 
 
-def finish(sample: Sample, settings: CohortSettings, source: str) -> Sample:
-    """Scale the intensities, pad or crop to ``settings.size``, and settle the types.
+class Samples(Mapping[str, Sample]):
+    """The samples of a MONAI dataset by their ids."""
 
-    Landmarks move along with padding and cropping.
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._index = {item["id"]: index for index, item in enumerate(dataset.data)}
 
-    Raises:
-        InputError: as :func:`scale`; nothing but one value is left of the image, or a landmark is cropped away.
-    """
-    image, label, landmarks = scale(sample["image"], settings.intensity, source), sample["label"], sample["landmarks"]
-    if settings.size is not None and tuple(image.shape[1:]) != settings.size:
-        resized = ResizeWithPadOrCrop(settings.size)(MetaTensor(_plain(image, torch.float32)))
-        assert isinstance(resized, MetaTensor)
-        start = resized.affine[: len(settings.size), -1]  # of the new grid, in voxels of the old one
-        image = resized.as_tensor()
-        label = ResizeWithPadOrCrop(settings.size)(label) if label is not None else None
-        landmarks = landmarks - start if landmarks is not None else None
-        if landmarks is not None and bool(((landmarks < 0) | (landmarks > torch.tensor(settings.size) - 1)).any()):
-            raise InputError(f"cohort.size {times(settings.size)} cuts landmarks off {source}; choose a larger size.")
-    image = _plain(image, torch.float32)
-    check_image(image, f"{source}, after intensity scaling and size,")
-    return Sample(
-        id=sample["id"],
-        image=image,
-        label=_plain(label, _smallest(label)) if label is not None else None,
-        landmarks=_plain(landmarks, torch.float32) if landmarks is not None else None,
-        spacing=sample["spacing"],
-        axes=sample["axes"],
-    )
+    def __getitem__(self, subject_id: str) -> Sample:
+        sample: Any = self.dataset[self._index[subject_id]]
+        return sample
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
 
 
-def _smallest(label: Tensor) -> torch.dtype:
-    """The smallest type from int16 on that holds the labels."""
-    types = (torch.int16, torch.int32, torch.int64)
-    return next(dtype for dtype in types if int(label.max()) <= torch.iinfo(dtype).max)
+def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None = None) -> Samples:
+    """Load subjects, several at once, into a MONAI dataset.
 
-
-def _plain(values: Tensor, dtype: torch.dtype) -> Tensor:
-    tensor = values.as_tensor() if isinstance(values, MetaTensor) else values
-    return tensor.to(dtype).contiguous()
-
-
-def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None = None) -> dict[str, Sample]:
-    """Load subjects, several at once: into memory, or mapped from files if they exceed ``IN_MEMORY``.
+    ``CacheDataset`` holds them in memory; what exceeds ``IN_MEMORY`` bytes is in a :class:`.MappedDataset`.
 
     Args:
         cohort: the subjects and how to load one.
@@ -153,33 +164,35 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
         InputError: an unknown id, whatever loading one subject raises, or subjects of different shapes or spacings;
             they exceed the disk.
     """
-    subjects = [cohort[subject_id] for subject_id in sorted(set(ids))]
-    if not subjects:
-        return {}
-    samples = {subjects[0].id: cohort.load(subjects[0])}
-    load = _loader(cohort, samples[subjects[0].id], len(subjects))
+    items = [cohort[subject_id].item for subject_id in sorted(set(ids))]
+    dataset: Dataset = CacheDataset(items, cohort.transform, progress=False, as_contiguous=False, runtime_cache=True)
+    first: Any = dataset[0] if items else None
+    if items and _exceeds_memory(first, len(items)):
+        dataset = MappedDataset(items, cohort.transform, _folder_for(cohort, first, len(items)))
     pool = ThreadPoolExecutor(torch.get_num_threads())
-    try:
-        for subject, sample in zip(subjects, pool.map(load, subjects), strict=True):
-            samples[subject.id] = sample
+    try:  # MONAI's own way to fill the cache goes on in its threads after a fault
+        for done, _ in enumerate(pool.map(dataset.__getitem__, range(len(items))), 1):
             if progress is not None:
-                progress(len(samples), len(subjects))
+                progress(done, len(items))
     finally:  # after a fault or Ctrl-C, too: threads that still load while the interpreter ends abort the process
         pool.shutdown(cancel_futures=True)
+    samples = Samples(dataset)
     _check_grids(samples)
     return samples
 
 
-def _loader(cohort: Cohort, first: Sample, subjects: int) -> Callable[[Subject], Sample]:
-    """How to load the other subjects, seeing the first one."""
-    shape = first["image"].shape[1:]
+def _exceeds_memory(first: Sample, subjects: int) -> bool:
+    """Whether so many subjects like the first one do."""
     label = torch.int16 if first["label"] is None else first["label"].dtype
-    if needed_bytes(shape, subjects, label) <= IN_MEMORY:
-        return lambda subject: first if subject.id == first["id"] else cohort.load(subject)
+    return needed_bytes(first["image"].shape, subjects, label) > IN_MEMORY
+
+
+def _folder_for(cohort: Cohort, first: Sample, subjects: int) -> Path:
+    """Where the samples of a cohort are kept; InputError if they exceed the disk."""
     folder = cache_folder() / "samples" / hashlib.sha256(cohort.fingerprint().encode()).hexdigest()[:16]
     if not folder.is_dir():
-        check_disk(shape, subjects, folder)
-    return MappedLoader(cohort.load, folder)
+        check_disk(first["image"].shape[1:], subjects, folder)
+    return folder
 
 
 def needed_bytes(size: Sequence[int], subjects: int, label: torch.dtype = torch.int16) -> int:
@@ -205,9 +218,7 @@ def _check_grids(samples: Mapping[str, Sample]) -> None:
     The network sees voxels only: between two spacings it would learn the difference in scale as a deformation, and
     millimetres, taken from the fixed image, would be wrong for the moving one.
     """
-    if not samples:
-        return
-    first_id, first = next(iter(samples.items()))
+    first_id, first = next(iter(samples.items()), ("", {}))
     for subject_id, sample in samples.items():
         shape, first_shape = sample["image"].shape[1:], first["image"].shape[1:]
         if shape != first_shape:

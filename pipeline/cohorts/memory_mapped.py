@@ -7,44 +7,55 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.data.dataset import PersistentDataset
+from monai.transforms.compose import Compose
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files.text import write_atomically
-from .cohort import Sample, Subject
+from .cohort import Sample
 from .memory_allocator import return_freed_memory
 
 TENSORS = ("image", "label", "landmarks")
 
 
-@dataclass(frozen=True)
-class MappedLoader:
-    """Loads a subject from its file in ``folder``, which the first load makes.
+class MappedDataset(PersistentDataset):
+    """MONAI's ``PersistentDataset``, but its files are mapped into memory once and not read at every access.
+
+    To take a pair of 160x192x224 voxels with label maps and to add up its voxels takes 40 ms, from MONAI's files
+    233 ms. And workers share what is mapped, where each would hold what it has read.
 
     Args:
-        load: of the cohort.
-        folder: of samples that are the same wherever they have the same id.
+        data: a data list, with an ``id`` in each item.
+        transform: to a sample.
+        folder: of samples that are the same wherever they have the same id; the first access to one makes its file.
     """
 
-    load: Callable[[Subject], Sample]
-    folder: Path
+    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Compose, folder: Path) -> None:
+        super().__init__(data, transform, cache_dir=None)
+        self.folder, self._opened = folder, dict[str, Sample]()
 
-    def __call__(self, subject: Subject) -> Sample:
-        """As ``load``, mapped.
+    def _cachecheck(self, item_transformed: Mapping[str, Any]) -> Sample:
+        """The sample of an item, mapped.
 
         Raises:
-            InputError: what ``load`` raises; the folder cannot be written or the disk is full.
+            InputError: what the transform raises; the folder cannot be written or the disk is full.
         """
-        path = self.folder / f"{_file_name(subject.id)}.safetensors"
+        if item_transformed["id"] not in self._opened:
+            self._opened[item_transformed["id"]] = self._map(item_transformed)
+        return self._opened[item_transformed["id"]]
+
+    def _map(self, item: Mapping[str, Any]) -> Sample:
+        path = self.folder / f"{_file_name(item['id'])}.safetensors"
         with contextlib.suppress(OSError, SafetensorError, KeyError, ValueError):  # not there, or damaged: made again
             return _open(path)
-        write_atomically(path, lambda temporary: _save(self.load(subject), temporary))
+        sample: Any = self._pre_transform(item)
+        write_atomically(path, lambda temporary: _save(sample, temporary))
         return_freed_memory()
         return _open(path)
 

@@ -1,23 +1,14 @@
 """From cohort settings to a cohort: one entry for every reader, and the checks all of them share."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ...transforms.basics.errors import InputError
 from ..settings.schema import CohortSettings
+from ..settings.vocabulary import READERS
 from .cohort import Cohort, Sample, Subject
-from .listings import read_decathlon, read_table
-from .phantom import make_phantom
-from .readers import read_neurite_oasis
 
 __all__ = ["Cohort", "Sample", "Subject", "list_cohort", "missing_files", "read_cohort"]
-
-FILE_READERS: dict[str, Callable[[CohortSettings, Path], Cohort]] = {
-    "neurite-oasis": read_neurite_oasis,
-    "decathlon": read_decathlon,
-    "table": read_table,
-}
 
 
 def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
@@ -40,28 +31,8 @@ def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
 
 def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
     """As :func:`read_cohort`, but without asking whether every subject's files exist."""
-    for key, nothing, readers in (
-        ("labels", None, ("neurite-oasis", "table")),
-        ("file", None, ("table",)),
-        ("align", "none", tuple(FILE_READERS)),  # the phantom's subjects share the template's space
-    ):
-        if getattr(settings, key) != nothing and settings.reader not in readers:
-            raise InputError(f"cohort.{key} is {getattr(settings, key)!r}, but the {settings.reader} reader has none.")
-    if settings.reader == "phantom":
-        return _choose(make_phantom(settings), settings.exclude, None)
-    cohort = FILE_READERS[settings.reader](settings, _folder(settings, root))
-    return _choose(cohort, settings.exclude, settings.subjects)
-
-
-def _folder(settings: CohortSettings, root: Path | None) -> Path:
-    if root is None:
-        option = "give it with --data-root (in `data check`: --root)"
-        raise InputError(f"the {settings.reader} reader needs a data folder; {option}.")
-    if not root.is_dir():
-        raise InputError(f"the data folder {root} {'is not a folder' if root.exists() else 'does not exist'}.")
-    if not any(root.iterdir()):
-        raise InputError(f"the data folder {root} is empty.")
-    return root
+    reader = READERS[settings.reader]
+    return _choose(reader(settings, root), settings.exclude, settings.subjects if reader.on_disk else None)
 
 
 def _choose(cohort: Cohort, exclude: tuple[str, ...], count: int | None) -> Cohort:

@@ -5,19 +5,21 @@
 so that registering two subjects has an exact answer: a landmark p of the template is at the x with x + u(x) = p.
 """
 
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms.transform import Transform
 from scipy import ndimage
 from torch import Tensor
 
 from ...transforms.fields.random_velocity import random_velocity
 from ...transforms.fields.warping import integrate, warp
 from ..settings.schema import CohortSettings
-from .cohort import Cohort, Sample, Subject
-from .loading import finish
+from .cohort import Cohort, Subject
+from .loading import Transforms, finishing
 from .phantom_anatomy import AXES, LABEL_NAMES, SPACING, read_template, template_digest
 
 COUNT = {2: 40, 3: 24}
@@ -57,7 +59,7 @@ def make_phantom(settings: CohortSettings) -> Cohort:
         subjects=tuple(Subject(id=name, group=name) for name in ids),
         label_names=LABEL_NAMES,
         declared_split=None,
-        load=partial(make_subject, settings=settings),
+        transform=Transforms([MakePhantomd(settings.spatial_dims, settings.seed), *finishing(settings)]),
         reading={**reading, "recipe": RECIPE, **asdict(VARIATION), "template": template_digest()},
     )
 
@@ -67,30 +69,38 @@ def subject_id(index: int) -> str:
     return f"phantom-{index:04d}"
 
 
-def make_subject(subject: Subject, settings: CohortSettings) -> Sample:
-    """Deform the template, give it a contrast, a bias field and noise, and settle intensity and size.
+class MakePhantomd(Transform):
+    """Makes the subject with the number in ``id``: deforms the template, gives it a contrast, a bias field and noise.
+
+    Args:
+        spatial_dims: D, 2 or 3.
+        seed: of the cohort.
 
     Raises:
-        InputError: nilearn does not carry the template, or ``settings.size`` cuts landmarks off.
+        InputError: nilearn does not carry the template.
     """
-    dims = settings.spatial_dims
-    generator = _generator(settings.seed, int(subject.id.rpartition("-")[2]))
-    template = read_template(dims)
-    displacement = random_displacement(dims, generator)
-    image = _contrast(torch.from_numpy(template.t1), torch.from_numpy(template.tissues), generator)
-    inside = torch.from_numpy(template.label) > 0
-    image = warp((image * inside)[None, None], displacement)[0]
-    label = warp(torch.from_numpy(template.label)[None, None], displacement, mode="nearest")[0]
-    image = image * _bias_field(image.shape[1:], generator)
-    sample = Sample(
-        id=subject.id,
-        image=_rician(image, generator) * (label > 0),  # skull-stripped: exactly 0 outside
-        label=label,
-        landmarks=torch.from_numpy(locate(template.landmarks, displacement[0].numpy())),
-        spacing=(float(SPACING[dims]),) * dims,
-        axes=AXES[dims],
-    )
-    return finish(sample, settings, subject.id)
+
+    def __init__(self, spatial_dims: int, seed: int) -> None:
+        self.spatial_dims, self.seed = spatial_dims, seed
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """With ``image`` and ``label`` (1, *spatial), ``landmarks``, ``spacing`` and ``axes``, as in a sample."""
+        generator = _generator(self.seed, int(data["id"].rpartition("-")[2]))
+        template = read_template(self.spatial_dims)
+        displacement = random_displacement(self.spatial_dims, generator)
+        image = _contrast(torch.from_numpy(template.t1), torch.from_numpy(template.tissues), generator)
+        inside = torch.from_numpy(template.label) > 0
+        image = warp((image * inside)[None, None], displacement)[0]
+        label = warp(torch.from_numpy(template.label)[None, None], displacement, mode="nearest")[0]
+        image = image * _bias_field(image.shape[1:], generator)
+        return {
+            **data,
+            "image": _rician(image, generator) * (label > 0),  # skull-stripped: exactly 0 outside
+            "label": label,
+            "landmarks": torch.from_numpy(locate(template.landmarks, displacement[0].numpy())),
+            "spacing": (float(SPACING[self.spatial_dims]),) * self.spatial_dims,
+            "axes": AXES[self.spatial_dims],
+        }
 
 
 def random_displacement(spatial_dims: int, generator: torch.Generator) -> Tensor:

@@ -1,15 +1,19 @@
 """From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from torch.utils.data import DataLoader, Dataset, Subset
+from monai.data.dataloader import DataLoader
+from monai.transforms.compose import Compose
+from torch.utils.data import Dataset, Subset
 
 from ...transforms.basics.errors import InputError
 from ..files.text import cache_folder
 from ..images.reading import times
+from ..settings.augmentation import Augmentation
 from ..settings.schema import CohortSettings, PairSettings, SplitSettings, TrialSettings
 from .alignment import align_cohort
 from .loading import check_disk, load_samples
@@ -31,7 +35,7 @@ class Prepared:
     split: Split
     validation_pairs: tuple[Pair, ...]
     test_pairs: tuple[Pair, ...]
-    samples: dict[str, Sample]
+    samples: Mapping[str, Sample]
     fingerprint: str
 
 
@@ -118,22 +122,65 @@ def find_data(cohort: CohortSettings, split: SplitSettings, root: Path | None) -
     return align_cohort(found, cohort, sides.train), sides
 
 
-class PairDataset(Dataset):
-    """Pairs of images in memory: ``{"moving": (1, *spatial), "fixed": (1, *spatial)}``."""
+def data_list(settings: CohortSettings, root: Path | None = None) -> list[dict[str, Any]]:
+    """A cohort as MONAI's datasets take it: a dictionary with ``id``, ``group`` and files for each subject.
 
-    def __init__(self, samples: dict[str, Sample], pairs: Callable[[int], Pair], length: int) -> None:
-        self.samples, self.pairs, self.length = samples, pairs, length
+    Raises:
+        InputError: as :func:`read_cohort`.
+    """
+    return read_cohort(settings, root).data_list
+
+
+def loading_transforms(settings: CohortSettings, root: Path | None = None) -> Compose:
+    """MONAI's ``Compose`` from an item of :func:`data_list` to its sample; ``print`` shows its transforms.
+
+    Where ``settings.align`` asks for a reference and names none, it is the first subject.
+
+    Raises:
+        InputError: as :func:`read_cohort`; when called: a fault in a file, as one sentence.
+    """
+    cohort = read_cohort(settings, root)
+    return align_cohort(cohort, settings, cohort.ids).transform
+
+
+class PairDataset(Dataset):
+    """Pairs of images over a dataset of subjects: ``{"moving": (1, *spatial), "fixed": (1, *spatial)}``.
+
+    Args:
+        samples: the subjects by id.
+        pairs: from an index to ids.
+        length: how many there are.
+        augment: makes another pair of one and its index, if given.
+        labels: with ``moving_label`` and ``fixed_label``.
+    """
+
+    def __init__(
+        self,
+        samples: Mapping[str, Sample],
+        pairs: Callable[[int], Pair],
+        length: int,
+        augment: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+        labels: bool = False,
+    ) -> None:
+        self.samples, self.pairs, self.length, self.augment, self.labels = samples, pairs, length, augment, labels
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, object]:
-        moving, fixed = self.pairs(index)
-        return {"moving": self.samples[moving]["image"], "fixed": self.samples[fixed]["image"]}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        moving, fixed = (self.samples[subject] for subject in self.pairs(index))
+        pair: dict[str, Any] = {"moving": moving["image"], "fixed": fixed["image"]}
+        if self.labels:
+            pair |= {"moving_label": moving["label"], "fixed_label": fixed["label"]}
+        return pair if self.augment is None else self.augment(pair, index)
 
 
 def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: int, pin_memory: bool) -> DataLoader:
-    """The batches from epoch ``first_epoch`` (counted from 1) to the last: the same for a resumed trial."""
+    """The batches from epoch ``first_epoch`` (counted from 1) to the last: the same for a resumed trial.
+
+    Raises:
+        InputError: ``training.augment`` names label maps and there are none; while it is read: what a transform raises.
+    """
     training = settings.training
     per_epoch = training.steps_per_epoch * training.batch_size
 
@@ -145,11 +192,18 @@ def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: in
         return pairs_of(index // per_epoch + 1)[index % per_epoch]
 
     dataset = PairDataset(prepared.samples, pair, training.epochs * per_epoch)
+    if training.augment:
+        augmentation = Augmentation([step.model_dump() for step in training.augment], settings.seed)
+        if augmentation.labels and next(iter(prepared.samples.values()))["label"] is None:
+            raise InputError("training.augment names label maps, but the subjects of the cohort have none.")
+        dataset.labels = augmentation.labels
+        dataset.augment = lambda pair, index: augmentation(pair, index // per_epoch + 1, index % per_epoch)
     remaining = Subset(dataset, range((first_epoch - 1) * per_epoch, len(dataset)))
-    return DataLoader(remaining, training.batch_size, pin_memory=pin_memory)
+    return DataLoader(remaining, batch_size=training.batch_size, pin_memory=pin_memory)
 
 
 def validation_loader(prepared: Prepared, batch_size: int, pin_memory: bool) -> DataLoader:
     """The frozen validation pairs in their order."""
     pairs = prepared.validation_pairs
-    return DataLoader(PairDataset(prepared.samples, pairs.__getitem__, len(pairs)), batch_size, pin_memory=pin_memory)
+    dataset = PairDataset(prepared.samples, pairs.__getitem__, len(pairs))
+    return DataLoader(dataset, batch_size=batch_size, pin_memory=pin_memory)

@@ -14,7 +14,7 @@ from ...networks.displacement_network import check_finite
 from ...transforms import InputError, warp
 from ..cohorts.cohort import Sample
 from ..cohorts.preparation import Prepared
-from ..settings.schema import BASELINES, TrialSettings
+from ..settings.schema import TrialSettings
 from ..training.loop import TrialFailed, autocast, build_objective
 from .measured_pairs import FinishedPairs
 from .metrics import field_metrics, overlap_metrics, similarity_metrics, target_registration_error
@@ -111,7 +111,7 @@ def _measure(
     images = moving["image"][None], fixed["image"][None]
     spacing = fixed["spacing"]
     row = {**_before(similarity_metrics(*images)), **similarity_metrics(registration.warped, images[1])}
-    trained = settings.model.method not in BASELINES
+    trained = settings.model.trains
     row["loss"] = float(build_objective(settings)(registration, images[1]).loss) if trained else math.nan
     if moving["label"] is not None and fixed["label"] is not None:
         labels = moving["label"][None], fixed["label"][None]

@@ -69,8 +69,8 @@ def read_csv(path: Path, tabs: bool = False) -> Table:
             and does not swallow the lines that follow.
 
     Raises:
-        InputError: no such file, no CSV, larger than `transforms.basics.bounds` allows, a name of a column twice, a row of
-            another width, or NUL in a cell.
+        InputError: no such file, no CSV, larger than `transforms.basics.bounds` allows, a name of a column twice, a
+            row of another width, or NUL in a cell.
     """
     rows = list(parse_rows(path, read_text(path), tabs))
     return make_table(path, rows[0].cells if rows else (), rows[1:])

@@ -4,14 +4,20 @@ Klein et al., IEEE TMI 2010, "elastix: a toolbox for intensity-based medical ima
 that of Rueckert et al., IEEE TMI 1999, per mm².
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import lru_cache
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
+from ..settings.vocabulary import METHODS, MethodEntry
 
-from ...transforms.field_files.lps import load_itk
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..settings.schema import TrialSettings
+    from .without_training import Displace
 
 LEVELS, ITERATIONS, SAMPLES = 4, 300, 3000
 PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -37,6 +43,35 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "WriteResultImage": ("false",),
 }
 
+METHODS.add(
+    MethodEntry(
+        name="elastix",
+        title="elastix",
+        meaning="B-spline registration by elastix, which maximizes the correlation less the bending energy of each "
+        "pair anew",
+        source="Klein et al., IEEE TMI 2010",
+        target=f"{__name__}:by_elastix",
+        settings=("baseline.grid_spacing", "baseline.bending_weight", "seed"),
+        how="B-spline without an affine part, {grid_spacing:g} voxels between its control points; normalized "
+        "correlation, and {bending_weight:g} times the bending energy (per mm²); "
+        f"{LEVELS} levels, each of {ITERATIONS} iterations of adaptive stochastic gradient descent on {SAMPLES} "
+        "voxels; seed {seed}",
+        package="itk-elastix",
+        place=3,
+    )
+)
+
+
+def by_elastix(settings: TrialSettings) -> Displace:
+    """elastix with as many threads as torch has."""
+    import torch
+
+    load(settings.cohort.spatial_dims)
+    own, threads = settings.baseline, torch.get_num_threads()
+    return lambda moving, fixed, spacing: elastix(
+        moving, fixed, spacing, own.grid_spacing, own.bending_weight, settings.seed, threads
+    )
+
 
 class Tools(NamedTuple):
     """ITK's classes for images of one number of axes."""
@@ -48,6 +83,8 @@ class Tools(NamedTuple):
 @lru_cache(maxsize=2)
 def load(dims: int) -> tuple[Any, Tools]:
     """ITK and what of it is needed, which takes some ten seconds to load."""
+    from ...transforms.field_files.lps import load_itk
+
     itk = load_itk()
     itk.ParameterObject  # noqa: B018 (ITK loads on access)
     kind = itk.Image[itk.F, dims]
@@ -79,6 +116,8 @@ def elastix(
     Raises:
         RuntimeError: elastix gives up.
     """
+    import numpy as np
+
     own = {"FinalGridSpacingInVoxels": grid_spacing, "Metric1Weight": bending_weight, "RandomSeed": seed}
     itk, tools = load(moving.ndim)
     parameters = itk.ParameterObject.New()

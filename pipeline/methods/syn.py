@@ -3,16 +3,49 @@
 Avants et al., Medical Image Analysis 2008, "Symmetric diffeomorphic image registration with cross-correlation".
 """
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from ..settings.vocabulary import METHODS, MethodEntry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..settings.schema import TrialSettings
+    from .without_training import Displace
 
 RADIUS = 4
 """Voxels of the window of the cross-correlation on each side: windows of 9, as VoxelMorph's NCC."""
+
+METHODS.add(
+    MethodEntry(
+        name="syn",
+        title="SyN",
+        meaning="symmetric diffeomorphic registration by ANTs, which maximizes the local correlation of each pair anew",
+        source="Avants et al., Medical Image Analysis 2008",
+        target=f"{__name__}:by_syn",
+        settings=("baseline.iterations",),
+        how=f"ANTs, without an affine part; cross-correlation in windows of {2 * RADIUS + 1} voxels; at most "
+        "{iterations} iterations, from coarse to fine; gradient step 0.2, updates smoothed with a variance of 3 "
+        "voxels²",
+        package="antspyx",
+        place=2,
+    )
+)
+
+
+def by_syn(settings: TrialSettings) -> Displace:
+    """SyN with as many threads as torch has."""
+    import torch
+
+    threads = torch.get_num_threads()
+    load(threads)
+    return lambda moving, fixed, spacing: syn(moving, fixed, spacing, settings.baseline.iterations, threads)
 
 
 def load(threads: int) -> Any:
@@ -43,6 +76,8 @@ def syn(
     Raises:
         RuntimeError: ANTs gives up.
     """
+    import numpy as np
+
     ants = load(threads)
     images = [ants.from_numpy(np.ascontiguousarray(image), spacing=tuple(spacing)) for image in (fixed, moving)]
     with tempfile.TemporaryDirectory() as folder:

@@ -11,31 +11,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ...networks import PENALTIES, SIMILARITIES
-from ...transforms.basics.bounds import MOST_SQUARINGS
+from ...networks import BACKBONES, PENALTIES, SIMILARITIES
+from ...transforms.basics.bounds import MOST_CHANNELS, MOST_SQUARINGS
 from ...transforms.basics.errors import InputError, quoted
 from ..files.strict_yaml import read_yaml, to_yaml
+from .vocabulary import METHODS, READERS
 
 Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
 Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
-Method = Literal["voxelmorph", "identity", "syn", "elastix"]
+Reader = Annotated[str, AfterValidator(READERS.check)]
+Method = Annotated[str, AfterValidator(METHODS.check)]
+Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
+Widths = tuple[Annotated[int, Field(ge=1, le=MOST_CHANNELS)], ...]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 
-BASELINES: tuple[str, ...] = ("identity", "syn", "elastix")
-"""The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""
-
-ADDED_LATER: dict[str, Any] = {"cohort.align": "none", "cohort.reference": None, "model.method": "voxelmorph"}
+ADDED_LATER: dict[str, Any] = {
+    **{"cohort.align": "none", "cohort.reference": None},
+    **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
+    **{"model.channels": None, "model.final_channels": None},
+    "training.augment": [],
+}
 """Dotted keys younger than the committed results, each with the value that means what was done before it existed.
 
 With that value a key is no part of a trial's identity, so that finished trials stay finished."""
 
-_OF_PAIRS: dict[str, Any] = {"cohort": True, "split": True, "pairs": {"test", "seed"}, "model": {"method"}}
-_COUNTS: dict[str, dict[str, Any]] = {
-    "identity": _OF_PAIRS,
-    "syn": _OF_PAIRS | {"baseline": {"iterations"}},
-    "elastix": _OF_PAIRS | {"baseline": {"grid_spacing", "bending_weight"}, "seed": True},
-}
-"""By baseline, the settings that decide its result: it is the same trial in every study of the same pairs."""
 _NOT_OF_NETWORKS = {"compute", "baseline"}
 MOST_FAULTS = 5
 """More than these are only counted in a sentence."""
@@ -52,7 +51,7 @@ class Settings(BaseModel):
 class CohortSettings(Settings):
     """Which subjects, and how an image becomes a tensor."""
 
-    reader: Literal["phantom", "neurite-oasis", "decathlon", "table"] = Field(
+    reader: Reader = Field(
         default="phantom", description="where the subjects come from; phantom is embedded and needs no data"
     )
     spatial_dims: Literal[2, 3] = Field(default=2, description="axes of the images")
@@ -94,12 +93,15 @@ class PairSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The VoxelMorph network, or a method that trains nothing and has none of the other settings here.
+    """The network, or a method that trains nothing and has none of the other settings here.
 
     ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one.
     """
 
     method: Method = Field(default="voxelmorph", description="voxelmorph trains a network; the others train nothing")
+    backbone: Backbone = Field(default="voxelmorph", description="of the network: what gives the field")
+    channels: Widths | None = Field(default=None, description="widths of the backbone; null: its own")
+    final_channels: Widths | None = Field(default=None, description="voxelmorph: widths after its U-Net; null: its own")
     integration_steps: int = Field(
         default=7, ge=0, le=MOST_SQUARINGS, description="squarings of the velocity; 0: the field is a displacement"
     )
@@ -107,10 +109,24 @@ class ModelSettings(Settings):
     padding_mode: Literal["zeros", "border"] = Field(default="zeros", description="of warping, beyond the image")
 
     @property
+    def trains(self) -> bool:
+        """Whether a network is trained; otherwise the method trains nothing."""
+        return METHODS[self.method].trains
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is given of the backbone's own options."""
+        return BACKBONES[self.backbone].check_settings({name: getattr(self, name) for name in BACKBONE_OPTIONS})
+
+    @property
     def kind(self) -> str:
-        if self.method in BASELINES:
+        if not self.trains:
             return self.method
         return "diffeomorphic" if self.integration_steps else "displacement"
+
+
+BACKBONE_OPTIONS = ("channels", "final_channels")
+"""Settings of the model that only some backbones have."""
 
 
 class BaselineSettings(Settings):
@@ -133,6 +149,16 @@ class ObjectiveSettings(Settings):
     multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
 
 
+class AugmentSettings(Settings):
+    """A random transform of training pairs, by its name, and its arguments: ``{transform: RandFlipd, keys: [moving]}``.
+
+    See :mod:`.augmentation` for those that can be named.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    transform: str
+
+
 class TrainingSettings(Settings):
     """The optimization: Adam on random ordered pairs of training subjects."""
 
@@ -146,6 +172,7 @@ class TrainingSettings(Settings):
     selection: Literal["best", "last"] = Field(
         default="best", description="the epoch kept: least validation loss, or last"
     )
+    augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
 
 
 class ComputeSettings(Settings):
@@ -175,6 +202,20 @@ class TrialSettings(Settings):
             raise ValueError(f"cohort.size {list(size)} needs {axes} positive numbers for spatial_dims {axes}")
         return self
 
+    @model_validator(mode="after")
+    def _backbone_has_its_options(self) -> "TrialSettings":
+        if self.model.trains:
+            self.model.options  # noqa: B018 (checks them)
+        return self
+
+    @model_validator(mode="after")
+    def _augment_can_be_made(self) -> "TrialSettings":
+        if self.training.augment:
+            from .augmentation import Augmentation  # it loads MONAI
+
+            Augmentation([step.model_dump() for step in self.training.augment], self.seed)
+        return self
+
     def columns(self) -> dict[str, Any]:
         """The settings that every row carries; tables and figures group by them."""
         objective = self.objective
@@ -187,22 +228,23 @@ class TrialSettings(Settings):
             "multiplier": objective.multiplier,
             "seed": self.seed,
         }
-        if self.model.method in BASELINES:  # nothing of the objective concerns it
+        if not self.model.trains:  # nothing of the objective concerns it
             settings |= {"penalty": "none", "lambda": 0.0, "similarity": None, "acts_on": None, "multiplier": math.nan}
         return settings
 
     def concerns(self, key: str) -> bool:
         """Whether a dotted key, such as ``training.epochs``, is a setting of this trial's method."""
         section, _, name = key.partition(".")
-        if self.model.method not in BASELINES:
-            return section not in _NOT_OF_NETWORKS
-        counts = _COUNTS[self.model.method].get(section, ())
+        if self.model.trains:
+            foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
+            return section not in _NOT_OF_NETWORKS and not foreign
+        counts = METHODS[self.model.method].included().get(section, ())
         return counts is True or name in counts
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, as plain JSON types; without the keys of ``ADDED_LATER`` that change nothing."""
-        baseline = _COUNTS.get(self.model.method)
-        counts: Any = {"include": baseline} if baseline else {"exclude": _NOT_OF_NETWORKS}
+        method = METHODS[self.model.method]
+        counts: Any = {"exclude": _NOT_OF_NETWORKS} if method.trains else {"include": method.included()}
         identity = self.model_dump(mode="json", by_alias=True, **counts)
         for key, before in ADDED_LATER.items():
             *sections, name = key.split(".")
@@ -219,7 +261,7 @@ class TrialSettings(Settings):
     @property
     def readable(self) -> str:
         """The part of the identifier that can be read."""
-        if self.model.method in BASELINES:
+        if not self.model.trains:
             return self.model.method
         return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
 
@@ -232,6 +274,17 @@ class TrialSettings(Settings):
         if re.fullmatch(re.escape(self.readable) + "_[0-9a-f]{10}", name):
             return name
         raise InputError(f"{where} calls a trial {quoted(name)}, expected {self.readable}_ and ten digits from 0 to f.")
+
+    def packages(self) -> list[str]:
+        """What has to be installed besides smoothmorph for what this trial names."""
+        method = METHODS[self.model.method]
+        named = ((READERS, self.cohort.reader), (METHODS, method.name)) + method.trains * (
+            (BACKBONES, self.model.backbone),
+            (PENALTIES, self.objective.penalty),
+            (SIMILARITIES, self.objective.similarity),
+        )
+        others = [registry.packages[name] for registry, name in named if name in registry.packages]
+        return list(dict.fromkeys([*([method.package] if method.package else []), *others]))
 
     def to_yaml(self) -> str:
         return to_yaml(self.model_dump(mode="json", by_alias=True))
@@ -252,7 +305,8 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
 
 
 def _sentence(fault: Any) -> str:
-    field, message = ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")
+    field = re.sub(r"(?<=augment)\.(\d+)", r"[\1]", ".".join(str(part) for part in fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"unknown key {quoted(field)}"
     if fault["type"] == "missing":

@@ -1,18 +1,14 @@
-"""Ignite handlers of the training engine: history, validation and selection, checkpoint, progress."""
+"""Ignite handlers of the training engine: the warm-up of λ, the checkpoint, progress."""
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
 
-from ...networks import Objective, ObjectiveTerms, VoxelMorph
+from ...networks import Objective, VoxelMorph
 from ..settings.schema import TrainingSettings, TrialSettings
-from .checkpoint import TrainingState, copy_weights
+from .checkpoint import TrainingState
 
 
 class PenaltyWarmUpHandler:
@@ -27,67 +23,6 @@ class PenaltyWarmUpHandler:
     def __call__(self, engine: Engine) -> None:
         done = engine.state.iteration - 1
         self.objective.weight = self.weight * (min(done / self.steps, 1.0) if self.steps else 1.0)
-
-
-class HistoryHandler:
-    """Averages the terms of the steps of an epoch, without waiting for the device at each, and stops on NaN."""
-
-    def __init__(self, state: TrainingState, fail: Callable[[int], Any]) -> None:
-        self.state, self.fail = state, fail
-        self.terms: list[Tensor] = []
-        self.started = 0.0
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
-
-    def _start(self, engine: Engine) -> None:
-        self.terms, self.started = [], time.perf_counter()
-
-    def _keep(self, engine: Engine) -> None:
-        terms: Any = engine.state.output  # the step's ObjectiveTerms
-        self.terms.append(torch.stack(list(terms)))
-
-    def _finish(self, engine: Engine) -> None:
-        loss, similarity, penalty = torch.stack(self.terms).double().mean(0).tolist()
-        if not math.isfinite(loss):
-            self.fail(engine.state.epoch)
-        self.state.epoch = engine.state.epoch
-        self.state.history.append(
-            {
-                "epoch": engine.state.epoch,
-                "train_loss": loss,
-                "train_similarity": similarity,
-                "train_penalty": penalty,
-                "seconds": time.perf_counter() - self.started,
-            }
-        )
-
-
-class ValidationHandler:
-    """Measures the frozen validation pairs after every epoch and keeps the best weights."""
-
-    def __init__(
-        self,
-        state: TrainingState,
-        validate: Callable[[], ObjectiveTerms],
-        model: VoxelMorph,
-        fail: Callable[[int], Any],
-    ) -> None:
-        self.state, self.validate, self.model, self.fail = state, validate, model, fail
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        terms = self.validate()
-        if not math.isfinite(float(terms.loss)):
-            self.fail(engine.state.epoch)
-        self.state.history[-1].update({f"validation_{name}": float(term) for name, term in terms._asdict().items()})
-        if float(terms.loss) < self.state.best_loss:
-            self.state.best_loss, self.state.best_epoch = float(terms.loss), engine.state.epoch
-            self.state.best = copy_weights(self.model)
 
 
 class CheckpointHandler:

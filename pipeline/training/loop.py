@@ -1,6 +1,8 @@
-"""Training one trial: an Ignite engine whose step is written out here; handlers do the rest."""
+"""Training one trial: an Ignite engine whose step and validation are written out here; handlers do the rest."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,15 +17,9 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from ...networks import Objective, ObjectiveTerms, VoxelMorph
 from ..cohorts.preparation import Prepared, training_loader, validation_loader
 from ..settings.schema import TrialSettings
+from .checkpoint import TrainingState, copy_weights
 from .cuda_graph import GraphedStep, Step
-from .handlers import (
-    CheckpointHandler,
-    HistoryHandler,
-    PenaltyWarmUpHandler,
-    ProgressHandler,
-    TrainingState,
-    ValidationHandler,
-)
+from .handlers import CheckpointHandler, PenaltyWarmUpHandler, ProgressHandler
 
 VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
 
@@ -35,8 +31,25 @@ class TrialFailed(RuntimeError):  # noqa: N818 (it says what happened, it is cau
 def build_model(settings: TrialSettings) -> VoxelMorph:
     """The network of a trial, initialized from its seed."""
     set_determinism(seed=settings.seed)
-    dims, model = settings.cohort.spatial_dims, settings.model
-    return VoxelMorph(dims, model.integration_steps, model.integration_downsize, model.padding_mode)
+    return _network(settings)
+
+
+def count_parameters(settings: TrialSettings) -> int:
+    """Of the network of a trial, which is not made for it."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in _network(settings).parameters())
+
+
+def _network(settings: TrialSettings) -> VoxelMorph:
+    model = settings.model
+    return VoxelMorph(
+        settings.cohort.spatial_dims,
+        model.integration_steps,
+        model.integration_downsize,
+        model.padding_mode,
+        model.backbone,
+        **model.options,
+    )
 
 
 def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
@@ -120,16 +133,12 @@ def train(
         fixed = batch["fixed"].to(device, non_blocking=True)
         return take_step(moving, fixed)
 
-    def validate() -> ObjectiveTerms:
-        return mean_terms(_validation_terms(settings, prepared, model, whole_objective, device))
-
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # what ends a run is raised, and said once
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     warm_up = settings.training.penalty_warmup * epochs * steps
     PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
-    HistoryHandler(state, _not_finite(settings)).attach(trainer)
-    ValidationHandler(state, validate, model, _not_finite(settings)).attach(trainer)
+    HistoryHandler(state, settings, prepared, model, whole_objective).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
     ProgressHandler(state, settings.training, report, log).attach(trainer)
@@ -174,23 +183,71 @@ def mean_terms(terms: Iterable[tuple[int, ObjectiveTerms]]) -> ObjectiveTerms:
     return ObjectiveTerms(*total.unbind())
 
 
-def _validation_terms(
-    settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective, device: torch.device
-) -> Iterable[tuple[int, ObjectiveTerms]]:
+class HistoryHandler:
+    """After every epoch: a row of the history, with the mean terms of its steps and of the validation pairs.
+
+    It keeps the weights of the lowest validation loss. The device is not waited for within an epoch.
+
+    Args:
+        state: it gets the rows and the weights.
+        settings, prepared: the trial and its data.
+        model: the network that is trained.
+        objective: with λ as at the end of training, for the validation pairs.
+
+    Raises:
+        TrialFailed: when a mean loss is not finite.
+    """
+
+    def __init__(
+        self, state: TrainingState, settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective
+    ) -> None:
+        self.state, self.settings, self.prepared = state, settings, prepared
+        self.model, self.objective = model, objective
+        self.terms: list[Tensor] = []
+        self.started = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
+
+    def _start(self, engine: Engine) -> None:
+        self.terms, self.started = [], time.perf_counter()
+
+    def _keep(self, engine: Engine) -> None:
+        terms: Any = engine.state.output  # the step's ObjectiveTerms
+        self.terms.append(torch.stack(list(terms)))
+
+    def _end(self, engine: Engine) -> None:
+        epoch, state = engine.state.epoch, self.state
+        trained = self._finite(ObjectiveTerms(*torch.stack(self.terms).double().mean(0)), epoch, "train")
+        seconds = time.perf_counter() - self.started
+        terms = validate(self.settings, self.prepared, self.model, self.objective)
+        validated = self._finite(terms, epoch, "validation")
+        state.epoch = epoch
+        state.history.append({"epoch": epoch, **trained, "seconds": seconds, **validated})
+        if validated["validation_loss"] < state.best_loss:
+            state.best_loss, state.best_epoch = validated["validation_loss"], epoch
+            state.best = copy_weights(self.model)
+
+    def _finite(self, terms: ObjectiveTerms, epoch: int, name: str) -> dict[str, float]:
+        if not math.isfinite(terms.loss):
+            raise TrialFailed(
+                f"the loss is not finite in epoch {epoch} (λ = {self.settings.objective.weight:g}, learning rate "
+                f"{self.settings.training.learning_rate:g}): training diverged; lower the learning rate or λ."
+            )
+        return {f"{name}_{part}": float(value) for part, value in terms._asdict().items()}
+
+
+def validate(settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective) -> ObjectiveTerms:
+    """The mean terms of the validation pairs."""
+    device = next(model.parameters()).device
     model.eval()
+    terms = []
     with torch.no_grad():
         for batch in validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda"):
             moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
             with autocast(settings, device):
                 registration = model(moving, fixed)
-            yield len(moving), objective(registration, fixed)
-
-
-def _not_finite(settings: TrialSettings) -> Callable[[int], Any]:
-    def fail(epoch: int) -> None:
-        raise TrialFailed(
-            f"the loss is not finite in epoch {epoch} (λ = {settings.objective.weight:g}, learning rate "
-            f"{settings.training.learning_rate:g}): training diverged; lower the learning rate or λ."
-        )
-
-    return fail
+            terms.append((len(moving), objective(registration, fixed)))
+    return mean_terms(terms)

@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from .errors import InputError
+from .errors import InputError, one_line, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,16 @@ class Registry(Mapping[str, E], Generic[E]):
         group: the entry points of other packages.
         entries: those that are known here.
         package: its modules are imported first; each may call :meth:`add`.
+
+    Attributes:
+        packages: which installed package an entry of another one comes from.
+        faults: which entry points could not be read, and why, in sentences without a full stop.
     """
 
     def __init__(self, kind: str, group: str, entries: Iterable[E] = (), package: str = "") -> None:
         self.kind, self.group, self.package = kind, group, package
+        self.packages: dict[str, str] = {}
+        self.faults: list[str] = []
         self._entries: dict[str, E] = {}
         self._complete = False
         for entry in entries:
@@ -97,7 +103,9 @@ class Registry(Mapping[str, E], Generic[E]):
             return name
         close = difflib.get_close_matches(str(name), list(self), n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InputError(f"there is no {self.kind} {name!r}; {hint}known are {', '.join(self)}")
+        raise InputError(
+            "; ".join([f"there is no {self.kind} {quoted(name)}", f"{hint}known are {', '.join(self)}", *self.faults])
+        )
 
     def title(self, name: str) -> str:
         """The title of ``name``, or the name itself: rows may tell of an entry whose package is not installed."""
@@ -127,5 +135,13 @@ class Registry(Mapping[str, E], Generic[E]):
                 for module in pkgutil.iter_modules(import_module(self.package).__path__):
                     import_module(f"{self.package}.{module.name}")
             for point in entry_points(group=self.group):
-                self.add(point.load())
+                try:
+                    entry = self.add(point.load())
+                except Exception as error:  # of another package, which must not stop those who do not ask for it
+                    self.faults.append(
+                        f"the entry point {point.name} = {point.value} cannot be read: {one_line(error)}"
+                    )
+                    continue
+                if point.dist is not None:
+                    self.packages[entry.name] = point.dist.name
         return self._entries

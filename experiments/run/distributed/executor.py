@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....pipeline.settings.schema import TrialSettings
+from ....pipeline.settings.vocabulary import READERS
 from ....transforms.basics.errors import InputError
 from ..executors import with_threads
 from ..jobs import Job, Listen, Task
@@ -105,7 +106,7 @@ class RayExecutor:
         """
         from ....pipeline.cohorts.preparation import prepare
 
-        on_disk = [job for job in jobs if job.settings.cohort.reader != "phantom"]  # of which every node makes its own
+        on_disk = [job for job in jobs if READERS[job.settings.cohort.reader].on_disk]  # others every node makes
         examples = {_data_key(job): job for job in on_disk}
         wanted = [(job.settings, job.root and job.root.absolute()) for job in examples.values()]
         looks = [self._at(node, look).remote(flag, wanted) for node in nodes]

@@ -3,18 +3,10 @@
 from typing import Any
 
 from ....networks import VoxelMorph
+from ...cohorts.loading import SCALING
 from ...settings.schema import TrialSettings
 
 Config = dict[str, Any]
-
-SCALING: dict[str, list[Config]] = {
-    "none": [],
-    "minmax": [{"_target_": "ScaleIntensityd"}],
-    "percentile": [
-        {"_target_": "ScaleIntensityRangePercentilesd", "lower": 1, "upper": 99, "b_min": 0, "b_max": 1, "clip": True}
-    ],
-}
-"""``cohort.intensity`` in MONAI's dictionary transforms; :mod:`...cohorts.loading` has the same as array transforms."""
 
 
 def inference(network: VoxelMorph, settings: TrialSettings | None) -> Config:
@@ -83,6 +75,27 @@ def inference(network: VoxelMorph, settings: TrialSettings | None) -> Config:
     }
 
 
+def refinement(network: VoxelMorph, settings: TrialSettings | None) -> Config:
+    """``configs/refine.json``, to be given after ``inference.json``: it optimizes the network's field of each pair.
+
+    ``refinement::steps`` is how far; the objective is that of the training, as far as it is known.
+    """
+    objective = {} if settings is None else settings.objective.model_dump()
+    return {
+        "network_def::output": "velocity",
+        "refinement": {
+            "_target_": "smoothmorph.networks.RefineRegistrationd",
+            **{"keys": ["moving", "fixed"], "field_key": "pred", "displacement_key": "pred", "warped_key": "refined"},
+            **{"integration_steps": network.integration_steps, "padding_mode": network.padding_mode, "steps": 50},
+            **objective,
+        },
+        "postprocessing::transforms::0": {
+            "_target_": "Compose",
+            "transforms": ["@refinement", inference(network, settings)["postprocessing"]["transforms"][0]],
+        },
+    }
+
+
 def _preprocessing(spatial_dims: int, settings: TrialSettings | None) -> list[Config]:
     images: Config = {"keys": ["moving", "fixed"]}
     steps = [
@@ -92,7 +105,7 @@ def _preprocessing(spatial_dims: int, settings: TrialSettings | None) -> list[Co
     singletons = {"_target_": "smoothmorph.transforms.DropSingletonsd", **images, "spatial_dims": spatial_dims}
     steps += [singletons, {"_target_": "CopyItemsd", "keys": "moving", "names": "warped"}]
     if settings is not None:
-        steps += [{**step, **images} for step in SCALING[settings.cohort.intensity]]
+        steps += [{"_target_": name, **own, **images} for name, own in SCALING[settings.cohort.intensity].items()]
         if settings.cohort.size is not None:
             every = {"keys": ["moving", "fixed", "warped"]}
             steps.append({"_target_": "ResizeWithPadOrCropd", **every, "spatial_size": list(settings.cohort.size)})

@@ -9,28 +9,14 @@ from typing import Any, Literal
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ....networks import BACKBONES
 from ...images.reading import times
 from ...models.trained_model import Trained
+from ...settings.vocabulary import READERS
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 VERSION = "0.1.0"
 REQUIRED = ("smoothmorph", "pytorch-ignite", "nibabel")
-SOURCES = {
-    "phantom": "synthetic phantom of smoothmorph, made from the ICBM152 template",
-    "neurite-oasis": "Neurite-OASIS v1.0 (Marcus et al. 2007; Hoopes et al. 2021): skull-stripped, bias-corrected, "
-    "affinely aligned T1-weighted brains of adults, under the OASIS data use agreement",
-    "decathlon": "Medical Segmentation Decathlon, CC-BY-SA 4.0",
-    "table": "images of the trial's owner, listed in a table",
-}
-TERMS = {
-    "neurite-oasis": "OASIS asks for research use only, for an acknowledgement, and that nobody tries to identify its "
-    "participants.",
-    "decathlon": "The images are under CC-BY-SA 4.0; cite Antonelli et al., Nature Communications 2022.",
-}
-REFERENCES = [
-    "Balakrishnan et al., VoxelMorph: A Learning Framework for Deformable Medical Image Registration, IEEE TMI 2019.",
-    "Dalca et al., Unsupervised Learning of Probabilistic Diffeomorphic Registration, Medical Image Analysis 2019.",
-]
 LABELS = {
     "mse": "mean squared error of the scaled intensities",
     "ncc": "local normalized cross-correlation",
@@ -59,7 +45,8 @@ def metadata(
         measured: from :func:`measures`.
         authors: who trained it, and holds the copyright.
     """
-    dims = trained.network.spatial_dims
+    dims, backbone = trained.network.spatial_dims, trained.network.entry
+    required = [*REQUIRED, *([BACKBONES.packages[backbone.name]] if backbone.name in BACKBONES.packages else [])]
     kind = "diffeomorphic" if trained.network.integration_steps else "displacement"
     values = {
         "schema": SCHEMA,
@@ -68,9 +55,9 @@ def metadata(
         "monai_version": version("monai"),
         "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {name: version(name) for name in REQUIRED},
+        "required_packages_version": {name: version(name) for name in required},
         "task": f"Deformable registration of two {dims}-D images",
-        "description": f"VoxelMorph, {kind} model: the displacement field that aligns a moving to a fixed image.",
+        "description": f"{backbone.title}, {kind} model: the displacement field that aligns a moving to a fixed image.",
         "authors": authors or "not stated",
         "copyright": f"Copyright (c) {authors}" if authors else "not stated",
         "data_source": _source(trained),
@@ -79,7 +66,7 @@ def metadata(
         "pred_classes": "one channel per axis: the displacement along it, voxels",
         "eval_metrics": dict(measured),
         "intended_use": INTENDED,
-        "references": REFERENCES,
+        "references": list(backbone.references or filter(None, [backbone.source])),
         "network_data_format": {
             "inputs": {"image": _tensor("magnitude", shape, {"0": "moving", "1": "fixed"}, _range(trained))},
             "outputs": {"pred": _tensor("displacement", shape, {str(i): f"axis {i}, voxels" for i in range(dims)}, [])},
@@ -105,7 +92,7 @@ def model_card(
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
     known["parameters"] = f"{sum(parameter.numel() for parameter in trained.network.parameters()):,}"
     known["scaling"] = SCALING[trained.settings.cohort.intensity] if trained.settings is not None else ""
-    known["terms"] = TERMS.get(trained.settings.cohort.reader, "") if trained.settings is not None else ""
+    known["terms"] = READERS[trained.settings.cohort.reader].terms if trained.settings is not None else ""
     return templates.get_template(f"{kind}_card.md.j2").render(known)
 
 
@@ -119,7 +106,10 @@ def measures(rows: pd.DataFrame | None) -> dict[str, float]:
 
 
 def _source(trained: Trained) -> str:
-    return SOURCES[trained.settings.cohort.reader] if trained.settings is not None else "not recorded"
+    if trained.settings is None:
+        return "not recorded"
+    reader = READERS[trained.settings.cohort.reader]
+    return reader.source or reader.meaning
 
 
 def _range(trained: Trained) -> list[int]:

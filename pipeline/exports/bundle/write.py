@@ -16,7 +16,7 @@ from monai.data.torchscript_utils import save_net_with_metadata
 from ....networks import DisplacementNetwork, export_torchscript
 from ....transforms.basics.atomic import write_folder
 from ...models.trained_model import Trained
-from .configs import inference
+from .configs import inference, refinement
 from .metadata import measures, metadata, model_card
 from .sample import write_sample
 
@@ -47,7 +47,8 @@ def write_bundle(
     def fill(folder: Path) -> None:
         for name in ("configs", "models", "docs", "sample_data"):
             (folder / name).mkdir()
-        for name, content in (("metadata", values), ("inference", config)):
+        refining = refinement(trained.network, trained.settings)
+        for name, content in (("metadata", values), ("inference", config), ("refine", refining)):
             (folder / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4), encoding="utf-8")
         (folder / "configs" / "logging.conf").write_bytes(Path(__file__).with_name("logging.conf").read_bytes())
         torch.save(DisplacementNetwork(trained.network).state_dict(), folder / "models" / "model.pt")

@@ -1,4 +1,4 @@
-"""MONAI transforms from images as they are loaded to what registration networks take."""
+"""A moving and a fixed image as the input of a registration network."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -8,66 +8,10 @@ from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
-from monai.utils.enums import TransformBackends
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
-_TORCH = [TransformBackends.TORCH]
-FILE, SHAPE = "filename_or_obj", "spatial_shape"
-"""MONAI's names in the metadata; ``SaveImaged`` reads both."""
-
-
-class DropSingletons(Transform):
-    """Drops trailing axes of length one: a slice that is stored as a volume of one becomes an image.
-
-    The affine stays that of the volume, where the slice lies. MONAI's ``SqueezeDim`` drops its column, which leaves
-    none for a slice across another axis, and refuses an image that has no such axis.
-
-    Args:
-        spatial_dims: D, 2 or 3.
-    """
-
-    backend = _TORCH
-
-    def __init__(self, spatial_dims: int) -> None:
-        self.spatial_dims = spatial_dims
-
-    def __call__(self, img: NdarrayOrTensor) -> Tensor:
-        """(C, *spatial, 1, ...) -> (C, *spatial).
-
-        Raises:
-            ValueError: another number of axes.
-        """
-        image = convert_to_tensor(img, track_meta=get_track_meta())
-        shape = (*image.shape[: self.spatial_dims + 1], *[1] * (image.ndim - self.spatial_dims - 1))
-        if image.ndim <= self.spatial_dims or tuple(image.shape) != shape:
-            raise ValueError(f"{_named('this image', image)} is not {self.spatial_dims}-D")
-        image = image.reshape(shape[: self.spatial_dims + 1])
-        if isinstance(image, MetaTensor):
-            image.meta = {**image.meta, SHAPE: list(image.shape[1:])}
-        return image
-
-
-class DropSingletonsd(MapTransform):
-    """Dictionary twin of :class:`DropSingletons`.
-
-    Args:
-        keys: images (C, *spatial, 1, ...).
-        spatial_dims: D, 2 or 3.
-        allow_missing_keys: skip keys that a sample lacks.
-    """
-
-    backend = DropSingletons.backend
-
-    def __init__(self, keys: KeysCollection, spatial_dims: int, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.drop = DropSingletons(spatial_dims)
-
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        d: dict[Hashable, Any] = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.drop(d[key])
-        return d
+from .basics.metadata import FILE, TORCH, described
 
 
 class PairImages(Transform):
@@ -77,7 +21,7 @@ class PairImages(Transform):
     of it, such as a displacement.
     """
 
-    backend = _TORCH
+    backend = TORCH
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, moving: NdarrayOrTensor, fixed: NdarrayOrTensor
@@ -89,7 +33,7 @@ class PairImages(Transform):
         """
         if moving.shape != fixed.shape or moving.shape[0] != 1:
             raise ValueError(
-                f"{_named('moving', moving)} and {_named('fixed', fixed)} need one shape (1, *spatial); "
+                f"{described('moving', moving)} and {described('fixed', fixed)} need one shape (1, *spatial); "
                 "pad or crop them to it"
             )
         images = [convert_to_tensor(image, track_meta=False) for image in (moving, fixed)]
@@ -139,10 +83,4 @@ class PairImagesd(MapTransform):
         return d
 
 
-def _named(role: str, image: NdarrayOrTensor) -> str:
-    file = image.meta.get(FILE) if isinstance(image, MetaTensor) else None
-    return f"{role} {tuple(image.shape)}{f' ({file})' if file else ''}"
-
-
-DropSingletonsD = DropSingletonsDict = DropSingletonsd
 PairImagesD = PairImagesDict = PairImagesd

@@ -1,9 +1,8 @@
-"""Readers of cohorts that lie in files: each turns a folder into a :class:`Cohort` without opening its images."""
+"""Cohorts whose subjects lie in files: what their readers share."""
 
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,43 +11,9 @@ from ...transforms.basics.errors import InputError, quoted
 from ..files.text import read_text
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Subject, check_text
-from .loading import read_subject
+from .loading import file_transforms
 
-NEURITE_IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
-NEURITE_LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}
-NEURITE_LABEL_SETS = {2: ("seg24", "seg4"), 3: ("seg35", "seg4")}
-"""The first is the default."""
-NEURITE_DUPLICATES = {"OASIS_OAS1_0193": "OASIS_OAS1_0079"}
-"""Almost certainly one brain: slice correlation 0.984 where the next pair of subjects has 0.939."""
-
-
-def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
-    """Neurite-OASIS in its public layout: ``root/OASIS_OAS1_XXXX_MRn/slice_norm.nii.gz`` and so on.
-
-    Scans of one person share a group, and so do the suspected duplicates 0079 and 0193.
-
-    Raises:
-        InputError: no subject folders, an unknown label set, or no table of label names.
-    """
-    dims = settings.spatial_dims
-    known = NEURITE_LABEL_SETS[dims]
-    labels = settings.labels or known[0]
-    if labels not in known:
-        raise InputError(f"cohort.labels {labels!r} is unknown; neurite-oasis in {dims}-D has {' and '.join(known)}.")
-    folders = sorted(path for path in root.glob("OASIS_OAS1_*_MR*") if path.is_dir())
-    if not folders:
-        raise InputError(f"{root} holds no subject folders OASIS_OAS1_*_MR*; give the folder that holds them.")
-    names = read_label_table(root / f"{labels}_labels.txt")
-    subjects = [
-        Subject(path.name, _person(path.name), path / NEURITE_IMAGE[dims], path / NEURITE_LABEL[dims].format(labels))
-        for path in folders
-    ]
-    return file_cohort(settings, root, subjects, names)
-
-
-def _person(subject_id: str) -> str:
-    person = subject_id.rpartition("_MR")[0]
-    return NEURITE_DUPLICATES.get(person, person)
+SIDES = ("train", "validation", "test")
 
 
 def read_label_table(path: Path) -> dict[int, str]:
@@ -97,7 +62,7 @@ def file_cohort(
     names: Mapping[int, str],
     declared_split: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Cohort:
-    """The cohort of ``subjects``, sorted by id, each loaded by :func:`read_subject`.
+    """The cohort of ``subjects``, sorted by id, each loaded by :func:`file_transforms`.
 
     Args:
         settings: how they are loaded.
@@ -122,7 +87,7 @@ def file_cohort(
         subjects=tuple(subjects),
         label_names=names,
         declared_split=declared_split,
-        load=partial(read_subject, settings=settings, label_names=names),
+        transform=file_transforms(settings, names),
         reading=settings.model_dump(mode="json", include={"intensity", "size"}),
     )
 

@@ -1,61 +1,31 @@
-"""Readers of cohorts that a file lists: the Medical Segmentation Decathlon's ``dataset.json`` and a CSV table."""
+"""A CSV table of subjects: any images, in any folders."""
 
-import re
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
+from ....transforms.basics.errors import InputError, quoted
+from ...settings.vocabulary import READERS, ReaderEntry
 
-from ...transforms.basics.errors import InputError, one_line, quoted
-from ..files.csv_tables import read_csv
-from ..files.text import read_json
-from ..images.reading import read_image
-from ..settings.schema import CohortSettings
-from .cohort import Cohort, Subject
-from .readers import file_cohort, label_names, read_label_table
+if TYPE_CHECKING:
+    from ...settings.schema import CohortSettings
+    from ..cohort import Cohort, Subject
 
-SIDES = ("train", "validation", "test")
 COLUMNS = {"id", "image", "label", "group", "split"}
-
-
-def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
-    """The labelled (``training``) subjects of a Decathlon task: ``root/dataset.json``, read with MONAI.
-
-    A subject's id is the name of its image file. Images differ in shape: ``settings.size`` pads or crops them.
-
-    In Task04 the images hippocampus_(2k-1) and hippocampus_(2k) share a group: they are almost certainly the two
-    hippocampi of one person (394 images of 195 people; in the 200 public labelled ones checked, these pairs correlate
-    by 0.70 on average, all other pairs and the pairs (2k, 2k+1) by 0.53).
-
-    Raises:
-        InputError: no or malformed ``dataset.json``, or an entry without a label where others have one.
-    """
-    listing = root / "dataset.json"
-    if not listing.is_file():
-        raise InputError(f"{listing} does not exist; give the folder of one Decathlon task.")
-    read_json(listing)  # within bounds; MONAI reads it without
-    try:
-        items = load_decathlon_datalist(listing, is_segmentation=True, data_list_key="training")
-        values = load_decathlon_properties(listing, "labels")["labels"]
-        named = [(value, str(name).strip()) for value, name in values.items()]
-        subjects = [_decathlon_subject(item) for item in items]
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = one_line(error).rstrip(".")
-        raise InputError(f"{listing} is not a Decathlon listing with training and labels: {reason}.") from None
-    return file_cohort(settings, listing, subjects, label_names(listing, named))
-
-
-def _decathlon_subject(item: dict[str, Any]) -> Subject:
-    image = Path(item["image"])
-    name = image.name.removesuffix(".gz").removesuffix(".nii")
-    number = re.fullmatch(r"hippocampus_(\d+)", name)
-    group = f"hippocampus_person_{(int(number[1]) + 1) // 2:03d}" if number else name
-    return Subject(id=name, group=group, image=image, label=Path(item["label"]) if "label" in item else None)
+READERS.add(
+    ReaderEntry(
+        name="table",
+        title="a table of subjects",
+        meaning="subjects of a table",
+        source="images of the trial's owner, listed in a table",
+        target=f"{__name__}:read_table",
+        settings=("labels", "file", "align"),
+        place=3,
+    )
+)
 
 
 def read_table(settings: CohortSettings, root: Path) -> Cohort:
@@ -67,6 +37,9 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
     Raises:
         InputError: no such file, a missing or unknown column, an empty cell, an unknown split, an image or id twice.
     """
+    from ..cohort import Subject
+    from ..file_cohort import file_cohort, read_label_table
+
     if settings.file is None:
         raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
     table = root / settings.file
@@ -91,6 +64,8 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
+    from ...files.csv_tables import read_csv
+
     table = read_csv(path)
     if not {"id", "image"} <= set(table.columns) <= COLUMNS:
         raise InputError(
@@ -105,6 +80,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[str, ...]] | None:
+    from ..file_cohort import SIDES
+
     split: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         side = row.get("split", "")
@@ -117,6 +94,8 @@ def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[st
 
 
 def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, str]:
+    from ...images.reading import read_image
+
     values: set[int] = set()
     for subject in subjects:
         if subject.label is None:
@@ -125,5 +104,5 @@ def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, s
             label, _ = read_image(subject.label, spatial_dims, labels=True)
         except InputError:  # loading the subject reports it
             continue
-        values |= set(torch.unique(label).tolist())
+        values |= set(label.unique().tolist())
     return {value: f"label {value}" for value in sorted(values) if value != 0}

@@ -1,4 +1,4 @@
-"""What MONAI pipelines write: displacements for ITK, ANTs and Slicer, and slices that stay where they lie."""
+"""Displacements written for ITK, ANTs and Slicer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from monai.config.type_definitions import KeysCollection
 from monai.data.folder_layout import FolderLayout
-from monai.data.image_writer import NibabelWriter
 from monai.data.meta_tensor import MetaTensor
-from monai.data.utils import to_affine_nd
 from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import TransformBackends
 from torch import Tensor
@@ -17,20 +15,6 @@ from torch import Tensor
 from .field_files import write_field
 from .world.grid import Geometry
 from .world.physical_field import PhysicalField
-
-
-class SliceWriter(NibabelWriter):
-    """MONAI's NIfTI writer, for ``SaveImage(writer=...)``, with an image left where it lies, also a slice in space.
-
-    MONAI's own drops the third column of a slice's affine, which fails for one across another axis than the third.
-    """
-
-    def set_metadata(self, meta_dict: Mapping[Any, Any] | None, resample: bool = False, **options: Any) -> None:
-        """Take the affine from ``meta_dict``; nothing is resampled."""
-        _, affine, _ = self.get_meta_info(meta_dict)
-        self.affine = to_affine_nd(3, np.asarray(affine, dtype=float))
-        if self.data_obj.ndim == 2:
-            self.data_obj = self.data_obj[..., None]
 
 
 class SaveField(Transform):

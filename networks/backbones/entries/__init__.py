@@ -1,0 +1,1 @@
+"""Backbones, one a file; each adds its entry and loads no torch."""

@@ -1,0 +1,45 @@
+"""VoxelMorph's own U-Net."""
+
+from typing import Any
+
+from ....transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS
+from ....transforms.basics.errors import quoted
+from ..vocabulary import BACKBONES, BackboneEntry, whole
+
+CHANNELS, FINAL_CHANNELS = (16, 32, 32, 32, 32, 32, 32, 32), (16, 16)
+"""Widths of the official network: (down, up) per level from the top, and of the convolutions after the top level."""
+
+BACKBONES.add(
+    BackboneEntry(
+        name="voxelmorph",
+        title="VoxelMorph",
+        meaning="a U-Net over both images as two channels, which halves the grid and doubles it again",
+        source="Balakrishnan et al., IEEE TMI 2019, Fig. 2",
+        target="smoothmorph.networks.backbones.unet:PairUNet",
+        settings=("channels", "final_channels"),
+        check=f"{__name__}:check_widths",
+        usual="at the official widths",
+        references=(
+            "Balakrishnan et al., VoxelMorph: A Learning Framework for Deformable Medical Image Registration, IEEE TMI "
+            "2019.",
+            "Dalca et al., Unsupervised Learning of Probabilistic Diffeomorphic Registration, Medical Image Analysis "
+            "2019.",
+        ),
+        part="unet",
+        place=0,
+    )
+)
+
+
+def check_widths(channels: Any = CHANNELS, final_channels: Any = FINAL_CHANNELS) -> None:
+    """Raise ValueError unless these are widths, within the bounds of ``transforms/bounds.py``."""
+    for name, widths, most in (
+        ("channels", channels, 2 * MOST_LEVELS),
+        ("final_channels", final_channels, MOST_CONVOLUTIONS),
+    ):
+        listed = isinstance(widths, list | tuple) and len(widths) <= most
+        if not listed or not all(whole(width, 1, MOST_CHANNELS) for width in widths):
+            allowed = f"at most {most} whole numbers from 1 to {MOST_CHANNELS}"
+            raise ValueError(f"{name} must be {allowed}, got {quoted(widths)}")
+    if not channels or len(channels) % 2:
+        raise ValueError(f"channels must be given in pairs, (down, up) per level, got {len(channels)} of them")

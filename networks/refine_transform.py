@@ -1,0 +1,164 @@
+"""Instance optimization as a MONAI transform: the field of a pair, from a network or none, optimized for that pair."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import torch
+from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform, Transform
+from monai.utils.enums import TransformBackends
+from monai.utils.type_conversion import convert_to_tensor
+from torch import Tensor
+
+from ..transforms.fields.warping import Padding, integrate, resize_displacement, warp
+from .objective.objective import Objective
+from .objective.vocabulary import PENALTIES, SIMILARITIES
+from .refinement import refine_field
+from .voxelmorph import Registration
+
+
+class RefineRegistration(Transform):
+    """Lowers similarity + λ · penalty of one pair by gradient descent (Adam) on its field, see :func:`refine_field`.
+
+    Args:
+        similarity, penalty, weight, acts_on, multiplier: of :class:`Objective`; usually those of the training.
+        steps: of the optimization; 0 only warps.
+        learning_rate: of Adam, voxels of the field's grid.
+        integration_steps: what the field is: 0, a displacement; otherwise a stationary velocity, to be integrated in so
+            many squarings, with which the result cannot fold (but for discretization).
+        padding_mode: of warp and integration: ``zeros`` is VoxelMorph's.
+
+    Raises:
+        InputError: no similarity or penalty has this name.
+    """
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's way)
+
+    def __init__(
+        self,
+        similarity: str = "mse",
+        penalty: str = "l2",
+        weight: float = 0.01,
+        steps: int = 50,
+        learning_rate: float = 0.05,
+        integration_steps: int = 0,
+        padding_mode: Padding = "zeros",
+        acts_on: Literal["velocity", "displacement"] = "velocity",
+        multiplier: float = 1.0,
+    ) -> None:
+        if steps < 0 or integration_steps < 0 or learning_rate <= 0:
+            raise ValueError(
+                "steps and integration_steps must be 0 or more and learning_rate above 0, "
+                f"got {steps}, {integration_steps} and {learning_rate}"
+            )
+        self.objective: dict[str, Any] = {
+            "similarity": SIMILARITIES.check(similarity),
+            "penalty": PENALTIES.check(penalty),
+            "weight": weight,
+            "acts_on": acts_on,
+            "multiplier": multiplier,
+        }
+        self.steps, self.learning_rate = steps, learning_rate
+        self.integration_steps = integration_steps
+        self.padding_mode: Padding = padding_mode
+
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, moving: NdarrayOrTensor, fixed: NdarrayOrTensor, field: NdarrayOrTensor | None = None
+    ) -> Registration:
+        """The best registration met, never one worse than that of ``field``.
+
+        Args:
+            moving, fixed: (1, *spatial), scaled as for a network; computed where ``fixed`` is.
+            field: where to start: (D, *spatial), voxels, or a velocity on a grid of half as many; None is the identity.
+
+        Returns:
+            ``warped`` (1, *spatial) and ``displacement`` (D, *spatial), voxels, with the metadata of the fixed image,
+            and the ``velocity`` (D, *grid) in voxels of its own grid; it is the displacement where nothing is
+            integrated.
+
+        Raises:
+            ValueError: images or field of shapes that do not belong together.
+        """
+        first, second = (convert_to_tensor(image, dtype=torch.float32, track_meta=False) for image in (moving, fixed))
+        start = None if field is None else convert_to_tensor(field, dtype=torch.float32, track_meta=False)
+        dims, size = second.ndim - 1, second.shape[1:]
+        grids = [tuple(size), tuple(max(length // 2, 1) for length in size)][: 2 if self.integration_steps else 1]
+        start = second.new_zeros(dims, *size) if start is None else start.to(second.device)
+        if first.shape != second.shape or start.shape[0] != dims or tuple(start.shape[1:]) not in grids:
+            raise ValueError(
+                f"moving {tuple(first.shape)} and fixed {tuple(second.shape)} need one shape (1, *spatial), and the "
+                f"field {tuple(start.shape)} one of {[(dims, *grid) for grid in grids]}"
+            )
+        objective = Objective(dims, **self.objective).to(second.device)
+        pair = first.to(second.device)[None], second[None]
+        found = refine_field(self._register, start[None], objective, *pair, self.steps, self.learning_rate).registration
+        warped, displacement = (_like(part[0], fixed) for part in (found.warped, found.displacement))
+        return Registration(warped, displacement, found.velocity[0])
+
+    def _register(self, field: Tensor, moving: Tensor) -> Registration:
+        displacement = integrate(field, self.integration_steps, self.padding_mode) if self.integration_steps else field
+        if displacement.shape[2:] != moving.shape[2:]:
+            displacement = resize_displacement(displacement, moving.shape[2:], 2.0)
+        return Registration(warp(moving, displacement, padding_mode=self.padding_mode), displacement, field)
+
+    def __repr__(self) -> str:
+        own = {name: value for name, value in vars(self).items() if name != "objective"}
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (self.objective | own).items())})"
+        )
+
+
+class RefineRegistrationd(MapTransform):
+    """Dictionary twin of :class:`RefineRegistration`: refines the registration of a pair, in place.
+
+    Args:
+        keys: two, of the moving and of the fixed image.
+        field_key: where the field to start from is; None, or a sample without it, starts from the identity.
+        warped_key, displacement_key: where to put the warped image and the displacement.
+        velocity_key: where to put the velocity; None puts it nowhere.
+        options: as there: ``similarity``, ``penalty``, ``weight``, ``steps``, ``learning_rate``, ``integration_steps``,
+            ``padding_mode``, ``acts_on``, ``multiplier``.
+        allow_missing_keys: leave samples alone that lack an image.
+    """
+
+    backend = RefineRegistration.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection = ("moving", "fixed"),
+        field_key: str | None = "displacement",
+        warped_key: str = "warped",
+        displacement_key: str = "displacement",
+        velocity_key: str | None = None,
+        allow_missing_keys: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if len(self.keys) != 2:
+            raise ValueError(f"a pair is made of two keys, moving and fixed, got {self.keys}")
+        self.field_key, self.warped_key, self.displacement_key = field_key, warped_key, displacement_key
+        self.velocity_key = velocity_key
+        self.refine = RefineRegistration(**options)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
+        d: dict[Hashable, Any] = dict(data)
+        if len([*self.key_iterator(d)]) < 2:
+            return d
+        moving, fixed = (d[key] for key in self.keys)
+        found = self.refine(moving, fixed, d.get(self.field_key))
+        d[self.warped_key], d[self.displacement_key] = found.warped, found.displacement
+        if self.velocity_key is not None:
+            d[self.velocity_key] = found.velocity
+        return d
+
+
+def _like(part: Tensor, fixed: NdarrayOrTensor) -> Tensor:
+    """``part``, which lies on the grid of the fixed image, with the metadata of that image."""
+    if not (get_track_meta() and isinstance(fixed, MetaTensor)):
+        return part
+    return MetaTensor(part, meta=dict(fixed.meta))  # its affine is there, too
+
+
+RefineRegistrationD = RefineRegistrationDict = RefineRegistrationd

@@ -1,0 +1,68 @@
+"""Neurite-OASIS: aligned brains of adults, as volumes and as one slice of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....transforms.basics.errors import InputError
+from ...settings.vocabulary import READERS, ReaderEntry
+
+if TYPE_CHECKING:
+    from ...settings.schema import CohortSettings
+    from ..cohort import Cohort
+
+IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
+LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}
+LABEL_SETS = {2: ("seg24", "seg4"), 3: ("seg35", "seg4")}
+"""The first is the default."""
+DUPLICATES = {"OASIS_OAS1_0193": "OASIS_OAS1_0079"}
+"""Almost certainly one brain: slice correlation 0.984 where the next pair of subjects has 0.939."""
+
+READERS.add(
+    ReaderEntry(
+        name="neurite-oasis",
+        title="Neurite-OASIS",
+        meaning="Neurite-OASIS",
+        source="Neurite-OASIS v1.0 (Marcus et al. 2007; Hoopes et al. 2021): skull-stripped, bias-corrected, affinely "
+        "aligned T1-weighted brains of adults, under the OASIS data use agreement",
+        terms="OASIS asks for research use only, for an acknowledgement, and that nobody tries to identify its "
+        "participants.",
+        target=f"{__name__}:read_neurite_oasis",
+        settings=("labels", "align"),
+        archive="neurite-oasis-2d",
+        place=1,
+    )
+)
+
+
+def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
+    """Neurite-OASIS in its public layout: ``root/OASIS_OAS1_XXXX_MRn/slice_norm.nii.gz`` and so on.
+
+    Scans of one person share a group, and so do the suspected duplicates 0079 and 0193.
+
+    Raises:
+        InputError: no subject folders, an unknown label set, or no table of label names.
+    """
+    from ..cohort import Subject
+    from ..file_cohort import file_cohort, read_label_table
+
+    dims = settings.spatial_dims
+    known = LABEL_SETS[dims]
+    labels = settings.labels or known[0]
+    if labels not in known:
+        raise InputError(f"cohort.labels {labels!r} is unknown; neurite-oasis in {dims}-D has {' and '.join(known)}.")
+    folders = sorted(path for path in root.glob("OASIS_OAS1_*_MR*") if path.is_dir())
+    if not folders:
+        raise InputError(f"{root} holds no subject folders OASIS_OAS1_*_MR*; give the folder that holds them.")
+    names = read_label_table(root / f"{labels}_labels.txt")
+    subjects = [
+        Subject(path.name, _person(path.name), path / IMAGE[dims], path / LABEL[dims].format(labels))
+        for path in folders
+    ]
+    return file_cohort(settings, root, subjects, names)
+
+
+def _person(subject_id: str) -> str:
+    person = subject_id.rpartition("_MR")[0]
+    return DUPLICATES.get(person, person)

@@ -1,0 +1,30 @@
+"""No registration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..settings.vocabulary import METHODS, MethodEntry
+
+if TYPE_CHECKING:
+    from ..settings.schema import TrialSettings
+    from .without_training import Displace
+
+METHODS.add(
+    MethodEntry(
+        name="identity",
+        title="No registration",
+        meaning="the images as they are, from which every method starts",
+        target=f"{__name__}:by_identity",
+        how="nothing is done: the displacement is 0",
+        registers=False,
+        place=1,
+    )
+)
+
+
+def by_identity(settings: TrialSettings) -> Displace:
+    """The displacement 0."""
+    import numpy as np
+
+    return lambda moving, fixed, spacing: np.zeros((fixed.ndim, *fixed.shape), np.float32)

@@ -1,0 +1,15 @@
+"""The training of a network, which :mod:`..training` does."""
+
+from ..settings.vocabulary import METHODS, MethodEntry
+
+METHODS.add(
+    MethodEntry(
+        name="voxelmorph",
+        title="trained network",
+        meaning="a network that is trained on pairs of the training subjects, without their labels",
+        source="Balakrishnan et al., IEEE TMI 2019",
+        target="smoothmorph.pipeline.training.loop:train",
+        trains=True,
+        place=0,
+    )
+)

@@ -1,0 +1,146 @@
+"""``training.augment``: random MONAI transforms of training pairs, by their names, drawn anew for every pair.
+
+What is drawn depends on the trial's seed, the epoch and the pair's place in it alone, so that a resumed trial draws
+what an uninterrupted one would have drawn.
+"""
+
+import difflib
+import inspect
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import monai.transforms
+import numpy as np
+from monai.transforms.compose import Compose
+from monai.transforms.traits import RandomizableTrait
+from monai.transforms.transform import MapTransform
+from monai.utils.misc import ensure_tuple
+from torch import Tensor
+
+from ... import transforms
+from ...transforms.basics.errors import InputError, one_line, quoted, times
+from ...transforms.basics.metadata import plain
+
+IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
+KEYS = (*IMAGES, *LABELS)
+"""What a transform can be given. Labels come along where one of the transforms names them."""
+ROOMS = ("monai.transforms.intensity.", "monai.transforms.smooth_field.", "monai.transforms.spatial.")
+"""Those of MONAI whose random transforms keep the size of an image, touch no file and call no code that is named."""
+OURS = [name for name in dir(transforms) if name.startswith("Rand")]
+SPOILS_LABELS = re.compile(r"^monai\.transforms\.intensity\.|RandSmoothFieldAdjust|RandSimulateLowResolution")
+"""Full names of transforms that compute with the values of a label map."""
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,50}")
+
+
+class Augmentation:
+    """The random transforms of a trial's training pairs.
+
+    Args:
+        steps: ``training.augment``: of each transform its name, its ``keys`` and its other arguments.
+        seed: of the trial.
+
+    Raises:
+        InputError: no such transform or argument, or a value that it cannot have.
+    """
+
+    def __init__(self, steps: Sequence[Mapping[str, Any]], seed: int) -> None:
+        self.seed = seed
+        self.places = [f"training.augment[{place}]" for place in range(len(steps))]
+        self.transforms = Compose([_make(*each) for each in zip(steps, self.places, strict=True)])
+        self.labels = any(key in LABELS for transform in self.transforms.transforms for key in transform.keys)
+
+    def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
+        """Another pair, of tensors like those of ``pair``: (1, *spatial) each, under their keys.
+
+        Raises:
+            InputError: a transform fails on it or changes its size.
+        """
+        state = np.random.SeedSequence([self.seed, epoch, place]).generate_state(1)
+        self.transforms.set_random_state(int(state[0]))
+        made: dict[str, Any] = {key: value.clone() for key, value in pair.items()}
+        for where, transform in zip(self.places, self.transforms.transforms, strict=True):
+            made = _apply(transform, made, f"{where} ({type(transform).__name__})")
+        return {key: plain(made[key]).to(value.dtype).contiguous() for key, value in pair.items()}
+
+
+@cache
+def augmentations() -> dict[str, type[MapTransform]]:
+    """The transforms that can be named: MONAI's random dictionary transforms of ``ROOMS``, and ours."""
+    public = {**vars(monai.transforms), **{name: getattr(transforms, name) for name in OURS}}
+    return {name: each for name, each in public.items() if _can_be_named(name, each)}
+
+
+def _can_be_named(name: str, public: Any) -> bool:
+    random = isinstance(public, type) and issubclass(public, MapTransform) and issubclass(public, RandomizableTrait)
+    return random and public.__name__ == name and (name in OURS or public.__module__.startswith(ROOMS))
+
+
+def _make(step: Mapping[str, Any], where: str) -> MapTransform:
+    """One transform; InputError names ``where`` and what is wrong."""
+    arguments, known = dict(step), augmentations()
+    name = arguments.pop("transform")
+    if name not in known:
+        raise InputError(f"{where}.transform is {quoted(name)}, no random dictionary transform{_nearest(name, known)}")
+    parameters = inspect.signature(known[name]).parameters
+    for argument, value in arguments.items():
+        if argument not in parameters:
+            raise InputError(f"{where}.{argument}: {name} has no such argument{_nearest(argument, parameters)}")
+        if not _is_plain(value):
+            raise InputError(
+                f"{where}.{argument} is {quoted(value)}, expected a number, a word, true, false, or a list of these."
+            )
+    arguments |= _sampling(known[name], arguments, where)
+    try:
+        return known[name](**arguments)
+    except Exception as error:  # MONAI raises what it likes
+        raise InputError(f"{where}: {name} cannot be made so: {one_line(error)}.") from None
+
+
+def _sampling(transform: type, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Arguments that let label maps be sampled by nearest neighbour; InputError where they cannot be."""
+    keys = ensure_tuple(arguments.get("keys", ()))
+    if not keys or not set(keys) <= set(KEYS) or len(set(keys)) < len(keys):
+        raise InputError(f"{where}.keys is {quoted(arguments.get('keys'))}, expected a list of {', '.join(KEYS)}.")
+    labels = [key in LABELS for key in keys]
+    if any(labels) and SPOILS_LABELS.search(f"{transform.__module__}.{transform.__name__}"):
+        raise InputError(f"{where}.keys has a label map, whose values {transform.__name__} would change; leave it out.")
+    modes = {mode for mode in ("mode", "grid_mode") if mode in inspect.signature(transform).parameters}
+    if not any(labels) or not modes:
+        return {}
+    (mode,) = modes
+    usual = inspect.signature(transform).parameters[mode].default
+    given = ensure_tuple(arguments.get(mode, [("nearest" if label else str(usual)) for label in labels]))
+    given = given * len(keys) if len(given) == 1 else given
+    if any(label and own != "nearest" for label, own in zip(labels, given, strict=False)):
+        raise InputError(f"{where}.{mode} is {quoted(arguments[mode])}, expected nearest for a label map.")
+    return {mode: given}
+
+
+def _apply(transform: Any, pair: Mapping[str, Tensor], where: str) -> dict[str, Any]:
+    shape = pair["fixed"].shape
+    try:
+        made = transform(dict(pair))
+        shapes = {made[key].shape for key in pair}
+    except Exception as error:  # MONAI raises what it likes
+        raise InputError(f"{where} fails on images of {times(shape[1:])} voxels: {one_line(error)}.") from None
+    if shapes != {shape}:
+        found = next(other for other in shapes if other != shape)
+        raise InputError(f"{where} makes {times(found)} values of {times(shape)}; a transform must keep the size.")
+    return made
+
+
+def _is_plain(value: Any) -> bool:
+    """Nothing that could be a path or be called."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int) or (isinstance(value, str) and bool(WORD.fullmatch(value)))
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."

@@ -1,0 +1,67 @@
+"""A cohort reader, a method and a backbone of another package. Nothing here loads torch before it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smoothmorph.networks import BackboneEntry
+from smoothmorph.pipeline.settings.vocabulary import MethodEntry, ReaderEntry
+
+if TYPE_CHECKING:
+    from smoothmorph.pipeline.cohorts.cohort import Cohort
+    from smoothmorph.pipeline.methods.without_training import Displace
+    from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings
+
+PICTURES = ReaderEntry(
+    name="pictures",
+    title="a folder of pictures",
+    meaning="pictures of discs in one folder",
+    source="discs drawn by the outside package",
+    terms="Nobody minds what is done with the discs.",
+    target=f"{__name__}:read_pictures",
+)
+SHIFT = MethodEntry(
+    name="shift",
+    title="whole shift",
+    meaning="the translation by whole voxels that the phase of both images tells",
+    source="Kuglin and Hines, 1975",
+    target=f"{__name__}:by_shift",
+    how="one step of phase correlation; seed {seed} changes nothing",
+    settings=("seed",),
+)
+SLIM = BackboneEntry(
+    name="slim",
+    title="Slim net",
+    meaning="three convolutions on the grid of the integration",
+    source="The outside package, 2026",
+    target="outside.slim:Slim",
+    settings=("channels",),
+)
+
+
+def read_pictures(settings: CohortSettings, root: Path) -> Cohort:
+    """Every ``image*.nii.gz`` of the folder, with the label of its number."""
+    from smoothmorph.pipeline import file_cohort
+    from smoothmorph.pipeline.cohorts.cohort import Subject
+
+    subjects = []
+    for image in root.glob("image*.nii.gz"):
+        name = image.name.removesuffix(".nii.gz")
+        subjects.append(Subject(name, name, image, image.with_name(image.name.replace("image", "label"))))
+    return file_cohort(settings, root, subjects, {1: "disc"})
+
+
+def by_shift(settings: TrialSettings) -> Displace:
+    """A displacement that is the same everywhere."""
+    import numpy as np
+
+    def displace(moving, fixed, spacing):
+        cross = np.fft.fftn(moving) * np.conj(np.fft.fftn(fixed))
+        peak = np.unravel_index(np.argmax(np.fft.ifftn(cross).real), fixed.shape)
+        shift = [place - size if place > size // 2 else place for place, size in zip(peak, fixed.shape, strict=True)]
+        return np.broadcast_to(
+            np.array(shift, np.float32).reshape(-1, *[1] * fixed.ndim), (fixed.ndim, *fixed.shape)
+        ).copy()
+
+    return displace

@@ -1,0 +1,196 @@
+"""``training.augment``: what can be named, what is drawn, and that nothing but a pair's place decides it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.cohorts.preparation import prepare, training_loader, validation_loader
+from smoothmorph.pipeline.settings.augmentation import KEYS, Augmentation, augmentations
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.trial import run_trial
+from smoothmorph.transforms.basics.errors import InputError
+
+BIAS = {"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 1.0, "coeff_range": [0.1, 0.3]}
+DEFORM = {"transform": "RandDiffeomorphicd", "keys": ["moving", "moving_label"], "prob": 1.0, "magnitude": [2, 2]}
+DEFORM |= {"smoothness": [4, 4]}
+SHAPE = {2: (20, 24), 3: (10, 12, 8)}
+
+
+def trial(augment, dims=2, **training) -> TrialSettings:
+    values = {
+        "cohort": {"reader": "table", "file": "subjects.csv", "spatial_dims": dims},
+        "pairs": {"validation": 2, "test": 2},
+        "training": {"epochs": 2, "steps_per_epoch": 3, "augment": augment, **training},
+    }
+    return parse(TrialSettings, values, "trial")
+
+
+def pair(dims: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(dims)
+    images = {key: torch.rand(1, *SHAPE[dims], generator=generator) for key in KEYS[:2]}
+    labels = {key: torch.randint(0, 3, (1, *SHAPE[dims]), generator=generator).short() for key in KEYS[2:]}
+    return {**images, **labels}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_image_and_label_are_deformed_alike_and_a_label_keeps_its_values(dims):
+    given = pair(dims)
+    before = {key: value.clone() for key, value in given.items()}
+    given["moving_label"] = (given["moving"] * 1000).round().short()  # the image itself, as labels
+    before["moving_label"] = given["moving_label"].clone()
+    made = Augmentation([{**DEFORM, "mode": "nearest"}], seed=0)(given, 1, 0)
+    assert not torch.equal(made["moving"], given["moving"])
+    assert torch.equal((made["moving"] * 1000).round().short(), made["moving_label"])
+    made = Augmentation([DEFORM], seed=0)(given, 1, 0)  # an image bilinearly, its label by nearest neighbour
+    assert set(made["moving_label"].unique().tolist()) <= set(given["moving_label"].unique().tolist())
+    assert made["moving_label"].dtype == torch.int16
+    assert torch.equal(made["fixed"], before["fixed"])
+    assert all(torch.equal(given[key], before[key]) for key in KEYS)  # what the dataset holds is not written to
+    assert all(type(value) is torch.Tensor and value.is_contiguous() for value in made.values())
+
+
+def test_the_place_of_a_pair_decides_what_is_drawn():
+    draws = [
+        Augmentation([BIAS, DEFORM], seed)(pair(2), *place)["moving"]
+        for seed, *place in ((0, 1, 0), (0, 1, 0), (0, 1, 1), (0, 2, 0), (1, 1, 0))
+    ]
+    assert torch.equal(draws[0], draws[1])
+    assert not any(torch.equal(draws[0], other) for other in draws[2:])
+    augmentation = Augmentation([BIAS, DEFORM], 0)
+    augmentation(pair(2), 7, 7)  # what was drawn before does not matter
+    assert torch.equal(augmentation(pair(2), 1, 0)["moving"], draws[0])
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_training_pairs_are_changed_and_others_are_not(dims, tiny_cohort):
+    settings, plain = trial([BIAS, DEFORM], dims), trial([], dims)
+    prepared = prepare(settings, tiny_cohort(dims))
+    whole = list(training_loader(prepared, settings, 1, pin_memory=False))
+    assert {"moving", "fixed", "moving_label", "fixed_label"} == set(whole[0])
+    for index, batch in enumerate(training_loader(prepared, settings, 2, pin_memory=False)):
+        assert torch.equal(batch["moving"], whole[3 + index]["moving"])
+    unchanged = list(training_loader(prepared, plain, 1, pin_memory=False))
+    assert {"moving", "fixed"} == set(unchanged[0])
+    assert not any(torch.equal(one["moving"], other["moving"]) for one, other in zip(whole, unchanged, strict=True))
+    for batch, names in zip(validation_loader(prepared, 1, False), prepared.validation_pairs, strict=True):
+        assert torch.equal(batch["moving"][0], prepared.samples[names[0]]["image"])
+
+
+def test_stopped_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
+    def stop(progress):
+        if progress.stage == "training" and progress.done == 4:
+            raise KeyboardInterrupt
+
+    settings = trial([BIAS, DEFORM], epochs=3)
+    run_trial(settings, tmp_path / "whole", tiny_cohort(2))
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(settings, tmp_path / "stopped", tiny_cohort(2), stop)
+    run_trial(settings, tmp_path / "stopped", tiny_cohort(2))
+    weights = [
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["last"] for name in ("whole", "stopped")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    run_trial(trial([], epochs=3), tmp_path / "plain", tiny_cohort(2))
+    plain = torch.load(tmp_path / "plain" / "checkpoint.pt", weights_only=True)["last"]
+    assert not all(torch.equal(weights[0][name], plain[name]) for name in plain)
+
+
+def test_trials_of_before_keep_their_ids_and_an_augmented_one_is_another():
+    assert "augment" not in TrialSettings().identity()["training"]
+    ids = {trial(steps).trial_id("data") for steps in ([], [BIAS], [DEFORM], [BIAS, DEFORM])}
+    assert len(ids) == 4
+    settings = trial([BIAS, DEFORM])
+    assert parse(TrialSettings, json.loads(json.dumps(settings.identity())), "x").identity() == settings.identity()
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [
+        ({"transform": "RandBiasField"}, r"\[0\]\.transform is 'RandBiasField', .*; did you mean RandBiasFieldd\?"),
+        ({"transform": "SaveImaged"}, r"\[0\]\.transform is 'SaveImaged', no random dictionary transform"),
+        ({"transform": "RandLambdad", "func": "os"}, "no random dictionary transform"),
+        ({"transform": "RandTorchVisiond", "name": "x"}, "no random dictionary transform"),
+        ({"transform": "os.system"}, "no random dictionary transform; known are Rand"),
+        ({"transform": ["RandFlipd"]}, r"augment\[0\]\.transform = \['RandFlipd'\]: Input should be a valid string"),
+        ({"keys": ["moving"]}, r"\[0\]\.transform is missing"),
+        (
+            {**BIAS, "coef_range": [0, 1]},
+            r"\[0\]\.coef_range: RandBiasFieldd has no such argument; did you mean co",
+        ),
+        ({**BIAS, "prob": "/etc/passwd"}, r"\[0\]\.prob is '/etc/passwd', expected a number, a word, true"),
+        ({**BIAS, "prob": {"a": 1}}, r"\[0\]\.prob is \{'a': 1\}, expected a number"),
+        ({**BIAS, "prob": float("nan")}, r"\[0\]\.prob is nan, expected a number"),
+        ({**DEFORM, "integration_steps": 0}, r"\[0\]: RandDiffeomorphicd cannot be made so: integration_steps must"),
+        ({**BIAS, "keys": ["image"]}, r"\[0\]\.keys is \['image'\], expected a list of moving, fixed, moving_label"),
+        ({"transform": "RandFlipd"}, r"\[0\]\.keys is None, expected"),
+        ({**BIAS, "keys": ["moving", "moving_label"]}, r"\[0\]\.keys has a label map, whose values RandBiasFieldd wo"),
+        (
+            {**DEFORM, "mode": ["nearest", "bilinear"]},
+            r"\[0\]\.mode is \['nearest', 'bilinear'\], expected nearest",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_that_names_the_field(step, sentence):
+    with pytest.raises(InputError, match=sentence) as error:
+        trial([step])
+    assert "training.augment[0]" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_fails_on_an_image_is_one_sentence(tiny_cohort):
+    flip = {"transform": "RandFlipd", "keys": ["moving"], "prob": 1.0, "spatial_axis": 5}
+    for step, sentence in (
+        (flip, r"augment\[1\] \(RandFlipd\) fails on images of 32x32 voxels: "),
+        (
+            {"transform": "RandGridPatchd", "keys": ["moving"], "patch_size": [8, 8]},
+            r"\(RandGridPatchd\) makes .* values of 1x32x32; a transform must keep the size",
+        ),
+    ):
+        settings = trial([BIAS, step])
+        with pytest.raises(InputError, match=sentence):
+            list(training_loader(prepare(settings, tiny_cohort(2)), settings, 1, pin_memory=False))
+
+
+def test_labels_that_are_not_there_are_refused(tiny_cohort, tmp_path):
+    folder = tiny_cohort(2)
+    (tmp_path / "subjects.csv").write_text(
+        "\n".join(["id,image", *(f"s{number},{folder / f'image{number}.nii.gz'}" for number in range(12))])
+    )
+    settings = trial([DEFORM])
+    with pytest.raises(
+        InputError, match=r"training\.augment names label maps, but the subjects of the cohort have none"
+    ):
+        training_loader(prepare(settings, tmp_path), settings, 1, pin_memory=False)
+
+
+def test_only_transforms_that_keep_an_image_can_be_named():
+    names = set(augmentations())
+    assert {"RandBiasFieldd", "RandDiffeomorphicd", "RandAffined", "RandFlipd", "RandGaussianNoised"} <= names
+    assert not {"RandLambdad", "RandTorchIOd", "RandCuCIMd", "SaveImaged", "RandSpatialCropd", "WarpImaged"} & names
+    assert all(name.startswith("Rand") and name.endswith("d") for name in names)
+
+
+def test_the_study_in_the_documentation_runs(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "monai.md").read_text(encoding="utf-8")
+    (tmp_path / "augmented.yaml").write_text(re.search(r"```yaml\n(name: augmented.*?)```", text, re.DOTALL)[1])
+    study = load_study(str(tmp_path / "augmented.yaml"), ["training.epochs=1", "training.steps_per_epoch=2"])
+    assert study.varying() == ["training.augment", "seed"]
+    settings = study.trials[3]
+    batch = next(iter(training_loader(prepare(settings, None), settings, 1, pin_memory=False)))
+    before = next(iter(training_loader(prepare(settings, None), study.trials[0], 1, pin_memory=False)))
+    changed = [not np.array_equal(batch[key], before[key]) for key in ("moving", "fixed")]
+    assert any(changed)
+
+
+def test_a_study_without_augmentation_is_read_without_monai():
+    code = "import sys; from smoothmorph.experiments import load_study; load_study('demo'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "smoothmorph.pipeline.settings.schema" in loaded
+    assert not {"monai", "torch", "smoothmorph.pipeline.settings.augmentation"} & set(loaded)

@@ -1,0 +1,124 @@
+"""Maps and pictures of a displacement: (D, *spatial) in voxels -> (1, *spatial), with its affine and metadata."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
+from monai.transforms.transform import MapTransform, Transform
+from monai.utils.misc import ensure_tuple
+from torch import Tensor
+
+from .basics.metadata import TORCH, like, plain, tracked
+from .fields.jacobian import jacobian_determinant
+from .fields.warping import warp
+
+
+class JacobianDeterminant(Transform):
+    """The map of det(I + ∂u/∂x) of a displacement: <= 0 where it folds, > 1 where the warped image is drawn from more
+    space than it fills."""
+
+    backend = TORCH
+
+    def __call__(self, displacement: NdarrayOrTensor) -> Tensor:
+        """(D, *spatial), voxels -> (1, *spatial), float32 or better."""
+        return like(jacobian_determinant(plain(displacement)[None]), tracked(displacement))
+
+
+class DeformationGrid(Transform):
+    """A picture of a deformation: a regular grid of lines (planes in 3-D, so that every section shows lines), warped.
+
+    Args:
+        spacing: voxels from line to line.
+        thickness: of a line, voxels, less than ``spacing``.
+        axes: the axes along which the lines are spaced; None means all. For a section across axis 1 of a volume take
+            (0, 2): the planes that lie in the section would cover it.
+    """
+
+    backend = TORCH
+
+    def __init__(self, spacing: int = 8, thickness: int = 1, axes: Sequence[int] | None = None) -> None:
+        if not 0 < thickness < spacing:
+            raise ValueError(f"a grid needs 0 < thickness < spacing, got thickness {thickness}, spacing {spacing}")
+        self.spacing = spacing
+        self.thickness = thickness
+        self.axes = axes
+
+    def __call__(self, displacement: NdarrayOrTensor) -> Tensor:
+        """(D, *spatial), voxels -> (1, *spatial), 1 on the lines and 0 between them, bilinear."""
+        field = plain(displacement)
+        lines = torch.zeros(1, 1, *field.shape[1:], device=field.device)
+        for axis in range(lines.ndim - 2) if self.axes is None else self.axes:
+            # Half a cell from the edge, where lines would be hard to see.
+            position = torch.arange(field.shape[axis + 1], device=field.device) + self.spacing // 2
+            on_line = position % self.spacing < self.thickness
+            lines.index_fill_(axis + 2, on_line.nonzero()[:, 0], 1.0)
+        return like(warp(lines, field[None])[0], tracked(displacement))
+
+
+class _DisplacementMapd(MapTransform):
+    """From the displacement under each key to one map of it, in place or under ``output_keys``."""
+
+    def __init__(
+        self,
+        transform: Transform,
+        keys: KeysCollection,
+        output_keys: KeysCollection | None,
+        allow_missing_keys: bool,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transform = transform
+        self.output_keys = self.keys if output_keys is None else ensure_tuple(output_keys)
+        if len(self.output_keys) != len(self.keys):
+            raise ValueError(f"one output key per key: got output_keys {self.output_keys} for keys {self.keys}")
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
+        d: dict[Hashable, Any] = dict(data)
+        for key, output_key in self.key_iterator(d, self.output_keys):
+            d[output_key] = self.transform(d[key])
+        return d
+
+
+class JacobianDeterminantd(_DisplacementMapd):
+    """Dictionary twin of :class:`JacobianDeterminant`.
+
+    Args:
+        keys: displacements (D, *spatial), voxels.
+        output_keys: where to put the maps (1, *spatial), one per key; None replaces the displacements.
+        allow_missing_keys: skip keys that a sample lacks.
+    """
+
+    backend = JacobianDeterminant.backend
+
+    def __init__(
+        self, keys: KeysCollection, output_keys: KeysCollection | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(JacobianDeterminant(), keys, output_keys, allow_missing_keys)
+
+
+class DeformationGridd(_DisplacementMapd):
+    """Dictionary twin of :class:`DeformationGrid`.
+
+    Args:
+        keys: displacements (D, *spatial), voxels.
+        output_keys: where to put the pictures (1, *spatial), one per key; None replaces the displacements.
+        spacing, thickness, axes: as there.
+        allow_missing_keys: skip keys that a sample lacks.
+    """
+
+    backend = DeformationGrid.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_keys: KeysCollection | None = None,
+        spacing: int = 8,
+        thickness: int = 1,
+        axes: Sequence[int] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(DeformationGrid(spacing, thickness, axes), keys, output_keys, allow_missing_keys)
+
+
+JacobianDeterminantD = JacobianDeterminantDict = JacobianDeterminantd
+DeformationGridD = DeformationGridDict = DeformationGridd

@@ -1,0 +1,72 @@
+"""A slice that is stored as a volume, as an image."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform, Transform
+from monai.utils.type_conversion import convert_to_tensor
+from torch import Tensor
+
+from .basics.metadata import TORCH, described
+
+SHAPE = "spatial_shape"
+"""MONAI's name in the metadata."""
+
+
+class DropSingletons(Transform):
+    """Drops trailing axes of length one: a slice that is stored as a volume of one becomes an image.
+
+    The affine stays that of the volume, where the slice lies. MONAI's ``SqueezeDim`` drops its column, which leaves
+    none for a slice across another axis, and refuses an image that has no such axis.
+
+    Args:
+        spatial_dims: D, 2 or 3.
+    """
+
+    backend = TORCH
+
+    def __init__(self, spatial_dims: int) -> None:
+        self.spatial_dims = spatial_dims
+
+    def __call__(self, img: NdarrayOrTensor) -> Tensor:
+        """(C, *spatial, 1, ...) -> (C, *spatial).
+
+        Raises:
+            ValueError: another number of axes.
+        """
+        image = convert_to_tensor(img, track_meta=get_track_meta())
+        shape = (*image.shape[: self.spatial_dims + 1], *[1] * (image.ndim - self.spatial_dims - 1))
+        if image.ndim <= self.spatial_dims or tuple(image.shape) != shape:
+            raise ValueError(f"{described('this image', image)} is not {self.spatial_dims}-D")
+        image = image.reshape(shape[: self.spatial_dims + 1])
+        if isinstance(image, MetaTensor):
+            image.meta = {**image.meta, SHAPE: list(image.shape[1:])}
+        return image
+
+
+class DropSingletonsd(MapTransform):
+    """Dictionary twin of :class:`DropSingletons`.
+
+    Args:
+        keys: images (C, *spatial, 1, ...).
+        spatial_dims: D, 2 or 3.
+        allow_missing_keys: skip keys that a sample lacks.
+    """
+
+    backend = DropSingletons.backend
+
+    def __init__(self, keys: KeysCollection, spatial_dims: int, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.drop = DropSingletons(spatial_dims)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
+        d: dict[Hashable, Any] = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.drop(d[key])
+        return d
+
+
+DropSingletonsD = DropSingletonsDict = DropSingletonsd

@@ -1,0 +1,101 @@
+"""An image warped by a displacement that is given.
+
+Images are channel-first (C, *spatial), 2-D or 3-D, one sample at a time. A displacement is (D, *spatial), voxels of the
+image's grid, warped(x) = image(x + u(x)). As from MONAI's own transforms, every input comes back as a ``MetaTensor``
+that keeps its affine and metadata (as a plain tensor where ``monai.data.set_track_meta(False)``); ``bilinear`` gives
+float32, ``nearest`` keeps the dtype and every value.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
+from monai.transforms.transform import MapTransform, Transform
+from monai.utils.misc import ensure_tuple_rep
+from torch import Tensor
+
+from .basics.metadata import TORCH, like, plain, tracked
+from .fields.warping import Interpolation, Padding, warp
+
+Modes = Interpolation | Sequence[Interpolation]
+
+
+class WarpImage(Transform):
+    """Warps an image with a displacement that is given: warped(x) = image(x + u(x)).
+
+    Args:
+        mode: ``bilinear``, or ``nearest`` for label maps.
+        padding_mode: beyond the image: ``border`` or ``zeros``.
+    """
+
+    backend = TORCH
+
+    def __init__(self, mode: Interpolation = "bilinear", padding_mode: Padding = "border") -> None:
+        self.mode: Interpolation = mode
+        self.padding_mode: Padding = padding_mode
+
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        img: NdarrayOrTensor,
+        displacement: NdarrayOrTensor,
+        mode: Interpolation | None = None,
+        reference: NdarrayOrTensor | None = None,
+    ) -> Tensor:
+        """``img`` (C, *spatial) warped with ``displacement`` (D, *spatial), voxels.
+
+        Args:
+            mode: overrides the own.
+            reference: the fixed image, or what lies on its grid: the result takes its affine and metadata instead.
+        """
+        warped = warp_tracked(tracked(img), displacement, mode or self.mode, self.padding_mode)
+        return warped if reference is None else like(plain(warped), tracked(reference))
+
+
+class WarpImaged(MapTransform):
+    """Dictionary twin of :class:`WarpImage`: warps ``keys`` with the displacement under ``displacement_key``.
+
+    Args:
+        keys: the images (C, *spatial) to warp.
+        displacement_key: where the displacement (D, *spatial), voxels, is.
+        mode: ``bilinear`` or ``nearest``, one for all keys or one per key.
+        padding_mode: ``border`` or ``zeros``.
+        reference_key: the fixed image, or what lies on its grid: the warped images take its affine and metadata
+            instead of keeping their own.
+        allow_missing_keys: skip keys that a sample lacks.
+    """
+
+    backend = WarpImage.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        displacement_key: str = "displacement",
+        mode: Modes = "bilinear",
+        padding_mode: Padding = "border",
+        reference_key: str | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.displacement_key = displacement_key
+        self.reference_key = reference_key
+        self.mode = ensure_tuple_rep(mode, len(self.keys))
+        self.warp_image = WarpImage(padding_mode=padding_mode)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
+        d: dict[Hashable, Any] = dict(data)
+        for key, mode in self.key_iterator(d, self.mode):
+            reference = None if self.reference_key is None else d[self.reference_key]
+            d[key] = self.warp_image(d[key], d[self.displacement_key], mode, reference)
+        return d
+
+
+def warp_tracked(img: Tensor, displacement: NdarrayOrTensor, mode: Interpolation, padding_mode: Padding) -> Tensor:
+    """:func:`~smoothmorph.transforms.warp` of one image (C, *spatial) that keeps its metadata."""
+    image = plain(img)
+    if image.dtype == torch.float64 and mode == "bilinear":
+        image = image.float()  # MONAI's spatial transforms return float32
+    return like(warp(image[None], plain(displacement).to(image.device)[None], mode, padding_mode)[0], img)
+
+
+WarpImageD = WarpImageDict = WarpImaged
