@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -230,8 +231,15 @@ def _code() -> list:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where the code of the pages runs: with a field file of each name that they read."""
+    """Where the code of the pages runs: with the fields, the table and the runs that they read."""
     folder = tmp_path_factory.mktemp("code")
+    lines = ["id,image,label"]
+    for name in ("anna", "ben"):
+        (folder / "data").mkdir(exist_ok=True)
+        for kind, voxels in (("t1", np.random.rand(8, 9, 10)), ("seg", np.ones((8, 9, 10)))):
+            nib.save(nib.Nifti1Image(voxels.astype(np.float32), np.eye(4)), folder / "data" / f"{name}_{kind}.nii.gz")
+        lines.append(f"{name},{name}_t1.nii.gz,{name}_seg.nii.gz")
+    (folder / "data" / "subjects.csv").write_text("\n".join(lines))
     for name, shape in (("field.h5", (12, 10)), ("field.nii.gz", (12, 10, 8))):
         grid = Geometry(shape, np.eye(len(shape) + 1))
         write_field(folder / name, PhysicalField(torch.zeros(len(shape), *shape), grid))
