@@ -157,9 +157,8 @@ class Quiet(SimpleHTTPRequestHandler):
 def test_the_page_that_answers_is_first_in_a_browsers_search(browser, address, question):
     browser.get(f"{address}/index.html?q={quote(question)}")
     links = "return [...document.querySelectorAll('.md-search-result__link')].map(link => link.href)"
-    for _ in range(100):
-        if found := browser.execute_script(links):
-            break
+    end = time.monotonic() + 10
+    while not (found := browser.execute_script(links)) and time.monotonic() < end:
         time.sleep(0.1)
     assert found, "the search finds nothing"
     assert f"/questions/{QUESTIONS[question]}.html" in found[0]
