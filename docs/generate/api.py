@@ -6,7 +6,7 @@ ROOMS = {
     "transforms": "Images and displacement fields. Nothing here knows of networks or studies.",
     "networks": "What is differentiable: networks, penalties, similarities, and weights in and out.",
     "pipeline": "One run: cohort, pairs, training, evaluation, rows; registering files; models; export.",
-    "experiments": "Many runs: studies, how they are run, and the tables, statistics, figures and report of their rows.",
+    "experiments": "Many runs: studies, how they are run, and the tables, statistics and figures of their rows.",
 }
 CONTRACT = (
     "A displacement field is `(B, D, *spatial)`, with D components in axis order, in voxels of the fixed grid: "
