@@ -15,7 +15,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study test fuzz bench lint format install install-dev clean
+.PHONY: help study test fuzz bench docs package lint format install install-dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,13 @@ fuzz: $(VENV)/.installed-dev  ## read FUZZ (10000) hostile inputs of SEED (0); t
 
 bench: $(VENV)/.installed-dev  ## measure speed and memory against official VoxelMorph, some 15 minutes; keep the machine quiet
 	@$(BIN)/python benchmarks/bench.py $(CASES)
+
+docs: $(VENV)/.installed-dev  ## build the documentation into build/site, without the network; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo 'Open build/site/index.html; for its search: $(BIN)/python -m mkdocs serve'
+
+package: $(VENV)/.installed-dev  ## build the sdist and the wheel into dist/, and let twine check them
+	@rm -rf dist && $(BIN)/python -m build --outdir dist . && $(BIN)/python -m twine check --strict dist/*
 
 lint: $(VENV)/.installed-dev  ## ruff, pyright and the layers only
 	@$(BIN)/python -m pytest -q tests/test_style.py

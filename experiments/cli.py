@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from .commands import data, fields, models, register, results, studies
+from .commands import data, fields, models, register, results, schema, studies
 from .commands.common import guarded, moved
 
 app = typer.Typer(
     name="smoothmorph",
     help="A laboratory for smoothness regularization in learned deformable registration.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
@@ -19,7 +18,7 @@ data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
 COMMANDS = {
     "Register your own images": [register.register, models.models],
     "Field files": [fields.apply, fields.compose, fields.invert, fields.jacobian, fields.convert, fields.points],
-    "Studies": [studies.run, studies.show, results.status],
+    "Studies": [studies.run, studies.show, results.status, schema.schema],
     "Results of a study": [results.figures, results.report, results.recommend, results.archive],
     "Networks in and out": [models.export, models.import_official],
 }

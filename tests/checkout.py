@@ -1,6 +1,7 @@
 """The project's own files, for the tests that look at the project as a whole."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,12 @@ def project_files() -> list[Path]:
         folders[:] = [name for name in folders if not _is_made(name)]
         found += [Path(folder, name).relative_to(ROOT) for name in files if not _is_made(name)]
     return sorted(found)
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced code of a Markdown text: (language, code)."""
+    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)  # in order, so none is read twice
+    return [(words.partition(" ")[0], code) for words, code in fences]
 
 
 def copy_project(target: Path) -> Path:
@@ -55,5 +62,11 @@ def copy_as_installed(target: Path) -> Path:
 
 
 def _is_made(name: str) -> bool:
-    hidden = name.startswith(".") and name not in {".ci", ".gitignore"}
+    hidden = name.startswith(".") and name not in {
+        ".ci",
+        ".gitignore",
+        ".github",
+        ".dockerignore",
+        ".pre-commit-config.yaml",
+    }
     return hidden or name in _MADE or name.endswith(".egg-info")

@@ -166,8 +166,8 @@ def test_the_wheel_has_the_four_packages_and_nothing_else(built):
         (entry_points,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel.namelist())
     files = [file for file in project_files() if file.parts[0] in PACKAGES]
-    assert names == {f"smoothmorph/{file.as_posix()}" for file in files if file.parts[1] != "results"}
-    assert "smoothmorph/__init__.py" not in names
+    own = {f"smoothmorph/{file.as_posix()}" for file in files if file.parts[1] != "results"}
+    assert names == {"smoothmorph/__init__.py", *own}
     assert all(f"smoothmorph/{package}/{name}" in names for package in PACKAGES for name in ("__init__.py", "py.typed"))
     assert "smoothmorph = smoothmorph.experiments.cli:app" in entry_points
 
@@ -180,6 +180,7 @@ def test_the_sdist_has_what_a_checkout_has(built):
     missing = {file.as_posix() for file in files if file.parts[0] in folders} - names
     assert not missing
     assert {"environment.yml", "constraints.txt", "Makefile", "LICENSE", "CITATION.cff", ".ci/run"} <= names
+    assert {"mkdocs.yml", "CHANGELOG.md", "docs/generate/hooks.py", ".github/workflows/ci.yml"} <= names
     assert not any("__pycache__" in name for name in names)
 
 

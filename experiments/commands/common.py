@@ -14,7 +14,18 @@ from ...transforms.basics.errors import InputError, printable, quoted
 from ..run.signals import stoppable
 
 RUNS = Path("runs")
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.")]
+
+
+def runs_there(incomplete: str) -> list[str]:
+    """What a shell completes: the runs under runs/, by name."""
+    names = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.", autocompletion=runs_there),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a key in every trial, e.g. training.epochs=3.")
 ]
@@ -96,6 +107,6 @@ def find_run(name: str) -> Path:
     for path in (Path(name), RUNS / name):
         if path.is_dir():
             return check_run(path).parent
-    there = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
+    there = runs_there("")
     hint = f"in {RUNS}/ there are {', '.join(there)}" if there else "`smoothmorph run STUDY` makes one"
     raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")

@@ -12,10 +12,23 @@ from .common import RUNS, Overrides
 if TYPE_CHECKING:
     from ..study.study import Study
 
-_BUILT_IN = ", ".join(
-    sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml") if "." not in path.stem)
-)
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"A built-in study ({_BUILT_IN}) or a .yaml file.")]
+_BUILT_IN = sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml") if "." not in path.stem)
+
+
+def studies_there(incomplete: str) -> list[str]:
+    """What a shell completes: the built-in studies, and the YAML files here."""
+    names = [*_BUILT_IN, *sorted(path.name for path in Path().glob("*.yaml"))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help=f"A built-in study ({', '.join(_BUILT_IN)}) or a .yaml file.",
+        autocompletion=studies_there,
+    ),
+]
 
 
 def run(

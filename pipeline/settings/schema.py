@@ -51,13 +51,17 @@ class Settings(BaseModel):
 class CohortSettings(Settings):
     """Which subjects, and how an image becomes a tensor."""
 
-    reader: Reader = "phantom"
-    spatial_dims: Literal[2, 3] = 2
+    reader: Reader = Field(
+        default="phantom", description="where the subjects come from; phantom is embedded and needs no data"
+    )
+    spatial_dims: Literal[2, 3] = Field(default=2, description="axes of the images")
     labels: str | None = Field(default=None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
     file: str | None = Field(default=None, description="table: the CSV file, relative to the data root")
     subjects: int | None = Field(default=None, ge=2, description="phantom: how many to make; others: the first so many")
     seed: Seed = Field(default=0, description="phantom: seed of the anatomies")
-    intensity: Literal["none", "minmax", "percentile"] = "none"
+    intensity: Literal["none", "minmax", "percentile"] = Field(
+        default="none", description="scale each image to 0..1: by its range, or its 1st and 99th percentile"
+    )
     size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
     align: Literal["none", "centre", "affine"] = Field(
         default="none", description="images onto the axes and voxels of one subject: by their middles, or affinely"
@@ -69,21 +73,23 @@ class CohortSettings(Settings):
 class SplitSettings(Settings):
     """Which subjects train, validate and test. Groups (repeat scans of one person) are never divided."""
 
-    source: Literal["fractions", "files", "declared", "published"] = "fractions"
+    source: Literal["fractions", "files", "declared", "published"] = Field(
+        default="fractions", description="drawn, from lists of ids, from the table's column, or the published study's"
+    )
     train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
-    validation: float | str = 0.2
+    validation: float | str = Field(default=0.2, description="likewise")
     test: float | str | None = Field(
         default=0.2, description="null: the validation subjects; published: a share of them"
     )
-    seed: Seed = 0
+    seed: Seed = Field(default=0, description="fractions: of the draw")
 
 
 class PairSettings(Settings):
     """The frozen pairs of validation and test: ordered, distinct subjects, drawn once from a seed."""
 
-    validation: int = Field(default=32, ge=1)
-    test: int = Field(default=100, ge=1)
-    seed: Seed = 0
+    validation: int = Field(default=32, ge=1, description="how many; all, where there are fewer")
+    test: int = Field(default=100, ge=1, description="how many; all, where there are fewer")
+    seed: Seed = Field(default=0, description="of the draw")
 
 
 class ModelSettings(Settings):
@@ -92,13 +98,15 @@ class ModelSettings(Settings):
     ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one.
     """
 
-    method: Method = "voxelmorph"
+    method: Method = Field(default="voxelmorph", description="voxelmorph trains a network; the others train nothing")
     backbone: Backbone = Field(default="voxelmorph", description="of the network: what gives the field")
     channels: Widths | None = Field(default=None, description="widths of the backbone; null: its own")
     final_channels: Widths | None = Field(default=None, description="voxelmorph: widths after its U-Net; null: its own")
-    integration_steps: int = Field(default=7, ge=0, le=MOST_SQUARINGS)
-    integration_downsize: Literal[1, 2] = 2
-    padding_mode: Literal["zeros", "border"] = "zeros"
+    integration_steps: int = Field(
+        default=7, ge=0, le=MOST_SQUARINGS, description="squarings of the velocity; 0: the field is a displacement"
+    )
+    integration_downsize: Literal[1, 2] = Field(default=2, description="2: integrate at half resolution")
+    padding_mode: Literal["zeros", "border"] = Field(default="zeros", description="of warping, beyond the image")
 
     @property
     def trains(self) -> bool:
@@ -134,10 +142,10 @@ class BaselineSettings(Settings):
 class ObjectiveSettings(Settings):
     """similarity + λ · multiplier · penalty(field)."""
 
-    similarity: Similarity = "mse"
-    penalty: Penalty = "l2"
-    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ")
-    acts_on: Literal["velocity", "displacement"] = "velocity"
+    similarity: Similarity = Field(default="mse", description="of the warped and the fixed image")
+    penalty: Penalty = Field(default="l2", description="on the smoothness of the field")
+    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ, weight of the penalty")
+    acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
     multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
 
 
@@ -154,22 +162,24 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """The optimization: Adam on random ordered pairs of training subjects."""
 
-    epochs: int = Field(default=100, ge=1)
-    steps_per_epoch: int = Field(default=100, ge=1)
-    batch_size: int = Field(default=1, ge=1)
+    epochs: int = Field(default=100, ge=1, description="after each, the validation pairs are measured")
+    steps_per_epoch: int = Field(default=100, ge=1, description="batches of an epoch")
+    batch_size: int = Field(default=1, ge=1, description="pairs of a batch")
     learning_rate: float = Field(default=1e-4, gt=0, description="of Adam; with one-cycle its highest")
-    schedule: Literal["constant", "one-cycle"] = "constant"
+    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="of the learning rate")
     penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
-    precision: Literal["float32", "bfloat16"] = "float32"
-    selection: Literal["best", "last"] = "best"
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the convolutions")
+    selection: Literal["best", "last"] = Field(
+        default="best", description="the epoch kept: least validation loss, or last"
+    )
     augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
 
 
 class ComputeSettings(Settings):
     """Where to compute. Not part of a trial's identity."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    threads: int | None = Field(default=None, ge=1)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
+    threads: int | None = Field(default=None, ge=1, description="of a trial; null: workers share the cores")
 
 
 class TrialSettings(Settings):
@@ -183,7 +193,7 @@ class TrialSettings(Settings):
     training: TrainingSettings = TrainingSettings()
     baseline: BaselineSettings = BaselineSettings()
     compute: ComputeSettings = ComputeSettings()
-    seed: Seed = 0
+    seed: Seed = Field(default=0, description="of the training: initial weights and pairs")
 
     @model_validator(mode="after")
     def _size_matches_axes(self) -> "TrialSettings":

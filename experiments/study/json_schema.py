@@ -1,0 +1,83 @@
+"""The JSON schema of a study file, made from the settings: editors complete and check YAML with it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import AfterValidator
+
+from ...pipeline.settings.schema import Settings, TrialSettings
+from ...transforms.basics.registry import Registry
+from .study import StudyFile
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ALSO = {"lambda": "weight"}
+"""Settings that have a second name."""
+
+
+def study_schema() -> dict[str, Any]:
+    """The schema. ``base`` and ``set`` take settings nested or by dotted keys, ``axes`` by dotted keys."""
+    given = {"$ref": "#/$defs/settings"}
+    axes = {key: {"type": "array", "minItems": 1, "items": leaf} for key, leaf in leaves()}
+    schema = StudyFile.model_json_schema()
+    group = schema["$defs"]["GroupFile"]
+    group["properties"]["set"] = given
+    for part in (schema, group):
+        part["properties"]["axes"] = {"$ref": "#/$defs/axes"}
+    schema["properties"]["base"] = given
+    schema["properties"]["groups"] = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/GroupFile"}}
+    schema["$defs"] |= {
+        "settings": {**_section(TrialSettings), "properties": _section(TrialSettings)["properties"] | dict(leaves())},
+        "axes": {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": axes},
+    }
+    return {"$schema": DIALECT, **schema, "title": "smoothmorph study"}
+
+
+def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every setting of a trial by its dotted key, with type, bounds, default and meaning as JSON schema."""
+    schema = settings.model_json_schema()
+    plain = schema["properties"]
+    for name, field in settings.model_fields.items():
+        key = field.alias or name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from leaves(field.annotation, f"{prefix}{key}.")
+            continue
+        leaf = {word: value for word, value in _whole(plain[key], schema).items() if word != "title"}
+        for registry in _registries(field.metadata):
+            leaf |= {"enum": list(registry), "markdownDescription": _known(registry)}
+        yield prefix + key, leaf
+        if key in ALSO:
+            yield prefix + ALSO[key], leaf
+
+
+def _section(settings: type[Settings]) -> dict[str, Any]:
+    """One section of settings, nested."""
+    own = {
+        field.alias or name: _section(field.annotation)
+        for name, field in settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
+    }
+    own |= {key: leaf for key, leaf in leaves(settings) if "." not in key}
+    return {"type": "object", "description": settings.__doc__, "additionalProperties": False, "properties": own}
+
+
+def _whole(part: Any, schema: dict[str, Any]) -> Any:
+    """A part of a schema with what it refers to in its place."""
+    if isinstance(part, list):
+        return [_whole(item, schema) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _whole(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
+    return {word: _whole(value, schema) for word, value in part.items()}
+
+
+def _registries(metadata: list[Any]) -> Iterator[Registry[Any]]:
+    """The registry whose names a setting takes."""
+    for validator in metadata:
+        owner = getattr(validator.func, "__self__", None) if isinstance(validator, AfterValidator) else None
+        if isinstance(owner, Registry):
+            yield owner
+
+
+def _known(registry: Registry[Any]) -> str:
+    return "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
