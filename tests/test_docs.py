@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import typer.main
+from filelock import FileLock
 
 import smoothmorph.experiments
 import smoothmorph.networks
@@ -63,13 +64,20 @@ COMMON = re.compile("a|an|and|does|do|for|how|i|in|is|it|my|of|on|or|s|the|to|wh
 def site(tmp_path_factory) -> Path:
     pytest.importorskip("material", reason="the extra `docs` is not installed")
     pytest.importorskip("mkdocstrings", reason="the extra `docs` is not installed")
-    folder = tmp_path_factory.mktemp("site")
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    with FileLock(shared / "site.lock"):  # the builds of two workers would write into one folder
+        if not (shared / "site" / "index.html").exists():
+            _build(shared / "site")
+    return shared / "site"
+
+
+def _build(folder: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
     offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | offline)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not done.stderr.strip(), done.stderr[-3000:]
-    return folder
 
 
 class Links(HTMLParser):

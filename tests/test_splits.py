@@ -17,7 +17,7 @@ from smoothmorph.transforms.basics.errors import InputError
 
 def cohort_of(groups: dict[str, str], declared=None, left_out=frozenset()) -> Cohort:
     subjects = tuple(Subject(subject_id, group) for subject_id, group in sorted(groups.items()))
-    return Cohort("made", 2, subjects, {}, declared, load=lambda subject: None, left_out=left_out)  # type: ignore
+    return Cohort("made", 2, subjects, {}, declared, transform=lambda item: item, left_out=left_out)  # type: ignore
 
 
 def singles(count: int, **options) -> Cohort:
