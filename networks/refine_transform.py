@@ -3,15 +3,14 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
-import torch
 from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
-from monai.utils.enums import TransformBackends
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
+from ..transforms.basics.metadata import TORCH
 from ..transforms.fields.warping import Padding, integrate, resize_displacement, warp
 from .objective.objective import Objective
 from .objective.vocabulary import PENALTIES, SIMILARITIES
@@ -34,7 +33,7 @@ class RefineRegistration(Transform):
         InputError: no similarity or penalty has this name.
     """
 
-    backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's way)
+    backend = TORCH
 
     def __init__(
         self,
@@ -105,9 +104,8 @@ class RefineRegistration(Transform):
 
     def __repr__(self) -> str:
         own = {name: value for name, value in vars(self).items() if name != "objective"}
-        return (
-            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (self.objective | own).items())})"
-        )
+        arguments = ", ".join(f"{name}={value!r}" for name, value in (self.objective | own).items())
+        return f"{type(self).__name__}({arguments})"
 
 
 class RefineRegistrationd(MapTransform):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...transforms.basics.errors import InputError, one_line, times
+from ...transforms.basics.errors import InputError, naming, one_line, times
 from ..backbones.unet import PairUNet
 from ..voxelmorph import VoxelMorph
 from .weights import check_weights, read_torch
@@ -51,12 +51,10 @@ def _bare(state: Mapping[str, Any]) -> dict[str, Any]:
     if not all(isinstance(name, str) for name in state):
         raise InputError("these are no VxmDense weights: not every weight has a name.")
     flows = [name for name in state if f".{name}".endswith(f".{FLOW}")]
-    if len(flows) != 1:
-        raise InputError(
-            f"these are no VxmDense weights: there is no {FLOW!r}."
-            if not flows
-            else f"these are weights of {len(flows)} networks; save the state dictionary of one."
-        )
+    if not flows:
+        raise InputError(f"these are no VxmDense weights: there is no {FLOW!r}.")
+    if len(flows) > 1:
+        raise InputError(f"these are weights of {len(flows)} networks; save the state dictionary of one.")
     prefix = flows[0].removesuffix(FLOW)
     own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     return {name: tensor for name, tensor in own.items() if not name.endswith(".grid")}
@@ -87,10 +85,8 @@ def load_official(path: Path, **settings: Any) -> VoxelMorph:
         raise InputError(
             f"{path} does not say how its network integrates; give {' and '.join(missing)} (VoxelMorph's are 7 and 2)."
         )
-    try:
+    with naming(path):
         return from_official(state, **settings).eval()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

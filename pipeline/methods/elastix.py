@@ -4,20 +4,17 @@ Klein et al., IEEE TMI 2010, "elastix: a toolbox for intensity-based medical ima
 that of Rueckert et al., IEEE TMI 1999, per mm².
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from ...transforms.field_files.lps import load_itk
+from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS, MethodEntry
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..settings.schema import TrialSettings
-    from .without_training import Displace
+from .without_training import Displace
 
 LEVELS, ITERATIONS, SAMPLES = 4, 300, 3000
 PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -83,8 +80,6 @@ class Tools(NamedTuple):
 @lru_cache(maxsize=2)
 def load(dims: int) -> tuple[Any, Tools]:
     """ITK and what of it is needed, which takes some ten seconds to load."""
-    from ...transforms.field_files.lps import load_itk
-
     itk = load_itk()
     itk.ParameterObject  # noqa: B018 (ITK loads on access)
     kind = itk.Image[itk.F, dims]
@@ -116,8 +111,6 @@ def elastix(
     Raises:
         RuntimeError: elastix gives up.
     """
-    import numpy as np
-
     own = {"FinalGridSpacingInVoxels": grid_spacing, "Metric1Weight": bending_weight, "RandomSeed": seed}
     itk, tools = load(moving.ndim)
     parameters = itk.ParameterObject.New()

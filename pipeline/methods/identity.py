@@ -1,14 +1,10 @@
 """No registration."""
 
-from __future__ import annotations
+import numpy as np
 
-from typing import TYPE_CHECKING
-
+from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS, MethodEntry
-
-if TYPE_CHECKING:
-    from ..settings.schema import TrialSettings
-    from .without_training import Displace
+from .without_training import Displace
 
 METHODS.add(
     MethodEntry(
@@ -25,6 +21,4 @@ METHODS.add(
 
 def by_identity(settings: TrialSettings) -> Displace:
     """The displacement 0."""
-    import numpy as np
-
     return lambda moving, fixed, spacing: np.zeros((fixed.ndim, *fixed.shape), np.float32)

@@ -3,21 +3,17 @@
 Avants et al., Medical Image Analysis 2008, "Symmetric diffeomorphic image registration with cross-correlation".
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS, MethodEntry
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..settings.schema import TrialSettings
-    from .without_training import Displace
+from .without_training import Displace
 
 RADIUS = 4
 """Voxels of the window of the cross-correlation on each side: windows of 9, as VoxelMorph's NCC."""
@@ -76,8 +72,6 @@ def syn(
     Raises:
         RuntimeError: ANTs gives up.
     """
-    import numpy as np
-
     ants = load(threads)
     images = [ants.from_numpy(np.ascontiguousarray(image), spacing=tuple(spacing)) for image in (fixed, moving)]
     with tempfile.TemporaryDirectory() as folder:
