@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
+import torch
 from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
