@@ -11,7 +11,7 @@ from torch import Tensor
 from ...transforms.basics.errors import InputError, naming, one_line, times
 from ..backbones.unet import PairUNet
 from ..voxelmorph import VoxelMorph
-from .weights import check_weights, read_torch
+from .weights import check_weights, read_torch, writable
 
 CONFIG = {"integration_steps": "int_steps", "integration_downsize": "int_downsize"}
 """Our settings and official VoxelMorph's."""
@@ -144,11 +144,7 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
             f"{times(shape)}; give --shape, and pad the images to it."
         )
     config = {"inshape": tuple(shape)} | {theirs: getattr(model, ours) for ours, theirs in CONFIG.items()}
-    own = to_official(model)
-    try:
-        state = {name: weight.cpu().contiguous() for name, weight in check_weights(own, own).items()}
-    except InputError as error:
-        raise InputError(f"the network cannot be written to {path}: {error}.") from None
+    state = writable(to_official(model), path)
     content = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
     torch.save({"config": config, "model_state": state}, content)
     path.write_bytes(content.getbuffer())
