@@ -98,7 +98,7 @@ class RefineRegistration(Transform):
         return Registration(warped, displacement, found.velocity[0])
 
     def _register(self, field: Tensor, moving: Tensor) -> Registration:
-        displacement = integrate(field, self.integration_steps, self.padding_mode) if self.integration_steps else field
+        displacement = integrate(field, self.integration_steps, self.padding_mode)
         if displacement.shape[2:] != moving.shape[2:]:
             displacement = resize_displacement(displacement, moving.shape[2:], 2.0)
         return Registration(warp(moving, displacement, padding_mode=self.padding_mode), displacement, field)
