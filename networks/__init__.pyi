@@ -1,5 +1,3 @@
-"""What is differentiable: VoxelMorph, penalties, similarity, the objective, and weights in and out."""
-
 from .backbones.vocabulary import BACKBONES as BACKBONES, BackboneEntry as BackboneEntry, Integration as Integration
 from .blocks import DVF2DDF as DVF2DDF, Warp as Warp
 from .displacement_network import DisplacementNetwork as DisplacementNetwork

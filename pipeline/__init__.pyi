@@ -1,5 +1,3 @@
-"""One run: a cohort, its pairs, training, evaluation, rows. And what a trained network is used for."""
-
 from .cohorts.cohort import Cohort as Cohort, Sample as Sample, Subject as Subject
 from .cohorts.file_cohort import (
     file_cohort as file_cohort,

@@ -1,5 +1,3 @@
-"""Images and displacement fields: pure functions, MONAI array transforms and their dictionary twins."""
-
 from .basics.errors import InputError as InputError
 from .displacement_maps import (
     DeformationGrid as DeformationGrid,
