@@ -6,9 +6,7 @@ from pathlib import Path
 from ...transforms.basics.errors import InputError
 from ..settings.schema import CohortSettings
 from ..settings.vocabulary import READERS
-from .cohort import Cohort, Sample, Subject
-
-__all__ = ["Cohort", "Sample", "Subject", "check_there", "list_cohort", "read_cohort"]
+from .cohort import Cohort, Subject
 
 
 def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
