@@ -4,17 +4,21 @@ Klein et al., IEEE TMI 2010, "elastix: a toolbox for intensity-based medical ima
 that of Rueckert et al., IEEE TMI 1999, per mm².
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import lru_cache
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ...transforms.field_files.lps import load_itk
-from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS, MethodEntry
 from .without_training import Displace
+
+if TYPE_CHECKING:
+    from ..settings.schema import TrialSettings
 
 LEVELS, ITERATIONS, SAMPLES = 4, 300, 3000
 PARAMETERS: dict[str, tuple[str, ...]] = {

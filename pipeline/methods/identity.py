@@ -1,10 +1,16 @@
 """No registration."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS, MethodEntry
 from .without_training import Displace
+
+if TYPE_CHECKING:
+    from ..settings.schema import TrialSettings
 
 METHODS.add(
     MethodEntry(

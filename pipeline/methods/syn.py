@@ -3,17 +3,21 @@
 Avants et al., Medical Image Analysis 2008, "Symmetric diffeomorphic image registration with cross-correlation".
 """
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS, MethodEntry
 from .without_training import Displace
+
+if TYPE_CHECKING:
+    from ..settings.schema import TrialSettings
 
 RADIUS = 4
 """Voxels of the window of the cross-correlation on each side: windows of 9, as VoxelMorph's NCC."""

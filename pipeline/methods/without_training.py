@@ -11,11 +11,11 @@ import numpy as np
 from ... import networks, transforms
 from ...transforms.basics.errors import one_line
 from ..cohorts.cohort import Sample
-from ..settings.schema import TrialSettings
 from ..settings.vocabulary import METHODS
 
 if TYPE_CHECKING:
     from ..evaluation.rows import Registrar
+    from ..settings.schema import TrialSettings
 
 Displace = Callable[[np.ndarray, np.ndarray, tuple[float, ...]], np.ndarray]
 """moving, fixed (*spatial) and mm per voxel -> displacement (D, *spatial) in voxels of the fixed grid."""

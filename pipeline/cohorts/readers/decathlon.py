@@ -1,15 +1,19 @@
 """The Medical Segmentation Decathlon: the folder of one task, with its ``dataset.json``."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ....transforms.basics.errors import InputError, one_line
 from ...files.text import read_json
-from ...settings.schema import CohortSettings
 from ...settings.vocabulary import READERS, ReaderEntry
 from ..cohort import Cohort, Subject
 from ..file_cohort import file_cohort, label_names
+
+if TYPE_CHECKING:
+    from ...settings.schema import CohortSettings
 
 READERS.add(
     ReaderEntry(

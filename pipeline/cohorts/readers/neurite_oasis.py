@@ -1,12 +1,17 @@
 """Neurite-OASIS: aligned brains of adults, as volumes and as one slice of each."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ....transforms.basics.errors import InputError
-from ...settings.schema import CohortSettings
 from ...settings.vocabulary import READERS, ReaderEntry
 from ..cohort import Cohort, Subject
 from ..file_cohort import file_cohort, read_label_table
+
+if TYPE_CHECKING:
+    from ...settings.schema import CohortSettings
 
 IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
 LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}

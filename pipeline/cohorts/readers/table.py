@@ -1,16 +1,21 @@
 """A CSV table of subjects: any images, in any folders."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ....transforms.basics.errors import InputError, naming, quoted
 from ...files.csv_tables import read_csv
 from ...images.reading import read_image
-from ...settings.schema import CohortSettings
 from ...settings.vocabulary import READERS, ReaderEntry
 from ..cohort import Cohort, Subject
 from ..file_cohort import SIDES, file_cohort, read_label_table
+
+if TYPE_CHECKING:
+    from ...settings.schema import CohortSettings
 
 COLUMNS = {"id", "image", "label", "group", "split"}
 READERS.add(
