@@ -8,10 +8,10 @@ from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
-from monai.utils.enums import TransformBackends
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
+from ..transforms.basics.metadata import TORCH
 from ..transforms.fields.warping import Padding, integrate, resize_displacement, warp
 from .objective.objective import Objective
 from .objective.vocabulary import PENALTIES, SIMILARITIES
@@ -34,7 +34,7 @@ class RefineRegistration(Transform):
         InputError: no similarity or penalty has this name.
     """
 
-    backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's way)
+    backend = TORCH
 
     def __init__(
         self,
@@ -98,16 +98,15 @@ class RefineRegistration(Transform):
         return Registration(warped, displacement, found.velocity[0])
 
     def _register(self, field: Tensor, moving: Tensor) -> Registration:
-        displacement = integrate(field, self.integration_steps, self.padding_mode) if self.integration_steps else field
+        displacement = integrate(field, self.integration_steps, self.padding_mode)
         if displacement.shape[2:] != moving.shape[2:]:
             displacement = resize_displacement(displacement, moving.shape[2:], 2.0)
         return Registration(warp(moving, displacement, padding_mode=self.padding_mode), displacement, field)
 
     def __repr__(self) -> str:
         own = {name: value for name, value in vars(self).items() if name != "objective"}
-        return (
-            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (self.objective | own).items())})"
-        )
+        arguments = ", ".join(f"{name}={value!r}" for name, value in (self.objective | own).items())
+        return f"{type(self).__name__}({arguments})"
 
 
 class RefineRegistrationd(MapTransform):

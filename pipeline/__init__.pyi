@@ -1,55 +1,30 @@
-"""One run: a cohort, its pairs, training, evaluation, rows. And what a trained network is used for."""
-
-from .cohorts.cohort import Cohort, Sample, Subject
-from .cohorts.file_cohort import file_cohort, label_names, read_label_table
-from .cohorts.opening import list_cohort, read_cohort
-from .cohorts.preparation import Prepared, data_list, loading_transforms, prepare
-from .downloads.datasets import fetch
-from .evaluation.rows import by_network, evaluate
-from .exports.formats import export
-from .models.built_in import shipped_models
-from .models.trained_model import Trained, open_trained
-from .pair_list import read_pairs
-from .registration import ImagePair, Registered, register
-from .settings.device import choose_device
-from .settings.schema import CohortSettings, TrialSettings, parse
-from .settings.vocabulary import METHODS, READERS, MethodEntry, ReaderEntry
-from .training.loop import TrialFailed, train
-from .trial import run_trial
-
-__all__ = [
-    "METHODS",
-    "READERS",
-    "Cohort",
-    "CohortSettings",
-    "ImagePair",
-    "MethodEntry",
-    "Prepared",
-    "ReaderEntry",
-    "Registered",
-    "Sample",
-    "Subject",
-    "Trained",
-    "TrialFailed",
-    "TrialSettings",
-    "by_network",
-    "choose_device",
-    "data_list",
-    "evaluate",
-    "export",
-    "fetch",
-    "file_cohort",
-    "label_names",
-    "list_cohort",
-    "loading_transforms",
-    "open_trained",
-    "parse",
-    "prepare",
-    "read_cohort",
-    "read_label_table",
-    "read_pairs",
-    "register",
-    "run_trial",
-    "shipped_models",
-    "train",
-]
+from .cohorts.cohort import Cohort as Cohort, Sample as Sample, Subject as Subject
+from .cohorts.file_cohort import (
+    file_cohort as file_cohort,
+    label_names as label_names,
+    read_label_table as read_label_table,
+)
+from .cohorts.opening import list_cohort as list_cohort, read_cohort as read_cohort
+from .cohorts.preparation import (
+    Prepared as Prepared,
+    data_list as data_list,
+    loading_transforms as loading_transforms,
+    prepare as prepare,
+)
+from .downloads.datasets import fetch as fetch
+from .evaluation.rows import by_network as by_network, evaluate as evaluate
+from .exports.formats import export as export
+from .models.built_in import shipped_models as shipped_models
+from .models.trained_model import Trained as Trained, open_trained as open_trained
+from .pair_list import read_pairs as read_pairs
+from .registration import ImagePair as ImagePair, Registered as Registered, register as register
+from .settings.device import choose_device as choose_device
+from .settings.schema import CohortSettings as CohortSettings, TrialSettings as TrialSettings, parse as parse
+from .settings.vocabulary import (
+    METHODS as METHODS,
+    READERS as READERS,
+    MethodEntry as MethodEntry,
+    ReaderEntry as ReaderEntry,
+)
+from .training.loop import TrialFailed as TrialFailed, train as train
+from .trial import run_trial as run_trial

@@ -16,7 +16,7 @@ ORDINARY = {"loss", "seconds"}
 """Also columns of a training's history, and words."""
 EXCEPTIONS = {
     "published_numbers.py": "the rows and columns of one published table",
-    "schema.py": "the defaults of a trial's settings, which are part of its identity",
+    "sections.py": "the defaults of a trial's settings, which are part of its identity",
     "objective.py": "the same defaults, for who uses the objective alone",
     "refine_transform.py": "the same defaults, for who refines without a study",
     "losses.py": "two classes that are the losses of two entries by name",

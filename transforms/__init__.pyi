@@ -1,104 +1,72 @@
-"""Images and displacement fields: pure functions, MONAI array transforms and their dictionary twins."""
-
-from .basics.errors import InputError
+from .basics.errors import InputError as InputError
 from .displacement_maps import (
-    DeformationGrid,
-    DeformationGridD,
-    DeformationGridd,
-    DeformationGridDict,
-    JacobianDeterminant,
-    JacobianDeterminantD,
-    JacobianDeterminantd,
-    JacobianDeterminantDict,
+    DeformationGrid as DeformationGrid,
+    DeformationGridD as DeformationGridD,
+    DeformationGridd as DeformationGridd,
+    DeformationGridDict as DeformationGridDict,
+    JacobianDeterminant as JacobianDeterminant,
+    JacobianDeterminantD as JacobianDeterminantD,
+    JacobianDeterminantd as JacobianDeterminantd,
+    JacobianDeterminantDict as JacobianDeterminantDict,
 )
-from .drop_singletons import DropSingletons, DropSingletonsD, DropSingletonsd, DropSingletonsDict
-from .field_files import read_field, write_field
+from .drop_singletons import (
+    DropSingletons as DropSingletons,
+    DropSingletonsD as DropSingletonsD,
+    DropSingletonsd as DropSingletonsd,
+    DropSingletonsDict as DropSingletonsDict,
+)
+from .field_files import read_field as read_field, write_field as write_field
 from .fields.differences import (
-    central_differences,
-    check_field,
-    forward_differences,
-    interior,
-    mean_over_axes,
-    second_difference,
+    central_differences as central_differences,
+    check_field as check_field,
+    forward_differences as forward_differences,
+    interior as interior,
+    mean_over_axes as mean_over_axes,
+    second_difference as second_difference,
 )
-from .fields.inversion import find_preimages, invert
-from .fields.jacobian import jacobian_determinant, jacobian_statistics, nondiffeomorphic_percent
-from .fields.random_velocity import random_velocity
+from .fields.inversion import find_preimages as find_preimages, invert as invert
+from .fields.jacobian import (
+    jacobian_determinant as jacobian_determinant,
+    jacobian_statistics as jacobian_statistics,
+    nondiffeomorphic_percent as nondiffeomorphic_percent,
+)
+from .fields.random_velocity import random_velocity as random_velocity
 from .fields.warping import (
-    compose,
-    displace_points,
-    field_in_mm,
-    identity_grid,
-    integrate,
-    mm_to_voxel,
-    resize_displacement,
-    sample,
-    voxel_to_mm,
-    warp,
+    compose as compose,
+    displace_points as displace_points,
+    field_in_mm as field_in_mm,
+    identity_grid as identity_grid,
+    integrate as integrate,
+    mm_to_voxel as mm_to_voxel,
+    resize_displacement as resize_displacement,
+    sample as sample,
+    voxel_to_mm as voxel_to_mm,
+    warp as warp,
 )
-from .pair_images import PairImages, PairImagesD, PairImagesd, PairImagesDict
-from .rand_diffeomorphic import RandDiffeomorphic, RandDiffeomorphicD, RandDiffeomorphicd, RandDiffeomorphicDict
-from .save_field import SaveField, SaveFieldD, SaveFieldd, SaveFieldDict
-from .slice_writer import SliceWriter
-from .warp_image import WarpImage, WarpImageD, WarpImaged, WarpImageDict
-from .world.grid import Geometry
-from .world.physical_field import PhysicalField
-
-__all__ = [
-    "DeformationGrid",
-    "DeformationGridD",
-    "DeformationGridDict",
-    "DeformationGridd",
-    "DropSingletons",
-    "DropSingletonsD",
-    "DropSingletonsDict",
-    "DropSingletonsd",
-    "Geometry",
-    "InputError",
-    "JacobianDeterminant",
-    "JacobianDeterminantD",
-    "JacobianDeterminantDict",
-    "JacobianDeterminantd",
-    "PairImages",
-    "PairImagesD",
-    "PairImagesDict",
-    "PairImagesd",
-    "PhysicalField",
-    "RandDiffeomorphic",
-    "RandDiffeomorphicD",
-    "RandDiffeomorphicDict",
-    "RandDiffeomorphicd",
-    "SaveField",
-    "SaveFieldD",
-    "SaveFieldDict",
-    "SaveFieldd",
-    "SliceWriter",
-    "WarpImage",
-    "WarpImageD",
-    "WarpImageDict",
-    "WarpImaged",
-    "central_differences",
-    "check_field",
-    "compose",
-    "displace_points",
-    "field_in_mm",
-    "find_preimages",
-    "forward_differences",
-    "identity_grid",
-    "integrate",
-    "interior",
-    "invert",
-    "jacobian_determinant",
-    "jacobian_statistics",
-    "mean_over_axes",
-    "mm_to_voxel",
-    "nondiffeomorphic_percent",
-    "random_velocity",
-    "read_field",
-    "resize_displacement",
-    "sample",
-    "second_difference",
-    "voxel_to_mm",
-    "warp",
-    "write_field",
-]
+from .pair_images import (
+    PairImages as PairImages,
+    PairImagesD as PairImagesD,
+    PairImagesd as PairImagesd,
+    PairImagesDict as PairImagesDict,
+)
+from .rand_diffeomorphic import (
+    RandDiffeomorphic as RandDiffeomorphic,
+    RandDiffeomorphicD as RandDiffeomorphicD,
+    RandDiffeomorphicd as RandDiffeomorphicd,
+    RandDiffeomorphicDict as RandDiffeomorphicDict,
+)
+from .save_field import (
+    SaveField as SaveField,
+    SaveFieldD as SaveFieldD,
+    SaveFieldd as SaveFieldd,
+    SaveFieldDict as SaveFieldDict,
+)
+from .slice_writer import SliceWriter as SliceWriter
+from .warp_image import (
+    WarpImage as WarpImage,
+    WarpImageD as WarpImageD,
+    WarpImaged as WarpImaged,
+    WarpImageDict as WarpImageDict,
+)
+from .world.grid import Geometry as Geometry
+from .world.physical_field import PhysicalField as PhysicalField

@@ -1,15 +1,13 @@
 """Maps and pictures of a displacement: (D, *spatial) in voxels -> (1, *spatial), with its affine and metadata."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
-from monai.transforms.transform import MapTransform, Transform
-from monai.utils.misc import ensure_tuple
+from monai.transforms.transform import Transform
 from torch import Tensor
 
-from .basics.metadata import TORCH, like, plain, tracked
+from .basics.metadata import TORCH, EachKeyd, like, plain, tracked
 from .fields.jacobian import jacobian_determinant
 from .fields.warping import warp
 
@@ -56,30 +54,7 @@ class DeformationGrid(Transform):
         return like(warp(lines, field[None])[0], tracked(displacement))
 
 
-class _DisplacementMapd(MapTransform):
-    """From the displacement under each key to one map of it, in place or under ``output_keys``."""
-
-    def __init__(
-        self,
-        transform: Transform,
-        keys: KeysCollection,
-        output_keys: KeysCollection | None,
-        allow_missing_keys: bool,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.transform = transform
-        self.output_keys = self.keys if output_keys is None else ensure_tuple(output_keys)
-        if len(self.output_keys) != len(self.keys):
-            raise ValueError(f"one output key per key: got output_keys {self.output_keys} for keys {self.keys}")
-
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        d: dict[Hashable, Any] = dict(data)
-        for key, output_key in self.key_iterator(d, self.output_keys):
-            d[output_key] = self.transform(d[key])
-        return d
-
-
-class JacobianDeterminantd(_DisplacementMapd):
+class JacobianDeterminantd(EachKeyd):
     """Dictionary twin of :class:`JacobianDeterminant`.
 
     Args:
@@ -96,7 +71,7 @@ class JacobianDeterminantd(_DisplacementMapd):
         super().__init__(JacobianDeterminant(), keys, output_keys, allow_missing_keys)
 
 
-class DeformationGridd(_DisplacementMapd):
+class DeformationGridd(EachKeyd):
     """Dictionary twin of :class:`DeformationGrid`.
 
     Args:

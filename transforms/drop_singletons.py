@@ -1,16 +1,13 @@
 """A slice that is stored as a volume, as an image."""
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms.transform import MapTransform, Transform
+from monai.transforms.transform import Transform
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
-from .basics.metadata import TORCH, described
+from .basics.metadata import TORCH, EachKeyd, described
 
 SHAPE = "spatial_shape"
 """MONAI's name in the metadata."""
@@ -47,7 +44,7 @@ class DropSingletons(Transform):
         return image
 
 
-class DropSingletonsd(MapTransform):
+class DropSingletonsd(EachKeyd):
     """Dictionary twin of :class:`DropSingletons`.
 
     Args:
@@ -59,14 +56,7 @@ class DropSingletonsd(MapTransform):
     backend = DropSingletons.backend
 
     def __init__(self, keys: KeysCollection, spatial_dims: int, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.drop = DropSingletons(spatial_dims)
-
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        d: dict[Hashable, Any] = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.drop(d[key])
-        return d
+        super().__init__(DropSingletons(spatial_dims), keys, allow_missing_keys=allow_missing_keys)
 
 
 DropSingletonsD = DropSingletonsDict = DropSingletonsd

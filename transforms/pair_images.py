@@ -8,10 +8,9 @@ from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
-from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
-from .basics.metadata import FILE, TORCH, described
+from .basics.metadata import FILE, TORCH, described, plain
 
 
 class PairImages(Transform):
@@ -36,7 +35,7 @@ class PairImages(Transform):
                 f"{described('moving', moving)} and {described('fixed', fixed)} need one shape (1, *spatial); "
                 "pad or crop them to it"
             )
-        images = [convert_to_tensor(image, track_meta=False) for image in (moving, fixed)]
+        images = [plain(image) for image in (moving, fixed)]
         pair = torch.cat([image.to(images[1]) for image in images])
         if not get_track_meta():
             return pair

@@ -1,10 +1,4 @@
-"""An image warped by a random diffeomorphism.
-
-Images are channel-first (C, *spatial), 2-D or 3-D, one sample at a time. A displacement is (D, *spatial), voxels of the
-image's grid, warped(x) = image(x + u(x)). As from MONAI's own transforms, every input comes back as a ``MetaTensor``
-that keeps its affine and metadata (as a plain tensor where ``monai.data.set_track_meta(False)``); ``bilinear`` gives
-float32, ``nearest`` keeps the dtype and every value.
-"""
+"""An image warped by a random diffeomorphism; what :mod:`.warp_image` says of images and displacements holds here."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -26,6 +20,8 @@ from .fields.warping import Interpolation, Padding, integrate
 from .warp_image import Modes, warp_tracked
 
 Paddings = Padding | Sequence[Padding]
+NOTHING = {"magnitude": 0.0, "smoothness": 0.0, "seed": 0}
+"""What is drawn where nothing is deformed."""
 
 
 class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
@@ -64,12 +60,12 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
         self.integration_steps = integration_steps
         self.mode: Interpolation = mode
         self.padding_mode: Padding = padding_mode
-        self.drawn: dict[str, float] = {"magnitude": 0.0, "smoothness": 0.0, "seed": 0}
+        self.drawn: Mapping[str, float] = NOTHING
 
     def randomize(self, data: Any = None) -> None:
         """Draws whether to deform, and the three parameters ``drawn``; magnitude 0 if not."""
         super().randomize(None)
-        self.drawn = {"magnitude": 0.0, "smoothness": 0.0, "seed": 0}
+        self.drawn = NOTHING
         if self._do_transform:
             self.drawn = {
                 "magnitude": float(self.R.uniform(*self.magnitude)),
@@ -95,10 +91,9 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
     def apply(self, img: NdarrayOrTensor, displacement: Tensor, mode: Interpolation, padding_mode: Padding) -> Tensor:
         """``img`` (C, *spatial) warped with the displacement of the last draw, or as it was if the draw was none."""
         image = tracked(img)
-        # A new tensor object either way: recording the transform must not touch the caller's.
-        return (
-            warp_tracked(image, displacement, mode, padding_mode) if self._do_transform else like(plain(image), image)
-        )
+        if not self._do_transform:
+            return like(plain(image), image)  # a new object, too: recording the transform must not touch the caller's
+        return warp_tracked(image, displacement, mode, padding_mode)
 
     def record(self, mode: Interpolation, padding_mode: Padding) -> dict[str, Any]:
         """What :meth:`undo` needs to know of the last draw: numbers and strings, which data loaders can collate."""

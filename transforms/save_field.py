@@ -1,17 +1,15 @@
 """Displacements written for ITK, ANTs and Slicer."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from monai.config.type_definitions import KeysCollection
 from monai.data.folder_layout import FolderLayout
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms.transform import MapTransform, Transform
-from monai.utils.enums import TransformBackends
+from monai.transforms.transform import Transform
 from torch import Tensor
 
+from .basics.metadata import FILE, TORCH, EachKeyd
 from .field_files import write_field
 from .world.grid import Geometry
 from .world.physical_field import PhysicalField
@@ -27,7 +25,7 @@ class SaveField(Transform):
         separate_folder: a folder of its own for each field.
     """
 
-    backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's way)
+    backend = TORCH
 
     def __init__(
         self,
@@ -49,7 +47,7 @@ class SaveField(Transform):
         axes = displacement.ndim - 1
         if len(affine) - 1 not in (axes, 3):
             raise ValueError(f"a displacement {tuple(displacement.shape)} cannot have an affine {affine.shape}")
-        name = displacement.meta.get("filename_or_obj")
+        name = displacement.meta.get(FILE)
         if not name:
             name, self.written = f"{self.written}", self.written + 1
         plain: Tensor = displacement.as_tensor()
@@ -58,7 +56,7 @@ class SaveField(Transform):
         return displacement
 
 
-class SaveFieldd(MapTransform):
+class SaveFieldd(EachKeyd):
     """Dictionary twin of :class:`SaveField`.
 
     Args:
@@ -78,13 +76,8 @@ class SaveFieldd(MapTransform):
         separate_folder: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.save = SaveField(output_dir, output_postfix, output_ext, separate_folder)
-
-    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        for key in self.key_iterator(data):
-            self.save(data[key])
-        return dict(data)
+        save = SaveField(output_dir, output_postfix, output_ext, separate_folder)
+        super().__init__(save, keys, allow_missing_keys=allow_missing_keys)
 
 
 SaveFieldD = SaveFieldDict = SaveFieldd

@@ -98,8 +98,7 @@ class PairUNet(UNet):
     Args:
         spatial_dims: D, 2 or 3.
         integration: of the field; it changes nothing here.
-        channels: widths, (down, up) per level from the top.
-        final_channels: widths of the convolutions after the top level.
+        channels, final_channels: as of :class:`UNet`.
 
     Raises:
         ValueError: as :func:`check_widths`.

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...transforms.basics.bounds import LONGEST_ABOUT
 from ...transforms.basics.errors import InputError, one_line, quoted
 from ..voxelmorph import VoxelMorph
-from .weights import check_size, check_weights
+from .weights import check_size, check_weights, writable
 
 _KEY = "smoothmorph"
 
@@ -28,11 +28,7 @@ def save_model(
     Raises:
         InputError: a weight is not finite, or not as ``dtype``.
     """
-    own = model.state_dict()
-    try:
-        weights = {name: weight.cpu().contiguous() for name, weight in check_weights(own, own, dtype).items()}
-    except InputError as error:
-        raise InputError(f"the network cannot be written to {path}: {error}.") from None
+    weights = writable(model.state_dict(), path, dtype)
     description = json.loads(json.dumps({"model": model.config, "about": dict(about or {})}))
     told = json.dumps({**description, "sha256": _digest(description, weights)}, sort_keys=True)
     path.write_bytes(save(weights, metadata={_KEY: told}))  # save_file hides what a full disk answers

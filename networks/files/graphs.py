@@ -37,16 +37,7 @@ def export_program(network: VoxelMorph, shape: Sequence[int]) -> torch.export.Ex
 
 
 def export_torchscript(network: VoxelMorph, shape: Sequence[int]) -> torch.jit.ScriptModule:
-    """:class:`DisplacementNetwork` of ``network`` as TorchScript, on the CPU.
-
-    Args:
-        network: is left as it is.
-        shape: (*spatial) of the images; the script takes (B, 2, *spatial) and returns (B, D, *spatial), voxels.
-
-    Raises:
-        ValueError: a shape that does not fit the network's number of axes, or weights beyond single precision.
-        RuntimeError: the script computes something else than the network.
-    """
+    """As :func:`export_program`, as TorchScript, which takes (B, 2, *spatial) and returns (B, D, *spatial), voxels."""
     graph = export_program(network, shape).module()  # tracing the network would fix parts of the shape without a word
     _, pair, expected = _reference(network, shape)
     with torch.no_grad(), warnings.catch_warnings():

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...transforms.basics.errors import InputError, one_line, times
+from ...transforms.basics.errors import InputError, naming, one_line, times
 from ..backbones.unet import PairUNet
 from ..voxelmorph import VoxelMorph
-from .weights import check_weights, read_torch
+from .weights import check_weights, read_torch, writable
 
 CONFIG = {"integration_steps": "int_steps", "integration_downsize": "int_downsize"}
 """Our settings and official VoxelMorph's."""
@@ -51,12 +51,10 @@ def _bare(state: Mapping[str, Any]) -> dict[str, Any]:
     if not all(isinstance(name, str) for name in state):
         raise InputError("these are no VxmDense weights: not every weight has a name.")
     flows = [name for name in state if f".{name}".endswith(f".{FLOW}")]
-    if len(flows) != 1:
-        raise InputError(
-            f"these are no VxmDense weights: there is no {FLOW!r}."
-            if not flows
-            else f"these are weights of {len(flows)} networks; save the state dictionary of one."
-        )
+    if not flows:
+        raise InputError(f"these are no VxmDense weights: there is no {FLOW!r}.")
+    if len(flows) > 1:
+        raise InputError(f"these are weights of {len(flows)} networks; save the state dictionary of one.")
     prefix = flows[0].removesuffix(FLOW)
     own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     return {name: tensor for name, tensor in own.items() if not name.endswith(".grid")}
@@ -87,10 +85,8 @@ def load_official(path: Path, **settings: Any) -> VoxelMorph:
         raise InputError(
             f"{path} does not say how its network integrates; give {' and '.join(missing)} (VoxelMorph's are 7 and 2)."
         )
-    try:
+    with naming(path):
         return from_official(state, **settings).eval()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -148,11 +144,7 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
             f"{times(shape)}; give --shape, and pad the images to it."
         )
     config = {"inshape": tuple(shape)} | {theirs: getattr(model, ours) for ours, theirs in CONFIG.items()}
-    own = to_official(model)
-    try:
-        state = {name: weight.cpu().contiguous() for name, weight in check_weights(own, own).items()}
-    except InputError as error:
-        raise InputError(f"the network cannot be written to {path}: {error}.") from None
+    state = writable(to_official(model), path)
     content = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
     torch.save({"config": config, "model_state": state}, content)
     path.write_bytes(content.getbuffer())

@@ -45,6 +45,15 @@ def check_weights(weights: Any, expected: Mapping[str, Tensor], dtype: torch.dty
     return {name: _check(quoted(name), weights[name], like, dtype or like.dtype) for name, like in expected.items()}
 
 
+def writable(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """A network's own weights as they go into the file ``path``; InputError as :func:`check_weights`."""
+    try:
+        checked = check_weights(weights, weights, dtype)
+    except InputError as error:
+        raise InputError(f"the network cannot be written to {path}: {error}.") from None
+    return {name: weight.cpu().contiguous() for name, weight in checked.items()}
+
+
 def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
     dense = type(weight) in (Tensor, nn.Parameter) and weight.layout == torch.strided and not weight.is_nested
     if not dense or weight.is_meta or weight.dtype not in REAL:

@@ -20,6 +20,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 
 from ...transforms import Geometry, InputError
+from ...transforms.basics.errors import naming
 from ...transforms.basics.metadata import FILE, plain
 from ..files.text import cache_folder, read_json, write_text
 from ..images.affine_alignment import RECIPE, register_affine
@@ -154,10 +155,8 @@ class Reference:
 def _volume(data: Mapping[Hashable, Any]) -> Volume:
     """The image of an item as :class:`.Volume`; InputError where its grid is none."""
     image, path = data["image"], Path(source_of(data))
-    try:
+    with naming(path):
         return Volume(path, plain(image), Geometry(tuple(image.shape[1:]), image.affine.numpy()))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _digest(volume: Volume) -> str:

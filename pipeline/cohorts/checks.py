@@ -12,7 +12,7 @@ import numpy as np
 from ...transforms.basics.errors import InputError, printable, times
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Sample
-from .opening import list_cohort, missing_files
+from .opening import check_there, list_cohort
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,9 +105,7 @@ def check_cohort(
     thumbnails = Thumbnails()
     for done, subject in enumerate(cohort.subjects, start=1):
         try:
-            missing = missing_files(subject)
-            if missing is not None:
-                raise InputError(missing)
+            check_there(subject)
             sample = cohort.load(subject)
         except InputError as error:
             faults.append(str(error))

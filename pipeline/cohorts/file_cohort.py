@@ -1,16 +1,21 @@
 """Cohorts whose subjects lie in files: what their readers share."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...transforms.basics.bounds import LONGEST_LIST
 from ...transforms.basics.errors import InputError, quoted
 from ..files.text import read_text
-from ..settings.schema import CohortSettings
 from .cohort import Cohort, Subject, check_text
+
+if TYPE_CHECKING:
+    from ..settings.schema import CohortSettings
 
 SIDES = ("train", "validation", "test")
 

@@ -26,15 +26,7 @@ from ..images.reading import times
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Sample
 from .memory_mapped import MappedDataset
-from .subject_transforms import (
-    AddGridd,
-    CheckImaged,
-    CheckLabeld,
-    CheckSpreadd,
-    MoveLandmarksd,
-    ReadImaged,
-    ToSampled,
-)
+from .subject_transforms import AddGridd, CheckImaged, CheckLabeld, CheckSpreadd, MoveLandmarksd, ReadImaged, ToSampled
 
 SCALING: dict[str, dict[str, dict[str, Any]]] = {
     "none": {},

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -14,9 +13,7 @@ def keep_freed_memory() -> None:
     step on a CPU. It concerns the whole process and lasts, and costs memory: gaps between tensors are kept as well.
     Without glibc it does nothing.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):  # another C library
+    with contextlib.suppress(OSError, AttributeError):  # another system or C library
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)
@@ -27,7 +24,5 @@ def return_freed_memory() -> None:
 
     Without glibc it does nothing.
     """
-    if not sys.platform.startswith("linux"):
-        return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

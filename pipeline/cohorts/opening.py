@@ -6,9 +6,7 @@ from pathlib import Path
 from ...transforms.basics.errors import InputError
 from ..settings.schema import CohortSettings
 from ..settings.vocabulary import READERS
-from .cohort import Cohort, Sample, Subject
-
-__all__ = ["Cohort", "Sample", "Subject", "list_cohort", "missing_files", "read_cohort"]
+from .cohort import Cohort, Subject
 
 
 def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
@@ -23,9 +21,7 @@ def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
     """
     cohort = list_cohort(settings, root)
     for subject in cohort.subjects:
-        missing = missing_files(subject)
-        if missing is not None:
-            raise InputError(missing)
+        check_there(subject)
     return cohort
 
 
@@ -59,9 +55,8 @@ def _choose(cohort: Cohort, exclude: tuple[str, ...], count: int | None) -> Coho
     return replace(cohort, subjects=tuple(kept), left_out=left_out)
 
 
-def missing_files(subject: Subject) -> str | None:
-    """A sentence if the subject's image or label file does not exist, otherwise None."""
+def check_there(subject: Subject) -> None:
+    """Raise InputError if the subject's image or label file does not exist."""
     for kind, path in (("image", subject.image), ("label", subject.label)):
         if path is not None and not path.is_file():
-            return f"subject {subject.id} has no {kind}: {path} does not exist."
-    return None
+            raise InputError(f"subject {subject.id} has no {kind}: {path} does not exist.")

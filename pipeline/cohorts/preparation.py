@@ -16,8 +16,9 @@ from ..images.reading import times
 from ..settings.augmentation import Augmentation
 from ..settings.schema import CohortSettings, PairSettings, SplitSettings, TrialSettings
 from .alignment import align_cohort
+from .cohort import Cohort, Sample
 from .loading import check_disk, load_samples
-from .opening import Cohort, Sample, read_cohort
+from .opening import read_cohort
 from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
 
 SMALLEST = 6

@@ -15,6 +15,7 @@ from ...transforms.basics.errors import InputError, quoted
 from ..files.text import read_text
 from ..settings.schema import SplitSettings
 from .cohort import Cohort
+from .file_cohort import SIDES
 
 Pair = tuple[str, str]
 """(moving id, fixed id)."""
@@ -69,10 +70,7 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
 
 
 def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Sequence[str]]:
-    fractions: dict[str, float] = {}
-    for side in ("train", "validation", "test"):
-        if getattr(settings, side) is not None:
-            fractions[side] = _fraction(settings, side)
+    fractions = {side: _fraction(settings, side) for side in SIDES if getattr(settings, side) is not None}
     if sum(fractions.values()) > 1 + 1e-9:
         raise InputError(f"the fractions of split add up to {sum(fractions.values()):g}, which exceeds 1.")
     members: dict[str, list[str]] = {}
@@ -95,7 +93,7 @@ def _permutation(count: int, seed: int) -> np.ndarray:
 
 def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequence[str]]:
     sides = {}
-    for side in ("train", "validation", "test"):
+    for side in SIDES:
         name = getattr(settings, side)
         if name is None:
             continue
@@ -103,8 +101,7 @@ def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequ
             raise InputError(
                 f"split.{side} is {quoted(name)}; split.source files needs the name of a text file of ids."
             )
-        path = (root or Path()) / name
-        lines = read_text(path, LONGEST_LIST).splitlines()
+        lines = read_text((root or Path()) / name, LONGEST_LIST).splitlines()
         sides[side] = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return sides
 

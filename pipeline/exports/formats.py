@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ... import networks
 from ...transforms.basics.errors import InputError, times
 from ..files.text import write_atomically, write_text
 from ..images.output_paths import check_output, check_place
@@ -86,7 +87,6 @@ def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None,
     """Weights in half precision, which are half as large and register alike, and a model card beside them."""
     import torch
 
-    from ...networks import save_model
     from .bundle.metadata import measures, metadata, model_card
 
     trained = _with_shape(trained, shape)
@@ -94,7 +94,7 @@ def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None,
     measured = measures(rows)
     values = metadata(trained, trained.shape_or(None), measured, authors)
     card = model_card(trained, out.stem, values, measured, "weights")
-    write_atomically(out, lambda temporary: save_model(temporary, trained.network, about, torch.float16))
+    write_atomically(out, lambda temporary: networks.save_model(temporary, trained.network, about, torch.float16))
     write_text(out.with_suffix(".md"), card)
 
 
@@ -112,9 +112,7 @@ def _with_shape(trained: Trained, shape: Shape) -> Trained:
 def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     from monai.data.torchscript_utils import save_net_with_metadata
 
-    from ...networks import export_torchscript
-
-    script, buffer = export_torchscript(trained.network, shape), io.BytesIO()  # for the same reason
+    script, buffer = networks.export_torchscript(trained.network, shape), io.BytesIO()  # for the same reason
     save_net_with_metadata(script, buffer, False, meta_values=_about(trained, shape))
     path.write_bytes(buffer.getvalue())
 
@@ -122,9 +120,7 @@ def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
 def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     import torch
 
-    from ...networks import export_program
-
-    program, buffer = export_program(trained.network, shape), io.BytesIO()
+    program, buffer = networks.export_program(trained.network, shape), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights in the convolutions' order
         about = {"smoothmorph.json": json.dumps(_about(trained, shape))}
@@ -133,9 +129,7 @@ def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
 
 
 def _official(trained: Trained, path: Path, shape: Sequence[int]) -> None:
-    from ...networks import save_official
-
-    save_official(path, trained.network, shape)
+    networks.save_official(path, trained.network, shape)
 
 
 CARDED = {"bundle": _bundle, "model": _model}

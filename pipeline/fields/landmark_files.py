@@ -91,13 +91,11 @@ def _markups(path: Path) -> LandmarkFile:
             {str(markup.get(key, default)) for markup in lists}
             for key, default in (("type", "Fiducial"), ("coordinateSystem", ""), ("coordinateUnits", "mm"))
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise (
-            error
-            if isinstance(error, InputError)
-            else InputError(
-                f"{path} holds no markups of Slicer's: lists of control points, each with a position of three numbers."
-            )
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        raise InputError(
+            f"{path} holds no markups of Slicer's: lists of control points, each with a position of three numbers."
         ) from None
     others = [*kinds - {*POINTS}, *units - {"mm"}]
     if others or len(frames) > 1:

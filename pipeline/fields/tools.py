@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ... import transforms
 from ...transforms.basics.errors import InputError
 from ...transforms.field_files import is_affine, read_field, write_field
 from ..images.output_paths import FIELDS, IMAGES
 from ..images.volumes import read_grid, write_volume
 from .apply import Done, check_files, check_world, follow, load_field
-
-if TYPE_CHECKING:
-    from ...transforms import Geometry, PhysicalField
 
 
 def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
@@ -89,7 +86,9 @@ def invert(path: Path, out: Path, like: Path | None = None, fixed: Path | None =
     return Done(out, (*told, regularity(inverse)), notices)
 
 
-def inverted(field: PhysicalField, grid: Geometry | None, source: Path) -> tuple[PhysicalField, tuple[str, ...]]:
+def inverted(
+    field: transforms.PhysicalField, grid: transforms.Geometry | None, source: Path
+) -> tuple[transforms.PhysicalField, tuple[str, ...]]:
     """The inverse on ``grid``, and what there is to say of it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -108,8 +107,6 @@ def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | Non
 def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
     """The same field in another kind of file, and on the grid of ``like``."""
     check_files(out, FIELDS, [path, affine], [like])
-    from ...transforms import PhysicalField
-
     grid = read_grid(like) if like is not None else None
     field = read_field(path, grid)
     if like is not None and grid is not None:
@@ -117,7 +114,7 @@ def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None
     field = field if affine is None else follow(field, affine)
     notices = []
     if grid is not None and not field.fixed.is_same(grid):
-        beyond = 100 - _entering(PhysicalField.identity(grid), field.fixed)
+        beyond = 100 - _entering(transforms.PhysicalField.identity(grid), field.fixed)
         if beyond == 100:
             raise InputError(
                 f"{like} lies outside of {path}, all of it: {grid}, expected a part of {field.fixed}; is this the "
@@ -134,21 +131,19 @@ def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None
     return Done(out, (f"wrote {out}: {field.fixed}{folded}.",), tuple(notices))
 
 
-def _entering(field: PhysicalField, grid: Geometry) -> float:
+def _entering(field: transforms.PhysicalField, grid: transforms.Geometry) -> float:
     """How much of its fixed grid a field takes into ``grid``, %."""
     return 100 * float(field.enters(grid).double().mean())
 
 
-def regularity(field: PhysicalField) -> str:
+def regularity(field: transforms.PhysicalField) -> str:
     """Folding, SDlogJ and the range of the determinant of the whole map, in words.
 
     A map that flips the axes as a whole, such as a mirror, does not fold: a voxel does whose determinant is 0 or has
     the other sign than that of the affine that fits the map. SDlogJ is of |det|.
     """
-    from ...transforms import jacobian_statistics
-
     apart = field.dense().apart
-    found = {name: float(value) for name, value in jacobian_statistics(apart.displacement[None]).items()}
+    found = {name: float(value) for name, value in transforms.jacobian_statistics(apart.displacement[None]).items()}
     factor = apart.affine_determinant
     low, high = sorted(factor * found[name] for name in ("det_min", "det_max"))
     folded = "det <= 0" if factor > 0 else "det >= 0 in a map that flips the axes"

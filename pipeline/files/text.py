@@ -47,15 +47,13 @@ def read_text(path: Path, longest: int = LONGEST_TEXT) -> str:
         if len(content) > longest:
             raise InputError(f"{path} is longer than {longest >> 20} MiB, the most that is read of such a file.")
         return content.decode("utf-8-sig")
-    except PermissionError:
+    except (PermissionError, InputError):
         raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from None
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"cannot read {quoted(str(path))}: {error}.") from None  # a NUL in the path
 
 

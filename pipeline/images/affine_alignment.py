@@ -64,11 +64,7 @@ def register_affine(fixed: Volume, moving: Volume, progress: Callable[[int, int]
 def _starts(fixed: Volume, moving: Volume) -> list[np.ndarray]:
     """Translations of the world: none, centre of mass to centre of mass, centre of the grid to centre of the grid."""
     starts: list[np.ndarray] = []
-    shifts = [
-        np.zeros(3),
-        centre_of_mass(moving) - centre_of_mass(fixed),
-        centre(moving.grid) - centre(fixed.grid),
-    ]
+    shifts = [np.zeros(3), centre_of_mass(moving) - centre_of_mass(fixed), centre(moving.grid) - centre(fixed.grid)]
     for shift in shifts:
         start = np.eye(4)
         start[:3, 3] = shift

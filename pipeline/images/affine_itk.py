@@ -53,7 +53,6 @@ def levels_of(fixed: Geometry) -> list[Level]:
 def to_itk(volume: Volume) -> Any:
     """An ITK image in mm along its own axes; outliers are clipped, so that they do not take the histogram's bins."""
     itk = load_itk()
-
     image = volume.values[0].double().numpy()
     low, high = np.quantile(image, [0.005, 0.995])
     if low == high:
@@ -69,7 +68,6 @@ def to_itk(volume: Volume) -> Any:
 def place(image: Any, fixed: Geometry, moving: Geometry, start: np.ndarray) -> None:
     """Put the moving ITK image where a start takes it, in mm along the axes of the fixed one."""
     itk = load_itk()
-
     geometry = np.linalg.inv(start @ frame(fixed)) @ moving.affine_4x4
     axes = moving.axes
     image.SetOrigin([float(number) for number in geometry[:axes, 3]])
@@ -86,7 +84,6 @@ def optimize(
         overlapping.
     """
     itk = load_itk()
-
     kind, axes = type(fixed), fixed.GetImageDimension()
     transform = _transform(fixed, affine)
     metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(NumberOfHistogramBins=BINS)
@@ -126,7 +123,6 @@ def optimize(
 
 def _transform(fixed: Any, affine: np.ndarray | None) -> Any:
     itk = load_itk()
-
     axes = fixed.GetImageDimension()
     size = fixed.GetLargestPossibleRegion().GetSize()
     centre = [(size[axis] - 1) / 2 * fixed.GetSpacing()[axis] for axis in range(axes)]

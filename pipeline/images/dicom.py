@@ -249,7 +249,6 @@ def _check_even(path: Path, positions: np.ndarray, step: np.ndarray, normal: np.
 def _voxels(file: Path, header: Any) -> np.ndarray:
     """The voxels of a file, scaled as it says: float64 (frames, rows, columns)."""
     itk = load_itk()
-
     frames = int(header.get("NumberOfFrames") or 1)
     try:
         whole = _read(file, with_voxels=True)

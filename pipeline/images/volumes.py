@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...transforms.basics.errors import InputError, reason, times
+from ...transforms.basics.errors import InputError, naming, reason, times
 from ...transforms.basics.quiet import writing_with_itk
 from ...transforms.field_files import lps
 from ...transforms.world.grid import Geometry
@@ -91,10 +91,8 @@ def _read(path: Path, labels: bool = False) -> Volume:
         affine = to_affine_nd(2, affine)
     if len(shape) not in (2, 3) or len(shape) > len(affine) - 1:
         raise InputError(f"{path} has {times(loaded.shape)} values, expected one image of 2 or 3 axes.")
-    try:
+    with naming(path):
         grid = Geometry(lps.slice_shape(shape), affine)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     return Volume(path, loaded.reshape(1, *grid.shape), grid)
 
 
@@ -152,7 +150,6 @@ def _save_nifti(path: Path, values: np.ndarray, grid: Geometry) -> None:
 
 def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
     itk = lps.load_itk()
-
     origin, spacing, direction = lps.itk_grid(grid)
     kind = None
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8:  # of these, ITK's Python package writes one type only

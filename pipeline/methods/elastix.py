@@ -11,13 +11,14 @@ from functools import lru_cache
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from ...transforms.field_files.lps import load_itk
 from ..settings.vocabulary import METHODS, MethodEntry
+from .without_training import Displace
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..settings.schema import TrialSettings
-    from .without_training import Displace
 
 LEVELS, ITERATIONS, SAMPLES = 4, 300, 3000
 PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -83,8 +84,6 @@ class Tools(NamedTuple):
 @lru_cache(maxsize=2)
 def load(dims: int) -> tuple[Any, Tools]:
     """ITK and what of it is needed, which takes some ten seconds to load."""
-    from ...transforms.field_files.lps import load_itk
-
     itk = load_itk()
     itk.ParameterObject  # noqa: B018 (ITK loads on access)
     kind = itk.Image[itk.F, dims]
@@ -116,8 +115,6 @@ def elastix(
     Raises:
         RuntimeError: elastix gives up.
     """
-    import numpy as np
-
     own = {"FinalGridSpacingInVoxels": grid_spacing, "Metric1Weight": bending_weight, "RandomSeed": seed}
     itk, tools = load(moving.ndim)
     parameters = itk.ParameterObject.New()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..settings.vocabulary import METHODS, MethodEntry
+from .without_training import Displace
 
 if TYPE_CHECKING:
     from ..settings.schema import TrialSettings
-    from .without_training import Displace
 
 METHODS.add(
     MethodEntry(
@@ -25,6 +27,4 @@ METHODS.add(
 
 def by_identity(settings: TrialSettings) -> Displace:
     """The displacement 0."""
-    import numpy as np
-
     return lambda moving, fixed, spacing: np.zeros((fixed.ndim, *fixed.shape), np.float32)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..settings.vocabulary import METHODS, MethodEntry
+from .without_training import Displace
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..settings.schema import TrialSettings
-    from .without_training import Displace
 
 RADIUS = 4
 """Voxels of the window of the cross-correlation on each side: windows of 9, as VoxelMorph's NCC."""
@@ -76,8 +76,6 @@ def syn(
     Raises:
         RuntimeError: ANTs gives up.
     """
-    import numpy as np
-
     ants = load(threads)
     images = [ants.from_numpy(np.ascontiguousarray(image), spacing=tuple(spacing)) for image in (fixed, moving)]
     with tempfile.TemporaryDirectory() as folder:

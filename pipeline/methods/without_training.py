@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ... import networks, transforms
 from ...transforms.basics.errors import one_line
+from ..cohorts.cohort import Sample
 from ..settings.vocabulary import METHODS
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ...networks import Registration
-    from ..cohorts.cohort import Sample
     from ..evaluation.rows import Registrar
     from ..settings.schema import TrialSettings
 
-Displace: TypeAlias = "Callable[[np.ndarray, np.ndarray, tuple[float, ...]], np.ndarray]"
+Displace = Callable[[np.ndarray, np.ndarray, tuple[float, ...]], np.ndarray]
 """moving, fixed (*spatial) and mm per voxel -> displacement (D, *spatial) in voxels of the fixed grid."""
 
 
@@ -31,18 +31,15 @@ def by_baseline(settings: TrialSettings) -> Registrar:
         InputError: the method's package is not installed.
         TrialFailed: from the registrar, where the tool gives up on a pair.
     """
-    import numpy as np
     import torch
 
-    from ...networks import Registration
-    from ...transforms import warp
     from ..training.loop import TrialFailed
 
     method = METHODS[settings.model.method]
     method.require()
     displace: Displace = method.load()(settings, **method.arguments)
 
-    def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
+    def register(moving: Sample, fixed: Sample) -> tuple[networks.Registration, float]:
         images = moving["image"][0].numpy(), fixed["image"][0].numpy()
         started = time.perf_counter()
         try:
@@ -53,7 +50,7 @@ def by_baseline(settings: TrialSettings) -> Registrar:
             ) from error
         seconds = time.perf_counter() - started
         field = torch.from_numpy(np.ascontiguousarray(displacement))[None]
-        warped = warp(moving["image"][None], field, padding_mode="zeros")
-        return Registration(warped, field, field), seconds
+        warped = transforms.warp(moving["image"][None], field, padding_mode="zeros")
+        return networks.Registration(warped, field, field), seconds
 
     return register

@@ -25,7 +25,8 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
     if not path.is_file():
         raise InputError(f"no weights at {path}.")
     from ...networks import load_official, read_official, save_model
-    from .training_images import TrainingImages, checked
+    from .image_notes import checked
+    from .training_images import TrainingImages
 
     network, (_, config) = load_official(path, **settings), read_official(path)
     told: dict[str, Any] = {"official": {"file": path.name}}  # its weights' shapes say what its configuration does

@@ -1,6 +1,5 @@
 """What images a network was trained on, and how others are brought to look like them."""
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,37 +10,19 @@ import numpy as np
 from torch import Tensor
 
 from ...transforms import Geometry, InputError
-from ...transforms.basics.bounds import LARGEST_FLOAT32, MOST_NETWORK_VOXELS, SPACINGS
+from ...transforms.basics.bounds import MOST_NETWORK_VOXELS
 from ...transforms.basics.errors import quoted, times
 from ..cohorts.loading import SAME_SPACING
 from ..cohorts.preparation import Prepared
 from ..images.reading import axes_of
 from ..images.volumes import Volume
+from .image_notes import EXPECTED, checked
 from .intensity_level import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset_of, percentile, shows
 
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
-ALL_AXES = [sorted(letters) for letters in itertools.product("LR", "AP", "IS")]
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
 MOST_UNLIKE = 8.0
 """A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
-EXPECTED = {
-    "shape": f"{{}} whole numbers from 1, of {MOST_NETWORK_VOXELS:,} voxels at most",
-    "spacing": f"{{}} numbers from {SPACINGS[0]:g} to {SPACINGS[1]:g}, mm",
-    "axes": "three letters such as RAS",
-    "brightest": "a positive number in single precision",
-    "tissue": "a positive number in single precision",
-    "darkest": "a number in single precision",
-    "spread": f"a number from 1 to {UNKNOWN:g}",
-}
-"""What a model's file may say about its images; {} is the number of the network's axes."""
-_SMALLEST = float(np.finfo(np.float32).tiny)
-RANGES = {
-    "brightest": (_SMALLEST, LARGEST_FLOAT32),
-    "tissue": (_SMALLEST, LARGEST_FLOAT32),
-    "darkest": (-LARGEST_FLOAT32, LARGEST_FLOAT32),
-    "spread": (1.0, UNKNOWN),
-}
-"""From and to what these may be."""
 HIGH = 0.25
 """Darkest voxels that are so far above 0, as a part of the tissue's level, tell of an offset."""
 LEAST_COMMON = 0.01
@@ -236,31 +217,3 @@ class TrainingImages:
 def plane_of(axes: str) -> str:
     """``coronal`` for the axes of a slice that lies across A or P."""
     return next(name for letters, name in PLANES.items() if axes[-1] in letters)
-
-
-def checked(name: str, value: Any, axes: int, where: str) -> Any:
-    """What a file says at ``where`` of the images, as :class:`TrainingImages` has it.
-
-    Raises:
-        InputError: no images have that value.
-    """
-    if not _fits(name, value, axes):
-        raise InputError(f"{where} is {quoted(value)}, expected {EXPECTED[name].format(axes)}.")
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _fits(name: str, value: Any, axes: int) -> bool:
-    """Whether ``value`` is as ``EXPECTED``."""
-    if name == "axes":
-        return isinstance(value, str) and (not value or sorted(value) in ALL_AXES)
-    if name in RANGES:
-        return _within(value, *RANGES[name])
-    if not isinstance(value, list | tuple) or len(value) != axes:
-        return False
-    if name == "spacing":
-        return all(_within(number, *SPACINGS) for number in value)
-    return all(type(number) is int and number > 0 for number in value) and math.prod(value) <= MOST_NETWORK_VOXELS
-
-
-def _within(value: Any, least: float, most: float) -> bool:
-    return type(value) in (int, float) and least <= value <= most

@@ -4,7 +4,6 @@ What is drawn depends on the trial's seed, the epoch and the pair's place in it 
 what an uninterrupted one would have drawn.
 """
 
-import difflib
 import inspect
 import math
 import re
@@ -21,7 +20,7 @@ from monai.utils.misc import ensure_tuple
 from torch import Tensor
 
 from ... import transforms
-from ...transforms.basics.errors import InputError, one_line, quoted, times
+from ...transforms.basics.errors import InputError, nearest, one_line, quoted, times
 from ...transforms.basics.metadata import plain
 
 IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
@@ -142,5 +141,5 @@ def _is_plain(value: Any) -> bool:
 
 
 def _nearest(name: Any, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
+    close = nearest(name, known)
+    return f"; did you mean {close}?" if close else f"; known are {', '.join(known)}."

@@ -1,13 +1,11 @@
-"""Ignite handlers of the training engine: the warm-up of λ, the checkpoint, progress."""
+"""Ignite handlers of the training engine: the warm-up of λ, and progress."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from ignite.engine import Engine, Events
 
-from ...networks import Objective, VoxelMorph
-from ..settings.schema import TrainingSettings, TrialSettings
+from ...networks import Objective
+from ..settings.schema import TrainingSettings
 from .checkpoint import TrainingState
 
 
@@ -23,26 +21,6 @@ class PenaltyWarmUpHandler:
     def __call__(self, engine: Engine) -> None:
         done = engine.state.iteration - 1
         self.objective.weight = self.weight * (min(done / self.steps, 1.0) if self.steps else 1.0)
-
-
-class CheckpointHandler:
-    """Saves the state after every epoch, so that a trial killed at any moment loses that epoch at most."""
-
-    def __init__(
-        self,
-        state: TrainingState,
-        folder: Path,
-        settings: TrialSettings,
-        model: VoxelMorph,
-        optimization: Mapping[str, Any],
-    ) -> None:
-        self.state, self.arguments = state, (folder, settings, model, optimization)
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        self.state.save(*self.arguments)
 
 
 class ProgressHandler:

@@ -16,10 +16,10 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from ...networks import Objective, ObjectiveTerms, VoxelMorph
 from ..cohorts.preparation import Prepared, training_loader, validation_loader
-from ..settings.schema import TrialSettings
+from ..settings.schema import BACKBONE_OPTIONS, TrialSettings
 from .checkpoint import TrainingState, copy_weights
 from .cuda_graph import GraphedStep, Step
-from .handlers import CheckpointHandler, PenaltyWarmUpHandler, ProgressHandler
+from .handlers import PenaltyWarmUpHandler, ProgressHandler
 
 VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
 
@@ -41,15 +41,8 @@ def count_parameters(settings: TrialSettings) -> int:
 
 
 def _network(settings: TrialSettings) -> VoxelMorph:
-    model = settings.model
-    return VoxelMorph(
-        settings.cohort.spatial_dims,
-        model.integration_steps,
-        model.integration_downsize,
-        model.padding_mode,
-        model.backbone,
-        **model.options,
-    )
+    given = settings.model.model_dump(exclude={"method", *BACKBONE_OPTIONS})
+    return VoxelMorph(settings.cohort.spatial_dims, **given, **settings.model.options)
 
 
 def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
@@ -74,15 +67,7 @@ def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) ->
 
 def build_objective(settings: TrialSettings) -> Objective:
     """The objective of a trial."""
-    objective = settings.objective
-    return Objective(
-        settings.cohort.spatial_dims,
-        objective.similarity,
-        objective.penalty,
-        objective.weight,
-        objective.acts_on,
-        objective.multiplier,
-    )
+    return Objective(settings.cohort.spatial_dims, **settings.objective.model_dump())
 
 
 def build_step(
@@ -140,7 +125,8 @@ def train(
     PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
     HistoryHandler(state, settings, prepared, model, whole_objective).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
-    CheckpointHandler(state, folder, settings, model, optimization).attach(trainer)
+    # so that a trial killed at any moment loses an epoch at most
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: state.save(folder, settings, model, optimization))
     ProgressHandler(state, settings.training, progress, log).attach(trainer)
 
     if state.epoch < epochs:

@@ -1,8 +1,10 @@
 """The one exception a user's mistake ends in: a sentence, not a traceback. And the words that its sentences share."""
 
+import difflib
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 LONGEST_NUMBER = 256
@@ -32,6 +34,15 @@ class InputError(ValueError):
     """Bad input: the message says which file or field, what was found, what was expected and what to do."""
 
 
+@contextmanager
+def naming(source: object, fault: str = "") -> Iterator[None]:
+    """Within it, an InputError that does not name ``source``, a file, begins with ``fault`` and its name."""
+    try:
+        yield
+    except InputError as error:
+        raise error if str(source) in str(error) else InputError(f"{fault}{source}: {error}") from None
+
+
 def one_line(error: BaseException, longest: int = 300) -> str:
     """The message of an exception on one line, or its kind where it has none."""
     return printable(" ".join(str(error).split())[:longest]) or type(error).__name__
@@ -55,6 +66,11 @@ def printable_lines(text: object) -> str:
 def quoted(value: object) -> str:
     """``repr`` of what a user or a file gave, shortened: a sentence must be readable whatever it quotes."""
     return _short.repr(value)
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The one of the known names that ``name`` was meant for, or nothing."""
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)), "")
 
 
 def reason(error: BaseException) -> str:

@@ -7,7 +7,6 @@ adds an entry by an entry point in its ``pyproject.toml``, which names an object
     elastic = "my_package.elastic:ENTRY"
 """
 
-import difflib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from .errors import InputError, one_line, quoted
+from .errors import InputError, nearest, one_line, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +103,7 @@ class Registry(Mapping[str, E], Generic[E]):
         """
         if name in self:
             return name
-        close = difflib.get_close_matches(str(name), list(self), n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = f"did you mean {close}? " if (close := nearest(name, self)) else ""
         raise InputError(
             "; ".join([f"there is no {self.kind} {quoted(name)}", f"{hint}known are {', '.join(self)}", *self.faults])
         )

@@ -16,14 +16,12 @@ in their headers).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..basics.atomic import write_atomically
-from ..basics.errors import InputError
+from ..basics.errors import InputError, naming
 
 if TYPE_CHECKING:
     from ..world.grid import Geometry
@@ -61,7 +59,7 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
     """
     path = Path(path)
     check_readable(path)
-    with _naming(path):
+    with naming(path):
         field: PhysicalField = _module(path).read(path, like)
     if not field.displacement.isfinite().all():
         raise InputError(f"{path} holds NaN or infinite displacements; every one must be a finite number.")
@@ -71,7 +69,7 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
 def is_affine(path: Path) -> bool:
     """Whether a file that :func:`read_field` reads holds an affine alone, which holds on any grid."""
     check_readable(path)
-    with _naming(path):
+    with naming(path):
         return READERS[file_type(path, READERS)] == "itk_transforms" and _module(path).is_affine(path)
 
 
@@ -83,19 +81,8 @@ def write_field(path: Path | str, field: PhysicalField) -> Path:
     """
     path = Path(path)
     suffix = file_type(path, WRITERS)
-    try:
+    with naming(path, "cannot write "):
         return write_atomically(path, lambda temporary: _module(path).write(temporary, field), suffix)
-    except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"cannot write {path}: {error}") from None
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file before an InputError that does not name it."""
-    try:
-        yield
-    except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
 
 
 def check_readable(path: Path) -> None:

@@ -16,7 +16,6 @@ from . import lps
 def write(path: Path, field: PhysicalField) -> None:
     """Write ``field``, with its affine folded in."""
     itk = lps.load_itk()
-
     image = to_itk(field)
     with writing_with_itk():
         itk.imwrite(image, str(path), compression=True)
@@ -43,7 +42,6 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
 def to_itk(field: PhysicalField) -> Any:
     """``field`` as an ``itk.Image`` of float vectors in LPS mm, with its affine folded in."""
     itk = lps.load_itk()
-
     field = field.dense()
     origin, spacing, direction = lps.itk_grid(field.fixed)
     world = field.fixed.world_axes

@@ -9,28 +9,14 @@ from . import lps
 from .stored import Stored
 
 ANY = (
-    "Affine",
-    "CenteredAffine",
-    "FixedCenterOfRotationAffine",
-    "Identity",
-    "ScalableAffine",
-    "Scale",
-    "ScaleLogarithmic",
-    "Translation",
-)
+    "Affine", "CenteredAffine", "FixedCenterOfRotationAffine", "Identity", "ScalableAffine", "Scale",
+    "ScaleLogarithmic", "Translation",
+)  # fmt: skip
 PLANAR = ("CenteredRigid2D", "CenteredSimilarity2D", "Euler2D", "Rigid2D", "Similarity2D")
 SPATIAL = (
-    "CenteredEuler3D",
-    "ComposeScaleSkewVersor3D",
-    "Euler3D",
-    "QuaternionRigid",
-    "Rigid3D",
-    "ScaleSkewVersor3D",
-    "ScaleVersor3D",
-    "Similarity3D",
-    "Versor",
-    "VersorRigid3D",
-)
+    "CenteredEuler3D", "ComposeScaleSkewVersor3D", "Euler3D", "QuaternionRigid", "Rigid3D", "ScaleSkewVersor3D",
+    "ScaleVersor3D", "Similarity3D", "Versor", "VersorRigid3D",
+)  # fmt: skip
 LINEAR = {
     **{f"{name}Transform": (2, 3) for name in ANY},
     **{f"{name}Transform": (2,) for name in PLANAR},

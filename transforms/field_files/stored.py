@@ -128,9 +128,7 @@ def read_matlab(path: Path) -> list[Stored]:
 def _vector(content: bytes, at: int) -> tuple[str, np.ndarray, int]:
     """The vector whose header begins at a byte: its name, its numbers, and where the next header begins."""
     header = content[at : at + 20]
-    order = (
-        "<" if header[1:4] == b"\0\0\0" else ">"
-    )  # the first number is 0 to 110, or 1000 to 1110 in big-endian files
+    order = "<" if header[1:4] == b"\0\0\0" else ">"  # the first number is 0 to 110; in big-endian files 1000 more
     if len(header) < 20:
         raise ValueError("it ends within a header")
     code, rows, columns, imaginary, letters = struct.unpack(f"{order}5i", header)

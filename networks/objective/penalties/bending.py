@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 BendingForm = Literal["hessian", "laplacian", "pure"]
 FORMS = {
-    "hessian": (
-        "mean of Σ (∂²u/∂a∂b)² with the mixed derivatives",
-        "Rueckert et al., IEEE TMI 1999",
-    ),
+    "hessian": ("mean of Σ (∂²u/∂a∂b)² with the mixed derivatives", "Rueckert et al., IEEE TMI 1999"),
     "laplacian": ("mean of (∇²u)², as the published study writes it", ""),
     "pure": ("mean (∂²u/∂a²)² without mixed derivatives, as the published study computes it; 0 on a twist", ""),
 }

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....transforms.basics.errors import InputError, one_line
+from ...files.text import read_json
 from ...settings.vocabulary import READERS, ReaderEntry
+from ..cohort import Cohort, Subject
+from ..file_cohort import file_cohort, label_names
 
 if TYPE_CHECKING:
     from ...settings.schema import CohortSettings
-    from ..cohort import Cohort, Subject
 
 READERS.add(
     ReaderEntry(
@@ -41,9 +43,6 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
     """
     from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
 
-    from ...files.text import read_json
-    from ..file_cohort import file_cohort, label_names
-
     listing = root / "dataset.json"
     if not listing.is_file():
         raise InputError(f"{listing} does not exist; give the folder of one Decathlon task.")
@@ -62,8 +61,6 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
 
 
 def _decathlon_subject(item: dict[str, Any]) -> Subject:
-    from ..cohort import Subject
-
     image = Path(item["image"])
     name = image.name.removesuffix(".gz").removesuffix(".nii")
     number = re.fullmatch(r"hippocampus_(\d+)", name)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ....transforms.basics.errors import InputError
 from ...settings.vocabulary import READERS, ReaderEntry
+from ..cohort import Cohort, Subject
+from ..file_cohort import file_cohort, read_label_table
 
 if TYPE_CHECKING:
     from ...settings.schema import CohortSettings
-    from ..cohort import Cohort
 
 IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
 LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}
@@ -44,9 +45,6 @@ def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
     Raises:
         InputError: no subject folders, an unknown label set, or no table of label names.
     """
-    from ..cohort import Subject
-    from ..file_cohort import file_cohort, read_label_table
-
     dims = settings.spatial_dims
     known = LABEL_SETS[dims]
     labels = settings.labels or known[0]
@@ -56,10 +54,8 @@ def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
     if not folders:
         raise InputError(f"{root} holds no subject folders OASIS_OAS1_*_MR*; give the folder that holds them.")
     names = read_label_table(root / f"{labels}_labels.txt")
-    subjects = [
-        Subject(path.name, _person(path.name), path / IMAGE[dims], path / LABEL[dims].format(labels))
-        for path in folders
-    ]
+    files = IMAGE[dims], LABEL[dims].format(labels)
+    subjects = [Subject(path.name, _person(path.name), *(path / file for file in files)) for path in folders]
     return file_cohort(settings, root, subjects, names)
 
 

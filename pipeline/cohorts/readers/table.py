@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....transforms.basics.errors import InputError, quoted
+from ....transforms.basics.errors import InputError, naming, quoted
+from ...files.csv_tables import read_csv
+from ...images.reading import read_image
 from ...settings.vocabulary import READERS, ReaderEntry
+from ..cohort import Cohort, Subject
+from ..file_cohort import SIDES, file_cohort, read_label_table
 
 if TYPE_CHECKING:
     from ...settings.schema import CohortSettings
-    from ..cohort import Cohort, Subject
 
 COLUMNS = {"id", "image", "label", "group", "split"}
 READERS.add(
@@ -37,14 +40,11 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
     Raises:
         InputError: no such file, a missing or unknown column, an empty cell, an unknown split, an image or id twice.
     """
-    from ..cohort import Subject
-    from ..file_cohort import file_cohort, read_label_table
-
     if settings.file is None:
         raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
     table = root / settings.file
     rows = _read_rows(table)
-    try:
+    with naming(table):
         subjects = [
             Subject(
                 id=row["id"],
@@ -54,8 +54,6 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
             )
             for row in rows
         ]
-    except InputError as error:
-        raise InputError(f"{table}: {error}") from None
     if settings.labels is not None:
         names = read_label_table(table.parent / settings.labels)
     else:
@@ -64,8 +62,6 @@ def read_table(settings: CohortSettings, root: Path) -> Cohort:
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
-    from ...files.csv_tables import read_csv
-
     table = read_csv(path)
     if not {"id", "image"} <= set(table.columns) <= COLUMNS:
         raise InputError(
@@ -80,8 +76,6 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[str, ...]] | None:
-    from ..file_cohort import SIDES
-
     split: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         side = row.get("split", "")
@@ -94,8 +88,6 @@ def _declared(rows: Iterable[dict[str, str]], table: Path) -> dict[str, tuple[st
 
 
 def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, str]:
-    from ...images.reading import read_image
-
     values: set[int] = set()
     for subject in subjects:
         if subject.label is None:

@@ -84,11 +84,11 @@ def model_card(
     known = {"name": name, "values": values, "measured": measured, "labels": labels, **vars(trained)}
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
     known["parameters"] = f"{sum(parameter.numel() for parameter in trained.network.parameters()):,}"
-    known["scaling"] = SCALING[trained.settings.cohort.intensity] if trained.settings is not None else ""
+    known["scaling"] = known["terms"] = ""
     if (settings := trained.settings) is not None:
+        known["scaling"], known["terms"] = SCALING[settings.cohort.intensity], READERS[settings.cohort.reader].terms
         known["loss"] = SIMILARITIES[settings.objective.similarity].loss
         known["penalty"] = PENALTIES.title(settings.objective.penalty)
-    known["terms"] = READERS[trained.settings.cohort.reader].terms if trained.settings is not None else ""
     return templates.get_template(f"{kind}_card.md.j2").render(known)
 
 
