@@ -12,12 +12,12 @@ import pytest
 from cohort_files import image, write_image
 from smoothmorph.experiments.report.tables import csv_link
 from smoothmorph.pipeline import read_label_table
-from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
 from smoothmorph.pipeline.cohorts.cohort import Subject
 from smoothmorph.pipeline.cohorts.loading import Transforms
 from smoothmorph.pipeline.cohorts.memory_mapped import MappedDataset
 from smoothmorph.pipeline.cohorts.opening import read_cohort
-from smoothmorph.pipeline.cohorts.table_writing import Listing, find_pattern, write_table
+from smoothmorph.pipeline.cohorts.tables.bids import BidsQuery, find_bids
+from smoothmorph.pipeline.cohorts.tables.writing import Listing, find_pattern, write_table
 from smoothmorph.pipeline.files import csv_tables
 from smoothmorph.pipeline.files.csv_tables import csv_text, read_csv, write_csv
 from smoothmorph.pipeline.settings.schema import CohortSettings

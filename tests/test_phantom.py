@@ -5,8 +5,8 @@ from scipy import ndimage
 
 from smoothmorph.pipeline.cohorts.loading import load_samples
 from smoothmorph.pipeline.cohorts.opening import read_cohort
-from smoothmorph.pipeline.cohorts.phantom import VARIATION, _generator, locate, random_displacement
-from smoothmorph.pipeline.cohorts.phantom_anatomy import LABEL_NAMES, LANDMARKS, SHAPE, SPACING, read_template
+from smoothmorph.pipeline.cohorts.phantom.anatomy import LABEL_NAMES, LANDMARKS, SHAPE, SPACING, read_template
+from smoothmorph.pipeline.cohorts.phantom.cohort import VARIATION, _generator, locate, random_displacement
 from smoothmorph.pipeline.settings.schema import CohortSettings
 from smoothmorph.transforms import jacobian_determinant, warp
 from smoothmorph.transforms.basics.errors import InputError

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from cohort_files import image, label, write_image
 from smoothmorph.experiments.cli import app
-from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
 from smoothmorph.pipeline.cohorts.opening import read_cohort
-from smoothmorph.pipeline.cohorts.table_writing import find_pattern, write_table
+from smoothmorph.pipeline.cohorts.tables.bids import BidsQuery, find_bids
+from smoothmorph.pipeline.cohorts.tables.writing import find_pattern, write_table
 from smoothmorph.pipeline.settings.schema import CohortSettings
 from smoothmorph.transforms.basics.errors import InputError
 

@@ -21,7 +21,7 @@ EXCEPTIONS = {
     ("pipeline/settings/sections.py", "voxelmorph"): "the default of method and backbone",
     ("pipeline/settings/schema.py", "voxelmorph"): "what older trials were made by",
     ("networks/voxelmorph.py", "voxelmorph"): "the default of the class, and what older files were made by",
-    ("pipeline/cohorts/phantom.py", "phantom"): "the name of the cohort that it makes",
+    ("pipeline/cohorts/phantom/cohort.py", "phantom"): "the name of the cohort that it makes",
     ("transforms/field_files/__init__.py", "voxelmorph"): "the module of its field files",
     ("pipeline/training/checkpoint.py", "identity"): "the settings that decide a result, in a checkpoint",
     ("experiments/study/published_numbers.py", "table"): "a column",

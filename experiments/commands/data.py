@@ -76,8 +76,8 @@ def table(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Make the table of subjects that a study reads, from a BIDS data set or from files that a pattern finds."""
-    from ...pipeline.cohorts.bids import BidsQuery, find_bids
-    from ...pipeline.cohorts.table_writing import find_pattern, write_table
+    from ...pipeline.cohorts.tables.bids import BidsQuery, find_bids
+    from ...pipeline.cohorts.tables.writing import find_pattern, write_table
     from ...pipeline.images.output_paths import TABLES, check_output
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):

@@ -24,10 +24,10 @@ from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import open_run, states
 from smoothmorph.experiments.study.description import study_view
 from smoothmorph.experiments.study.study import load_study, parse_overrides
-from smoothmorph.pipeline.cohorts.bids import BidsQuery, find_bids
 from smoothmorph.pipeline.cohorts.opening import read_cohort
 from smoothmorph.pipeline.cohorts.splits import split_cohort
-from smoothmorph.pipeline.cohorts.table_writing import write_table
+from smoothmorph.pipeline.cohorts.tables.bids import BidsQuery, find_bids
+from smoothmorph.pipeline.cohorts.tables.writing import write_table
 from smoothmorph.pipeline.downloads.unpack import unpack
 from smoothmorph.pipeline.evaluation.finished_pairs import FinishedPairs
 from smoothmorph.pipeline.fields.landmarks import read_landmarks

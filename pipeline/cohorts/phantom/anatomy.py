@@ -13,8 +13,8 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from ...transforms.basics.errors import InputError
-from .cohort import file_digest
+from ....transforms.basics.errors import InputError
+from ..cohort import file_digest
 
 FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 TISSUES = ("gray matter", "white matter", "CSF")

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...transforms.basics.errors import InputError
-from ..files.csv_tables import write_csv
-from ..images.output_paths import TABLES, check_output
-from .cohort import Subject
+from ....transforms.basics.errors import InputError
+from ...files.csv_tables import write_csv
+from ...images.output_paths import TABLES, check_output
+from ..cohort import Subject
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...transforms.basics.errors import InputError, quoted
-from ..files.csv_tables import read_csv
-from .cohort import Subject
-from .file_cohort import SIDES
-from .table_writing import Listing
+from ....transforms.basics.errors import InputError, quoted
+from ...files.csv_tables import read_csv
+from ..cohort import Subject
+from ..file_cohort import SIDES
+from .writing import Listing
 
 NAME = re.compile(r"(sub-[A-Za-z0-9+]+(?:_[A-Za-z]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")
 SCAN = ("sub", "ses", "run")

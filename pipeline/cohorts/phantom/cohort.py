@@ -15,12 +15,12 @@ from monai.transforms.transform import Transform
 from scipy import ndimage
 from torch import Tensor
 
-from ...transforms.fields.random_velocity import random_velocity
-from ...transforms.fields.warping import integrate, warp
-from ..settings.schema import CohortSettings
-from .cohort import Cohort, Subject
-from .loading import Transforms, finishing
-from .phantom_anatomy import AXES, LABEL_NAMES, SPACING, read_template, template_digest
+from ....transforms.fields.random_velocity import random_velocity
+from ....transforms.fields.warping import integrate, warp
+from ...settings.schema import CohortSettings
+from ..cohort import Cohort, Subject
+from ..loading import Transforms, finishing
+from .anatomy import AXES, LABEL_NAMES, SPACING, read_template, template_digest
 
 COUNT = {2: 40, 3: 24}
 """Subjects unless the settings say otherwise."""

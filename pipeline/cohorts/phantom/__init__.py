@@ -1,0 +1,1 @@
+"""The embedded cohort: synthetic brains with the truth known."""
