@@ -6,6 +6,7 @@ from .cohorts.opening import list_cohort, read_cohort
 from .cohorts.preparation import Prepared, data_list, loading_transforms, prepare
 from .downloads.datasets import fetch
 from .evaluation.rows import by_network, evaluate
+from .evaluation.vocabulary import METRICS, MetricEntry
 from .exports.formats import export
 from .models.built_in import shipped_models
 from .models.trained_model import Trained, open_trained
@@ -19,11 +20,13 @@ from .trial import run_trial
 
 __all__ = [
     "METHODS",
+    "METRICS",
     "READERS",
     "Cohort",
     "CohortSettings",
     "ImagePair",
     "MethodEntry",
+    "MetricEntry",
     "Prepared",
     "ReaderEntry",
     "Registered",
