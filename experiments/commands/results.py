@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError, quoted
 from .common import RunName, echo, find_run
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
+from ...pipeline.evaluation import SDLOGJ
 from ..rows.summaries import configuration, networks, number, pick, summary, variant
 from .baselines import Baseline, baselines_of, draw_levels, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of

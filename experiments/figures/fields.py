@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.settings.schema import TrialSettings
-from ...pipeline.settings.vocabulary import METHODS, READERS
+from ...pipeline import METHODS, READERS, TrialSettings
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ..rows.summaries import counts, pick, setting_columns
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
 from .baselines import Baseline, draw_levels, draw_points, handles

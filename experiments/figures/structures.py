@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS, SDLOGJ
 from ..rows.summaries import baselines, networks, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of

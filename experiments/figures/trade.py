@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.settings.schema import ObjectiveSettings
 from ..rows.summaries import number, pick
 from ..statistics import Analysis

@@ -10,9 +10,7 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from ...pipeline.evaluation.metrics.cost import SECONDS
-from ...pipeline.evaluation.metrics.regularity import VELOCITY_FOLDING
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS
 from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult

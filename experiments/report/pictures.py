@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ, VELOCITY_FOLDING
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, FOLDING, METRICS, SDLOGJ, VELOCITY_FOLDING
 from ..figures.distributions import DETERMINANT
 from ..figures.trade import matched_name
 from .blocks import Figure, Table, data_uri

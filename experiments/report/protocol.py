@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
-from ...pipeline.settings.schema import TrialSettings
-from ...pipeline.settings.vocabulary import METHODS, READERS
+from ...pipeline import METHODS, READERS, TrialSettings
 from ..store.run_folder import Run
 from ..study.setting_keys import leaves_of, value_in_words
 from .blocks import Table

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.files.csv_tables import csv_text
 from ..rows.summaries import as_shown, configuration_name, counts, number, pick, setting_columns
 from ..study.setting_keys import known_keys

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 

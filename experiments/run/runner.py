@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.status import Status
 
-from ...pipeline.settings.schema import TrialSettings
-from ...pipeline.settings.vocabulary import METHODS
+from ...pipeline import METHODS, TrialSettings
 from ...transforms.basics.registry import Vocabulary
 from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, pick, records
 from .baselines import against_baselines, baselines_in_words

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
 from .curves import Curve, CurveSet, pairs_at, weight_at

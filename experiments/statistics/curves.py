@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ..rows.summaries import networks, pick
 from .sample import Sample, Statistic, is_everywhere
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import networks, pick, records
 from .curves import Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ..rows.summaries import networks, pick, records
 from ..study.setting_keys import known_keys
 

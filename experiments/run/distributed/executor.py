@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ....pipeline.settings.schema import TrialSettings
-from ....pipeline.settings.vocabulary import READERS
+from ....pipeline import READERS, TrialSettings
 from ....transforms.basics.errors import InputError
 from ..executors import with_threads
 from ..jobs import Job, Listen, Task
