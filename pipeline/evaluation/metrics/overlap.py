@@ -43,7 +43,6 @@ METRICS.add(
         unit="mm",
         range=(0.0, math.inf),
         slow=True,
-        narrow=None,
     )
 )
 

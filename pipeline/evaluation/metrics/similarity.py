@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def _of_similarities() -> Iterator[MetricEntry]:
     for entry in SIMILARITIES.values():
-        own_units = entry.unit.startswith("a.u.")  # they tell a reader nothing in a heading
         yield MetricEntry(
             name=entry.name,
             title=entry.title,
@@ -31,8 +30,6 @@ def _of_similarities() -> Iterator[MetricEntry]:
             role="similarity",
             always=entry.always,
             required=entry.required,
-            heading=entry.title if own_units else "",
-            narrow=entry.title if own_units else "",
         )
 
 
