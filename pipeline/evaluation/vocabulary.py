@@ -1,7 +1,5 @@
 """The metrics that rows have. Reading them loads neither torch nor MONAI."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -65,7 +63,7 @@ class MetricEntry(Entry):
     effect: str = ""
     remark: str | None = None
 
-    def __call__(self, pair: MeasuredPair) -> float | Mapping[str, float]:
+    def __call__(self, pair: "MeasuredPair") -> float | Mapping[str, float]:
         """The value, or the value of each structure."""
         return self.load()(pair, **self.arguments)
 

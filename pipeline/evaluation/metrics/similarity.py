@@ -1,7 +1,5 @@
 """How alike the images are: a metric for every similarity, the loss times its sign."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -36,7 +34,7 @@ def _of_similarities() -> Iterator[MetricEntry]:
 METRICS.derived.append(_of_similarities)
 
 
-def similarity(pair: MeasuredPair, name: str) -> float:
+def similarity(pair: "MeasuredPair", name: str) -> float:
     """A similarity of the warped and the fixed image, in the unit of its entry."""
     entry = SIMILARITIES[name]
     return entry.sign * float(entry(pair.fixed.ndim - 2)(pair.warped, pair.fixed))
