@@ -58,9 +58,7 @@ def _looks() -> dict[str, Look]:
             BOTH_FOLD,
         ),
         "sdlogj_by_lambda": Look(
-            "SDlogJ by λ",
-            "How unevenly the deformation stretches and squeezes, pair by pair.",
-            (SDLOGJ,),
+            "SDlogJ by λ", "How unevenly the deformation stretches and squeezes, pair by pair.", (SDLOGJ,)
         ),
         "determinants_by_lambda": Look(
             "Jacobian determinants by λ",

@@ -20,6 +20,10 @@ SPLITS = {
     "declared": "as the data declares it",
     "published": "that of the published study",
 }
+SELECTIONS = {
+    "best": "those of the epoch with the lowest validation loss",
+    "last": "those of the last epoch",
+}
 MANY = 3
 """More ways than this to do one thing are not all described."""
 
@@ -50,7 +54,7 @@ def _networks(run: Run) -> list[tuple[str, str]]:
         ("λ", ", ".join(f"{weight:g}" for weight in weights)),
         ("Acts on", _each(run, lambda trial: f"the {trial.objective.acts_on}")),
         ("Training", _each(run, _training)),
-        ("Weights measured", _each(run, _selection)),
+        ("Weights measured", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
         ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),
     ]
 
@@ -156,11 +160,6 @@ def _training(trial: TrialSettings) -> str:
     if training.precision == "bfloat16":
         words.append("convolutions in bfloat16, warping and losses in float32")
     return "; ".join(words)
-
-
-def _selection(trial: TrialSettings) -> str:
-    best = trial.training.selection == "best"
-    return "those of the epoch with the lowest validation loss" if best else "those of the last epoch"
 
 
 def _cohort(trial: TrialSettings) -> str:
