@@ -7,7 +7,11 @@ import typer
 
 from ...networks import SIMILARITIES
 from ...pipeline.evaluation import METRICS
+from ...pipeline.fields.apply import write_labels
+from ...pipeline.fields.tools import inverted
+from ...pipeline.files.text import write_atomically
 from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid, check_output
+from ...pipeline.images.volumes import read_volume, write_volume
 from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import check_device, choose_device
 from ...transforms.basics.errors import InputError
@@ -75,7 +79,6 @@ def register(
 
     from ...pipeline import ImagePair, open_trained
     from ...pipeline import register as register_pair
-    from ...pipeline.images.volumes import read_volume
     from ..run.progress import following
 
     where = choose_device(device)
@@ -169,9 +172,6 @@ def _print(found: "Registered") -> None:
 
 def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
-    from ...pipeline.fields.apply import write_labels
-    from ...pipeline.fields.tools import inverted
-    from ...pipeline.images.volumes import write_volume
     from ...transforms import write_field
 
     def tell(path: Path) -> None:
@@ -209,7 +209,6 @@ def _in_words(found: "Registered") -> str:
 
 
 def _draw(path: Path, found: "Registered", pair: "ImagePair") -> Path:
-    from ...pipeline.files.text import write_atomically
     from ..figures.overview import overview_in_world
     from ..figures.style import without_formulas
 
