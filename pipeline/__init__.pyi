@@ -13,6 +13,7 @@ from .cohorts.preparation import (
 )
 from .downloads.datasets import fetch as fetch
 from .evaluation.rows import by_network as by_network, evaluate as evaluate
+from .evaluation.vocabulary import METRICS as METRICS, MetricEntry as MetricEntry
 from .exports.formats import export as export
 from .models.built_in import shipped_models as shipped_models
 from .models.trained_model import Trained as Trained, open_trained as open_trained

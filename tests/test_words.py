@@ -1,59 +1,88 @@
-"""One place for each word: what a study can name is written down in its own file, and read everywhere else."""
+"""One place for each word: what a study can name stands in the file of its entry, and all others read the registry."""
 
 import ast
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from checkout import PACKAGES, ROOT
 from outside import elastic, jaccard
-from smoothmorph.networks import PENALTIES, SIMILARITIES
-from smoothmorph.pipeline.evaluation.vocabulary import METRICS
+from smoothmorph.networks import BACKBONES, PENALTIES, SIMILARITIES
+from smoothmorph.pipeline import METHODS, METRICS, READERS
 from smoothmorph.transforms.basics.errors import InputError
 from smoothmorph.transforms.basics.registry import REGISTRIES, Registry, Vocabulary
 
-REGISTERED = {name for registry in (PENALTIES, SIMILARITIES, METRICS) for name in registry}
+KINDS: tuple[Registry, ...] = (PENALTIES, SIMILARITIES, METRICS, READERS, METHODS, BACKBONES)
+FOLDERS = {
+    READERS.kind: "pipeline/cohorts/readers",
+    METHODS.kind: "pipeline/methods",
+    BACKBONES.kind: "networks/backbones/entries",
+}
 ORDINARY = {"loss", "seconds"}
 """Also columns of a training's history, and words."""
 EXCEPTIONS = {
-    "published_numbers.py": "the rows and columns of one published table",
-    "sections.py": "the defaults of a trial's settings, which are part of its identity",
-    "objective.py": "the same defaults, for who uses the objective alone",
-    "refine_transform.py": "the same defaults, for who refines without a study",
-    "losses.py": "two classes that are the losses of two entries by name",
+    "experiments/report/blocks.py": ({"table"}, "a kind of block"),
+    "experiments/study/published_numbers.py": (
+        {"table", "mse", "dice", "displacement_nonpositive_percent", "displacement_sdlogj"},
+        "the rows and columns of one published table",
+    ),
+    "networks/objective/losses.py": ({"l1", "l2"}, "two classes that are the losses of two entries by name"),
+    "networks/objective/objective.py": ({"l2", "mse"}, "the defaults of a trial, for who uses the objective alone"),
+    "networks/refine_transform.py": ({"l2", "mse"}, "the same defaults, for who refines without a study"),
+    "networks/voxelmorph.py": ({"voxelmorph"}, "the default of the class, and what older files were made by"),
+    "pipeline/cohorts/phantom/cohort.py": ({"phantom"}, "the name of the cohort that it makes"),
+    "pipeline/methods/elastix.py": ({"elastix"}, "its title is its name"),
+    "pipeline/settings/schema.py": ({"voxelmorph"}, "what older trials were made by"),
+    "pipeline/settings/sections.py": (
+        {"l2", "mse", "voxelmorph", "phantom"},
+        "the defaults of a trial's settings, which are part of its identity",
+    ),
+    "pipeline/training/checkpoint.py": ({"identity"}, "the settings that decide a result, in a checkpoint"),
+    "transforms/field_files/__init__.py": ({"voxelmorph"}, "a kind of field file"),
 }
 
 
-def sources():
-    return [path for room in PACKAGES for path in sorted((ROOT / room).rglob("*.py"))]
-
-
-def quoted_names(text):
-    """The registered names in quotes, but for that of the entry itself: (line, name)."""
+def names_in(text: str) -> tuple[set[str], set[str]]:
+    """The names of entries in quotes: of the entries that are made here, and all others."""
     tree = ast.parse(text)
-    own = {id(word.value) for word in ast.walk(tree) if isinstance(word, ast.keyword) and word.arg == "name"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and node.value in REGISTERED - ORDINARY and id(node) not in own:
-            yield node.lineno, node.value
+    made = [
+        word.value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("Entry")
+        for word in call.keywords
+        if word.arg == "name" and isinstance(word.value, ast.Constant)
+    ]
+    words = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in made]
+    known = {name for registry in KINDS for name in registry} - ORDINARY
+    others = {node.value for node in words if isinstance(node.value, str) and node.value in known}
+    return {str(word.value) for word in made}, others
+
+
+@cache
+def of_sources() -> dict[str, tuple[set[str], set[str]]]:
+    """By file, `names_in` it."""
+    files = [path for room in PACKAGES for path in sorted((ROOT / room).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): names_in(path.read_text(encoding="utf-8")) for path in files}
 
 
 def test_no_name_of_an_entry_is_in_quotes_outside_its_own_file():
-    found = [
-        f"{path.relative_to(ROOT)}:{line}: {name!r}"
-        for path in sources()
-        if path.name not in EXCEPTIONS
-        for line, name in quoted_names(path.read_text(encoding="utf-8"))
-    ]
-    assert not found, "read the registry, or import the name from the entry's own file:\n" + "\n".join(found)
-
-
-def test_every_exception_is_needed():
-    of_exceptions = [path for path in sources() if path.name in EXCEPTIONS]
-    needed = {path.name for path in of_exceptions if list(quoted_names(path.read_text(encoding="utf-8")))}
-    assert needed == set(EXCEPTIONS)
+    found = {file: others for file, (_, others) in of_sources().items() if others}
+    allowed = {file: names for file, (names, _) in EXCEPTIONS.items()}
+    assert found == allowed, "read the registry, or import the name from the entry's own file"
 
 
 def test_the_search_finds_a_name_and_not_that_of_its_entry():
-    assert list(quoted_names('METRICS.add(MetricEntry(name="dice"))\nx = ["dice", "dicey"]')) == [(2, "dice")]
+    own, others = names_in('METRICS.add(MetricEntry(name="tre"))\nx = ["dice", "dicey", dict(name="hd95")]')
+    assert (own, others) == ({"tre"}, {"dice", "hd95"})
+    assert names_in('METRICS.add(MetricEntry(name="dice"))\nx = ["dice"]') == ({"dice"}, {"dice"})
+
+
+@pytest.mark.parametrize("registry", [READERS, METHODS, BACKBONES], ids=lambda registry: registry.kind)
+def test_each_entry_has_one_file(registry):
+    files = [own for file, (own, _) in of_sources().items() if Path(file).parent.as_posix() == FOLDERS[registry.kind]]
+    assert sorted(name for own in files for name in own) == sorted(registry)
+    assert max(map(len, files)) == 1
 
 
 @pytest.fixture

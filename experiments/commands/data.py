@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ...pipeline.cohorts.tables.writing import find_pattern, write_table
+from ...pipeline.images.output_paths import TABLES, check_output
 from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.errors import InputError, printable_lines
 from .common import echo
@@ -77,8 +79,6 @@ def table(
 ) -> None:
     """Make the table of subjects that a study reads, from a BIDS data set or from files that a pattern finds."""
     from ...pipeline.cohorts.tables.bids import BidsQuery, find_bids
-    from ...pipeline.cohorts.tables.writing import find_pattern, write_table
-    from ...pipeline.images.output_paths import TABLES, check_output
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):
         raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")

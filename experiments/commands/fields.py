@@ -4,14 +4,15 @@ A field takes points of the fixed image to the moving image, T(p) = A(p + d(p));
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ...pipeline.fields import tools
+from ...pipeline.fields.apply import Done
+from ...pipeline.fields.apply import apply as warp
+from ...pipeline.fields.landmarks import warp_points
 from .common import echo
-
-if TYPE_CHECKING:
-    from ...pipeline.fields.apply import Done
 
 ENDINGS = ".nii, .nii.gz, .mha, .nrrd, .h5 or .npz"
 FieldFile = Annotated[
@@ -39,8 +40,6 @@ def apply(
     background: Annotated[float, typer.Option(help="The value outside of the moving image.")] = 0.0,
 ) -> None:
     """Warp an image or label map onto the fixed image's grid: warped(p) = moving(T(p))."""
-    from ...pipeline.fields.apply import apply as warp
-
     tell(warp(field, image, out, like, labels, affine, background))
 
 
@@ -50,9 +49,7 @@ def compose(
     like: Fixed = None,
 ) -> None:
     """Make one field that warps an image with the first field, the result with the second, and so on."""
-    from ...pipeline.fields.tools import compose as compose_files
-
-    tell(compose_files(fields, out, like))
+    tell(tools.compose(fields, out, like))
 
 
 def invert(
@@ -67,16 +64,12 @@ def invert(
     ] = None,
 ) -> None:
     """Invert a field: from the moving image to the fixed one."""
-    from ...pipeline.fields.tools import invert as invert_file
-
-    tell(invert_file(field, out, like, fixed))
+    tell(tools.invert(field, out, like, fixed))
 
 
 def jacobian(field: FieldFile, out: Out, like: Fixed = None, affine: Affine = None) -> None:
     """Write the map of the Jacobian determinant: <= 0 where the field folds, > 1 where it draws from more space."""
-    from ...pipeline.fields.tools import jacobian as map_determinant
-
-    tell(map_determinant(field, out, like, affine))
+    tell(tools.jacobian(field, out, like, affine))
 
 
 def convert(
@@ -88,9 +81,7 @@ def convert(
     affine: Affine = None,
 ) -> None:
     """Write a field in another kind of file, and on another grid."""
-    from ...pipeline.fields.tools import convert as convert_file
-
-    tell(convert_file(field, out, like, affine))
+    tell(tools.convert(field, out, like, affine))
 
 
 def points(
@@ -113,12 +104,10 @@ def points(
     affine: Affine = None,
 ) -> None:
     """Warp landmarks from the fixed image to the moving one, T(p): the way that the field goes, not the image."""
-    from ...pipeline.fields.landmarks import warp_points
-
     tell(warp_points(field, landmarks, out, inverse, against, lps, like, affine))
 
 
-def tell(done: "Done") -> None:
+def tell(done: Done) -> None:
     for line in done.told:
         echo(line)
     for notice in done.notices:

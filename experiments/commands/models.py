@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
+from ...pipeline.exports.formats import check_export
+from ...pipeline.exports.formats import export as write
+from ...pipeline.models.built_in import find_model, shipped_models
+from ...pipeline.models.official_weights import import_official as convert
 from ...transforms.basics.errors import InputError, quoted
+from ..store.trial_tables import read_parquet
 from .common import echo
 
 Model = Annotated[
@@ -15,8 +20,6 @@ Model = Annotated[
 
 def models() -> None:
     """List the models that come with smoothmorph; `register --model` takes their names."""
-    from ...pipeline.models.built_in import shipped_models
-
     for name, path in shipped_models().items():
         card = path.with_suffix(".md")
         images = [line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("- Trained on: ")]
@@ -36,14 +39,10 @@ def export(
     authors: Annotated[str | None, typer.Option(help="bundle, model: who trained it.")] = None,
 ) -> None:
     """Write a trained network as a MONAI bundle, as a graph of its own, or for official VoxelMorph."""
-    from ...pipeline.exports.formats import check_export
-    from ...pipeline.exports.formats import export as write
-    from ...pipeline.models.built_in import find_model
-
     sizes = None if shape is None else _sizes(shape)
     check_export(kind, out, authors)
     file = find_model(model)
-    from ...pipeline.models.trained_model import open_trained
+    from ...pipeline import open_trained
 
     trained = open_trained(file)
     write(trained, kind, out, sizes, _rows(trained.source.parent, trained.trial), authors)
@@ -59,8 +58,6 @@ def import_official(
     ] = None,
 ) -> None:
     """Turn the weights of official VoxelMorph (PyTorch) into a model of smoothmorph."""
-    from ...pipeline.models.official_weights import import_official as convert
-
     given = {"integration_steps": integration_steps, "integration_downsize": integration_downsize}
     convert(weights, out, **{name: value for name, value in given.items() if value is not None})
     echo(out)
@@ -75,8 +72,6 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _rows(folder: Path, trial: str | None):
     """What was measured with this model; a model that was moved away from its trial has none."""
-    from ..store.trial_tables import read_parquet
-
     file = folder / "pairs.parquet"
     if trial is None or not file.is_file():
         return None

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...networks import SIMILARITIES
+from ...pipeline.evaluation import METRICS
+from ...pipeline.fields.apply import write_labels
+from ...pipeline.fields.tools import inverted
+from ...pipeline.files.text import write_atomically
+from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid, check_output
+from ...pipeline.images.volumes import read_volume, write_volume
+from ...pipeline.models.built_in import find_model
+from ...pipeline.settings.device import check_device, choose_device
 from ...transforms.basics.errors import InputError
 from .common import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ...networks import Objective
-    from ...pipeline.models.trained_model import Trained
-    from ...pipeline.registration import ImagePair, Registered
+    from ...pipeline import ImagePair, Registered, Trained
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
 Written = ".nii, .nii.gz, .mha or .nrrd"
@@ -58,24 +63,22 @@ def register(
     lies on the fixed image's grid, but for the inverse field, which lies on the moving image's.
     """
     _check_labels(moving_labels, fixed_labels, warped, warped_labels)
-    _check_refinement(refine, {"--penalty": penalty, "--lambda": weight, "--similarity": similarity})
+    chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if chosen and not refine:
+        raise InputError(f"--{next(iter(chosen))} is for --refine; add --refine N, or leave it out.")
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
     images = [moving, fixed, moving_labels, fixed_labels]
     _check_outputs(outputs, images)
-    _check_inputs(images, {"penalty": penalty, "lambda": weight, "similarity": similarity}, device)
-
-    from ...pipeline.models.built_in import find_model
+    _check_inputs(images, chosen, device)
 
     file = find_model(model)
 
     from rich.console import Console
 
-    from ...pipeline.images.volumes import read_volume
-    from ...pipeline.models.trained_model import open_trained
-    from ...pipeline.registration import ImagePair
-    from ...pipeline.registration import register as register_pair
-    from ...pipeline.settings.device import choose_device
+    from ...pipeline import ImagePair, open_trained
+    from ...pipeline import register as register_pair
     from ..run.progress import following
 
     where = choose_device(device)
@@ -87,7 +90,7 @@ def register(
         None if fixed_labels is None else read_volume(fixed_labels, labels=True),
     )
     _check_grids(outputs, pair)
-    objective = _objective(trained, penalty, weight, similarity)
+    objective = _objective(trained, chosen)
     with following(Console(stderr=True)) as tell:
         found = register_pair(trained, pair, affine, refine, objective, where, tell)
     _print(found)
@@ -107,13 +110,6 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
         )
 
 
-def _check_refinement(steps: int, chosen: dict[str, Any]) -> None:
-    """Raise InputError for options of a refinement that is not asked for."""
-    given = [option for option, value in chosen.items() if value is not None]
-    if given and not steps:
-        raise InputError(f"{given[0]} is for --refine; add --refine N, or leave it out.")
-
-
 def _beside(warped: Path | None, labels: Path | None) -> Path | None:
     if warped is None or labels is None:
         return None
@@ -123,8 +119,6 @@ def _beside(warped: Path | None, labels: Path | None) -> Path | None:
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
     """Raise InputError, before anything is read, for a file that could not be written at the end."""
-    from ...pipeline.images.output_paths import FIELDS, IMAGES, check_output
-
     endings = {"report": (".png", ".pdf", ".svg"), "field": FIELDS, "inverse-field": FIELDS}
     given = {name: path for name, path in outputs.items() if path is not None}
     for name, path in given.items():
@@ -133,38 +127,33 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -
         raise InputError("two of the files to write have one name; choose others.")
 
 
-def _check_inputs(images: list[Path | None], objective: dict[str, Any], device: str) -> None:
+def _check_inputs(images: list[Path | None], chosen: dict[str, Any], device: str) -> None:
     """Raise InputError, before anything heavy is loaded, for files and names that do not exist."""
+    from ...pipeline import TrialSettings, parse
     from ...pipeline.images.volumes import check_headers
-    from ...pipeline.settings.device import check_device
-    from ...pipeline.settings.schema import TrialSettings, parse
 
     check_device(device)
-    chosen = {name: value for name, value in objective.items() if value is not None}
     parse(TrialSettings, {"objective": chosen}, "--refine")
     check_headers(images)
 
 
 def _check_grids(outputs: dict[str, Path | None], pair: "ImagePair") -> None:
     """Raise InputError, before anything is computed, for a file that cannot hold the grid of its image."""
-    from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid
-
     for name, path in outputs.items():
         if path is not None and name != "report":
             image = pair.moving if name == "inverse-field" else pair.fixed
             check_grid(path, FIELDS if name.endswith("field") else IMAGES, image.grid, image.path)
 
 
-def _objective(trained: "Trained", penalty: str | None, weight: float | None, similarity: str | None) -> "Objective":
+def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     """The training's objective with what the user chose."""
-    from ...pipeline.settings.schema import TrialSettings, parse
+    from ...pipeline import TrialSettings, parse
     from ...pipeline.training.loop import build_objective
 
     settings = trained.settings or TrialSettings()
-    chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
-    values["objective"] |= {key: value for key, value in chosen.items() if value is not None}
+    values["objective"] |= chosen
     return build_objective(parse(TrialSettings, values, "--refine"))
 
 
@@ -172,13 +161,10 @@ def _print(found: "Registered") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ...pipeline.evaluation.vocabulary import METRICS
-
     table = Table(box=None, pad_edge=False)
-    for name in ("", *found.agreements[0].measures):
-        table.add_column(
-            METRICS[name].narrow_column.replace("\n", " ") if name else "", justify="right" if name else "left"
-        )
+    table.add_column()
+    for name in found.agreements[0].measures:
+        table.add_column(METRICS[name].narrow_column.replace("\n", " "), justify="right")
     for state in found.agreements:
         table.add_row(state.name, *(f"{value:{METRICS[name].form}}" for name, value in state.measures.items()))
     Console().print(table)
@@ -186,9 +172,6 @@ def _print(found: "Registered") -> None:
 
 def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
     """Write what was asked for and tell of each file as it is there; what there is to notice."""
-    from ...pipeline.fields.apply import write_labels
-    from ...pipeline.fields.tools import inverted
-    from ...pipeline.images.volumes import write_volume
     from ...transforms import write_field
 
     def tell(path: Path) -> None:
@@ -214,12 +197,10 @@ def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | Non
     return notices
 
 
-def _in_words(before: "Mapping[str, float]", after: "Mapping[str, float]") -> str:
+def _in_words(found: "Registered") -> str:
     """The measures in a sentence; of a field only those after registration."""
-    from ...pipeline.evaluation.vocabulary import METRICS
-
-    words = []
-    for name, value in after.items():
+    before, words = found.agreements[0].measures, []
+    for name, value in found.agreements[-1].measures.items():
         metric = METRICS[name]
         unit = f" {metric.unit}" if metric.unit == "%" else ""
         earlier = "" if metric.of_field else f"{before[name]:{metric.form}} before, "
@@ -228,16 +209,14 @@ def _in_words(before: "Mapping[str, float]", after: "Mapping[str, float]") -> st
 
 
 def _draw(path: Path, found: "Registered", pair: "ImagePair") -> Path:
-    from ...pipeline.files.text import write_atomically
     from ..figures.overview import overview_in_world
     from ..figures.style import without_formulas
 
-    words = _in_words(found.agreements[0].measures, found.agreements[-1].measures)
     moving, fixed, warped = (image[0].numpy() for image in (found.moving, found.fixed, found.warped))
     names = pair.moving.path, pair.fixed.path
     parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject
     title = " onto ".join(str(Path(*name.parts[-parts:])) for name in names)
-    figure = without_formulas(overview_in_world(moving, fixed, warped, found.field, title, words))
+    figure = without_formulas(overview_in_world(moving, fixed, warped, found.field, title, _in_words(found)))
     return write_atomically(
         path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"), path.suffix
     )

@@ -1,13 +1,14 @@
 """Commands that start from a run: status, figures, report, archive, recommend."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ...pipeline.images.output_paths import check_output
 from ...transforms.basics.errors import InputError, quoted
+from ..statistics import Limit
 from .common import RunName, echo, find_run
 
 COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
@@ -50,8 +51,6 @@ def report(
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML report of a run, from its rows."""
-    from ...pipeline.images.output_paths import check_output
-
     if out is not None:
         check_output(out, (".html", ".htm"))
     path = _grown(run, others)
@@ -107,9 +106,7 @@ def recommend(
     console.print(recommendation_view(choose(rows, limit, accuracy), limit), soft_wrap=False)
 
 
-def _limit(max_folding: str | None, max_sdlogj: float | None) -> Any:
-    from ..statistics.limit import Limit
-
+def _limit(max_folding: str | None, max_sdlogj: float | None) -> Limit:
     if (max_folding is None) == (max_sdlogj is None):
         raise InputError("give one limit, either --max-folding, such as 0.1%, or --max-sdlogj, such as 0.25.")
     if max_sdlogj is not None:

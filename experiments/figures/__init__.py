@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ..rows.summaries import networks, summary
 from ..statistics import Analysis, accuracies
 from ..store.run_folder import Run

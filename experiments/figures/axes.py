@@ -1,7 +1,8 @@
 """Axes that tell the truth: λ with its 0, percentages that span decades or are 0, labels that do not collide."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from itertools import product
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,21 +68,14 @@ def _ticks(axis: Any, ticks: Sequence[float]) -> None:
 def annotate_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
     """Write a word beside each point (x, y, word, colour), where it overlaps nothing; none where there is no room."""
     cast(Figure, axes.figure).draw_without_rendering()
-    taken = [box for x, y, _, _ in points if (box := _around(axes, x, y)) is not None]
-    places: list[tuple[int, int, Literal["left", "right"]]] = [
-        (7, 4, "left"),
-        (-7, 4, "right"),
-        (7, -10, "left"),
-        (-7, -10, "right"),
-        (7, 14, "left"),
-        (-7, 14, "right"),
-    ]
+    centres = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    taken = [Bbox([centre - 5, centre + 5]) for centre in centres if np.isfinite(centre).all()]
     for x, y, word, colour in points:
         label = axes.annotate(word, (x, y), (0, 0), textcoords="offset points", fontsize=7, color=colour)
         label.set_in_layout(False)
-        for dx, dy, side in places:
+        for dy, dx in product((4, -10, 14), (7, -7)):
             label.set_position((dx, dy))
-            label.set_horizontalalignment(side)
+            label.set_horizontalalignment("left" if dx > 0 else "right")
             box = label.get_window_extent().padded(1)
             inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 + 12
             if inside and not any(box.overlaps(other) for other in taken):
@@ -89,11 +83,6 @@ def annotate_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) 
                 break
         else:
             label.remove()
-
-
-def _around(axes: Axes, x: float, y: float) -> Bbox | None:
-    centre = axes.transData.transform((x, y))
-    return Bbox([centre - 5, centre + 5]) if np.isfinite(centre).all() else None
 
 
 def say_no_folding(axes: Axes, means: Sequence[float], colour: str) -> None:

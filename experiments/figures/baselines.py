@@ -65,12 +65,9 @@ def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
         across, up = baseline.line(x), baseline.line(y)
         if across is None or up is None:
             continue
-        reach = [
-            np.array([[v["mean"] - v["low"]], [v["high"] - v["mean"]]]) if "low" in v else None for v in (across, up)
-        ]
-        axes.errorbar(
-            across["mean"], up["mean"], xerr=reach[0], yerr=reach[1], elinewidth=0.8, zorder=4, **look(baseline)
-        )
+        sides = ([[v["mean"] - v["low"]], [v["high"] - v["mean"]]] if "low" in v else None for v in (across, up))
+        bars: Any = dict(zip(("xerr", "yerr"), sides, strict=True))
+        axes.errorbar(across["mean"], up["mean"], elinewidth=0.8, zorder=4, **bars, **look(baseline))
 
 
 def draw_levels(axes: Axes, found: Sequence[Baseline], metric: str) -> None:

@@ -10,11 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ..rows.summaries import configuration, networks, number, pick, summary, variant
+from ...pipeline.evaluation import SDLOGJ
+from ..rows.summaries import configuration, networks, number, pick, summary
 from .baselines import Baseline, baselines_of, draw_levels, handles
-from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
+from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, title_panel
 
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 DETERMINANT = "displacement_det_"
@@ -35,7 +34,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
     The means of the baselines, which are ``without`` training, are lines across.
     """
     without = [baseline for baseline in without if baseline.registers]  # is 0
-    figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs")
+    figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs", "SDlogJ")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
@@ -47,10 +46,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
             for box in drawn["boxes"]:
                 box.set(facecolor=colour_of(penalty), linewidth=0.8)
             draw_levels(axes, without, SDLOGJ)
-        line[0].set_ylabel("SDlogJ")
     grid[0][0].set_ylim(bottom=0, auto=None)
-    for axes in grid[-1]:
-        axes.set_xlabel("λ")
     if without:
         legend(figure, handles(without, levels=True))
     pairs_of, lines = rows.groupby("trial")["moving"].size(), " Lines across: means." * bool(without)
@@ -64,7 +60,7 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     columns = [f"{DETERMINANT}{name}" for name in ("p01", "p05", "p50", "p95", "p99", "min", "max")]
     if not set(columns) <= set(rows):
         return None
-    figure, grid = _grid(rows, "Jacobian determinants of the displacement")
+    figure, grid = _grid(rows, "Jacobian determinants of the displacement", "determinant (1: volume kept)")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
@@ -73,10 +69,9 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
             means = own.groupby("lambda")[columns].mean()
             places, colour = np.arange(len(means)), colour_of(penalty)
             axes.plot(places, means[f"{DETERMINANT}p50"], color=colour, marker=marker_of(penalty), markersize=4)
+            wide = places
             if len(means) == 1:  # a band needs some width
                 means, wide = pd.concat([means, means]), np.array([-0.2, 0.2])
-            else:
-                wide = places
             for low, high, shade in BANDS:
                 ends = (means[f"{DETERMINANT}{end}"] for end in (low, high))
                 axes.fill_between(wide, *ends, color=colour, alpha=shade, linewidth=0)
@@ -88,9 +83,6 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
             axes.set_yscale("symlog", linthresh=1, linscale=1.2)
             axes.yaxis.set_major_locator(FixedLocator(DETERMINANTS))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        line[0].set_ylabel("determinant (1: volume kept)")
-    for axes in grid[-1]:
-        axes.set_xlabel("λ")
     explained = [
         Line2D([], [], color=GREY, marker="o", markersize=4, label="median"),
         Patch(color=GREY, alpha=0.45, label="5 % to 95 %"),
@@ -103,15 +95,17 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     return figure
 
 
-def _grid(rows: pd.DataFrame, title: str) -> tuple[Figure, np.ndarray]:
-    """A row per setting, which shares its scale, and a column per penalty, titled."""
+def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, np.ndarray]:
+    """A row per setting, which shares its scale of a ``measure`` over λ, and a column per penalty, titled."""
     parts, penalties = list(settings_of(rows)), penalties_of(rows)
     figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
     grid = figure.subplots(len(parts), len(penalties), sharey="row", squeeze=False)
     for line, part in zip(grid, parts, strict=True):
+        line[0].set_ylabel(measure)
         for axes, penalty in zip(line, penalties, strict=True):
-            words = ", ".join(variant(part.iloc[0], rows))
-            axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
+            title_panel(axes, penalty, part, rows)
+    for axes in grid[-1]:
+        axes.set_xlabel("λ")
     return figure, grid
 
 

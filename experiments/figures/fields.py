@@ -11,22 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.settings.schema import TrialSettings
-from ...pipeline.settings.vocabulary import METHODS, READERS
+from ...pipeline import METHODS, READERS, TrialSettings
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run
-from .panels import (
-    FOLD_COLOUR,
-    GRID_COLOUR,
-    brightest,
-    determinant_bar,
-    determinant_of,
-    draw_determinant,
-    draw_grid,
-    panel,
-    show,
-)
+from . import panels
 from .style import caption, colour_of, new_figure
 
 MANY_WEIGHTS = 8
@@ -88,7 +77,7 @@ def _suffix(words: Sequence[str], drawn: Collection[str]) -> str:
 
 def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
     """The examples of each penalty over λ, of its first seed; empty if no penalty has two λ."""
-    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)))
+    rows = _with_examples(run, rows)
     found: dict[str, list[Example]] = {}
     for penalty in PENALTIES.in_order(rows["penalty"]):
         own = pick(rows, rows["penalty"] == penalty).sort_values(by=["lambda", "seed"]).drop_duplicates("lambda")
@@ -99,7 +88,7 @@ def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
 
 def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
     """One trial per penalty: at the middle λ that all penalties have, else at the middle one of each."""
-    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)))
+    rows = _with_examples(run, rows)
     weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
     shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
     chosen = []
@@ -114,7 +103,7 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
 def _of_baselines(run: Run, rows: pd.DataFrame) -> list[Example]:
     """The examples of every baseline but the images as they are; of several seeds the first."""
     still = [name for name, method in METHODS.items() if not method.registers]
-    rows = pick(rows, rows["trial"].isin(_with_examples(run, rows)) & ~rows["model"].isin(still))
+    rows = _with_examples(run, pick(rows, ~rows["model"].isin(still)))
     lines = rows.sort_values("seed", kind="stable").drop_duplicates(configuration(rows)) if len(rows) else rows
     found = []
     for line in records(lines):
@@ -123,8 +112,9 @@ def _of_baselines(run: Run, rows: pd.DataFrame) -> list[Example]:
     return found
 
 
-def _with_examples(run: Run, rows: pd.DataFrame) -> list[str]:
-    return [trial for trial in rows["trial"].unique() if examples_file(run.path, trial) is not None]
+def _with_examples(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+    there = [trial for trial in rows["trial"].unique() if examples_file(run.path, trial) is not None]
+    return pick(rows, rows["trial"].isin(there))
 
 
 def _read(run: Run, trial: str) -> Images:
@@ -137,7 +127,7 @@ def _read(run: Run, trial: str) -> Images:
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
     """Displacement of the example pairs in voxels: a row per penalty or baseline, both components of each pair."""
     pairs = len(examples[0].arrays["fixed"])
-    height, width = panel(examples[0].arrays["fixed"][0])
+    height, width = panels.panel(examples[0].arrays["fixed"][0])
     down = _downwards(settings)
     figure = new_figure(2 * pairs * width + 1.3, len(examples) * height + 1.1, "Flow fields")
     grid = figure.subplots(len(examples), 2 * pairs, squeeze=False)
@@ -148,7 +138,7 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
         for column, axes in enumerate(line):
             pair, component = divmod(column, 2)
             shown = example.arrays["displacement"][pair, component]
-            picture = show(axes, shown, down, cmap="coolwarm", vmin=-limit, vmax=limit)
+            picture = panels.show(axes, shown, down, cmap="coolwarm", vmin=-limit, vmax=limit)
             if row == 0:
                 axes.set_title(f"pair {pair + 1}\n{_component(component, settings)}", fontsize=8)
         line[0].set_ylabel(example.name)
@@ -160,26 +150,26 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
 def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
     """A row per example pair: moving, fixed, and by each penalty and baseline the warped image with its warped grid."""
     first = examples[0].arrays
-    pairs, (height, width) = len(first["fixed"]), panel(first["fixed"][0], 2.1)
+    pairs, (height, width) = len(first["fixed"]), panels.panel(first["fixed"][0], 2.1)
     down = _downwards(settings)
     figure = new_figure((2 + len(examples)) * width + 0.3, pairs * (height + 0.2) + 1.4, "Warped grids")
     grid = figure.subplots(pairs, 2 + len(examples), squeeze=False)
     for pair, line in enumerate(grid):
-        top = brightest(first["moving"][pair], first["fixed"][pair])
+        top = panels.brightest(first["moving"][pair], first["fixed"][pair])
         for axes, name in zip(line, ("moving", "fixed"), strict=False):
-            show(axes, first[name][pair], down, vmin=0, vmax=top)
+            panels.show(axes, first[name][pair], down, vmin=0, vmax=top)
             axes.set_title(name if pair == 0 else "")
         line[0].set_ylabel(f"pair {pair + 1}")
         for axes, example in zip(line[2:], examples, strict=True):
             displacement = example.arrays["displacement"][pair]
-            determinant = determinant_of(displacement)
-            show(axes, example.arrays["warped"][pair], down, vmin=0, vmax=top)
-            draw_grid(axes, displacement, determinant)
+            determinant = panels.determinant_of(displacement)
+            panels.show(axes, example.arrays["warped"][pair], down, vmin=0, vmax=top)
+            panels.draw_grid(axes, displacement, determinant)
             axes.set_xlabel(f"folded: {100 * (determinant <= 0).mean():.3g} %", fontsize=7.5)
             axes.set_title(example.name if pair == 0 else "")
     handles = [
-        Line2D([], [], color=GRID_COLOUR, linewidth=1, label="grid of the moving image, warped with it"),
-        Line2D([], [], color=FOLD_COLOUR, linestyle="", marker="s", markersize=4, label="Jacobian determinant ≤ 0"),
+        Line2D([], [], color=panels.GRID_COLOUR, linewidth=1, label="grid of the moving image, warped with it"),
+        Line2D([], [], color=panels.FOLD_COLOUR, ls="", marker="s", markersize=4, label="Jacobian determinant ≤ 0"),
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
     plane = "Determinants within the slice shown. " if settings.cohort.spatial_dims == 3 else ""
@@ -193,28 +183,28 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
     weights = sorted({example.weight for own in examples.values() for example in own})
     aligned = len(weights) <= MANY_WEIGHTS  # otherwise each penalty has a row of its own λ
     columns = len(weights) if aligned else max(map(len, examples.values()))
-    height, width = panel(first["fixed"][0], 1.5)
+    height, width = panels.panel(first["fixed"][0], 1.5)
     down = _downwards(settings)
     figure = new_figure(columns * width + 1.6, 2 * len(examples) * (height + 0.12) + 1.2, "One pair across λ")
     grid = figure.subplots(2 * len(examples), columns, squeeze=False)
-    top = brightest(first["fixed"][0])
+    top = panels.brightest(first["fixed"][0])
     picture: Any = None
     for place, (penalty, own) in enumerate(examples.items()):
         rows = grid[2 * place : 2 * place + 2]
         places = [weights.index(example.weight) for example in own] if aligned else list(range(len(own)))
         for column in set(range(columns)) - set(places):
-            rows[0][column].set_visible(False)
-            rows[1][column].set_visible(False)
+            for axes in rows[:, column]:
+                axes.set_visible(False)
         for (above, below), example in zip(rows[:, places].T, own, strict=True):
             displacement = example.arrays["displacement"][0]
-            determinant = determinant_of(displacement)
-            show(above, example.arrays["warped"][0], down, vmin=0, vmax=top)
-            draw_grid(above, displacement, determinant)
+            determinant = panels.determinant_of(displacement)
+            panels.show(above, example.arrays["warped"][0], down, vmin=0, vmax=top)
+            panels.draw_grid(above, displacement, determinant)
             above.set_title(f"λ = {example.weight:g}", fontsize=8)
-            picture = draw_determinant(below, determinant, down)
+            picture = panels.draw_determinant(below, determinant, down)
         rows[0][places[0]].set_ylabel(f"{PENALTIES.title(penalty)}\nwarped, grid", color=colour_of(penalty))
         rows[1][places[0]].set_ylabel("determinant")
-    determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.6, aspect=30)
+    panels.determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.6, aspect=30)
     moving, fixed = first["moving_id"][0], first["fixed_id"][0]
     caption(figure, f"{title}.", f"{moving} onto {fixed}. Folded voxels are marked in both rows.")
     return figure

@@ -7,23 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ..rows.summaries import counts, pick, setting_columns
+from . import style
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
 from .baselines import Baseline, draw_levels, draw_points, handles
-from .style import (
-    GREY,
-    Curve,
-    caption,
-    curve_handles,
-    curve_keys,
-    curve_look,
-    curves,
-    legend,
-    legend_width,
-    new_figure,
-    standard_error,
-)
 
 AFTER = "after registration"
 BARS = "bars: ± 1 standard error over pairs, as if pairs shared no subjects"
@@ -39,27 +27,27 @@ def similarity_vs_folding(
 
     The baselines ``without`` training are points in the panel of the displacement; they have no velocity.
     """
-    found = curves(whole, similarity)
-    figure = new_figure(7.6 + legend_width([*found, *without]), 4.2, "Similarity against folding")
+    found = style.curves(whole, similarity)
+    figure = style.new_figure(7.6 + style.legend_width([*found, *without]), 4.2, "Similarity against folding")
     note = ""
     for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
         metric = f"{field}_nonpositive_percent"
         beside = without if field == "displacement" else ()
         note = percent_axis(axes, "x", _reach(whole, [metric], beside), f"non-positive Jacobian, {field} (%)") or note
         words = []
-        for x, y in zip(curves(whole, metric), found, strict=True):
+        for x, y in zip(style.curves(whole, metric), found, strict=True):
             _trade(axes, x, y)
             points = zip(x.points["mean"], y.points["mean"], x.points["lambda"], strict=True)
             words += [(a, b, f"{weight:g}", x.colour) for a, b, weight in points]
         draw_points(axes, beside, metric, similarity)
         axes.set_title(heading)
         axes.set_ylabel(METRICS[similarity].axis(AFTER) if field == "displacement" else "")
-        say_no_folding(axes, [*(x for x, *_ in words), *_means_of(beside, metric)], GREY)
+        say_no_folding(axes, [*(x for x, *_ in words), *_means_of(beside, metric)], style.GREY)
         annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
-    legend(figure, [*curve_handles(found), *handles(without)])
+    style.legend(figure, [*style.curve_handles(found), *handles(without)])
     bars = f"Mean over {counts(whole)}; {BARS}."
     numbers = " Numbers: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
-    caption(figure, f"{title}. {bars}{numbers}", note)
+    style.caption(figure, f"{title}. {bars}{numbers}", note)
     return figure
 
 
@@ -67,18 +55,18 @@ def _reach(whole: pd.DataFrame, metrics: list[str], without: Sequence[Baseline])
     """The values that an axis has to hold: means, and the upper ends of their bars."""
     lines = pick(whole, whole["metric"].isin(metrics))
     others = [value for metric in metrics for value in _means_of(without, metric)]
-    return np.concatenate([lines["mean"], lines["mean"] + standard_error(lines), others])
+    return np.concatenate([lines["mean"], lines["mean"] + style.standard_error(lines), others])
 
 
 def _means_of(without: Sequence[Baseline], metric: str) -> list[float]:
     return [float(line["mean"]) for baseline in without if (line := baseline.line(metric)) is not None]
 
 
-def _trade(axes: Axes, x: Curve, y: Curve) -> None:
-    error_x, error_y = standard_error(x.points), standard_error(y.points)
+def _trade(axes: Axes, x: style.Curve, y: style.Curve) -> None:
+    error_x, error_y = style.standard_error(x.points), style.standard_error(y.points)
     axes.errorbar(
         x.points["mean"], y.points["mean"],
-        xerr=[np.minimum(error_x, x.points["mean"]), error_x], yerr=error_y, elinewidth=0.6, **curve_look(x),
+        xerr=[np.minimum(error_x, x.points["mean"]), error_x], yerr=error_y, elinewidth=0.6, **style.curve_look(x),
     )  # fmt: skip
 
 
@@ -90,24 +78,24 @@ def metric_vs_lambda(
     None if nobody measured it.
     """
     without = [baseline for baseline in without if baseline.registers]  # is before registration
-    found = curves(whole, metric)
+    found = style.curves(whole, metric)
     if not found:
         return None
     name = "Similarity" if METRICS[metric].role == "similarity" else METRICS[metric].title
-    figure = new_figure(4.9 + legend_width([*found, *without]), 4.0, f"{name} against λ")
+    figure = style.new_figure(4.9 + style.legend_width([*found, *without]), 4.0, f"{name} against λ")
     axes = figure.subplots()
     _against_lambda(axes, rows, whole, metric)
     draw_levels(axes, without, metric)
     axes.set_ylabel(METRICS[metric].axis(AFTER))
     before = whole.loc[whole["metric"] == metric, "before"].mean()
     if np.isfinite(before):
-        axes.axhline(before, color=GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=0)
+        axes.axhline(before, color=style.GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=0)
         axes.annotate(
             "before registration", (1, before), (-2, 3), xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points", ha="right", fontsize=7.5, color=GREY,
+            textcoords="offset points", ha="right", fontsize=7.5, color=style.GREY,
         )  # fmt: skip
-    legend(figure, [*curve_handles(found), *handles(without, levels=True)])
-    caption(figure, f"{title}.", _means(whole))
+    style.legend(figure, [*style.curve_handles(found), *handles(without, levels=True)])
+    style.caption(figure, f"{title}.", _means(whole))
     return figure
 
 
@@ -117,8 +105,8 @@ def folding_vs_lambda(
     """Non-positive Jacobians against λ, of the displacement and of the velocity; 0 stands on the axis as 0."""
     without = [baseline for baseline in without if baseline.registers]  # never folds
     metrics = [f"{field}_nonpositive_percent" for field in FIELDS]
-    found = curves(whole, metrics[0])
-    figure = new_figure(7.6 + legend_width([*found, *without]), 4.0, "Folding against λ")
+    found = style.curves(whole, metrics[0])
+    figure = style.new_figure(7.6 + style.legend_width([*found, *without]), 4.0, "Folding against λ")
     panels = figure.subplots(1, 2, sharey=True)
     note = ""
     for axes, metric, heading in zip(panels, metrics, FIELDS.values(), strict=True):
@@ -126,30 +114,30 @@ def folding_vs_lambda(
         beside = without if metric == metrics[0] else ()
         draw_levels(axes, beside, metric)
         note = percent_axis(axes, "y", _reach(whole, metrics, without), "non-positive Jacobian determinants (%)")
-        say_no_folding(axes, [*whole.loc[whole["metric"] == metric, "mean"], *_means_of(beside, metric)], GREY)
+        say_no_folding(axes, [*whole.loc[whole["metric"] == metric, "mean"], *_means_of(beside, metric)], style.GREY)
         axes.set_title(heading)
     panels[1].set_ylabel("")
     panels[1].tick_params(labelleft=True)
-    legend(figure, [*curve_handles(found), *handles(without, levels=True)])
-    caption(figure, f"{title}. {_means(whole)}", note)
+    style.legend(figure, [*style.curve_handles(found), *handles(without, levels=True)])
+    style.caption(figure, f"{title}. {_means(whole)}", note)
     return figure
 
 
 def _against_lambda(
     axes: Axes, rows: pd.DataFrame, whole: pd.DataFrame, metric: str, floor: float | None = None
 ) -> None:
-    found = curves(whole, metric)
+    found = style.curves(whole, metric)
     lambda_axis(axes, list(whole["lambda"]))
     for place, curve in enumerate(found):
         shift = 1 + 0.035 * (place - (len(found) - 1) / 2)  # so that bars at one λ do not hide each other
         points = curve.points
-        error = standard_error(points)
+        error = style.standard_error(points)
         below = error if floor is None else np.minimum(error, points["mean"] - floor)
         axes.errorbar(
             points["lambda"] * shift, points["mean"], yerr=[below, error],
-            elinewidth=0.7, clip_on=False, **curve_look(curve),
+            elinewidth=0.7, clip_on=False, **style.curve_look(curve),
         )  # fmt: skip
-        seeds = _seed_means(rows, points, curve_keys(whole), metric)
+        seeds = _seed_means(rows, points, style.curve_keys(whole), metric)
         axes.scatter(
             seeds["lambda"] * shift, seeds[metric], s=80, marker="_", color=curve.colour, zorder=1.5, linewidths=0.8
         )

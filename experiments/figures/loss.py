@@ -11,21 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...networks import PENALTIES, SIMILARITIES
-from ..rows.summaries import configuration, number, pick, variant
-from .style import GREY, caption, colour_of, legend, new_figure, penalties_of
+from ...networks import SIMILARITIES
+from ..rows.summaries import configuration, number, pick
+from .style import GREY, caption, legend, new_figure, penalties_of, title_panel
 
 FEW_EPOCHS = 12
 """Up to so many epochs each one gets a dot; a single epoch would otherwise not be seen."""
 Shades = dict[float, tuple[float, float, float]]
 
 
-TERMS = ("loss", "similarity", "penalty")
-
-
 def training_figures(history: pd.DataFrame, title: str, note: str = "") -> Iterator[tuple[str, Figure | None]]:
     """The loss and each of its terms against epoch. ``note``: what their captions must say besides."""
-    for term in TERMS:
+    for term in ("loss", "similarity", "penalty"):
         yield f"{term}_by_epoch", term_by_epoch(history, term, title, note)
 
 
@@ -45,8 +42,7 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
     for line, part in zip(grid, variants, strict=True):
         for axes, penalty in zip(line, penalties, strict=True):
             _draw(axes, pick(part, part["penalty"] == penalty), columns, shades)
-            words = ", ".join(variant(part.iloc[0], history))
-            axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
+            title_panel(axes, penalty, part, history)
         line[0].set_ylabel(_label(part, term))
     if np.nanmin(history[columns].to_numpy(dtype=float)) > 0:
         for axes in grid.ravel():
@@ -84,10 +80,10 @@ def _label(history: pd.DataFrame, term: str) -> str:
     loss, unit = _similarity(history)
     if term == "similarity":
         return f"{loss}{unit}"
-    multipliers = set(history["multiplier"])
-    if history["similarity"].nunique() > 1 or len(multipliers) > 1:
+    if history["similarity"].nunique() > 1 or history["multiplier"].nunique() > 1:
         return "loss"
-    factor = "" if multipliers == {1.0} else f"{multipliers.pop():g}·"
+    multiplier = history["multiplier"].iloc[0]
+    factor = "" if multiplier == 1 else f"{multiplier:g}·"
     return f"{loss} + λ·{factor}penalty{unit}"
 
 

@@ -13,6 +13,7 @@ from ...transforms import PhysicalField
 from .panels import brightest, determinant_bar, determinant_of, draw_determinant, draw_grid, panel, show
 from .style import caption, new_figure, styled
 
+HEADINGS = ("moving", "fixed", "warped", "moving - fixed", "warped - fixed", "warped grid", "Jacobian")
 SECTIONS = ("across axis 0", "across axis 1", "across axis 2")
 PLANES = ("sagittal", "coronal", "axial")
 """The same in RAS."""
@@ -51,20 +52,13 @@ def overview(
         down: whether the second axis of a section points down, or up (3-D images in RAS).
         names: of the three sections.
     """
-    sections = _sections(moving, fixed, warped, displacement, spacing or [1.0] * fixed.ndim, names)
+    sections = _sections((moving, fixed, warped), displacement, spacing or [1.0] * fixed.ndim, names)
     with styled():
         heights = [panel(section.fixed, 1.35, section.aspect)[0] for section in sections]
         figure = new_figure(7 * 1.6 + 1.5, sum(heights) + 0.1 * len(sections) + 0.9, title)
         grid = figure.subplots(len(sections), 7, squeeze=False, gridspec_kw={"height_ratios": heights})
         pictures = [_row(line, section, down) for line, section in zip(grid, sections, strict=True)]
-        if len(sections) > 1:
-            for line, section in zip(grid, sections, strict=True):
-                line[0].set_ylabel(section.name)
-        for axes, heading in zip(
-            grid[0],
-            ("moving", "fixed", "warped", "moving - fixed", "warped - fixed", "warped grid", "Jacobian"),
-            strict=True,
-        ):
+        for axes, heading in zip(grid[0], HEADINGS, strict=True):
             axes.set_title(heading)
         determinant_bar(figure, pictures[0], grid.ravel().tolist(), shrink=0.95, aspect=15 * len(sections))
         caption(figure, words)
@@ -93,6 +87,7 @@ def overview_in_world(
 
 
 def _row(line: Sequence[Axes], section: _Section, down: bool) -> object:
+    line[0].set_ylabel(section.name)
     top = brightest(section.moving, section.fixed)
     for axes, image in zip(line, (section.moving, section.fixed, section.warped), strict=False):
         show(axes, image, down, section.aspect, vmin=0, vmax=top)
@@ -104,34 +99,19 @@ def _row(line: Sequence[Axes], section: _Section, down: bool) -> object:
 
 
 def _sections(
-    moving: np.ndarray,
-    fixed: np.ndarray,
-    warped: np.ndarray,
-    displacement: np.ndarray,
-    spacing: Sequence[float],
-    names: Sequence[str],
+    images: Sequence[np.ndarray], displacement: np.ndarray, spacing: Sequence[float], names: Sequence[str]
 ) -> list[_Section]:
-    images = {"moving": moving, "fixed": fixed, "warped": warped}
-    images = {name: np.asarray(image, np.float32) for name, image in images.items()}
+    """``images``: moving, fixed and warped."""
+    images = [np.asarray(image, np.float32) for image in images]
     displacement = np.asarray(displacement, np.float32)
     determinant = determinant_of(displacement)  # of the whole volume: a fold may lie across a plane
-    if fixed.ndim == 2:
-        return [
-            _Section("", **images, displacement=displacement, determinant=determinant, aspect=spacing[1] / spacing[0])
-        ]
+    if len(displacement) == 2:
+        return [_Section._make(("", *images, displacement, determinant, spacing[1] / spacing[0]))]
     found = []
     for axis, name in enumerate(names):
         a, b = (other for other in range(3) if other != axis)
-        middle = fixed.shape[axis] // 2
-        cut = {kind: image.take(middle, axis) for kind, image in images.items()}
+        middle = determinant.shape[axis] // 2
+        *cut, folds = (values.take(middle, axis) for values in (*images, determinant))
         plane = displacement[[a, b]].take(middle, axis + 1)
-        found.append(
-            _Section(
-                name,
-                **cut,
-                displacement=plane,
-                determinant=determinant.take(middle, axis),
-                aspect=spacing[b] / spacing[a],
-            )
-        )
+        found.append(_Section._make((name, *cut, plane, folds, spacing[b] / spacing[a])))
     return found

@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS, SDLOGJ
 from ..rows.summaries import baselines, networks, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of
@@ -38,9 +36,8 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     table = pd.concat(everything)
     order = table.groupby("label")["mean"].mean().sort_values().index
     before = table.groupby("label")["before"].mean().reindex(order)
-    figure = new_figure(
-        3.4 * len(parts) + 4.2, max(0.19 * len(order) + 1.8, 3.2), f"{METRICS.title(DICE)} of each structure"
-    )
+    height = max(0.19 * len(order) + 1.8, 3.2)
+    figure = new_figure(3.4 * len(parts) + 4.2, height, f"{METRICS.title(DICE)} of each structure")
     panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
     for axes, part, found in zip(panels, parts, panels_of, strict=True):
         axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
@@ -60,17 +57,11 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
 
 
 def _of_penalties(part: pd.DataFrame) -> list[Series]:
-    lines = per_label(part) if len(part) else part
-    if lines.empty:
-        return []
-    return [
-        Series(
-            PENALTIES.title(penalty),
-            {"color": colour_of(penalty), "marker": marker_of(penalty), "linestyle": "", "markersize": 3.5},
-            pick(lines, lines["penalty"] == penalty),
-        )
-        for penalty in penalties_of(part)
-    ]
+    lines, found = per_label(part) if len(part) else part, []
+    for penalty in penalties_of(part) if len(lines) else ():
+        look = {"color": colour_of(penalty), "marker": marker_of(penalty), "linestyle": "", "markersize": 3.5}
+        found.append(Series(PENALTIES.title(penalty), look, pick(lines, lines["penalty"] == penalty)))
+    return found
 
 
 def _of_baselines(rows: pd.DataFrame) -> list[Series]:

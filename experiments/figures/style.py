@@ -1,5 +1,6 @@
 """How every figure looks: one colour and marker per penalty, captions, and saving as PNG and SVG."""
 
+import functools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -111,6 +113,12 @@ def legend(figure: Figure, handles: list[Line2D]) -> None:
     figure.legend(handles=handles, loc="outside right center", handlelength=3)
 
 
+def title_panel(axes: Axes, penalty: str, part: pd.DataFrame, whole: pd.DataFrame) -> None:
+    """Title the panel of a penalty in one setting, a ``part`` of the ``whole`` rows."""
+    words = ", ".join(variant(part.iloc[0], whole))
+    axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
+
+
 def curve_look(curve: Curve) -> dict[str, Any]:
     """How matplotlib draws a curve."""
     look = {"color": curve.colour, "marker": curve.marker, "linestyle": curve.line, "linewidth": 1.3, "markersize": 5}
@@ -158,16 +166,10 @@ def without_formulas(figure: Figure) -> Figure:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write ``name.png`` (180 dpi, a large figure 120) and ``name.svg``, each whole or not at all."""
     width, height = without_formulas(figure).get_size_inches()
-    dpi, written = 180 if width * height < LARGE else 120, []
+    how, written = {"dpi": 180 if width * height < LARGE else 120, "facecolor": "white"}, []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        written.append(
-            write_atomically(
-                folder / f"{name}.{kind}",
-                lambda path, kind=kind, metadata=metadata: figure.savefig(
-                    path, format=kind, dpi=dpi, metadata=metadata, facecolor="white"
-                ),
-            )
-        )
+        write = functools.partial(figure.savefig, format=kind, metadata=metadata, **how)
+        written.append(write_atomically(folder / f"{name}.{kind}", write))
     return written
 
 

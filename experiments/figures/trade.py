@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.settings.schema import ObjectiveSettings
 from ..rows.summaries import number, pick
 from ..statistics import Analysis
@@ -51,7 +50,9 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
         for penalty in penalties_of(part) if len(part) else ():
             own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
-            x, y = (_intervals(means, own, [*keys, "penalty", "lambda"], name) for name in (SDLOGJ, metric))
+            measured = (pick(means, means["metric"] == name) for name in (SDLOGJ, metric))
+            line = [*keys, "penalty", "lambda"]
+            x, y = (own[line].merge(intervals, on=line, how="left") for intervals in measured)
             axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
             faces = [colour_of(penalty) if there else "white" for there in own["on_front"]]
             axes.scatter(
@@ -62,9 +63,9 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
     legend(figure, [*(_front_handles(points) if len(points) else []), *handles(without)])
-    caption(
-        figure, f"{title}.", f"{'One point per λ; bars' if len(points) else 'Bars'}: {_bars(means)}. {_counts(means)}."
-    )
+    bars = "One point per λ; bars" if len(points) else "Bars"
+    stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
+    caption(figure, f"{title}.", f"{bars}: {_bars(means)}. {stand_on}.")
     return figure
 
 
@@ -122,7 +123,7 @@ def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference:
     backward = compared.query("first == @reference and second == @penalty")
     lines = own[keys].merge(forward if len(forward) else backward, on=keys, how="left")
     sign = 1 if len(forward) else -1
-    low, high = (("low", "high"), ("high", "low"))[sign < 0]
+    low, high = ("low", "high")[::sign]
     return pd.DataFrame({"mean": sign * lines["difference"], "low": sign * lines[low], "high": sign * lines[high]})
 
 
@@ -136,10 +137,6 @@ def _settings(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[str, pd.Da
     for values, part in table.groupby(keys, sort=False, dropna=False):
         words = [f"{v} model" if key == "model" else f"{key} {v}" for key, v in zip(keys, values, strict=True)]
         yield ", ".join(words), part
-
-
-def _intervals(means: pd.DataFrame, own: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
-    return own[keys].merge(pick(means, means["metric"] == metric), on=keys, how="left")
 
 
 def _reach(lines: pd.DataFrame) -> Any:
@@ -165,7 +162,3 @@ def _handles(penalties: list[str]) -> list[Line2D]:
 
 def _bars(table: pd.DataFrame) -> str:
     return f"95 % intervals over subjects{' and seeds' if table['n_seeds'].max() > 1 else ''}"
-
-
-def _counts(means: pd.DataFrame) -> str:
-    return f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"

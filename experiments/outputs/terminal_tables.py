@@ -10,9 +10,7 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from ...pipeline.evaluation.metrics.cost import SECONDS
-from ...pipeline.evaluation.metrics.regularity import VELOCITY_FOLDING
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -32,7 +30,7 @@ def summary_table(whole: pd.DataFrame, title: str, similarity: str | None = None
     similar = METRICS.of_role("similarity")
     left_out = {VELOCITY_FOLDING if not baselines(whole).empty else SECONDS, *similar} - {similarity or similar[0]}
     there = set(whole["metric"]) - left_out
-    metrics = [name for name, metric in METRICS.items() if metric.main and metric.narrow is not None and name in there]
+    metrics = [name for name, metric in METRICS.items() if metric.main and not metric.slow and name in there]
     note = f"mean ± standard deviation over pairs; {counts(whole)}"
     table = Table(title=plain(title, "bold"), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown_keys = [key for key in keys if key != "model" or whole[key].nunique() > 1]

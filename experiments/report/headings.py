@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 
@@ -38,11 +38,8 @@ def heading(column: str) -> str:
         return METRICS[column].column
     if column in HEADINGS:
         return HEADINGS[column]
-    for whose, measure in ((word, column.removeprefix(start)) for start, word in OWNERS.items()):
-        if measure != column and measure in METRICS:
-            return f"{heading(measure)}, {whose}"
     leaf = column.rsplit(".", 1)[-1] if column in known_keys() else column
-    for start, whose in (("published_", "published"), ("our_", "ours")):
+    for start, whose in OWNERS.items():
         if leaf.startswith(start):
             return f"{heading(leaf.removeprefix(start))}, {whose}"
     if leaf.endswith("_before"):
@@ -68,11 +65,9 @@ def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterab
     """λ, the penalties, baselines and measures of a run: term and meaning."""
     tools = [METHODS[name] for name in untrained() if name in set(models)]
     known = [PENALTIES[name] for name in PENALTIES.in_order(penalties) if name in PENALTIES]
-    penalized = [(f"penalty {entry.title}", entry.definition) for entry in known]
-    measured = [(METRICS[metric].column, METRICS[metric].definition) for metric in metrics]
     return [
         ("λ", "weight of the penalty in similarity + λ · penalty; the greater, the smoother the field"),
-        *penalized,
+        *((f"penalty {entry.title}", entry.definition) for entry in known),
         *((entry.title, entry.definition) for entry in tools),
         ("displacement", "u in warped(x) = moving(x + u(x)), in voxels: what warps the image"),
         (
@@ -80,9 +75,6 @@ def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterab
             "the field that the diffeomorphic model integrates into the displacement, at its own resolution; the "
             "published study measured its folding on it",
         ),
-        *measured,
-        (
-            "SD",
-            "standard deviation: over the test pairs of one training, or over the means of several seeds",
-        ),
+        *((METRICS[metric].column, METRICS[metric].definition) for metric in metrics),
+        ("SD", "standard deviation: over the test pairs of one training, or over the means of several seeds"),
     ]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS
 from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult
@@ -27,22 +26,21 @@ def build_page(result: StudyResult) -> Page:
     """Everything a reader needs of a run that was rebuilt; what a run lacks becomes a sentence."""
     run, noted = result.run, environments(result.run.path, result.run.trials)
     version, (words, versions) = version_of(noted), environment(noted)
-    penalties = penalties_of(result.rows)
+    tables = result.analysis.tables if result.analysis else {}
+    statistics: list[Block] = [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
+    answer = (result.analysis.words if result.analysis else []) or ["This run has nothing that could be compared."]
     metrics = [name for name in METRICS if name in set(result.summary["metric"])]
+    meanings = definitions(metrics, penalties_of(result.rows), result.rows["model"].unique())
     sections = [
-        Section("answer", "The answer in short", [_answer(result)]),
+        Section("answer", "The answer in short", [Words(answer, points=len(answer) > 1)]),
         Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),
         Section("data", "Data", [Terms(data(run, noted))]),
         Section("results", "Results", list(_results(result))),
-        Section("statistics", "Statistics", _statistics(result)),
+        Section("statistics", "Statistics", statistics or [Words(["There are no statistics of this run."])]),
         Section("trials", "Trials", [trials_table(run, result.rows, result.history)]),
         Section("environment", "Environment", [Words([words]), *([versions] if versions else [])]),
         Section("reproduce", "How to reproduce", reproduce(run, noted)),
-        Section(
-            "definitions",
-            "What the words mean",
-            [Terms(definitions(metrics, penalties, result.rows["model"].unique()))],
-        ),
+        Section("definitions", "What the words mean", [Terms(meanings)]),
     ]
     trials = f"{len(result.complete)} of {len(run.trials)} trials complete"
     facts = [trials, counts(result.summary), *([f"smoothmorph {version}"] if version else [])]
@@ -77,11 +75,6 @@ def _warnings(result: StudyResult) -> list[str]:
     return words
 
 
-def _answer(result: StudyResult) -> Words:
-    words = result.analysis.words if result.analysis else []
-    return Words(words or ["This run has nothing that could be compared."], points=len(words) > 1)
-
-
 def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
     minimized = {*set(result.rows["similarity"]), *METRICS.of_role("similarity")[:1]}
@@ -96,12 +89,6 @@ def _results(result: StudyResult) -> Iterator[Block]:
     labels = per_label(result.rows)
     yield structures(labels) if not labels.empty else Words([f"Without label maps there is no {METRICS.title(DICE)}."])
     yield from_frame("measures", whole, "Every measure", "Before registration and after; standard deviations apart.")
-
-
-def _statistics(result: StudyResult) -> list[Block]:
-    tables = result.analysis.tables if result.analysis else {}
-    found: list[Block] = [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
-    return found or [Words(["There are no statistics of this run."])]
 
 
 def _illustrated(sections: list[Section], figures: dict[str, list[Figure]]) -> list[Section]:

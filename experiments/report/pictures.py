@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ, VELOCITY_FOLDING
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, FOLDING, METRICS, SDLOGJ, VELOCITY_FOLDING
 from ..figures.distributions import DETERMINANT
 from ..figures.trade import matched_name
 from .blocks import Figure, Table, data_uri
@@ -60,9 +58,7 @@ def _looks() -> dict[str, Look]:
             BOTH_FOLD,
         ),
         "sdlogj_by_lambda": Look(
-            "SDlogJ by λ",
-            "How unevenly the deformation stretches and squeezes, pair by pair.",
-            (SDLOGJ,),
+            "SDlogJ by λ", "How unevenly the deformation stretches and squeezes, pair by pair.", (SDLOGJ,)
         ),
         "determinants_by_lambda": Look(
             "Jacobian determinants by λ",

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
-from ...pipeline.settings.schema import TrialSettings
-from ...pipeline.settings.vocabulary import METHODS, READERS
+from ...pipeline import METHODS, READERS, TrialSettings
 from ..store.run_folder import Run
 from ..study.setting_keys import leaves_of, value_in_words
 from .blocks import Table
@@ -20,6 +19,10 @@ SPLITS = {
     "files": "by files of subject ids",
     "declared": "as the data declares it",
     "published": "that of the published study",
+}
+SELECTIONS = {
+    "best": "those of the epoch with the lowest validation loss",
+    "last": "those of the last epoch",
 }
 MANY = 3
 """More ways than this to do one thing are not all described."""
@@ -51,7 +54,7 @@ def _networks(run: Run) -> list[tuple[str, str]]:
         ("λ", ", ".join(f"{weight:g}" for weight in weights)),
         ("Acts on", _each(run, lambda trial: f"the {trial.objective.acts_on}")),
         ("Training", _each(run, _training)),
-        ("Weights measured", _each(run, _selection)),
+        ("Weights measured", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
         ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),
     ]
 
@@ -157,11 +160,6 @@ def _training(trial: TrialSettings) -> str:
     if training.precision == "bfloat16":
         words.append("convolutions in bfloat16, warping and losses in float32")
     return "; ".join(words)
-
-
-def _selection(trial: TrialSettings) -> str:
-    best = trial.training.selection == "best"
-    return "those of the epoch with the lowest validation loss" if best else "those of the last epoch"
 
 
 def _cohort(trial: TrialSettings) -> str:

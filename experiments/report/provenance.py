@@ -41,17 +41,12 @@ def environment(found: Mapping[str, Environment]) -> tuple[str, Table | None]:
     """One sentence, and a table with a column per environment that differs."""
     if not found:
         return "The trials' environment.json was not kept: the versions of the packages are unknown.", None
-    kinds: list[dict[str, str]] = []
-    trials: list[int] = []
-    for noted in found.values():
-        flat = _flat(noted)
-        if flat not in kinds:
-            kinds.append(flat)
-            trials.append(0)
-        trials[kinds.index(flat)] += 1
+    noted = [_flat(own) for own in found.values()]
+    kinds = [kind for place, kind in enumerate(noted) if kind not in noted[:place]]
     keys = list(dict.fromkeys(key for kind in kinds for key in kind))
     frame = pd.DataFrame({"what": keys})
-    for kind, count in zip(kinds, trials, strict=True):
+    for kind in kinds:
+        count = noted.count(kind)
         heading = "version" if len(kinds) == 1 else f"{count} trial{'s' * (count > 1)}"
         while heading in frame:
             heading += " "
@@ -82,19 +77,17 @@ def reproduce(run: Run, found: Mapping[str, Environment]) -> list[Code]:
     fetch = [f"smoothmorph data fetch {reader.archive} --to data" for reader in readers if reader.archive]
     folder = f"data/{readers[0].archive}" if len(readers) == 1 and readers[0].archive else "DIR"
     root = f" --data-root {folder}" if any(reader.on_disk for reader in readers) else ""
-    needed = any(METHODS[trial.model.method].package for trial in run.trials.values())
     own = {METHODS[trial.model.method].package for trial in run.trials.values()}
     others = sorted({name for trial in run.trials.values() for name in trial.packages()} - own)
-    extras = " ".join(["'.[baselines]'" if needed else ".", *others])
+    extras = " ".join(["'.[baselines]'" if any(own) else ".", *others])
     commands = [
         f"pip install -c constraints.txt -e {extras}",
         *fetch,
         f"smoothmorph run {study.name if built_in else file}{root}",
         f"smoothmorph report runs/{study.name}",
     ]
+    checkout = f"In a checkout of smoothmorph {version_of(found)}".rstrip()
     return [
-        Code(
-            f"In a checkout of smoothmorph{' ' + version_of(found) if version_of(found) else ''}", "\n".join(commands)
-        ),
+        Code(checkout, "\n".join(commands)),
         Code(f"The study file, {file}", study.to_yaml(list(run.trials)), folded=True, file=file),
     ]

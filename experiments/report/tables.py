@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.files.csv_tables import csv_text
 from ..rows.summaries import as_shown, configuration_name, counts, number, pick, setting_columns
 from ..study.setting_keys import known_keys
@@ -115,14 +114,10 @@ def _cells(key: str, column: pd.Series) -> list[Cell]:
     if not _is_numeric(column):
         return [Cell("" if pd.isna(value) else value_name(value)) for value in column]
     values = column.to_numpy(float)
-    exact = key in EXACT or key in known_keys() or _is_integer(values)
+    there = values[np.isfinite(values)]
+    exact = key in EXACT or key in known_keys() or bool((there == np.round(there)).all())
     form = _exactly if exact else _p_value if key == "p" or key.startswith("p_") else _form(values)
     return [Cell(form(value), value=value) if not np.isnan(value) else Cell() for value in values]
-
-
-def _is_integer(values: np.ndarray) -> bool:
-    there = values[np.isfinite(values)]
-    return bool((there == np.round(there)).all())
 
 
 def _exactly(value: float) -> str:

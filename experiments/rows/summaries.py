@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.overlap import DICE
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
 
@@ -49,12 +48,9 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
     words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
     for key in (setting_columns(frame) if "metric" in frame else configuration(frame))[3:]:
         if own[key].nunique(dropna=False) > 1:
-            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {_plain(line[key])}")
+            value = f"{line[key]:g}" if isinstance(line[key], float) else str(line[key])
+            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {value}")
     return words
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:

@@ -5,10 +5,11 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ...pipeline.settings.schema import TrialSettings
+from ...pipeline import TrialSettings
+from ...pipeline.settings.device import choose_device
 from ...transforms.basics.errors import InputError
 from .jobs import Event, Job, Listen, Task, attempt
 from .worker_pool import Pool
@@ -31,10 +32,12 @@ def available_cores() -> int:
 
 def with_threads(settings: TrialSettings, threads: int) -> TrialSettings:
     """Give a trial its share of the cores, unless its settings name one."""
-    if settings.compute.threads is not None:
-        return settings
-    compute = settings.compute.model_copy(update={"threads": threads})
-    return settings.model_copy(update={"compute": compute})
+    return settings if settings.compute.threads is not None else computing(settings, threads=threads)
+
+
+def computing(settings: TrialSettings, **how: Any) -> TrialSettings:
+    """The same trial, computed otherwise: ``threads`` or ``device``."""
+    return settings.model_copy(update={"compute": settings.compute.model_copy(update=how)})
 
 
 class LocalExecutor:
@@ -61,8 +64,6 @@ class LocalExecutor:
         Raises:
             InputError: this machine lacks the device of a job; none was run.
         """
-        from ...pipeline.settings.device import choose_device
-
         for device in {job.settings.compute.device for job in jobs}:
             choose_device(device)
         threads = max(1, available_cores() // self.workers)
@@ -78,12 +79,8 @@ def _run_here(jobs: Sequence[Job], task: Task, listen: Listen) -> None:
     for job in jobs:
         listen(Event(job.trial, "started"))
         try:
-            ended = attempt(task, job, _reporter(job.trial, listen))
+            ended = attempt(task, job, lambda progress, trial=job.trial: listen(Event(trial, "progress", "", progress)))
         except KeyboardInterrupt:
             listen(Event(job.trial, "interrupted", "stopped by the user"))
             raise
         listen(ended)
-
-
-def _reporter(trial: str, listen: Listen) -> Callable[[Any], None]:
-    return lambda progress: listen(Event(trial, "progress", "", progress))

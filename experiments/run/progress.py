@@ -5,23 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column
 
 from ...transforms.basics.errors import printable
 from ..study.screen import say
-from .executors import Event
+from .jobs import Event
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -32,14 +22,14 @@ class Board:
     def __init__(self, console: Console, names: dict[str, str], total: int, done: int) -> None:
         self._console, self._names, self._total, self._done = console, names, total, done
         self._live = console.is_terminal
-        self._bars: dict[str, TaskID] = {}
+        self._bars: dict[str, bars.TaskID] = {}
         self._stages: dict[str, tuple[str, float]] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None, table_column=Column(ratio=1)),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn(
+        self._progress = bars.Progress(
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            bars.MofNCompleteColumn(),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn(
                 "{task.fields[note]}", markup=False, table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
             ),
             console=console,
@@ -59,27 +49,22 @@ class Board:
         """Show one event."""
         if event.kind == "progress":
             self._step(event.trial, event.progress)
-        elif event.kind == "started":
-            if self._live:
-                self._bars[event.trial] = self._progress.add_task(self._names[event.trial], total=None, note="starting")
-            else:
-                self._say(event.trial, "started")
-        else:
+        elif event.kind != "started":
             self._end(event)
+        elif self._live:
+            self._bars[event.trial] = self._progress.add_task(self._names[event.trial], total=None, note="starting")
+        else:
+            self._say(event.trial, "started")
 
     def _step(self, trial: str, progress: Any) -> None:
+        (stage, last), now = self._stages.get(trial, ("", 0.0)), time.monotonic()
         if self._live:
             bar = self._bars[trial]
-            stage, _ = self._stages.get(trial, ("", 0.0))
             if stage != progress.stage:  # another thing is counted: its speed is measured anew
                 self._progress.reset(bar, total=progress.total, completed=0)
-                self._stages[trial] = (progress.stage, 0.0)
-            note = _words(progress)
-            self._progress.update(bar, total=progress.total, completed=progress.done, note=note)
-            return
-        stage, last = self._stages.get(trial, ("", 0.0))
-        now = time.monotonic()
-        if progress.stage != "done" and (stage != progress.stage or now - last > SECONDS_BETWEEN_LINES):
+                self._stages[trial] = (progress.stage, now)
+            self._progress.update(bar, total=progress.total, completed=progress.done, note=_words(progress))
+        elif progress.stage != "done" and (stage != progress.stage or now - last > SECONDS_BETWEEN_LINES):
             self._stages[trial] = (progress.stage, now)
             self._say(trial, f"{_words(progress)} ({progress.done} of {progress.total})")
 
@@ -105,9 +90,9 @@ def _words(progress: Any) -> str:
 def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on the standard error for work that reports (done, total); nothing where that is not a terminal."""
     console = Console(stderr=True)
-    count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    count: bars.ProgressColumn = bars.DownloadColumn() if in_bytes else bars.MofNCompleteColumn()
+    columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), count, bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(printable(label), total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
@@ -115,8 +100,8 @@ def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int 
 @contextlib.contextmanager
 def following(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar for work that reports (what is being done, done, total); where that is no terminal, a line now and then."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.TimeElapsedColumn())
+    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar, last = progress.add_task("loading", total=None), time.monotonic()
 
         def tell(doing: str, done: int, total: int) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.status import Status
 
-from ...pipeline.settings.schema import TrialSettings
-from ...pipeline.settings.vocabulary import METHODS
+from ...pipeline import METHODS, TrialSettings
+from ...pipeline.settings.device import choose_device
 from ...transforms.basics.registry import Vocabulary
 from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
 from ..study.screen import say
 from ..study.study import Study
-from .executors import Event, Executor, Job, LocalExecutor, Task, available_cores
-from .jobs import InformedTask
+from .executors import Executor, LocalExecutor, available_cores
+from .jobs import Event, InformedTask, Job, Task
 from .progress import Board
 
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
@@ -103,13 +103,7 @@ def default_workers(study: Study, missing: int) -> int:
 
 def _on_gpu(trial: TrialSettings) -> bool:
     device = trial.compute.device
-    return device.startswith("cuda") or (device == "auto" and _has_gpu())
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+    return device.startswith("cuda") or (device == "auto" and choose_device(device).type == "cuda")
 
 
 def _missing(run: Run, root: Path | None, result: StudyResult) -> list[Job]:

@@ -4,30 +4,21 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import configuration, pick, records
+from ..rows.summaries import configuration, pick
 from .baselines import against_baselines, baselines_in_words
-from .curves import Curve, CurveSet, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
+from .curves import Curve, CurveSet, Part, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, error_name, front_of
 from .pairwise import compare, mixed_model, with_holm
 from .sample import INTERVALS, RESAMPLES, Sample, is_everywhere, titled
 from .sentences import in_words
-
-
-class Part(NamedTuple):
-    """Trials that were measured in the same ``metrics``, and their curves by setting."""
-
-    sample: Sample
-    groups: list[CurveSet]
-    metrics: list[str]
 
 
 @dataclass(frozen=True)
@@ -89,8 +80,7 @@ def means(parts: list[Part]) -> pd.DataFrame:
     """One line per configuration and metric: mean with its interval, and the spread between seeds."""
     lines = []
     for sample, _, metrics in parts:
-        for place, about in enumerate(records(sample.configurations)):
-            own = sample.select(np.arange(len(sample.configurations)) == place)
+        for about, own in sample.each():
             for metric in metrics:
                 entry, found = METRICS[metric], own.interval(lambda values, metric=metric: values[metric])
                 seeds = own.values[metric][0].mean(-1)

@@ -1,31 +1,28 @@
 """Networks against baselines: each penalty's curve read off at the baseline's own smoothness, on the same pairs."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
-from ...pipeline.settings.vocabulary import METHODS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
-from .curves import Curve, CurveSet, pairs_at, weight_at
+from .curves import Curve, CurveSet, Part, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
-from .sentences import as_text, by_setting
-
-if TYPE_CHECKING:
-    from .analysis import Part
+from .sentences import as_text, by_setting, interval
 
 
-def against_baselines(parts: "Sequence[Part]", measured: Sequence[str]) -> pd.DataFrame:
+def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
     """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
     for sample, groups, metrics in parts:
-        for baseline in records(baselines(sample.configurations).reset_index()):
-            own = sample.select(np.arange(len(sample.configurations)) == baseline["index"])
+        for baseline, own in sample.each():
+            if baseline["model"] not in untrained():
+                continue
             value = np.array([own.means()[SDLOGJ][0]])
             for group, curve in _reaching(groups, float(value[0])):
                 weight = weight_at(curve, group.sample, SDLOGJ, value)[0]
@@ -59,16 +56,14 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
     for (_, lines), (_, own) in zip(*parts, strict=True):
         found, line = lines.set_index("metric"), lines.iloc[0]
         name = ", ".join([METHODS.title(line["model"]), *variant(line, of_baselines)])
-        low, high = (as_text(found.loc[metric, end], metric) for end in ("low", "high"))
-        reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({low} to {high})"
+        reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({interval(found.loc[metric], metric)})"
         if not METHODS[line["model"]].registers:
             yield f"Without registration, {METRICS.title(metric)} is {reached}."
             continue
-        folding = found.loc[FOLDING, "mean"]
         yield (
             f"Without training, {name} reaches {METRICS.title(metric)} {reached} with an SDlogJ of "
-            f"{found.loc[SDLOGJ, 'mean']:.3g} and {folding:.2g} % folding, "
-            f"in {own['seconds'].mean():.2g} s a pair."
+            f"{found.loc[SDLOGJ, 'mean']:.3g} and {found.loc[FOLDING, 'mean']:.2g} % folding, in "
+            f"{own['seconds'].mean():.2g} s a pair."
         )
     if len(own_rows) and len(networks(rows)):
         yield f"A trained network takes {networks(rows)['seconds'].mean():.2g} s a pair."
@@ -83,10 +78,9 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
         for setting, lines in by_setting(part, own):
             verdicts = []
             for line in records(lines):
-                interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
                 word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
-                verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval})")
+                verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval(line, metric)})")
             yield (
                 f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
                 f"{METRICS.title(metric)}: {'; '.join(verdicts)}."

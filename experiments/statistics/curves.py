@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ..rows.summaries import networks, pick
 from .sample import Sample, Statistic, is_everywhere
 
@@ -36,6 +36,14 @@ class CurveSet:
     about: dict[str, Any]
     sample: Sample
     curves: list[Curve]
+
+
+class Part(NamedTuple):
+    """Trials that were measured in the same ``metrics``, and their curves by setting."""
+
+    sample: Sample
+    groups: list[CurveSet]
+    metrics: list[str]
 
 
 def accuracies(rows: pd.DataFrame) -> list[str]:

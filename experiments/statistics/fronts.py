@@ -3,8 +3,7 @@
 import moocore
 import numpy as np
 
-from ...pipeline.evaluation.metrics.regularity import SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from .curves import Curve
 from .sample import Sample, Statistic
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ...transforms.basics.errors import InputError
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import METRICS
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import networks, pick, records
-from .curves import Curve, accuracies, at_smoothness, curves, position, setting_keys, weight_at
+from ..rows.summaries import networks, pick
+from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .limit import Limit
 from .sample import RESAMPLES, Sample
 
@@ -56,10 +56,8 @@ def recommend(
         raise InputError(f"this run has no {limit.metric}; run the study again to measure it.")
     counted = rows.groupby("trial")[[metric, limit.metric]].transform("count").min(axis=1)
     sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric], resamples)
-    table = _table(sample, metric, limit)
-    table = table.sort_values(
-        ["within", "mean"], ascending=[False, METRICS[metric].smaller_is_better], ignore_index=True
-    )
+    order = [False, METRICS[metric].smaller_is_better]
+    table = _table(sample, metric, limit).sort_values(["within", "mean"], ascending=order, ignore_index=True)
     if not table["within"].any():
         least = table.loc[table["roughness"].idxmin()]
         raise InputError(
@@ -73,24 +71,22 @@ def recommend(
 
 def _table(sample: Sample, metric: str, limit: Limit) -> pd.DataFrame:
     lines = []
-    for place, about in enumerate(records(sample.configurations)):
-        own = sample.select(np.arange(len(sample.configurations)) == place)
+    for about, own in sample.each():
         accuracy = own.interval(lambda means: means[metric])
         roughness = own.interval(lambda means: means[limit.metric])
         lines.append(
             {**about, "mean": accuracy.estimate[0], "low": accuracy.low[0], "high": accuracy.high[0]}
             | {"roughness": roughness.estimate[0], "n_seeds": accuracy.seeds}
-            | {
-                "roughness_low": max(roughness.low[0], METRICS[limit.metric].range[0]),
-                "roughness_high": roughness.high[0],
-            }
+            | {"roughness_low": max(roughness.low[0], METRICS[limit.metric].range[0])}
+            | {"roughness_high": roughness.high[0]}
             | {"within": bool(roughness.estimate[0] <= limit.value)}
         )
     return pd.DataFrame(lines)
 
 
 def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tuple[float, float] | None:
-    curve = _curve_of(sample, best)
+    group = curves(sample)[tuple(best[key] for key in setting_keys(sample))]
+    curve = next(curve for curve in group if curve.penalty == best["penalty"])
     if len(curve.places) < 2:
         return None
     wanted = np.array([limit.value])
@@ -100,8 +96,3 @@ def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tupl
     if not (0 < share[0] < 1 and gains):
         return None
     return float(weight_at(curve, sample, limit.metric, wanted)[0]), value
-
-
-def _curve_of(sample: Sample, line: pd.Series) -> Curve:
-    group = curves(sample)[tuple(line[key] for key in setting_keys(sample))]
-    return next(curve for curve in group if curve.penalty == line["penalty"])

@@ -3,7 +3,7 @@
 Legend of shapes: C configurations, S seeds, P test pairs, N subjects, B resamples, T numbers of a statistic.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import configuration
+from ..rows.summaries import configuration, records
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -104,6 +104,11 @@ class Sample:
             seeds=self.seeds[there],
             values={metric: array[:, there] for metric, array in values.items()},
         )
+
+    def each(self) -> Iterator[tuple[dict[str, Any], "Sample"]]:
+        """Every configuration: its columns, and the sample of it alone."""
+        for place, about in enumerate(records(self.configurations)):
+            yield about, self.select(np.arange(len(self.configurations)) == place)
 
     def with_values(self, values: Mapping[str, np.ndarray]) -> "Sample":
         """The same pairs with other numbers (C, S, P)."""

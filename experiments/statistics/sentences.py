@@ -1,13 +1,12 @@
 """What the statistics of a study say, in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation.metrics.regularity import FOLDING, SDLOGJ
-from ...pipeline.evaluation.vocabulary import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ..rows.summaries import networks, pick, records
 from ..study.setting_keys import known_keys
 
@@ -52,13 +51,11 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
         if not shared:
             continue
         weight = shared[len(shared) // 2]
-        lines = pick(part, part["lambda"] == weight)
+        lines = pick(part, part["lambda"] == weight).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
         smooth = pick(lines, lines["metric"] == SDLOGJ).set_index("penalty")["mean"]
-        accurate = pick(lines, lines["metric"] == metric).sort_values(
-            "mean", ascending=METRICS[metric].smaller_is_better
-        )
+        accurate = records(pick(lines, lines["metric"] == metric))
         reached = "; ".join(
-            f"{_reached(line, metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}" for line in records(accurate)
+            f"{_reached(line, metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}" for line in accurate
         )
         yield f"At λ = {weight:g}{setting}, {METRICS.title(metric)} is: {reached}."
 
@@ -66,34 +63,31 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
 def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
     chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == SDLOGJ))
     for setting, part in by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
-        for value in _middle(part):
-            lines = pick(part, part["at"] == value).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
-            reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
-            yield f"At an SDlogJ of {value:g}{setting}, {METRICS.title(metric)} is: {reached}."
-            pairs = pick(
-                comparisons,
-                (comparisons["metric"] == metric) & (comparisons["at"] == value) & _same(comparisons, lines.iloc[0])
-                & (comparisons["matched_in"] == SDLOGJ),
-            )  # fmt: skip
-            yield from (_verdict(line, metric) for line in records(pairs))
+        values = sorted(part["at"].unique())
+        value = values[len(values) // 2]
+        lines = pick(part, part["at"] == value).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
+        reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
+        yield f"At an SDlogJ of {value:g}{setting}, {METRICS.title(metric)} is: {reached}."
+        same = _same(comparisons, lines.iloc[0]) & (comparisons["metric"] == metric) & (comparisons["at"] == value)
+        pairs = pick(comparisons, same & (comparisons["matched_in"] == SDLOGJ))
+        yield from (_verdict(line, metric) for line in records(pairs))
 
 
 def _reached(line: dict[str, Any], metric: str) -> str:
     """Penalty, mean and interval, of which the bracket is left open."""
-    low, high = as_text(line["low"], metric), as_text(line["high"], metric)
-    return f"{PENALTIES.title(line['penalty'])} {as_text(line['mean'], metric)} ({low} to {high}"
+    return f"{PENALTIES.title(line['penalty'])} {as_text(line['mean'], metric)} ({interval(line, metric)}"
 
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
-    interval = f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
+    reach = interval(line, metric)
     if line["low"] <= 0 <= line["high"]:
-        return f"There {first} and {second} cannot be told apart (difference {interval})."
+        return f"There {first} and {second} cannot be told apart (difference {reach})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
     ahead, behind = (first, second) if better else (second, first)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
     size = as_text(abs(line["difference"]), metric)
-    return f"There {ahead} is better than {behind} by {size} (difference {interval}; Wilcoxon, Holm: {p})."
+    return f"There {ahead} is better than {behind} by {size} (difference {reach}; Wilcoxon, Holm: {p})."
 
 
 def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
@@ -135,9 +129,9 @@ def _same(table: pd.DataFrame, line: pd.Series) -> pd.Series:
     return (table[keys] == line[keys]).all(axis=1)
 
 
-def _middle(part: pd.DataFrame) -> list[float]:
-    values = sorted(part["at"].unique())
-    return [values[len(values) // 2]] if values else []
+def interval(line: Mapping[str, Any], metric: str) -> str:
+    """``0.71 to 0.73``: the ends of a line's interval."""
+    return f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
 
 
 def as_text(value: float, metric: str) -> str:

@@ -8,6 +8,7 @@ there counts as complete.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...pipeline.files.text import read_json, write_atomically, write_text
+from ...pipeline.files.text import write_atomically, write_text
 from ...transforms.basics.errors import InputError
 from ...transforms.basics.npz import read_npz
+from .run_lock import noted
 from .trial_tables import how_to_mend, lacks_pairs, needed_columns, read_checked
 
 if TYPE_CHECKING:
@@ -111,23 +113,12 @@ def _belong_together(arrays: Mapping[str, np.ndarray]) -> bool:
 
 def environments(run: Path, trials: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """What trials noted about their environment. One whose file is missing or damaged is left out: it is not needed."""
-    noted: dict[str, Any] = {}
-    kinds = _json(run / FOLDER / ENVIRONMENTS)
-    for kind in kinds if isinstance(kinds, list) else []:
+    kept: dict[str, Any] = {}
+    for kind in noted(run / FOLDER / ENVIRONMENTS, list):
         if isinstance(kind, dict) and isinstance(kind.get("trials"), list):
-            noted |= {str(trial): kind.get("environment") for trial in kind["trials"]}
-    trials = list(trials)
-    for trial in trials:
-        own = _json(run / trial / "environment.json")
-        noted |= {trial: own} if isinstance(own, dict) else {}
-    return {trial: noted[trial] for trial in trials if isinstance(noted.get(trial), dict)}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (InputError, OSError):
-        return None
+            kept |= {str(trial): kind.get("environment") for trial in kind["trials"]}
+    found = {trial: noted(run / trial / "environment.json") or kept.get(trial) for trial in trials}
+    return {trial: own for trial, own in found.items() if isinstance(own, dict)}
 
 
 def write_archive(
@@ -151,18 +142,14 @@ def write_archive(
         small = frame.drop(columns=[column for column in settings if column in frame])
         doubles = {column: np.float32 for column, kind in small.dtypes.items() if kind == np.float64}
         small = small.astype(doubles)
-        if small.empty:  # no trial kept its history
-            continue
-        write_atomically(
-            folder / name, lambda path, small=small: small.to_parquet(path, index=False, compression="zstd")
-        )
+        if not small.empty:  # else no trial kept its history
+            write = functools.partial(small.to_parquet, index=False, compression="zstd")
+            write_atomically(folder / name, write)
     kinds: list[dict[str, Any]] = []
-    for trial, noted in environments(source, trials).items():
-        own = next((kind for kind in kinds if kind["environment"] == noted), None)
-        if own is None:
-            kinds.append({"environment": noted, "trials": [trial]})
-        else:
-            own["trials"].append(trial)
+    for trial, own in environments(source, trials).items():
+        if own not in (kind["environment"] for kind in kinds):
+            kinds.append({"environment": own, "trials": []})
+        next(kind for kind in kinds if kind["environment"] == own)["trials"].append(trial)
     write_text(folder / ENVIRONMENTS, json.dumps(kinds, indent=1))
     same = [column for column in settings if column not in ("trial", "seed")]
     first_seeds = rows.sort_values("seed", kind="stable").drop_duplicates(same)["trial"]  # the figures show no other

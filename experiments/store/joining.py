@@ -3,17 +3,14 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...pipeline.files.text import write_text
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.atomic import temporary_folder
 from ...transforms.basics.errors import InputError
-from ..study.setting_keys import flatten
-from ..study.study import Group, Study
+from ..study.study import Group, Study, default_settings
 from .archive import environments
 from .run_folder import Run, open_run, states
 from .run_lock import locked
@@ -40,7 +37,8 @@ def join(path: Path, other: Path) -> Run:
                 raise InputError(f"{other} has a damaged trial. {found.reason} Then give the command again.")
             if found.state == "complete" and trial not in run.trials:
                 _copy(guest.path / trial, path / trial)
-        study, known = unite_studies(run.study, guest.study), _by_identity({**guest.trials, **run.trials})
+        study = unite_studies(run.study, guest.study)
+        known = {_identity(settings): trial for trial, settings in {**guest.trials, **run.trials}.items()}
         trials = {known[_identity(settings)]: settings for settings in study.trials}
         write_text(path / "study.yaml", study.to_yaml(list(trials)))
     return Run(path, study, trials)
@@ -49,7 +47,7 @@ def join(path: Path, other: Path) -> Run:
 def unite_studies(study: Study, other: Study) -> Study:
     """The study, and the other's groups that add trials, with whatever differs between the two bases set in them."""
     held, names = {_identity(trial) for trial in study.trials}, [group.name for group in study.groups]
-    base, others = ({**_defaults(), **one.base} for one in (study, other))
+    base, others = ({**default_settings(), **one.base} for one in (study, other))
     added: list[Group] = []
     for group in other.groups:
         if all(_identity(trial) in held for trial in other.group_trials(group.name)):
@@ -95,13 +93,5 @@ def _copy(source: Path, target: Path) -> None:
         ) from None
 
 
-def _by_identity(trials: Mapping[str, TrialSettings]) -> dict[str, str]:
-    return {_identity(settings): trial for trial, settings in trials.items()}
-
-
 def _identity(settings: TrialSettings) -> str:
     return json.dumps(settings.identity(), sort_keys=True)
-
-
-def _defaults() -> dict[str, Any]:
-    return flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")

@@ -3,7 +3,6 @@
 study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock  .running.json
 """
 
-import contextlib
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from ...pipeline.files.strict_yaml import read_yaml
-from ...pipeline.files.text import read_json, write_text
+from ...pipeline.files.text import write_text
 from ...pipeline.settings.schema import TrialSettings, read_trial
 from ...transforms.basics.errors import InputError
 from ..study.published_numbers import ENDING, write_numbers
 from ..study.setting_keys import leaves_of
 from ..study.study import Study, load_study
 from .archive import archived_epochs
-from .run_lock import running_trials
+from .run_lock import noted, running_trials
 from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 
 MADE = ("tables", "figures", "report.html", "archive", f"study{ENDING}")
@@ -156,7 +155,8 @@ def _look(folder: Path, settings: TrialSettings, running: bool) -> TrialState:
     if running:
         return TrialState("running", epochs)
     if (folder / "failure.json").exists():
-        return TrialState("failed", epochs, _failure(folder / "failure.json"))
+        reason = noted(folder / "failure.json").get("reason")
+        return TrialState("failed", epochs, reason if isinstance(reason, str) else "the reason was not recorded")
     if fault:
         return TrialState("damaged", epochs, fault)
     return TrialState("partial", epochs) if folder.is_dir() and any(folder.iterdir()) else TrialState("missing")
@@ -188,14 +188,6 @@ def _epochs_done(path: Path) -> tuple[int, str]:
         return len(read_parquet(path)), ""
     except InputError as error:
         return 0, str(error)
-
-
-def _failure(path: Path) -> str:
-    with contextlib.suppress(InputError, OSError):
-        content = read_json(path)
-        if isinstance(content, dict) and isinstance(content.get("reason"), str):
-            return content["reason"]
-    return "the reason was not recorded"
 
 
 def states(run: Run) -> dict[str, TrialState]:

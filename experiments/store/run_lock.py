@@ -41,7 +41,7 @@ def locked(path: Path) -> Iterator[Lock]:
     """
     with open(path / LOCK, "ab") as file:
         if _is_locked(file.fileno()):
-            process = _noted(path).get("process", "unknown")
+            process = noted(path / RUNNING).get("process", "unknown")
             raise InputError(
                 f"another run (process {process}) is writing in {path}; wait for it, or use another --out."
             )
@@ -63,7 +63,7 @@ def running_trials(path: Path) -> set[str] | None:
                 return None
     except OSError:
         return None
-    running = _noted(path).get("running")
+    running = noted(path / RUNNING).get("running")
     return {trial for trial in running if isinstance(trial, str)} if isinstance(running, list) else set()
 
 
@@ -75,9 +75,9 @@ def _is_locked(file: int) -> bool:
         return False
 
 
-def _noted(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path / RUNNING)
-        return content if isinstance(content, dict) else {}
-    except (OSError, InputError):
-        return {}
+def noted(file: Path, kind: type[Any] = dict) -> Any:
+    """A JSON file that no result depends on; empty if it is missing, damaged or of another kind."""
+    with contextlib.suppress(OSError, InputError):
+        if isinstance(content := read_json(file), kind):
+            return content
+    return kind()

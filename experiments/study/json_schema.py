@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import AfterValidator
-
 from ...pipeline.settings.schema import Settings, TrialSettings
 from ...transforms.basics.registry import Registry
+from .setting_keys import fields_of
 from .study import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -35,15 +34,16 @@ def study_schema() -> dict[str, Any]:
 def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every setting of a trial by its dotted key, with type, bounds, default and meaning as JSON schema."""
     schema = settings.model_json_schema()
-    plain = schema["properties"]
-    for name, field in settings.model_fields.items():
-        key = field.alias or name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            yield from leaves(field.annotation, f"{prefix}{key}.")
+    for key, field, section in fields_of(settings):
+        if section:
+            yield from leaves(section, f"{prefix}{key}.")
             continue
-        leaf = {word: value for word, value in _whole(plain[key], schema).items() if word != "title"}
-        for registry in _registries(field.metadata):
-            leaf |= {"enum": list(registry), "markdownDescription": _known(registry)}
+        leaf = {word: value for word, value in _whole(schema["properties"][key], schema).items() if word != "title"}
+        for validator in field.metadata:
+            registry = getattr(getattr(validator, "func", None), "__self__", None)
+            if isinstance(registry, Registry):  # it checks the names that this setting takes
+                meanings = "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
+                leaf |= {"enum": list(registry), "markdownDescription": meanings}
         yield prefix + key, leaf
         if key in ALSO:
             yield prefix + ALSO[key], leaf
@@ -51,11 +51,7 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
 
 def _section(settings: type[Settings]) -> dict[str, Any]:
     """One section of settings, nested."""
-    own = {
-        field.alias or name: _section(field.annotation)
-        for name, field in settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
-    }
+    own = {key: _section(section) for key, _, section in fields_of(settings) if section}
     own |= {key: leaf for key, leaf in leaves(settings) if "." not in key}
     return {"type": "object", "description": settings.__doc__, "additionalProperties": False, "properties": own}
 
@@ -69,15 +65,3 @@ def _whole(part: Any, schema: dict[str, Any]) -> Any:
     if "$ref" in part:
         return _whole(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
     return {word: _whole(value, schema) for word, value in part.items()}
-
-
-def _registries(metadata: list[Any]) -> Iterator[Registry[Any]]:
-    """The registry whose names a setting takes."""
-    for validator in metadata:
-        owner = getattr(validator.func, "__self__", None) if isinstance(validator, AfterValidator) else None
-        if isinstance(owner, Registry):
-            yield owner
-
-
-def _known(registry: Registry[Any]) -> str:
-    return "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())

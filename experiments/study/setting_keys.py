@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from ...pipeline.settings.schema import Settings, TrialSettings
 from ...transforms.basics.errors import InputError, quoted
 
@@ -12,14 +14,16 @@ from ...transforms.basics.errors import InputError, quoted
 def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
     """Every dotted key a trial has, in order: ``cohort.reader`` ... ``seed``."""
     keys: list[str] = []
-    for name, field in schema.model_fields.items():
-        key = prefix + (field.alias or name)
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Settings):
-            keys += known_keys(inner, key + ".")
-        else:
-            keys.append(key)
+    for key, _, section in fields_of(schema):
+        keys += known_keys(section, f"{prefix}{key}.") if section else [prefix + key]
     return keys
+
+
+def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Settings] | None]]:
+    """Each field by its name in files, with the settings that it is a section of; None where it is a value."""
+    for name, field in schema.model_fields.items():
+        inner = field.annotation
+        yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
 
 
 def check_key(key: str, where: str) -> str:
@@ -88,7 +92,7 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def leaves_of(settings: TrialSettings) -> dict[str, Any]:
     """A trial's settings as ``{dotted key: plain value}``, the same keys for every trial; without ``compute``."""
-    return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"}), ""))
+    return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"})))
 
 
 def value_in_words(value: Any) -> Any:
@@ -108,7 +112,7 @@ def varying_keys(trials: Sequence[TrialSettings]) -> list[str]:
     return [key for key in leaves[0] if len({json.dumps(trial[key]) for trial in leaves}) > 1]
 
 
-def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _walk(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _walk(value, f"{prefix}{name}.")

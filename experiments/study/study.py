@@ -101,7 +101,7 @@ class Study:
 
     def to_yaml(self, trials: Sequence[str] = ()) -> str:
         """The study with every setting written out: a study file again. ``trials``: identifiers to note in it."""
-        defaults = flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")
+        defaults = default_settings()
         groups = [
             {"name": g.name}
             | ({"set": dict(g.settings)} if g.settings else {})
@@ -109,10 +109,14 @@ class Study:
             for g in self.groups
         ]
         content = {"name": self.name, "title": self.title, "question": self.question}
-        content |= {"base": nest({**defaults, **self.base}), "groups": groups} | (
-            {"trials": [*trials]} if trials else {}
-        )
+        content |= {"base": nest({**defaults, **self.base}), "groups": groups}
+        content |= {"trials": [*trials]} if trials else {}
         return to_yaml(content, allow_unicode=True, width=110)
+
+
+def default_settings() -> dict[str, Any]:
+    """What holds for every trial that says nothing else, by dotted keys."""
+    return flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")
 
 
 def built_in_studies() -> list[str]:

@@ -136,16 +136,13 @@ def _measure(
 def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[str, np.ndarray]:
     images = {"moving": moving["image"][None], "fixed": fixed["image"][None], "warped": registration.warped}
     fields = {"displacement": registration.displacement, "velocity": registration.velocity}
+    in_plane = [0, -1]  # of both axes, or of three
     return {
         **{name: _coronal(image)[0].numpy() for name, image in images.items()},
-        **{name: _in_plane(_coronal(field)).numpy() for name, field in fields.items()},
+        **{name: _coronal(field)[in_plane].numpy() for name, field in fields.items()},
     }
 
 
 def _coronal(volume: Tensor) -> Tensor:
     """(1, C, *spatial) -> (C, H, W): the slice itself, or the middle one along the second axis."""
     return volume[0] if volume.ndim == 4 else volume[0, :, :, volume.shape[3] // 2]
-
-
-def _in_plane(field: Tensor) -> Tensor:
-    return field if field.shape[0] == 2 else field[[0, 2]]

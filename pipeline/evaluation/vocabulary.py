@@ -1,7 +1,5 @@
 """The metrics that rows have. Reading them loads neither torch nor MONAI."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -35,9 +33,9 @@ class MetricEntry(Entry):
         listed: it stands in the summary; otherwise only in the rows.
         always: it is measured in every trial; otherwise where training minimizes the similarity of this name.
         required: rows without it are damaged, as it was measured from the first; not for one of another package.
-        slow: it takes longer than all the rest.
+        slow: it takes longer than all the rest; it has no column in a terminal.
         heading: of a column; by default title and unit.
-        narrow: of a column in a terminal; by default title above unit; None leaves it out there.
+        narrow: of a column in a terminal; by default title above unit.
         quantity: what it is of, on an axis and in a sentence; by default the title.
         note: follows the quantity on an axis, in brackets; by default the unit, or what is best.
         effect: what a study's λ has an effect on, in a sentence; by default the title.
@@ -59,13 +57,13 @@ class MetricEntry(Entry):
     required: bool = False
     slow: bool = False
     heading: str = ""
-    narrow: str | None = ""
+    narrow: str = ""
     quantity: str = ""
     note: str = ""
     effect: str = ""
     remark: str | None = None
 
-    def __call__(self, pair: MeasuredPair) -> float | Mapping[str, float]:
+    def __call__(self, pair: "MeasuredPair") -> float | Mapping[str, float]:
         """The value, or the value of each structure."""
         return self.load()(pair, **self.arguments)
 
@@ -91,13 +89,13 @@ class MetricEntry(Entry):
 
     @property
     def short_column(self) -> str:
-        """Title and unit."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
+        """Title and unit, but for the intensity's own units, which tell a reader nothing here."""
+        return f"{self.title} ({self.unit})" if self.unit and not self.unit.startswith("a.u.") else self.title
 
     @property
     def narrow_column(self) -> str:
         """The heading of a column in a terminal, of two lines at most."""
-        return self.narrow or (f"{self.title}\n{self.unit}" if self.unit else self.title)
+        return self.narrow or (self.title if self.short_column == self.title else f"{self.title}\n{self.unit}")
 
     @property
     def column_with_note(self) -> str:

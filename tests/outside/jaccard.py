@@ -1,6 +1,6 @@
 """A metric: the Jaccard index of structures."""
 
-from smoothmorph.pipeline.evaluation.vocabulary import MetricEntry
+from smoothmorph.pipeline import MetricEntry
 
 ENTRY = MetricEntry(
     name="jaccard",

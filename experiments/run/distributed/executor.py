@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ....pipeline.settings.schema import TrialSettings
-from ....pipeline.settings.vocabulary import READERS
+from ....pipeline import READERS, TrialSettings
 from ....transforms.basics.errors import InputError
-from ..executors import with_threads
+from ..executors import computing, with_threads
 from ..jobs import Job, Listen, Task
 from .cluster import answering, import_ray, joined
 from .mailbox import Mailbox
@@ -70,7 +69,8 @@ class RayExecutor:
             )
 
             def submit(job: Job) -> Any:
-                return remote.remote(task, _anywhere(job), flag, mailbox, data.get(_data_key(job)))
+                there = replace(job, folder=job.folder.absolute(), root=job.root and job.root.absolute())
+                return remote.remote(task, there, flag, mailbox, data.get(_data_key(job)))
 
             Watch(self._ray, submit, mailbox, listen).run(jobs, self._nodes)
 
@@ -80,10 +80,7 @@ class RayExecutor:
         device = settings.compute.device
         if device.startswith("cuda") and not self.gpus:
             raise InputError(f"compute.device is {device}, but trials ask for no GPU; add --gpus-per-trial 1, or less.")
-        if device != "auto":
-            return settings
-        compute = settings.compute.model_copy(update={"device": "cuda" if self.gpus else "cpu"})
-        return settings.model_copy(update={"compute": compute})
+        return settings if device != "auto" else computing(settings, device="cuda" if self.gpus else "cpu")
 
     def _nodes(self) -> list[str]:
         """The nodes that can take a trial; raises InputError if there is none."""
@@ -146,11 +143,6 @@ def _flag(folder: Path) -> Iterator[Path]:
         yield flag
     finally:
         flag.unlink(missing_ok=True)
-
-
-def _anywhere(job: Job) -> Job:
-    """The job for a process with another working folder."""
-    return replace(job, folder=job.folder.absolute(), root=job.root and job.root.absolute())
 
 
 def _data_key(job: Job) -> Any:

@@ -1,7 +1,5 @@
 """What training minimizes, and what registration takes."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING
 
@@ -42,11 +40,11 @@ SECONDS = METRICS.add(
 ).name
 
 
-def loss(pair: MeasuredPair) -> float:
+def loss(pair: "MeasuredPair") -> float:
     """NaN where nothing was trained."""
     return math.nan if pair.objective is None else float(pair.objective(pair.registration, pair.fixed).loss)
 
 
-def seconds(pair: MeasuredPair) -> float:
+def seconds(pair: "MeasuredPair") -> float:
     assert pair.seconds is not None  # needed
     return pair.seconds

@@ -1,7 +1,5 @@
 """How far corresponding landmarks stay apart."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING
 
@@ -29,6 +27,6 @@ METRICS.add(
 )
 
 
-def target_registration_error(pair: MeasuredPair) -> float:
+def target_registration_error(pair: "MeasuredPair") -> float:
     """From the landmarks of the moving image to where the field takes those of the fixed one."""
     return float(pair.landmark_distances.mean())

@@ -1,7 +1,5 @@
 """How well structures lie on each other."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING
 
@@ -43,18 +41,17 @@ METRICS.add(
         unit="mm",
         range=(0.0, math.inf),
         slow=True,
-        narrow=None,
     )
 )
 
 
-def dice(pair: MeasuredPair) -> dict[str, float]:
+def dice(pair: "MeasuredPair") -> dict[str, float]:
     """Of every structure; NaN where neither map has it."""
     shared, in_warped, in_fixed = pair.label_counts
     return dict(zip(pair.structures, (2 * shared / (in_warped + in_fixed)).tolist(), strict=True))  # 0 / 0 is NaN
 
 
-def hausdorff_95(pair: MeasuredPair) -> float:
+def hausdorff_95(pair: "MeasuredPair") -> float:
     """As MONAI's ``compute_hausdorff_distance``, which takes ten times as long: it copies masks through MetaTensors."""
     distances = [max(map(_percentile95, sides)) for sides in pair.surface_distances.values()]
     return float(np.mean(distances)) if distances else math.nan

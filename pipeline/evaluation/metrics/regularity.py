@@ -1,7 +1,5 @@
 """How regular the fields are: Jacobian determinants, lengths, and the value of every penalty, of each field."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -55,17 +53,11 @@ _MEASURES: dict[str, dict[str, Any]] = {
 }
 FOLDING, VELOCITY_FOLDING = (f"{field}_nonpositive_percent" for field in FIELDS)
 SDLOGJ = f"{FIELDS[0]}_sdlogj"
+_CHOSEN: dict[str, Any] = {"role": "smoothness", "main": True, "interval": True}
 _ALSO: dict[str, dict[str, Any]] = {
-    FOLDING: {
-        "title": "folding",
-        "heading": "folding, displacement (%)",
-        "role": "smoothness",
-        "priority": 1,
-        "interval": True,
-        "main": True,
-    },
+    FOLDING: {"title": "folding", "heading": "folding, displacement (%)", "priority": 1, **_CHOSEN},
     f"{FIELDS[0]}_nondiffeomorphic_percent": {"interval": True},
-    SDLOGJ: {"title": "SDlogJ", "role": "smoothness", "priority": 0, "interval": True, "main": True},
+    SDLOGJ: {"title": "SDlogJ", "priority": 0, **_CHOSEN},
     VELOCITY_FOLDING: {"narrow": "velocity\nfolding %", "main": True},
 }
 
@@ -105,16 +97,16 @@ def _of_penalties() -> Iterator[MetricEntry]:
 METRICS.derived.append(_of_penalties)
 
 
-def jacobian(pair: MeasuredPair, field: str, name: str) -> float:
+def jacobian(pair: "MeasuredPair", field: str, name: str) -> float:
     """A number of :func:`~smoothmorph.transforms.jacobian_statistics`."""
     return pair.jacobian(field)[name]
 
 
-def magnitude(pair: MeasuredPair, field: str, name: str) -> float:
+def magnitude(pair: "MeasuredPair", field: str, name: str) -> float:
     """The mean length of a field's vectors, in voxels."""
     return float(pair.field(field).square().sum(1).sqrt().mean())
 
 
-def penalty(pair: MeasuredPair, field: str, name: str) -> float:
+def penalty(pair: "MeasuredPair", field: str, name: str) -> float:
     """A penalty without λ and multiplier."""
     return float(PENALTIES[name]()(pair.field(field)))

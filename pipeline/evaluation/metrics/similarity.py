@@ -1,7 +1,5 @@
 """How alike the images are: a metric for every similarity, the loss times its sign."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 
 def _of_similarities() -> Iterator[MetricEntry]:
     for entry in SIMILARITIES.values():
-        own_units = entry.unit.startswith("a.u.")  # they tell a reader nothing in a heading
         yield MetricEntry(
             name=entry.name,
             title=entry.title,
@@ -31,15 +28,13 @@ def _of_similarities() -> Iterator[MetricEntry]:
             role="similarity",
             always=entry.always,
             required=entry.required,
-            heading=entry.title if own_units else "",
-            narrow=entry.title if own_units else "",
         )
 
 
 METRICS.derived.append(_of_similarities)
 
 
-def similarity(pair: MeasuredPair, name: str) -> float:
+def similarity(pair: "MeasuredPair", name: str) -> float:
     """A similarity of the warped and the fixed image, in the unit of its entry."""
     entry = SIMILARITIES[name]
     return entry.sign * float(entry(pair.fixed.ndim - 2)(pair.warped, pair.fixed))
