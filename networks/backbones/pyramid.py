@@ -1,0 +1,246 @@
+"""A network that registers from coarse to fine: warp the features, correlate them locally, convolve, add a velocity.
+
+Sun et al., CVPR 2018 (PWC-Net: warping and correlation of feature pyramids); Hu et al., MICCAI 2019 (dual-stream
+pyramid for medical images); Mok and Chung, MICCAI 2020 (LapIRN: velocities added from level to level); Greer et al.,
+MICCAI 2023, and Honkamaa and Marttinen, arXiv:2303.10211 (networks that are inverse consistent by construction).
+"""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from monai.networks.blocks.convolutions import Convolution
+from torch import Tensor, nn
+
+from ...transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
+from ...transforms.basics.errors import quoted
+from ...transforms.fields.differences import float32_or_better
+from ...transforms.fields.warping import Padding, resize_displacement
+from ..blocks import DVF2DDF, Warp
+
+SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
+MOST_RADIUS = 4
+"""Of the correlation: 81 products in 2-D, 729 in 3-D."""
+
+
+class Pyramid(nn.Module):
+    """(B, 1, *spatial) moving and fixed of any size -> velocity (B, D, *grid), voxels of its own grid.
+
+    Both images pass one encoder. On each level of its pyramid, from coarse to fine, the moving features are warped by
+    the velocity known so far, compared with the fixed ones, and convolved to what the velocity lacks. A level has half
+    the voxels per axis of the one above it, corner on corner, so that no size needs padding.
+
+    Args:
+        spatial_dims: D, 2 or 3.
+        channels: widths of the encoder from the image's own grid to the coarsest, 2 or more.
+        integration_steps: squarings of the diffeomorphic model; 0 is the displacement model.
+        downsize: 2 puts the finest velocity on half the image's grid, 1 on all of it.
+        padding_mode: of warp and integration.
+        symmetric: exchanging the images gives exactly -v. Both images' features are warped, each half of the way.
+        radius: of the correlation, voxels of each level; 0 compares features at one place only.
+        convolutions: of each level before its velocity.
+        repeats: how often the finest level is evaluated, always with the same weights.
+        residual: whether the convolutions of a level after its first one add to their input.
+
+    Raises:
+        ValueError: an argument that is none of these, or out of the bounds of ``transforms/bounds.py``.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: Sequence[int] = (8, 32, 32, 32, 32),
+        integration_steps: int = 7,
+        downsize: int = 2,
+        padding_mode: Padding = "border",
+        symmetric: bool = False,
+        radius: int = 1,
+        convolutions: int = 2,
+        repeats: int = 1,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        _check("spatial_dims", spatial_dims, 2, 3)
+        _check("integration_steps", integration_steps, 0, MOST_SQUARINGS)
+        _check("downsize", downsize, 1, 2)
+        _check("the number of channels' levels", len(channels), 2, MOST_LEVELS + 1)
+        for width in channels:
+            _check("each of channels", width, 1, MOST_CHANNELS)
+        _check("radius", radius, 0, MOST_RADIUS)
+        _check("convolutions", convolutions, 1, MOST_CONVOLUTIONS)
+        _check("repeats", repeats, 1, MOST_CONVOLUTIONS)
+        self.config: dict[str, Any] = {
+            "spatial_dims": int(spatial_dims),
+            "channels": [int(width) for width in channels],
+            "integration_steps": int(integration_steps),
+            "downsize": int(downsize),
+            "padding_mode": padding_mode,
+            "symmetric": bool(symmetric),
+            "radius": int(radius),
+            "convolutions": int(convolutions),
+            "repeats": int(repeats),
+            "residual": bool(residual),
+        }
+        self.spatial_dims, self.symmetric, self.repeats = spatial_dims, symmetric, repeats
+        self.encoder = Encoder(spatial_dims, channels)
+        self.finest = downsize - 1  # the level of the velocity's grid
+        self.levels = nn.ModuleList(
+            Level(spatial_dims, width, coarser, radius, convolutions, residual, bias=not symmetric)
+            for width, coarser in zip(channels[self.finest :], (*channels[self.finest + 1 :], 0), strict=True)
+        )
+        self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
+        self.warp = Warp(padding_mode=padding_mode)
+        # The order in memory that convolutions are fastest with.
+        order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
+        self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """The velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial); float32 or better.
+
+        Raises:
+            ValueError: the images differ in shape or do not fit the network's number of axes.
+        """
+        if moving.shape != fixed.shape or moving.ndim != self.spatial_dims + 2 or moving.shape[1] != 1:
+            raise ValueError(
+                f"a {self.spatial_dims}-D pyramid takes moving and fixed images of one shape "
+                f"(B, 1, {'H, W' if self.spatial_dims == 2 else 'H, W, L'}); "
+                f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
+            )
+        pyramid = self.encoder(torch.cat([moving, fixed]))
+        grids = [features.shape[2:] for features in pyramid]
+        velocity = moving.new_zeros(len(moving), self.spatial_dims, *grids[-1], dtype=float32_or_better(moving))
+        hidden = None
+        for place in reversed(range(len(self.levels))):
+            features, grid = pyramid[self.finest + place], grids[self.finest + place]
+            velocity = resize_displacement(velocity, grid)
+            carried = None if hidden is None else _resize(hidden, grid)
+            for _ in range(self.repeats if place == 0 else 1):
+                lacking, hidden = self._compare(self.levels[place], features, velocity, carried)
+                velocity = velocity + lacking.to(velocity.dtype)
+        return velocity
+
+    def _compare(
+        self, level: nn.Module, features: Tensor, velocity: Tensor, carried: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What a level adds to the velocity, and its hidden features; of both orders of the images when symmetric."""
+        moving, fixed = features.chunk(2)
+        if not self.symmetric:
+            return level(self._warped(moving, velocity), fixed, carried)
+        halves = self._warped(features, torch.cat([velocity, -velocity]) / 2)
+        lacking, hidden = level(halves, torch.cat(halves.chunk(2)[::-1]), carried)
+        forward, backward = lacking.chunk(2)
+        return forward - backward, hidden
+
+    def _warped(self, features: Tensor, velocity: Tensor) -> Tensor:
+        displacement = velocity if self.integrate is None else self.integrate(velocity)
+        return self.warp(features.contiguous(), displacement).to(features.dtype)
+
+
+class Encoder(nn.Module):
+    """(B, 1, *spatial) -> features of every level: (B, channels[l], *grid), each grid half of the one before."""
+
+    def __init__(self, spatial_dims: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        inputs = (1, *channels[:-1])
+        self.convolutions = nn.ModuleList(
+            _convolution(spatial_dims, width, out) for width, out in zip(inputs, channels, strict=True)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        pyramid = [self.convolutions[0](images)]
+        for convolution in list(self.convolutions)[1:]:
+            halved = [max(length // 2, 1) for length in pyramid[-1].shape[2:]]
+            pyramid.append(convolution(_resize(pyramid[-1], halved)))
+        return pyramid
+
+
+class Level(nn.Module):
+    """Two features (B, width, *grid) on one grid -> what the velocity lacks (B, D, *grid), hidden features of width."""
+
+    def __init__(
+        self, spatial_dims: int, width: int, coarser: int, radius: int, convolutions: int, residual: bool, bias: bool
+    ) -> None:
+        super().__init__()
+        self.radius, self.residual = radius, residual
+        compared = 2 * width + (2 * radius + 1) ** spatial_dims + coarser
+        self.first = _convolution(spatial_dims, compared, width)
+        self.others = nn.ModuleList(_convolution(spatial_dims, width, width) for _ in range(convolutions - 1))
+        self.flow = Convolution(spatial_dims, width, spatial_dims, kernel_size=3, bias=bias, conv_only=True)
+        flow: Any = self.flow.conv
+        nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
+        if bias:  # of both orders of the images it would cancel
+            nn.init.zeros_(flow.bias)
+
+    def forward(self, warped: Tensor, fixed: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor]:
+        parts = [warped, fixed, correlation(warped, fixed, self.radius)]
+        hidden = self.first(torch.cat(parts if carried is None else [*parts, carried], dim=1))
+        for convolution in self.others:
+            hidden = hidden + convolution(hidden) if self.residual else convolution(hidden)
+        return self.flow(hidden), hidden
+
+
+def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    """Mean product over channels of ``first`` at x and ``second`` at x + o, for all offsets o of up to ``radius``.
+
+    Args:
+        first, second: (B, C, *grid); 0 beyond the grid.
+        radius: voxels per axis.
+
+    Returns:
+        (B, (2 · radius + 1)^D, *grid), the offsets in the order of their axes.
+    """
+    if torch.is_grad_enabled():
+        return _Correlation.apply(first, second, radius)
+    return torch.stack([(first * there).mean(1) for there in _shifted(_padded(second, radius), radius)], dim=1)
+
+
+class _Correlation(torch.autograd.Function):
+    """The correlation with its gradients added up in place: torch's own write a whole grid for every offset."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
+        ctx.save_for_backward(first, second)
+        ctx.radius = radius
+        return correlation(first, second, radius)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        dtype = gradient.dtype
+        gradient = gradient.to(float32_or_better(gradient)) / ctx.saved_tensors[0].shape[1]
+        first, second = (features.to(gradient.dtype) for features in ctx.saved_tensors)
+        of_first, of_padded = torch.zeros_like(first), _padded(torch.zeros_like(second), ctx.radius)
+        places, shifts = _shifted(of_padded, ctx.radius), _shifted(_padded(second, ctx.radius), ctx.radius)
+        for back, there, place in zip(gradient.split(1, dim=1), shifts, places, strict=True):
+            of_first.addcmul_(back, there)
+            place.addcmul_(back, first)
+        return of_first.to(dtype), places[len(places) // 2].to(dtype), None
+
+
+def _padded(features: Tensor, radius: int) -> Tensor:
+    return F.pad(features, [radius] * 2 * (features.ndim - 2))
+
+
+def _shifted(padded: Tensor, radius: int) -> list[Tensor]:
+    """Views of features on their grid at x + o for every offset o, given them with ``radius`` voxels on every side."""
+    views = [padded]
+    for axis in range(2, padded.ndim):
+        length = padded.shape[axis] - 2 * radius
+        views = [view.narrow(axis, start, length) for view in views for start in range(2 * radius + 1)]
+    return views
+
+
+def _convolution(spatial_dims: int, inputs: int, outputs: int) -> Convolution:
+    activation = ("leakyrelu", {"negative_slope": SLOPE})
+    return Convolution(spatial_dims, inputs, outputs, kernel_size=3, act=activation, norm=None, adn_ordering="A")
+
+
+def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:
+    mode = "bilinear" if features.ndim == 4 else "trilinear"
+    return F.interpolate(features, size=tuple(grid), mode=mode, align_corners=True)
+
+
+def _check(name: str, value: Any, least: int, most: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {quoted(value)}")
