@@ -107,8 +107,9 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
     """What is wrong with rows or histories, first what makes the rest impossible to tell."""
     if not frame.columns.is_unique:
         yield "has two columns of one name"
+    finite = {*OF_HISTORY, *_required()}
     for name, column in frame.items():
-        yield from _column_faults(str(name), column)
+        yield from _column_faults(str(name), column, name in finite)
     trial = frame.get("trial")
     if "moving" in frame:
         pairs = frame[["moving", "fixed", "trial"]]
@@ -120,11 +121,10 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
         yield "has other epochs than 1, 2, 3 and so on"
 
 
-def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
+def _column_faults(name: str, column: pd.Series, finite: bool) -> Iterator[str]:
     """Text for numbers or the reverse, and a number that cannot be in a column of this name."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
 
-    finite = name in OF_HISTORY or name in _required()
     if column.isna().all() and not finite:
         return
     text, expected = name in TEXTS, "a text" if name in TEXTS else "numbers"
@@ -133,9 +133,8 @@ def _column_faults(name: str, column: pd.Series) -> Iterator[str]:
     elif not text:
         values = column.to_numpy(dtype=float, na_value=np.nan)
         low, high = _range(name)
-        wrong = (
-            (np.abs(values) > LARGEST_FLOAT32) | (values < low) | (values > high)
-        )  # archives are in single precision
+        wrong = np.abs(values) > LARGEST_FLOAT32  # archives are in single precision
+        wrong |= (values < low) | (values > high)
         wrong |= np.isnan(values) & finite
         if wrong.any():
             yield f"has {values[wrong][0]:g} in {quoted(name)}, which cannot be"

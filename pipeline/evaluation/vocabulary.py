@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from ...transforms.basics.registry import Entry, Registry
@@ -119,8 +120,9 @@ class Metrics(Registry[MetricEntry]):
 
     def __init__(self) -> None:
         super().__init__("metric", "smoothmorph.metrics", package=f"{__package__}.metrics")
-        self.derived: list[Callable[[], Iterable[MetricEntry]]] = []
-        """Each makes metrics of the entries of another registry, which may grow."""
+        self.derived: list[tuple[Registry, Callable[..., Iterable[MetricEntry]]]] = []
+        """Other registries, which may grow, and what makes metrics of an entry of each."""
+        self._derived_from: list[list[str]] = []
 
     def of_role(self, role: Role) -> list[str]:
         """The metrics of a role, the main one first."""
@@ -136,9 +138,12 @@ class Metrics(Registry[MetricEntry]):
 
     def _known(self) -> dict[str, MetricEntry]:
         known = super()._known()
-        for derived in self.derived:
-            for entry in derived():
-                known.setdefault(entry.name, entry)
+        names = [list(registry._known()) for registry, _ in self.derived]
+        if names != self._derived_from:  # every look-up comes here
+            self._derived_from = names
+            for registry, metrics_of in self.derived:
+                for metric in chain.from_iterable(map(metrics_of, registry.values())):
+                    known.setdefault(metric.name, metric)
         return known
 
 

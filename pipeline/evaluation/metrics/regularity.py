@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ....networks import PENALTIES
+from ....networks import PENALTIES, PenaltyEntry
 from ..vocabulary import FIELDS, METRICS, MetricEntry
 
 if TYPE_CHECKING:
@@ -87,14 +87,13 @@ for _start, _field in zip((200, 300), FIELDS, strict=True):
         METRICS.add(_entry(_field, f"det_{_quantile}", 500, "jacobian", **_about, listed=False))
 
 
-def _of_penalties() -> Iterator[MetricEntry]:
+def _of_penalty(entry: PenaltyEntry) -> Iterator[MetricEntry]:
     for field in FIELDS:
-        for name, entry in PENALTIES.items():
-            about = {"title": f"{entry.title}, {field}", "meaning": entry.meaning, "source": entry.source}
-            yield _entry(field, name, 600 + entry.place, "penalty", **about, range=_POSITIVE, listed=False)
+        about = {"title": f"{entry.title}, {field}", "meaning": entry.meaning, "source": entry.source}
+        yield _entry(field, entry.name, 600 + entry.place, "penalty", **about, range=_POSITIVE, listed=False)
 
 
-METRICS.derived.append(_of_penalties)
+METRICS.derived.append((PENALTIES, _of_penalty))
 
 
 def jacobian(pair: "MeasuredPair", field: str, name: str) -> float:
