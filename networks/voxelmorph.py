@@ -13,7 +13,7 @@ from ..transforms.basics.errors import quoted
 from ..transforms.fields.differences import float32_or_better
 from ..transforms.fields.inversion import invert
 from ..transforms.fields.warping import Padding, resize_displacement
-from .backbones.vocabulary import BACKBONES, Integration, whole
+from .backbones.vocabulary import BACKBONES, Integration, check_pair, whole
 from .blocks import DVF2DDF, Warp
 
 
@@ -113,12 +113,7 @@ class VoxelMorph(nn.Module):
         Raises:
             ValueError: the images differ in shape or do not fit the network's number of axes.
         """
-        if moving.shape != fixed.shape or moving.ndim != self.spatial_dims + 2 or moving.shape[1] != 1:
-            raise ValueError(
-                f"a {self.spatial_dims}-D VoxelMorph takes moving and fixed images of one shape "
-                f"(B, 1, {'H, W' if self.spatial_dims == 2 else 'H, W, L'}); "
-                f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
-            )
+        check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
         return self.register_with(self._velocity(moving, fixed), moving, inverse)
 
     def register_with(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:

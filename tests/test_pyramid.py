@@ -17,9 +17,9 @@ def images(shape, batch=1):
     return torch.nn.functional.interpolate(noise, size=shape, mode=mode, align_corners=True).chunk(2)
 
 
-def pyramid(dims, moving=False, **settings):
+def pyramid(dims, moving=False, seed=0, **settings):
     """A small network; ``moving`` gives it flows of about a voxel instead of the identity it starts from."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = Pyramid(dims, SMALL, **settings)
     for level in network.levels if moving else ():
         torch.nn.init.normal_(level.flow.conv.weight, std=10.0)
@@ -53,12 +53,11 @@ def test_it_starts_at_the_identity(dims, settings):
 @pytest.mark.parametrize("settings", [{}, {"symmetric": True}, {"integration_steps": 0, "downsize": 1}])
 def test_the_gradient_reaches_every_parameter(dims, settings):
     moving, fixed = images(SHAPES[dims][0])
-    network = pyramid(dims, moving=True, **settings)
+    # With seed 0 and in 3-D, the last activations all have one sign: of a symmetric network their bias then cancels.
+    network = pyramid(dims, moving=True, seed=4, **settings)
     network(moving, fixed).square().sum().backward()
-    reached = {name: weight.grad for name, weight in network.named_parameters()}
-    assert [name for name, gradient in reached.items() if gradient is None] == []
-    # When symmetric, what reaches a bias from both directions may cancel.
-    assert [name for name, g in reached.items() if g is not None and g.ndim > 1 and not g.any()] == []
+    without = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert without == []
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -81,12 +81,12 @@ def show(
 
 def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:
     """Raise InputError, before anything heavy is loaded, for a folder that cannot be the run's or the data's."""
-    from ...pipeline.cohorts.opening import data_folder
+    from ...pipeline.settings.vocabulary import READERS
     from ..store.run_folder import check_place
 
     check_place(out, study)
-    for trial in study.trials:
-        data_folder(trial.cohort, data_root)
+    for reader in dict.fromkeys(trial.cohort.reader for trial in study.trials):
+        READERS[reader].folder(data_root)
 
 
 def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:

@@ -6,7 +6,6 @@ MICCAI 2023, and Honkamaa and Marttinen, arXiv:2303.10211 (networks that are inv
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from ...transforms.basics.errors import quoted
 from ...transforms.fields.differences import float32_or_better
 from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
+from .vocabulary import check_pair, whole
 
 SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
 MOST_RADIUS = 4
@@ -45,7 +45,7 @@ class Pyramid(nn.Module):
         residual: whether the convolutions of a level after its first one add to their input.
 
     Raises:
-        ValueError: an argument that is none of these, or out of the bounds of ``transforms/bounds.py``.
+        ValueError: an argument that is none of these, or out of the bounds of ``transforms/basics/bounds.py``.
     """
 
     def __init__(
@@ -102,12 +102,7 @@ class Pyramid(nn.Module):
         Raises:
             ValueError: the images differ in shape or do not fit the network's number of axes.
         """
-        if moving.shape != fixed.shape or moving.ndim != self.spatial_dims + 2 or moving.shape[1] != 1:
-            raise ValueError(
-                f"a {self.spatial_dims}-D pyramid takes moving and fixed images of one shape "
-                f"(B, 1, {'H, W' if self.spatial_dims == 2 else 'H, W, L'}); "
-                f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
-            )
+        check_pair("pyramid", self.spatial_dims, moving, fixed)
         pyramid = self.encoder(torch.cat([moving, fixed]))
         grids = [features.shape[2:] for features in pyramid]
         velocity = moving.new_zeros(len(moving), self.spatial_dims, *grids[-1], dtype=float32_or_better(moving))
@@ -242,5 +237,5 @@ def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def _check(name: str, value: Any, least: int, most: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
+    if not whole(value, least, most):
         raise ValueError(f"{name} must be a whole number from {least} to {most}, got {quoted(value)}")

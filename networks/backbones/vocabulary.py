@@ -9,7 +9,7 @@ from ...transforms.basics.errors import InputError
 from ...transforms.basics.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class Integration(NamedTuple):
@@ -71,6 +71,16 @@ class BackboneEntry(Entry):
             except ValueError as error:
                 raise InputError(f"model.{error}") from None
         return options
+
+
+def check_pair(name: str, spatial_dims: int, moving: "Tensor", fixed: "Tensor") -> None:
+    """Raise ValueError unless two images are (B, 1, *spatial) of one shape, for what is called ``name``."""
+    if moving.shape != fixed.shape or moving.ndim != spatial_dims + 2 or moving.shape[1] != 1:
+        raise ValueError(
+            f"a {spatial_dims}-D {name} takes moving and fixed images of one shape "
+            f"(B, 1, {'H, W' if spatial_dims == 2 else 'H, W, L'}); "
+            f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
+        )
 
 
 def whole(value: Any, least: int, most: int) -> bool:

@@ -31,15 +31,6 @@ def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
     return _choose(reader(settings, root), settings.exclude, settings.subjects if reader.on_disk else None)
 
 
-def data_folder(settings: CohortSettings, root: Path | None) -> Path | None:
-    """``root``, in which there is something; None for a reader that needs no files.
-
-    Raises:
-        InputError: there is no such folder, or it is empty.
-    """
-    return READERS[settings.reader].folder(root)
-
-
 def _choose(cohort: Cohort, exclude: tuple[str, ...], count: int | None) -> Cohort:
     """Leave out the excluded subjects, then keep the first ``count`` by id."""
     unknown = sorted(set(exclude) - set(cohort.ids))

@@ -46,7 +46,7 @@ def evaluate(
         finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
 
     Returns:
-        rows, one per test pair (see the README for the columns), and the examples: ``moving``, ``fixed``, ``warped``
+        rows, one per test pair, and the examples: ``moving``, ``fixed``, ``warped``
         (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
         ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
     """
