@@ -554,3 +554,11 @@ def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
         io.KeepOriginalUIDOn()
         itk.imwrite(image, str(folder / f"{number:03d}.dcm"), imageio=io)
     locale.setlocale(locale.LC_ALL, kept)  # GDCM's writer sets another, under which later tests would read ASCII
+
+
+def test_a_few_folded_voxels_of_a_pair_are_not_shown_as_none():
+    from smoothmorph.experiments.commands.register import _shown
+    from smoothmorph.pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+
+    assert [_shown(METRICS[FOLDING], value) for value in (0.0, 0.0004, 1.25)] == ["0", "0.0004", "1.25"]
+    assert _shown(METRICS[SDLOGJ], 0.1464) == "0.146"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...networks import SIMILARITIES
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import METRICS, MetricEntry
 from ...pipeline.fields.apply import write_labels
 from ...pipeline.fields.tools import inverted
 from ...pipeline.files.text import write_atomically
@@ -166,7 +166,7 @@ def _print(found: "Registered") -> None:
     for name in found.agreements[0].measures:
         table.add_column(METRICS[name].narrow_column.replace("\n", " "), justify="right")
     for state in found.agreements:
-        table.add_row(state.name, *(f"{value:{METRICS[name].form}}" for name, value in state.measures.items()))
+        table.add_row(state.name, *(_shown(METRICS[name], value) for name, value in state.measures.items()))
     Console().print(table)
 
 
@@ -203,9 +203,14 @@ def _in_words(found: "Registered") -> str:
     for name, value in found.agreements[-1].measures.items():
         metric = METRICS[name]
         unit = f" {metric.unit}" if metric.unit == "%" else ""
-        earlier = "" if metric.of_field else f"{before[name]:{metric.form}} before, "
-        words.append(f"{metric.title} {earlier}{value:{metric.form}}{unit}{'' if metric.of_field else ' after'}")
+        earlier = "" if metric.of_field else f"{_shown(metric, before[name])} before, "
+        words.append(f"{metric.title} {earlier}{_shown(metric, value)}{unit}{'' if metric.of_field else ' after'}")
     return f"{'; '.join(words)}."
+
+
+def _shown(metric: MetricEntry, value: float) -> str:
+    """A measure of one pair: few folded voxels of many are not 0 %."""
+    return f"{value:{'.3g' if metric.unit == '%' else metric.form}}"
 
 
 def _draw(path: Path, found: "Registered", pair: "ImagePair") -> Path:
