@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -73,6 +74,7 @@ def site(tmp_path_factory) -> Path:
 
 
 def _build(folder: Path) -> None:
+    shutil.rmtree(ROOT / "build" / "docs", ignore_errors=True)  # as in a checkout where nothing was built before
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
     offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | offline)

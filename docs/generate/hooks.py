@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -35,8 +36,9 @@ LINK = re.compile(r"(\]\()(?!\w+:|#|/)([^)\s#]+)")
 IMAGES = (".png", ".svg")
 
 
+@event_priority(100)
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Copy the sources to where mkdocstrings can follow their imports."""
+    """Copy the sources to where mkdocstrings can follow their imports; it looks there for folders in its own event."""
     source.write(ROOT, ROOT / "build" / "docs")
     return config
 
