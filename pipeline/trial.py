@@ -41,7 +41,7 @@ _FINISHED = "finished"  # the folder of a baseline's pairs until it is complete
 class TrialProgress:
     """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done.
 
-    A baseline's one stage between loading and done is registering (pairs).
+    Without training, the one stage between loading and done is registering (pairs).
     """
 
     stage: str
@@ -77,7 +77,7 @@ def run_trial(
         return
     write_text(folder / "trial.yaml", settings.to_yaml())
     remove_leftovers(folder)
-    device = choose_device(settings.compute.device if method.trains else "cpu")
+    device = choose_device(settings.compute.device if method.has_objective else "cpu")
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
     keep_freed_memory()
@@ -87,7 +87,7 @@ def run_trial(
     if method.trains:
         rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
     else:
-        rows, examples = _register(settings, prepared, folder, tell, log)
+        rows, examples = _register(settings, prepared, folder, device, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
@@ -111,14 +111,19 @@ def _train_and_evaluate(
     return evaluate(register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)))
 
 
-def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Progress, log: "_Log") -> Results:
-    log(f"registering by {settings.model.method} with {torch.get_num_threads()} threads")
+def _register(
+    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
+) -> Results:
+    method = METHODS[settings.model.method]
+    log(f"registering by {method.name} on {device} with {torch.get_num_threads()} threads")
 
     def say(done: int, total: int, message: str) -> None:
         log(f"pair {done}/{total}: {message}")
         tell(TrialProgress("registering", done, total, message))
 
-    return evaluate(by_baseline(settings), settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
+    optimizer = method.load() if method.has_objective else None
+    register = by_baseline(settings) if optimizer is None else optimizer(settings, device, **method.arguments)
+    return evaluate(register, settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
 
 
 def check_folder(settings: TrialSettings, folder: Path) -> None:

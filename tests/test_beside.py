@@ -19,7 +19,7 @@ from smoothmorph.experiments.outputs.tables import collect, collect_history, fur
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
-from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, networks, summary
+from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, penalized, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import claim, open_run, states
@@ -88,7 +88,7 @@ def test_rows_of_baselines_have_no_penalty_and_set_no_network_apart(make):
     assert own["model"].unique().tolist() == ["identity", "syn", "elastix"]
     assert (own["penalty"] == "none").all()
     assert (own["lambda"] == 0).all()
-    assert len(networks(rows)) + len(own) == len(rows)
+    assert len(penalized(rows)) + len(own) == len(rows)
     assert own["trial"].nunique() == 3
     lines = summary(rows).query("metric == 'seconds'").set_index("model")["mean"]
     assert lines["syn"] == 4.0
@@ -98,11 +98,11 @@ def test_rows_of_baselines_have_no_penalty_and_set_no_network_apart(make):
 def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
     alone, beside = collect(make(NETWORKS, name="alone")), collect(make(NETWORKS, METHODS, name="beside"))
     pd.testing.assert_frame_equal(
-        summary(alone), networks(summary(beside)).reset_index(drop=True), check_dtype=False, check_index_type=False
+        summary(alone), penalized(summary(beside)).reset_index(drop=True), check_dtype=False, check_index_type=False
     )
     one, two = analyse(alone, 50), analyse(beside, 50)
     for name in one.tables:
-        table = networks(two.tables[name]).reset_index(drop=True)
+        table = penalized(two.tables[name]).reset_index(drop=True)
         pd.testing.assert_frame_equal(table, one.tables[name], check_dtype=False)
     assert two.words[: len(one.words)] == one.words
     limit = Limit("displacement_sdlogj", 0.3)
@@ -162,7 +162,7 @@ def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
     assert "s per" in told
     line = next(line for line in told.splitlines() if "elastix" in line)
     assert "none" not in line
-    assert "s per" not in text_of(summary_table(summary(networks(rows)), "title"))
+    assert "s per" not in text_of(summary_table(summary(penalized(rows)), "title"))
 
 
 @pytest.mark.parametrize(("trained_on", "other"), [("mse", "ncc"), ("ncc", "mse")])

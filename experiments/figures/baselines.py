@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ...pipeline.settings.vocabulary import METHODS, untrained
+from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..rows.summaries import baselines, pick, setting_columns, variant
 
 GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # of several configurations of one method
@@ -32,11 +32,11 @@ class Baseline(NamedTuple):
 
     @property
     def marker(self) -> str:
-        return MARKERS[untrained().index(self.model) % len(MARKERS)]
+        return MARKERS[without_objective().index(self.model) % len(MARKERS)]
 
     @property
     def dashes(self) -> Any:
-        return DASHES[untrained().index(self.model) % len(DASHES)]
+        return DASHES[without_objective().index(self.model) % len(DASHES)]
 
     def line(self, metric: str) -> pd.Series | None:
         return self.metrics.loc[metric] if metric in self.metrics.index else None
@@ -46,7 +46,7 @@ def baselines_of(table: pd.DataFrame) -> list[Baseline]:
     """The baselines in a summary, or in the means of an analysis, in their own order."""
     own = baselines(table)
     found: list[Baseline] = []
-    for model in untrained():
+    for model in without_objective():
         parts = pick(own, own["model"] == model).groupby(setting_columns(own), dropna=False, sort=True)
         for place, (_, lines) in enumerate(parts):
             label = ", ".join([METHODS.title(model), *variant(lines.iloc[0], own)])

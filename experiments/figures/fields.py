@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline import METHODS, READERS, TrialSettings
-from ..rows.summaries import baselines, configuration, networks, pick, records, variant
+from ...pipeline.evaluation import REFINED
+from ..rows.summaries import baselines, configuration, penalized, pick, records, variant
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run
 from . import panels
@@ -40,9 +41,11 @@ class Example(NamedTuple):
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
     """Flow fields and warped grids; one of each per model kind or further setting, named after it.
 
-    The baselines are in each of them, or in figures of their own where no network was trained.
+    The baselines are in each of them, or in figures of their own where no trial has a penalty. Of a refined network
+    the example pairs are those of the network alone.
     """
-    trained, without = networks(rows), _of_baselines(run, baselines(rows))
+    rows = pick(rows, rows[REFINED] == 0).drop(columns=REFINED) if REFINED in rows else rows
+    trained, without = penalized(rows), _of_baselines(run, baselines(rows))
     others = [key for key in configuration(trained) if key not in ("penalty", "lambda")]
     drawn: dict[str, Figure] = {}
     parts = [part for _, part in trained.groupby(others, dropna=False)] if len(trained) else [rows]
@@ -56,7 +59,7 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         settings = run.trials[part["trial"].iloc[0]]
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
         drawn[f"warped_grids{suffix}"] = warped_grids(examples, settings, title)
-        across = _across(run, networks(part))
+        across = _across(run, penalized(part))
         if across:
             drawn[f"across_lambda{suffix}"] = across_lambda(across, settings, title)
     return drawn

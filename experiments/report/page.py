@@ -30,7 +30,8 @@ def build_page(result: StudyResult) -> Page:
     statistics: list[Block] = [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
     answer = (result.analysis.words if result.analysis else []) or ["This run has nothing that could be compared."]
     metrics = [name for name in METRICS if name in set(result.summary["metric"])]
-    meanings = definitions(metrics, penalties_of(result.rows), result.rows["model"].unique())
+    methods = {trial.model.method for trial in run.trials.values()}
+    meanings = definitions(metrics, penalties_of(result.rows), methods)
     sections = [
         Section("answer", "The answer in short", [Words(answer, points=len(answer) > 1)]),
         Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation import DICE, METRICS
-from ...pipeline.settings.vocabulary import METHODS, untrained
+from ...pipeline.evaluation import DICE, METRICS, REFINED
+from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..study.setting_keys import known_keys
 
-SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
+METHOD = "method"
+WAYS = (METHOD, REFINED)
+"""What tells apart the ways by which a field was found under one objective; figures draw them as lines of one panel."""
+SETTINGS = ("penalty", "lambda", "model", *WAYS, "similarity", "acts_on", "multiplier")
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
@@ -18,19 +21,28 @@ def configuration(rows: pd.DataFrame) -> list[str]:
 
     What differs only between networks and baselines, as what a baseline has not, tells nothing that the model does not.
     """
-    others = [*SETTINGS[3:], *(key for key in known_keys() if key != "seed" and key in rows)]
-    parts = networks(rows), baselines(rows)
+    others = [*(key for key in SETTINGS[3:] if key in rows), *(k for k in known_keys() if k != "seed" and k in rows)]
+    parts = penalized(rows), baselines(rows)
     return [*SETTINGS[:3], *(n for n in others if any(part[n].nunique(dropna=False) > 1 for part in parts))]
 
 
-def networks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of trained networks, of rows or of any table with a ``model``."""
-    return pick(frame, ~frame["model"].isin(untrained()))
+def penalized(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines that have a penalty and λ, networks' and optimization's, of rows or of any table with a ``model``."""
+    return pick(frame, ~frame["model"].isin(without_objective()))
 
 
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of methods that train nothing."""
-    return pick(frame, frame["model"].isin(untrained()))
+    """The lines of methods without an objective."""
+    return pick(frame, frame["model"].isin(without_objective()))
+
+
+def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
+    """The methods that train a network, or those of them that rows have; rows without a method are of networks."""
+    known = [name for name, method in METHODS.items() if method.trains]
+    if frame is None or METHOD not in frame:
+        return known
+    there = set(penalized(frame)[METHOD])
+    return [name for name in known if name in there]
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -43,20 +55,28 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 def variant(line: Any, frame: pd.DataFrame) -> list[str]:
     """What sets a configuration apart besides penalty and λ (or method), in words; ``frame``: rows or a summary."""
-    trained = line["model"] not in untrained()
-    own = networks(frame) if trained else pick(frame, frame["model"] == line["model"])
-    words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
-    for key in (setting_columns(frame) if "metric" in frame else configuration(frame))[3:]:
-        if own[key].nunique(dropna=False) > 1:
-            value = f"{line[key]:g}" if isinstance(line[key], float) else str(line[key])
-            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {value}")
-    return words
+    has_penalty = line["model"] not in without_objective()
+    own = penalized(frame) if has_penalty else pick(frame, frame["model"] == line["model"])
+    keys = (setting_columns(frame) if "metric" in frame else configuration(frame))[2 if has_penalty else 3 :]
+    return [setting_name(key, line[key]) for key in keys if own[key].nunique(dropna=False) > 1]
+
+
+def setting_name(key: str, value: Any) -> str:
+    """A setting in words, as a label of a curve: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
+    if key == "model":
+        return f"{value} model"
+    if key == METHOD:
+        return METHODS.title(value)
+    if key == REFINED:
+        return f"{value:g} steps of refinement" if value else "not refined"
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {shown}"
 
 
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:
     """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
-    penalized = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
-    name = [METHODS.title(line["model"])] if line["model"] in untrained() else penalized
+    objective = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
+    name = [METHODS.title(line["model"])] if line["model"] in without_objective() else objective
     return ", ".join([*name, *variant(line, frame)])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import configuration, pick
+from ..rows.summaries import configuration, pick, trained_methods
 from .baselines import against_baselines, baselines_in_words
 from .curves import Curve, CurveSet, Part, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
@@ -39,14 +39,17 @@ def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
     main = parts[0].groups
     tables = {
         "means": means(parts),
-        "baselines": against_baselines(parts, measured),
+        "baselines": against_baselines(parts, measured, rows),
         "comparisons": comparisons(parts, measured),
         "matched": matched(parts, measured),
         "mixed_model": mixed_models(main, measured[0]),
         **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
-    return Analysis(tables, [*in_words(tables, measured), *baselines_in_words(tables, measured[0], rows)])
+    return Analysis(
+        tables,
+        [*in_words(tables, measured, bool(trained_methods(rows))), *baselines_in_words(tables, measured[0], rows)],
+    )
 
 
 def _parts(rows: pd.DataFrame, resamples: int) -> Iterator[Part]:

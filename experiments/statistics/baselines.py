@@ -7,21 +7,31 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
-from ...pipeline.settings.vocabulary import METHODS, untrained
-from ..rows.summaries import baselines, configuration, networks, pick, records, variant
+from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ
+from ...pipeline.settings.vocabulary import METHODS, without_objective
+from ..rows.summaries import (
+    METHOD,
+    WAYS,
+    baselines,
+    configuration,
+    penalized,
+    pick,
+    records,
+    trained_methods,
+    variant,
+)
 from .curves import Curve, CurveSet, Part, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
 from .sentences import as_text, by_setting, interval
 
 
-def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
+def against_baselines(parts: Sequence[Part], measured: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
     """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
     for sample, groups, metrics in parts:
         for baseline, own in sample.each():
-            if baseline["model"] not in untrained():
+            if baseline["model"] not in without_objective():
                 continue
             value = np.array([own.means()[SDLOGJ][0]])
             for group, curve in _reaching(groups, float(value[0])):
@@ -34,7 +44,7 @@ def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
                     lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
     return titled(
         with_holm(lines),
-        "Networks against baselines at equal smoothness",
+        f"{_what(rows)} against baselines at equal smoothness",
         "Difference: the penalty's curve over λ, read off linearly where its SDlogJ is the baseline's, minus the "
         f"baseline; {INTERVALS}; p and effect as above. Curves that do not reach that SDlogJ are left out.",
     )
@@ -65,13 +75,33 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
             f"{found.loc[SDLOGJ, 'mean']:.3g} and {found.loc[FOLDING, 'mean']:.2g} % folding, in "
             f"{own['seconds'].mean():.2g} s a pair."
         )
-    if len(own_rows) and len(networks(rows)):
-        yield f"A trained network takes {networks(rows)['seconds'].mean():.2g} s a pair."
+    if len(own_rows) and len(penalized(rows)):
+        yield from _seconds(penalized(rows))
     if "baselines" in tables:
-        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric)
+        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric, _what(rows))
 
 
-def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
+def _what(rows: pd.DataFrame) -> str:
+    """What the curves over λ are of."""
+    trained = trained_methods(rows)
+    alone = METHOD not in rows or set(penalized(rows)[METHOD]) == set(trained)
+    return "Networks" if alone else "Networks and optima" if trained else "Optima"
+
+
+def _seconds(rows: pd.DataFrame) -> Iterator[str]:
+    """How long each way to find a field takes."""
+    keys = [key for key in WAYS if key in rows]
+    for values, own in rows.groupby(keys, sort=False) if keys else [((), rows)]:
+        way = dict(zip(keys, values, strict=True))
+        name = METHODS.title(way.get(METHOD, trained_methods()[0]))
+        name += f" and {way[REFINED]:g} steps of refinement take" if way.get(REFINED) else " takes"
+        yield (
+            f"{f'A {name}' if way.get(METHOD) in (None, *trained_methods()) else name.capitalize()} "
+            f"{own['seconds'].mean():.2g} s a pair."
+        )
+
+
+def _verdicts(table: pd.DataFrame, metric: str, what: str) -> Iterator[str]:
     own = ("penalty", "lambda", "baseline", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
     for key, part in table.groupby(["baseline", "at"], sort=False):
         baseline, value = cast(tuple[str, float], key)
@@ -82,6 +112,6 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
                 word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval(line, metric)})")
             yield (
-                f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
+                f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
                 f"{METRICS.title(metric)}: {'; '.join(verdicts)}."
             )

@@ -7,26 +7,29 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
-from ..rows.summaries import networks, pick, records
+from ..rows.summaries import METHOD, penalized, pick, records, setting_name, trained_methods
 from ..study.setting_keys import known_keys
 
 
-def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
-    """What there is to say of the networks: penalties at equal smoothness, fronts, folding, noise of seeds."""
-    metric, trained = measured[0], networks(tables["means"])
-    if trained.empty:
+def in_words(tables: dict[str, pd.DataFrame], measured: list[str], trained: bool = True) -> list[str]:
+    """What there is to say of penalties: at equal smoothness, fronts, folding, noise of seeds.
+
+    ``trained``: whether a network was trained; optimization alone has no noise of seeds.
+    """
+    metric, own = measured[0], penalized(tables["means"])
+    if own.empty:
         return []
-    # what is no setting of networks has a column only because baselines differ in it
-    trained = trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
-    words = [*_folding(trained)]
+    # what is no setting of these has a column only because baselines differ in it
+    own = own[[key for key in own if key not in known_keys() or own[key].notna().any()]]
+    words = [*_folding(own)]
     if "matched" in tables:
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
-        words += _at_one_weight(trained, metric)
+        words += _at_one_weight(own, metric)
         words.append("Penalties cannot be compared at equal smoothness: that needs two or more λ of each penalty.")
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
-    return [*words, *_seeds(trained, metric)]
+    return [*words, *_seeds(own, metric)] if trained else words
 
 
 def _folding(means: pd.DataFrame) -> Iterator[str]:
@@ -102,6 +105,8 @@ def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
 
 def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     own = pick(means, means["metric"] == metric)
+    if METHOD in own:
+        own = pick(own, own[METHOD].isin(trained_methods()))
     if own["n_seeds"].max() < 2:
         yield "Every configuration was trained with one seed: how much another training would differ is not known."
         return
@@ -118,7 +123,7 @@ def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str,
     keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
     for values, part in table.groupby(keys, sort=False):
         varied = [(key, value) for key, value in zip(keys, values, strict=True) if table[key].nunique() > 1]
-        names = [f"{value} model" if key == "model" else f"{key} {value}" for key, value in varied]
+        names = [setting_name(key, value) for key, value in varied]
         yield (f" ({', '.join(names)})" if names else ""), part
 
 

@@ -50,8 +50,9 @@ class MeasuredPair:
         labels: the warped and the fixed label map, of the same structures.
         landmarks: (N, D) corresponding points of the moving and of the fixed image, in voxels of their own image.
         spacing: mm per voxel.
-        objective: what training minimized; None where nothing was trained.
+        objective: what training or optimization minimized; None for other methods.
         seconds: that the registration took.
+        steps: of optimization on this very pair; None where there are none.
     """
 
     warped: Tensor
@@ -63,6 +64,7 @@ class MeasuredPair:
     spacing: Sequence[float] | None = None
     objective: Objective | None = None
     seconds: float | None = None
+    steps: int | None = None
 
     def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
         """The columns of these metrics, of those whose needs are there."""

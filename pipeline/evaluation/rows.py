@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,13 +29,35 @@ Registrar = Callable[[Sample, Sample], tuple[Registration, float]]
 """(moving, fixed) -> their registration, its parts on the CPU in float32, and the seconds that it took."""
 
 
+class Found(NamedTuple):
+    """A pair that was registered with others: parts on the CPU in float32, its share of the seconds, steps taken."""
+
+    registration: Registration
+    seconds: float
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """A registrar of ``size`` pairs at once, of (moving, fixed) each; the last of a list may be fewer."""
+
+    register: Callable[[Sequence[tuple[Sample, Sample]]], Sequence[Found]]
+    size: int
+
+
+def one_by_one(register: Registrar) -> Together:
+    """A registrar of single pairs as one of batches."""
+    return Together(lambda pairs: [Found(*register(*pair)) for pair in pairs], 1)
+
+
 def evaluate(
-    register: Registrar,
+    register: Registrar | Together,
     settings: TrialSettings,
     prepared: Prepared,
     progress: Callable[[int, int, str], None] | None = None,
     slow: bool = True,
     finished: FinishedPairs | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Measure every test pair, before and after registration.
 
@@ -44,34 +68,47 @@ def evaluate(
         progress: called with (pairs done, pairs, message).
         slow: also measure what takes longer than all the rest.
         finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
+        columns: more of them, the same in every row.
 
     Returns:
         rows, one per test pair, and the examples: ``moving``, ``fixed``, ``warped``
         (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
         ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
     """
-    trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
-    trained = settings.model.trains
-    objective = build_objective(settings) if trained else None
-    metrics = METRICS.measured(settings.objective.similarity if trained else None, slow)
-    rows, examples = [], []
-    for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
-        about = {**trial, "moving": moving_id, "fixed": fixed_id}
-        kept = finished.read(index, about) if finished is not None else None
-        if kept is None:
-            moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
-            registration, seconds = register(moving, fixed)
-            names = prepared.cohort.label_names
-            kept = {**about, **_measure(metrics, objective, names, moving, fixed, registration, seconds)}, {}
-            if index < EXAMPLES:
-                kept[1].update(_example(moving, fixed, registration), moving_id=moving_id, fixed_id=fixed_id)
-            if finished is not None:
-                finished.write(index, *kept)
-        rows.append(kept[0])
-        examples += [kept[1]] if kept[1] else []
-        if progress is not None:
-            progress(index + 1, len(prepared.test_pairs), f"{kept[0]['seconds']:.2g} s a pair")
+    together = register if isinstance(register, Together) else one_by_one(register)
+    trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns(), **(columns or {})}
+    measure = _measurement(settings, prepared, slow)
+    rows, examples, count = [], [], len(prepared.test_pairs)
+    for start in range(0, count, together.size):
+        pairs = prepared.test_pairs[start : start + together.size]
+        about = [{**trial, "moving": moving, "fixed": fixed} for moving, fixed in pairs]
+        kept = [finished.read(start + place, own) if finished else None for place, own in enumerate(about)]
+        if None in kept:  # all of a batch, so that its numbers do not depend on where a trial was stopped
+            samples = [(prepared.samples[moving], prepared.samples[fixed]) for moving, fixed in pairs]
+            found = together.register(samples)
+        for place, (own, measured) in enumerate(zip(about, kept, strict=True)):
+            if measured is None:
+                measured = {**own, **measure(*samples[place], found[place])}, {}
+                if start + place < EXAMPLES:
+                    example = _example(*samples[place], found[place].registration)
+                    measured[1].update(example, moving_id=own["moving"], fixed_id=own["fixed"])
+                if finished is not None:
+                    finished.write(start + place, *measured)
+            rows.append(measured[0])
+            examples += [measured[1]] if measured[1] else []
+            if progress is not None:
+                progress(len(rows), count, f"{measured[0]['seconds']:.2g} s a pair")
     return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def _measurement(
+    settings: TrialSettings, prepared: Prepared, slow: bool
+) -> Callable[[Sample, Sample, Found], dict[str, float]]:
+    """What measures a pair of this trial."""
+    own = settings.model.has_objective
+    objective = build_objective(settings) if own else None
+    metrics = METRICS.measured(settings.objective.similarity if own else None, slow)
+    return partial(_measure, metrics, objective, prepared.cohort.label_names)
 
 
 def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
@@ -110,11 +147,10 @@ def _measure(
     names: Mapping[int, str],
     moving: Sample,
     fixed: Sample,
-    registration: Registration,
-    seconds: float,
+    found: Found,
 ) -> dict[str, float]:
     """The row of one pair: before registration, as ``dice_before`` and ``dice_before/left``, and after."""
-    spacing = fixed["spacing"]
+    registration, spacing = found.registration, fixed["spacing"]
     landmarks = (moving["landmarks"], fixed["landmarks"])
     shared: dict[str, Any] = {"spacing": spacing, "landmarks": None if None in landmarks else landmarks}
     labels: list[Any] = [None, None]
@@ -127,7 +163,7 @@ def _measure(
     before = MeasuredPair(moving["image"][None], image, labels=labels[0], **shared).measure(metrics)
     after = MeasuredPair(
         registration.warped, image, registration.displacement, registration.velocity,
-        labels=labels[1], objective=objective, seconds=seconds, **shared,
+        labels=labels[1], objective=objective, seconds=found.seconds, steps=found.steps, **shared,
     )  # fmt: skip
     return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": value
             for name, value in before.items()} | after.measure(metrics)  # fmt: skip

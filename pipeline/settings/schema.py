@@ -84,13 +84,15 @@ class TrialSettings(Settings):
             "penalty": objective.penalty,
             "lambda": objective.weight,
             "model": self.model.kind,
+            "method": self.model.method,
             "similarity": objective.similarity,
             "acts_on": objective.acts_on,
             "multiplier": objective.multiplier,
             "seed": self.seed,
         }
-        if not self.model.trains:  # nothing of the objective concerns it
+        if not self.model.has_objective:  # nothing of the objective concerns it
             settings |= {"penalty": "none", "lambda": 0.0, "similarity": None, "acts_on": None, "multiplier": math.nan}
+            settings |= {"method": None}  # which is its model
         return settings
 
     def concerns(self, key: str) -> bool:
@@ -121,9 +123,10 @@ class TrialSettings(Settings):
     @property
     def readable(self) -> str:
         """The part of the identifier that can be read."""
-        if not self.model.trains:
+        if not self.model.has_objective:
             return self.model.method
-        return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
+        end = f"s{self.seed}" if self.model.trains else self.model.method
+        return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_{end}"
 
     def check_id(self, name: str, where: str) -> str:
         """``name``, if it can be this trial's identifier on some data: only such a name may become a folder's.
@@ -138,11 +141,10 @@ class TrialSettings(Settings):
     def packages(self) -> list[str]:
         """What has to be installed besides smoothmorph for what this trial names."""
         method = METHODS[self.model.method]
-        named = ((READERS, self.cohort.reader), (METHODS, method.name)) + method.trains * (
-            (BACKBONES, self.model.backbone),
-            (PENALTIES, self.objective.penalty),
-            (SIMILARITIES, self.objective.similarity),
-        )
+        named = [(READERS, self.cohort.reader), (METHODS, method.name)]
+        named += [(BACKBONES, self.model.backbone)] if method.trains else []
+        if method.has_objective:
+            named += [(PENALTIES, self.objective.penalty), (SIMILARITIES, self.objective.similarity)]
         others = [registry.packages[name] for registry, name in named if name in registry.packages]
         return list(dict.fromkeys([*([method.package] if method.package else []), *others]))
 

@@ -91,13 +91,18 @@ class ModelSettings(Settings):
         return METHODS[self.method].trains
 
     @property
+    def has_objective(self) -> bool:
+        """Whether the method minimizes the objective, with or without training."""
+        return METHODS[self.method].has_objective
+
+    @property
     def options(self) -> dict[str, Any]:
         """What is given of the backbone's own options."""
         return BACKBONES[self.backbone].check_settings({name: getattr(self, name) for name in BACKBONE_OPTIONS})
 
     @property
     def kind(self) -> str:
-        if not self.trains:
+        if not self.has_objective:
             return self.method
         return "diffeomorphic" if self.integration_steps else "displacement"
 

@@ -83,6 +83,9 @@ class MethodEntry(Entry):
         package: what has to be installed for it.
         trains: it trains a network.
         registers: it moves images; otherwise they stay as they are.
+        has_objective: it minimizes the trial's objective, as every method that trains. Its rows have a penalty and λ.
+            The target of a method that does so without training is as
+            :func:`smoothmorph.pipeline.methods.optimization.by_optimization`.
     """
 
     settings: tuple[str, ...] = ()
@@ -90,6 +93,11 @@ class MethodEntry(Entry):
     package: str = ""
     trains: bool = False
     registers: bool = True
+    has_objective: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trains:
+            object.__setattr__(self, "has_objective", True)
 
     def require(self) -> None:
         """Raise InputError unless its package is installed."""
@@ -129,6 +137,6 @@ def _value(settings: Any, key: str) -> Any:
 METHODS: Registry[MethodEntry] = Registry("method", "smoothmorph.methods", package="smoothmorph.pipeline.methods")
 
 
-def untrained() -> list[str]:
-    """The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""
-    return [name for name, entry in METHODS.items() if not entry.trains]
+def without_objective() -> list[str]:
+    """The methods without an objective; in rows each is a ``model`` of its own, without penalty."""
+    return [name for name, entry in METHODS.items() if not entry.has_objective]

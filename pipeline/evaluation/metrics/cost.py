@@ -12,7 +12,7 @@ METRICS.add(
     MetricEntry(
         name="loss",
         title="loss",
-        meaning="what training minimizes, on the test pairs: similarity + λ · penalty",
+        meaning="what training or optimization minimizes, on the test pairs: similarity + λ · penalty",
         target=f"{__name__}:loss",
         place=150,
         needs=("displacement",),
@@ -38,13 +38,32 @@ SECONDS = METRICS.add(
         narrow="s per\npair",
     )
 ).name
+METRICS.add(
+    MetricEntry(
+        name="optimization_steps",
+        title="steps",
+        meaning="steps of optimization on a test pair, on all levels",
+        target=f"{__name__}:steps",
+        place=401,
+        needs=("steps",),
+        range=(0.0, math.inf),
+        form=".0f",
+        main=False,
+        interval=False,
+    )
+)
 
 
 def loss(pair: "MeasuredPair") -> float:
-    """NaN where nothing was trained."""
+    """NaN for a method without an objective."""
     return math.nan if pair.objective is None else float(pair.objective(pair.registration, pair.fixed).loss)
 
 
 def seconds(pair: "MeasuredPair") -> float:
     assert pair.seconds is not None  # needed
     return pair.seconds
+
+
+def steps(pair: "MeasuredPair") -> float:
+    assert pair.steps is not None  # needed
+    return pair.steps
