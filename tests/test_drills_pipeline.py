@@ -120,7 +120,7 @@ def test_every_command_goes_its_way(way):
     assert [command for command, text in printed.items() if "exit" in text] == ["export"]
     assert printed["export"].count("exit 2") == 1
     assert printed["errors"].splitlines() == [
-        "error: this network has the backbone slim; official VoxelMorph has only its own: export this one as bundle, "
+        "error: this network has the backbone slim, which official VoxelMorph does not have; export it as bundle, "
         "model, torchscript or torch-export."
     ]
     assert not (folder / "slim.pt").exists()

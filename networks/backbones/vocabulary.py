@@ -29,7 +29,7 @@ class BackboneEntry(Entry):
     """The registry entry of a backbone: ``target`` is a module class that predicts a field from (moving, fixed).
 
     The class takes the keyword arguments ``spatial_dims``, ``integration`` (:class:`Integration`) and its own options.
-    It raises ValueError for bad options. Its attribute ``options`` holds all options as plain values, with the defaults.
+    It raises ValueError for bad options. Its attribute ``options`` holds all options, also defaults, as plain values.
 
     An instance takes two images (B, 1, *spatial) of any size. It returns a field (B, D, *grid) in voxels of its grid,
     which is the images' grid or the grid of the integration. The field is a velocity, or a displacement if there is no
