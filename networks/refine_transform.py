@@ -112,7 +112,7 @@ class RefineRegistration(Transform):
 
 
 class RefineRegistrationd(MapTransform):
-    """Dictionary version of :class:`RefineRegistration`.
+    """Dictionary-based version of :class:`RefineRegistration`.
 
     Args:
         keys: the keys of the moving and of the fixed image.

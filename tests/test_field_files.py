@@ -372,7 +372,7 @@ class TestVoxelMorphsFaults:
     def test_one_array_is_no_archive(self, tmp_path):
         np.save(tmp_path / "field.npy", np.zeros((2, 8, 6), np.float32))
         (tmp_path / "field.npy").rename(tmp_path / "field.npz")
-        refused(tmp_path / "field.npz", "it is one array of numpy's (.npy), not an archive of them")
+        refused(tmp_path / "field.npz", "it is a single numpy array (.npy), not an .npz archive")
 
     @pytest.mark.parametrize(
         ("affine", "found"),
