@@ -168,7 +168,7 @@ def test_labels_that_are_not_there_are_refused(tiny_cohort, tmp_path):
     )
     settings = trial([DEFORM])
     with pytest.raises(
-        InputError, match=r"training\.augment names label maps, but the subjects of the cohort have none"
+        InputError, match=r"training\.augment names label maps, but the subjects of the cohort have no label maps"
     ):
         training_loader(prepare(settings, tmp_path), settings, 1, pin_memory=False)
 

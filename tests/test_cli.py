@@ -283,7 +283,7 @@ MISTAKES = {
         ("--out o.txt --bids empty", "o.txt has none of the endings"),
         ("--out o.csv --bids none", "none is not a folder"),
         ("--out o.csv --bids empty", "empty is not a BIDS data set"),
-        ("--out o.csv --images none/*.nii", "finds no file"),
+        ("--out o.csv --images none/*.nii", "matches no file"),
         ("--out p.csv --images *.nii.gz", "p.csv exists"),
     ],
     "run": [

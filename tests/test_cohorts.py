@@ -241,7 +241,7 @@ def test_faults_of_the_folder_and_of_the_settings(root, tmp_path):
     fails("needs cohort.file", CohortSettings(reader="table"))
     fails("the decathlon reader has no such setting", CohortSettings(reader="decathlon", labels="seg4"))
     (root / "seg24_labels.txt").write_text("one One\n")
-    fails("'one One' is not a label's number and name")
+    fails("'one One' is not a label value and a name")
 
 
 def test_fingerprint_follows_the_content(root):
