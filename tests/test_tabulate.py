@@ -293,7 +293,7 @@ def test_an_image_is_never_replaced(raw):
     assert "has none of the endings" in told.stderr
     listing = find_bids(raw, BidsQuery())
     (path.parent / "link.csv").symlink_to(path)
-    with pytest.raises(InputError, match=r"link\.csv is a file that is read, and writing would replace it"):
+    with pytest.raises(InputError, match=r"link\.csv is an input file, and writing would replace it"):
         write_table(listing, path.parent / "link.csv", overwrite=True)
     assert path.read_bytes() == before
 

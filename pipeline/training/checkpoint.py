@@ -59,7 +59,7 @@ class TrainingState:
         try:
             saved = read_torch(path)
             if not isinstance(saved, dict) or set(saved) != {"identity", *optimization, *vars(cls())}:
-                raise InputError("it lacks parts of a checkpoint or has others")
+                raise InputError("it does not have the parts of a checkpoint")
             ours = saved.pop("identity") == json.dumps(settings.identity(), sort_keys=True)
             state, parts = cls._checked(saved, settings.training, model, optimization) if ours else (cls(), {})
         except FileNotFoundError:  # a check beforehand would fail if the file were removed just after it
