@@ -136,7 +136,7 @@ EDITS = {
     "the epoch 3": (change("epoch", to=3), "its history has 2 rows"),
     "the epoch True": (change("epoch", to=True), "its epoch is True of 5"),
     "too many epochs": (lambda saved: saved.update(epoch=6, history=saved["history"] * 3), "its epoch is 6 of 5"),
-    "a history that is text": (change("history", to="x"), "its history is no list"),
+    "a history that is text": (change("history", to="x"), "its history is not a list"),
     "an epoch twice": (change("history", 1, "epoch", to=1), "epoch 2 of its history"),
     "a NaN loss": (change("history", 0, "train_loss", to=NAN), "epoch 1 of its history"),
     "a loss that is text": (change("history", 1, "seconds", to="1"), "epoch 2 of its history"),

@@ -210,7 +210,7 @@ MISTAKES = {
         ("a.nii.gz notes.txt -m brain-2d", "notes.txt is not one of the image formats"),
         ("a.nii.gz b.nii.gz -m brian-2d", "no model at brian-2d"),
         ("a.nii.gz b.nii.gz -m brain-2d --warped w.jpg", "w.jpg has none of the endings"),
-        ("a.nii.gz b.nii.gz -m brain-2d --field a.nii.gz", "a.nii.gz is a file that is read"),
+        ("a.nii.gz b.nii.gz -m brain-2d --field a.nii.gz", "a.nii.gz is an input file"),
         ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --penalty l3", "did you mean l2?"),
         ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --similarity mi", "there is no similarity 'mi'"),
         ("a.nii.gz b.nii.gz -m brain-2d --device gpu", "the device is 'gpu'"),
@@ -221,14 +221,14 @@ MISTAKES = {
         ("f.md a.nii.gz -o o.mha", "f.md has none of the endings of displacement fields"),
         ("f.h5 none.nii.gz -o o.mha", "none.nii.gz does not exist"),
         ("f.h5 a.nii.gz -o o.jpg", "o.jpg has none of the endings"),
-        ("f.h5 a.nii.gz -o a.nii.gz", "a.nii.gz is a file that is read"),
+        ("f.h5 a.nii.gz -o a.nii.gz", "a.nii.gz is an input file"),
         ("f.h5 a.nii.gz -o o.mha --like none.nii", "none.nii does not exist"),
         ("f.h5 a.nii.gz -o o.mha --affine none.mat", "none.mat does not exist"),
     ],
     "compose": [
         ("f.h5 -o o.mha", "compose needs two fields or more"),
         ("f.h5 none.h5 -o o.mha", "none.h5 does not exist"),
-        ("f.h5 g.h5 -o g.h5", "g.h5 is a file that is read"),
+        ("f.h5 g.h5 -o g.h5", "g.h5 is an input file"),
     ],
     "invert": [
         ("none.h5 -o o.mha", "none.h5 does not exist"),
@@ -242,14 +242,14 @@ MISTAKES = {
     ],
     "convert": [
         ("none.h5 -o o.mha", "none.h5 does not exist"),
-        ("f.h5 -o f.h5", "f.h5 is a file that is read"),
+        ("f.h5 -o f.h5", "f.h5 is an input file"),
         ("f.h5 -o o.mat", "o.mat has none of the endings"),
     ],
     "points": [
         ("none.h5 p.csv -o q.csv", "none.h5 does not exist"),
         ("f.h5 none.csv -o q.csv", "cannot read none.csv"),
         ("f.h5 p.csv -o q.csv --against none.csv", "cannot read none.csv"),
-        ("f.h5 p.csv -o p.csv", "p.csv is a file that is read"),
+        ("f.h5 p.csv -o p.csv", "p.csv is an input file"),
         ("f.h5 p.csv -o q.txt", "q.txt has none of the endings"),
     ],
     "export": [
@@ -283,7 +283,7 @@ MISTAKES = {
         ("--out o.txt --bids empty", "o.txt has none of the endings"),
         ("--out o.csv --bids none", "none is not a folder"),
         ("--out o.csv --bids empty", "empty is not a BIDS data set"),
-        ("--out o.csv --images none/*.nii", "finds no file"),
+        ("--out o.csv --images none/*.nii", "matches no file"),
         ("--out p.csv --images *.nii.gz", "p.csv exists"),
     ],
     "run": [

@@ -77,7 +77,9 @@ def test_a_trial_has_the_name_that_its_settings_make_or_the_run_is_refused(name,
     other = make(tmp_path / "other")
     shutil.rmtree(other.path / next(iter(other.trials)))
     for use in (states, rebuild, lambda path: archive(path, tmp_path / "kept"), lambda path: join(other.path, path)):
-        with pytest.raises(InputError, match=rf"^{file} calls a trial .*, expected l2_0\.01_diffeomorphic_s0_ and ten"):
+        with pytest.raises(
+            InputError, match=rf"^{file} has the trial id .*, expected l2_0\.01_diffeomorphic_s0_ and ten"
+        ):
             use(run.path) if use is not states else states(open_run(run.path))
     made = set(tmp_path.rglob("*")) - set(before)
     assert {path.relative_to(tmp_path).parts[0] for path in made} == {"other", "other.yaml"}

@@ -449,7 +449,7 @@ def mistakes(translation):
         (["apply", "field.nii.gz", "fixed.nii.gz", "--labels"], "a label map holds integers only"),
         (["apply", "field.nii.gz", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
         (["apply", "field.nii.gz", "fixed.nii.gz", "--like", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
-        (["apply", "field.nii.gz", "field.nii.gz"], "each of its voxels has 3 numbers, expected one"),
+        (["apply", "field.nii.gz", "field.nii.gz"], "each voxel has 3 numbers, expected one"),
         (["apply", "field.nii.gz", "series.nii.gz"], "has 9x8x10x4 values, expected one image of 2 or 3 axes"),
         (["apply", "fixed.nii.gz", "fixed.nii.gz"], "so it is no displacement field of ITK or ANTs"),
         (["apply", "field.nii.gz", "far.nii.gz"], "leads nowhere into far.nii.gz"),
@@ -534,7 +534,7 @@ def test_an_input_is_never_replaced(words, out, translation, call):
     before = {path: path.read_bytes() for path in Path().iterdir()}
     result = call(*words.split(), "-o", out)
     assert result.exit_code == 2, result.output
-    assert f"{Path(out)} is a file that is read, and writing would replace it; choose another name" in result.stderr
+    assert f"{Path(out)} is an input file, and writing would replace it; choose another name" in result.stderr
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
