@@ -280,7 +280,7 @@ def test_joined_networks_keep_their_own_settings(make):
 
 def test_runs_on_other_pairs_are_not_joined(make):
     run, other = make(NETWORKS, name="one"), make(METHODS, name="other", pairs="other pairs")
-    with pytest.raises(InputError, match=r"not of the same test pairs \(hash pairs, and other pairs\)"):
+    with pytest.raises(InputError, match=r"do not have the same test pairs \(hash pairs, and other pairs\)"):
         join(run.path, other.path)
     assert set(open_run(run.path).trials) == set(run.trials)
 
