@@ -137,7 +137,7 @@ def test_the_method_is_in_every_table_and_statistic(way):
     means = pd.read_csv(folder / "run" / "tables" / "means.csv")
     assert {"identity", "shift"} < set(means["model"])
     words = page(folder)
-    assert "Without training, whole shift reaches Dice" in words
+    assert "Without training, whole shift reaches a Dice" in words
     assert "whole shift one step of phase correlation; seed 0 changes nothing" in words
     assert "the phase of both images tells; Kuglin and Hines, 1975" in words
     assert "whole shift" in (folder / "run" / "figures" / "pareto_front.svg").read_text()

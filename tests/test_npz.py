@@ -139,7 +139,7 @@ def test_examples_are_read_without_the_velocity(tmp_path):
 )
 def test_arrays_that_are_no_examples_are_one_sentence(other, tmp_path):
     np.savez(tmp_path / "examples.npz", **examples(**other))
-    with pytest.raises(InputError, match=r"examples.npz (is damaged|has arrays that are no example pairs); delete"):
+    with pytest.raises(InputError, match=r"examples.npz (is damaged|has arrays that are not example pairs); delete"):
         read_examples(tmp_path / "examples.npz")
 
 
