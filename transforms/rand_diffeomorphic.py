@@ -74,7 +74,7 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
             }
 
     def displacement(self, spatial_shape: Sequence[int]) -> Tensor:
-        """Return the last draw's displacement on a grid of this shape, (D, *spatial) float32; 0 if nothing is deformed."""
+        """Return the displacement of the last draw on a grid of this shape, (D, *spatial) float32; 0 if none."""
         return self._flow(self.drawn, spatial_shape)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
