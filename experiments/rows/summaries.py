@@ -1,4 +1,4 @@
-"""Rows summarized over pairs and seeds. Percent means percent (0..100)."""
+"""Summaries of rows over pairs and seeds. Percentages are in percent (0..100)."""
 
 from typing import Any, cast
 
@@ -17,9 +17,10 @@ SETTINGS = ("penalty", "lambda", "model", *WAYS, "similarity", "acts_on", "multi
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
-    """The columns that tell configurations apart: penalty, lambda, model and whatever else differs except the seed.
+    """The columns that define a configuration: penalty, lambda, model and every other setting that differs.
 
-    What differs only between networks and baselines, as what a baseline has not, tells nothing that the model does not.
+    The seed is not among them. A setting must differ among networks, or among baselines: if it differs only between
+    the two, the model says it already.
     """
     others = [*(key for key in SETTINGS[3:] if key in rows), *(k for k in known_keys() if k != "seed" and k in rows)]
     parts = penalized(rows), baselines(rows)
@@ -27,17 +28,17 @@ def configuration(rows: pd.DataFrame) -> list[str]:
 
 
 def penalized(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines that have a penalty and λ, networks' and optimization's, of rows or of any table with a ``model``."""
+    """The lines with a penalty and λ, from rows or any table with a column ``model``: networks and optimization."""
     return pick(frame, ~frame["model"].isin(without_objective()))
 
 
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of methods without an objective."""
+    """The lines of baselines: methods without an objective."""
     return pick(frame, frame["model"].isin(without_objective()))
 
 
 def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
-    """The methods that train a network, or those of them that rows have; rows without a method are of networks."""
+    """The methods that train a network; with rows, only those in them. Rows without a method are of networks."""
     known = [name for name, method in METHODS.items() if method.trains]
     if frame is None or METHOD not in frame:
         return known
@@ -46,7 +47,7 @@ def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The settings of a table for a reader: where a baseline has no penalty and no λ, there is nothing."""
+    """The table with empty cells for the penalty and the λ of baselines, which have none."""
     if not {"penalty", "lambda"} <= set(frame):
         return frame
     trained = frame["penalty"] != "none"
@@ -54,7 +55,10 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def variant(line: Any, frame: pd.DataFrame) -> list[str]:
-    """What sets a configuration apart besides penalty and λ (or method), in words; ``frame``: rows or a summary."""
+    """Where a configuration differs from others besides penalty and λ (or method), in words.
+
+    ``frame``: rows or a summary.
+    """
     has_penalty = line["model"] not in without_objective()
     own = penalized(frame) if has_penalty else pick(frame, frame["model"] == line["model"])
     keys = (setting_columns(frame) if "metric" in frame else configuration(frame))[2 if has_penalty else 3 :]
@@ -62,7 +66,7 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
 
 
 def setting_name(key: str, value: Any) -> str:
-    """A setting in words, as a label of a curve: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
+    """A setting in words, for labels: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
     if key == "model":
         return f"{value} model"
     if key == METHOD:
@@ -74,7 +78,7 @@ def setting_name(key: str, value: Any) -> str:
 
 
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:
-    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
+    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and its `variant`."""
     objective = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
     name = [METHODS.title(line["model"])] if line["model"] in without_objective() else objective
     return ", ".join([*name, *variant(line, frame)])
@@ -83,9 +87,9 @@ def configuration_name(line: Any, frame: pd.DataFrame) -> str:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per configuration and metric: mean and standard deviations over pairs and over seeds.
 
-    ``mean``: of the seeds' means over pairs. ``std_pairs``: the spread between pairs (root mean square over seeds of
-    the sample standard deviation). ``std_seeds``: the sample standard deviation of the seeds' means, empty for one
-    seed. ``before``: the mean before registration, where that exists. ``n_pairs``: measured pairs per seed.
+    ``mean``: the mean over pairs, then over seeds. ``std_pairs``: the sample standard deviation over pairs (root mean
+    square over seeds). ``std_seeds``: the sample standard deviation over the means of the seeds, empty for one seed.
+    ``before``: the mean before registration, if the metric has one. ``n_pairs``: measured pairs per seed.
     """
     keys = configuration(rows)
     listed = [name for name, metric in METRICS.items() if metric.listed and name in rows]
@@ -96,7 +100,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_label(rows: pd.DataFrame) -> pd.DataFrame:
-    """Dice of each structure, in the form of `summary`; empty without labels."""
+    """Dice of each structure, with the columns of `summary`; empty without labels."""
     keys, start = configuration(rows), f"{DICE}/"
     labels = [name.removeprefix(start) for name in map(str, rows) if name.startswith(start)]
     parts = [summarize(rows, keys, f"{start}{label}", f"{DICE}_before/{label}") for label in labels]
@@ -108,7 +112,7 @@ def per_label(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> pd.DataFrame:
-    """`summary` of one column."""
+    """`summary` of one metric; ``before``: the column with its values before registration."""
     seeds = rows.groupby([*keys, "seed"], dropna=False)[metric].agg(["mean", "var", "count"]).reset_index()
     groups: Any = seeds.groupby(keys, dropna=False)
     table = pd.DataFrame(
@@ -128,28 +132,28 @@ def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> 
 
 
 def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
-    """The lines where ``mask`` holds (as a type checker can follow)."""
+    """The lines where ``mask`` is true, typed for the type checker."""
     return cast(pd.DataFrame, frame.loc[mask])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The lines as dictionaries (as a type checker can follow)."""
+    """The lines as dictionaries, typed for the type checker."""
     return cast(list[dict[str, Any]], frame.to_dict("records"))
 
 
 def setting_columns(whole: pd.DataFrame) -> list[str]:
-    """The columns of a summary that name a configuration: those before ``metric``."""
+    """The columns of a summary that define a configuration: those before ``metric``."""
     columns = list(whole.columns)
     return columns[: columns.index("metric")]
 
 
 def counts(whole: pd.DataFrame) -> str:
-    """How many pairs and seeds the numbers of a summary stand on, in words."""
+    """The number of pairs and seeds behind a summary, in words."""
     measured = whole[whole["metric"] == whole["metric"].iloc[0]]
     return f"{number(measured['n_pairs'], 'test pair')}, {number(measured['n_seeds'], 'seed')} per point"
 
 
 def number(values: Any, noun: str) -> str:
-    """``3 seeds``, or ``1 to 3 seeds`` where they differ."""
+    """``3 seeds``, or ``1 to 3 seeds`` if the values differ."""
     low, high = int(values.min()), int(values.max())
     return f"{high} {noun}{'' if high == 1 else 's'}" if low == high else f"{low} to {high} {noun}s"

@@ -1,4 +1,4 @@
-"""Networks against baselines: each penalty's curve read off at the baseline's own smoothness, on the same pairs."""
+"""Networks against baselines: the accuracy of each penalty at the smoothness of the baseline, on the same pairs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -27,7 +27,7 @@ from .sentences import as_text, by_setting, interval
 
 
 def against_baselines(parts: Sequence[Part], measured: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
-    """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
+    """One line per baseline, setting, penalty and metric; only for curves that reach the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
     for sample, groups, metrics in parts:
         for baseline, own in sample.each():
@@ -45,8 +45,9 @@ def against_baselines(parts: Sequence[Part], measured: Sequence[str], rows: pd.D
     return titled(
         with_holm(lines),
         f"{_what(rows)} against baselines at equal smoothness",
-        "Difference: the penalty's curve over λ, read off linearly where its SDlogJ is the baseline's, minus the "
-        f"baseline; {INTERVALS}; p and effect as above. Curves that do not reach that SDlogJ are left out.",
+        "Difference: penalty minus baseline. The penalty is read at the baseline's SDlogJ, by linear interpolation "
+        f"between the two nearest λ; {INTERVALS}. p and effect: as above. Penalties that do not reach that SDlogJ "
+        "are left out.",
     )
 
 
@@ -59,7 +60,7 @@ def _reaching(groups: Sequence[CurveSet], value: float) -> Iterator[tuple[CurveS
 
 
 def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> Iterator[str]:
-    """What each baseline reaches, how long it takes, and which penalties are better at its smoothness."""
+    """The accuracy and time of each baseline, and which penalties are better at its smoothness."""
     of_baselines, own_rows = baselines(tables["means"]), baselines(rows)
     keys = configuration(rows)
     parts = (frame.groupby(keys, sort=False, dropna=False) for frame in (of_baselines, own_rows))
@@ -68,12 +69,12 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
         name = ", ".join([METHODS.title(line["model"]), *variant(line, of_baselines)])
         reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({interval(found.loc[metric], metric)})"
         if not METHODS[line["model"]].registers:
-            yield f"Without registration, {METRICS.title(metric)} is {reached}."
+            yield f"Without registration, the {METRICS.title(metric)} is {reached}."
             continue
         yield (
-            f"Without training, {name} reaches {METRICS.title(metric)} {reached} with an SDlogJ of "
+            f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
             f"{found.loc[SDLOGJ, 'mean']:.3g} and {found.loc[FOLDING, 'mean']:.2g} % folding, in "
-            f"{own['seconds'].mean():.2g} s a pair."
+            f"{own['seconds'].mean():.2g} s per pair."
         )
     if len(own_rows) and len(penalized(rows)):
         yield from _seconds(penalized(rows))
@@ -89,16 +90,14 @@ def _what(rows: pd.DataFrame) -> str:
 
 
 def _seconds(rows: pd.DataFrame) -> Iterator[str]:
-    """How long each way to find a field takes."""
+    """One sentence for each way to find a field: how long it takes."""
     keys = [key for key in WAYS if key in rows]
     for values, own in rows.groupby(keys, sort=False) if keys else [((), rows)]:
         way = dict(zip(keys, values, strict=True))
-        name = METHODS.title(way.get(METHOD, trained_methods()[0]))
-        name += f" and {way[REFINED]:g} steps of refinement take" if way.get(REFINED) else " takes"
-        yield (
-            f"{f'A {name}' if way.get(METHOD) in (None, *trained_methods()) else name.capitalize()} "
-            f"{own['seconds'].mean():.2g} s a pair."
-        )
+        method = METHODS[way.get(METHOD, trained_methods()[0])]
+        name = f"A {method.title}" if method.trains else method.title.capitalize()
+        takes = f"with {way[REFINED]:g} steps of refinement takes" if way.get(REFINED) else "takes"
+        yield f"{name} {takes} {own['seconds'].mean():.2g} s per pair."
 
 
 def _verdicts(table: pd.DataFrame, metric: str, what: str) -> Iterator[str]:
@@ -109,9 +108,9 @@ def _verdicts(table: pd.DataFrame, metric: str, what: str) -> Iterator[str]:
             verdicts = []
             for line in records(lines):
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
-                word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
+                word = "no clear difference" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval(line, metric)})")
             yield (
-                f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
-                f"{METRICS.title(metric)}: {'; '.join(verdicts)}."
+                f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
+                f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )
