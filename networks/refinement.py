@@ -13,6 +13,26 @@ from .objective.objective import Objective
 from .voxelmorph import Registration, VoxelMorph
 
 
+def has_converged(values: Tensor, tolerance: float, window: int) -> Tensor:
+    """Which optimizations are done: the stopping rule of refinement and of :mod:`.coarse_to_fine`.
+
+    An optimization is done when its lowest value fell by no more than ``tolerance`` times itself over the last
+    ``window`` evaluations.
+
+    Args:
+        values: (S, B), the objectives of B optimizations at S evaluations, in order.
+        tolerance: a share of the objective, 0 or more; 0 ends what does not fall at all.
+        window: evaluations, 1 or more; before so many nothing is done.
+
+    Returns:
+        (B,), boolean.
+    """
+    if len(values) <= window:
+        return torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
+    before, now = values[:-window].amin(0), values.amin(0)
+    return before - now <= tolerance * now.abs()
+
+
 class Refinement(NamedTuple):
     """The ``registration`` with the lowest objective, and the objective at every step, ``losses``.
 
@@ -36,6 +56,8 @@ def refine(
     steps: int,
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
+    tolerance: float | None = None,
+    window: int = 10,
 ) -> Refinement:
     """Fine-tune the network's velocity field for one pair by gradient descent (Adam). The network does not change.
 
@@ -48,6 +70,7 @@ def refine(
         steps: number of optimization steps; 0 returns the network's registration.
         learning_rate: Adam's learning rate, in voxels of the velocity's grid.
         report: called at every step with (steps done, steps, the objective as text).
+        tolerance, window: end earlier, by :func:`has_converged`; None takes all steps.
 
     Returns:
         The best registration found, detached. It is never worse than the network's.
@@ -55,7 +78,7 @@ def refine(
     network = network.eval()
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
-    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report)
+    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, tolerance, window)
 
 
 def refine_field(
@@ -67,13 +90,15 @@ def refine_field(
     steps: int,
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
+    tolerance: float | None = None,
+    window: int = 10,
 ) -> Refinement:
     """Fine-tune any field for one pair, as :func:`refine` does with a network's.
 
     Args:
         register: computes the registration from (field, moving).
         start: the field to start from, (1, D, *grid) in voxels.
-        objective, moving, fixed, steps, learning_rate, report: see :func:`refine`.
+        objective, moving, fixed, steps, learning_rate, report, tolerance, window: see :func:`refine`.
 
     Returns:
         The best registration found, detached. It is never worse than that of ``start``.
@@ -89,7 +114,8 @@ def refine_field(
             best = velocity.detach().clone()
         if report is not None:
             report(done, steps, f"objective {losses[-1]:.5f}")
-        if done == steps or not torch.isfinite(loss):
+        ended = tolerance is not None and bool(has_converged(torch.tensor(losses)[:, None], tolerance, window))
+        if done == steps or ended or not torch.isfinite(loss):
             break
         (velocity.grad,) = torch.autograd.grad(loss, [velocity])
         optimizer.step()

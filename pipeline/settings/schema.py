@@ -20,6 +20,7 @@ from .sections import (
     ComputeSettings,
     ModelSettings,
     ObjectiveSettings,
+    OptimizationSettings,
     PairSettings,
     Seed,
     Settings,
@@ -38,7 +39,7 @@ ADDED_LATER: dict[str, Any] = {
 
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
-_NOT_OF_NETWORKS = {"compute", "baseline"}
+_NOT_OF_NETWORKS = {"compute", "baseline", "optimization"}
 MOST_FAULTS = 5
 """An error message lists this many faults and only counts the others."""
 
@@ -53,6 +54,7 @@ class TrialSettings(Settings):
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
     baseline: BaselineSettings = BaselineSettings()
+    optimization: OptimizationSettings = OptimizationSettings()
     compute: ComputeSettings = ComputeSettings()
     seed: Seed = Field(default=0, description="random seed of the initial weights, training pairs and augmentation")
 

@@ -146,6 +146,18 @@ class BaselineSettings(Settings):
     )
 
 
+class OptimizationSettings(Settings):
+    """How the method ``optimization`` finds the field of a test pair: L-BFGS, from coarse images to fine ones."""
+
+    levels: int = Field(default=3, ge=1, le=8, description="resolutions; each doubles the voxels along an axis")
+    steps: int = Field(default=300, ge=1, description="evaluations of the objective on each level, at most")
+    tolerance: float = Field(
+        default=1e-3, ge=0, description="a pair is done on a level when its objective falls by no more than this share"
+    )
+    window: int = Field(default=10, ge=1, description="evaluations over which that share is measured")
+    batch_size: int = Field(default=8, ge=1, description="pairs that are optimized together; only the speed depends on it")
+
+
 class ObjectiveSettings(Settings):
     """similarity + λ · multiplier · penalty(field)."""
 
