@@ -134,7 +134,7 @@ class SobolevGradient(nn.Module):
 
 
 def _cosine_transform(size: int) -> Tensor:
-    """The orthonormal matrix (size, size) of the cosine transform of the second kind, whose inverse is its transpose."""
+    """The orthonormal cosine transform of the second kind, (size, size): its inverse is its transpose."""
     places = torch.arange(size, dtype=torch.float64)
     matrix = torch.cos(math.pi * places[:, None] * (places[None] + 0.5) / size) * math.sqrt(2 / size)
     matrix[0] /= math.sqrt(2)

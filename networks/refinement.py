@@ -78,7 +78,9 @@ def refine(
     network = network.eval()
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
-    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, tolerance, window)
+    return refine_field(
+        network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, tolerance, window
+    )
 
 
 def refine_field(

@@ -128,7 +128,7 @@ def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_
         "Without registration", "Without training", "Without training"
     ]  # fmt: skip
     assert "4 s per pair" in found.words[1]
-    with pytest.raises(InputError, match="this run trained no network"):
+    with pytest.raises(InputError, match="this run has no trial with a penalty"):
         recommend(rows, Limit("displacement_sdlogj", 0.3))
 
 

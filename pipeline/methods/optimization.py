@@ -19,7 +19,7 @@ METHODS.add(
     MethodEntry(
         name="optimization",
         title="optimization",
-        meaning="each test pair's own field, optimized from the identity under the trial's objective, without a network",
+        meaning="each test pair's own field, optimized under the trial's objective, without a network",
         source="Nocedal and Wright, Numerical Optimization, 2006; Neuberger, Sobolev Gradients and Differential "
         "Equations, 1997",
         target=f"{__name__}:by_optimization",

@@ -155,7 +155,9 @@ class OptimizationSettings(Settings):
         default=1e-3, ge=0, description="a pair is done on a level when its objective falls by no more than this share"
     )
     window: int = Field(default=10, ge=1, description="evaluations over which that share is measured")
-    batch_size: int = Field(default=8, ge=1, description="pairs that are optimized together; only the speed depends on it")
+    batch_size: int = Field(
+        default=8, ge=1, description="pairs that are optimized together; only the speed depends on it"
+    )
 
 
 class ObjectiveSettings(Settings):
