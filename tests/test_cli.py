@@ -290,7 +290,7 @@ MISTAKES = {
         ("dmo", "did you mean demo?"),
         ("demo --set training.epoch=3", "did you mean training.epochs"),
         ("demo --executor rai", "unknown executor 'rai'"),
-        ("demo --out full", "full is not empty and holds no study.yaml"),
+        ("demo --out full", "full is not empty and has no study.yaml"),
         ("published --data-root none", "the data folder none does not exist"),
     ],
     "show": [("dmo", "did you mean demo?")],

@@ -462,7 +462,7 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --warped w.nii --field axial.nii.gz/f.h5", "axial.nii.gz is a file, not a folder"),
         (
             "moving3.nii.gz sheared.nii.gz -m model3.safetensors --warped w.nii --field f.h5",
-            "cannot write f.h5 on the grid of sheared.nii.gz: the axes of the grid are off perpendicular",
+            "cannot write f.h5 on the grid of sheared.nii.gz: the axes of the grid are 5.71 degrees off perp",
         ),
         ("sheared.nii.gz F --warped w.nii --inverse-field i.mha", "cannot write i.mha on the grid of sheared.nii.gz"),
         ("moving3.nii.gz F --refine 3 --penalty l3", "objective.penalty"),
