@@ -113,11 +113,11 @@ def test_trials_of_before_keep_their_ids_and_an_augmented_one_is_another():
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
-        ({"transform": "RandBiasField"}, r"\[0\]\.transform: 'RandBiasField' is no .*; did you mean RandBiasFieldd\?"),
-        ({"transform": "SaveImaged"}, r"\[0\]\.transform: 'SaveImaged' is no random dictionary transform"),
-        ({"transform": "RandLambdad", "func": "os"}, "no random dictionary transform"),
-        ({"transform": "RandTorchVisiond", "name": "x"}, "no random dictionary transform"),
-        ({"transform": "os.system"}, "no random dictionary transform; known are Rand"),
+        ({"transform": "RandBiasField"}, r"\[0\]\.transform: 'RandBiasField' is not .*; did you mean RandBiasFieldd\?"),
+        ({"transform": "SaveImaged"}, r"\[0\]\.transform: 'SaveImaged' is not a random dictionary transform"),
+        ({"transform": "RandLambdad", "func": "os"}, "not a random dictionary transform"),
+        ({"transform": "RandTorchVisiond", "name": "x"}, "not a random dictionary transform"),
+        ({"transform": "os.system"}, "not a random dictionary transform; known are Rand"),
         ({"transform": ["RandFlipd"]}, r"augment\[0\]\.transform = \['RandFlipd'\]: Input should be a valid string"),
         ({"keys": ["moving"]}, r"\[0\]\.transform is missing"),
         (
