@@ -142,7 +142,7 @@ class BaselineSettings(Settings):
 
 
 class ObjectiveSettings(Settings):
-    """similarity + λ · multiplier · penalty(field)."""
+    """The loss of training: similarity + λ · multiplier · penalty(field)."""
 
     similarity: Similarity = Field(default="mse", description="similarity of the warped and the fixed image")
     penalty: Penalty = Field(default="l2", description="smoothness penalty on the field")
@@ -164,7 +164,7 @@ class AugmentSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The optimization: Adam on random ordered pairs of training subjects."""
+    """The training by Adam, on random ordered pairs of training subjects."""
 
     epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
     steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
