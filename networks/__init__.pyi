@@ -19,7 +19,11 @@ from .objective.losses import (
 from .objective.objective import Objective as Objective, ObjectiveTerms as ObjectiveTerms
 from .objective.penalties.bending import bending_energy as bending_energy
 from .objective.penalties.first_order import l1_penalty as l1_penalty, l2_penalty as l2_penalty
-from .objective.similarities import LocalNCCLoss as LocalNCCLoss
+from .objective.similarities import (
+    GradientMSELoss as GradientMSELoss,
+    LocalNCCLoss as LocalNCCLoss,
+    gradient_mse as gradient_mse,
+)
 from .objective.vocabulary import (
     PENALTIES as PENALTIES,
     SIMILARITIES as SIMILARITIES,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from monai.utils.enums import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
@@ -79,3 +80,11 @@ class BendingEnergy(Penalty):
         if form not in FORMS:
             raise ValueError(f"bending energy has the forms {', '.join(FORMS)}; got {form!r}")
         super().__init__(f"bending-{form}", spacing, multiplier, reduction)
+
+
+def sum_of_penalties(
+    field: Tensor, members: Sequence[tuple[str, float]], spacing: Sequence[float] | None = None
+) -> Tensor:
+    """Σ weight · penalty over ``members``, (name, weight) each, of one field (B, D, *spatial): (B,)."""
+    parts = [weight * Penalty(name, spacing, reduction="none")(field) for name, weight in members]
+    return torch.stack(parts).sum(0)

@@ -1,9 +1,12 @@
 """The penalties and similarities that a study can name. Reading them loads neither torch nor MONAI."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...transforms.basics.registry import Entry, Registry
+from ...transforms.basics.registry import Entry
+from .sums import SumRegistry, weighted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,15 +64,47 @@ class SimilarityEntry(Entry):
         """The loss and what it is."""
         return self.minimized or f"{self.loss} ({'minus the ' if self.sign == -1 else ''}{self.definition})"
 
-    def __call__(self, spatial_dims: int) -> "nn.Module":
-        """The loss for images of so many axes."""
-        return self.load()(**({"spatial_dims": spatial_dims} if self.of_dims else {}), **self.arguments)
+    def __call__(self, spatial_dims: int, reduction: Literal["mean", "none"] = "mean") -> "nn.Module":
+        """The loss for images of so many axes: a scalar, or with ``none`` a number per sample (B,)."""
+        loss = partial(self.load(), **({"spatial_dims": spatial_dims} if self.of_dims else {}), **self.arguments)
+        if reduction == "mean":
+            return loss()
+        from .similarities import PerSample
+
+        return PerSample(loss)
 
 
-PENALTIES: Registry[PenaltyEntry] = Registry(
-    "penalty", "smoothmorph.penalties", package="smoothmorph.networks.objective.penalties"
+def _sum_of_penalties(text: str, members: Sequence[tuple[PenaltyEntry, float]]) -> PenaltyEntry:
+    return PenaltyEntry(
+        name=text,
+        title=" + ".join(weighted(entry.title, weight) for entry, weight in members),
+        meaning=" + ".join(weighted(f"({entry.definition})", weight) for entry, weight in members),
+        target="smoothmorph.networks.objective.losses:sum_of_penalties",
+        arguments={"members": tuple((entry.name, weight) for entry, weight in members)},
+    )
+
+
+def _sum_of_similarities(text: str, members: Sequence[tuple[SimilarityEntry, float]]) -> SimilarityEntry:
+    units = {entry.unit for entry, _ in members}
+    return SimilarityEntry(
+        name=text,
+        title=" + ".join(weighted(entry.loss, weight) for entry, weight in members),
+        meaning="the sum of " + " and ".join(weighted(entry.loss_in_words, weight) for entry, weight in members),
+        target="smoothmorph.networks.objective.similarities:SumOfSimilarities",
+        arguments={"members": tuple((entry.name, weight) for entry, weight in members)},
+        of_dims=True,
+        unit=units.pop() if len(units) == 1 else "",
+        minimized=" + ".join(weighted(entry.loss_in_words, weight) for entry, weight in members),
+    )
+
+
+PENALTIES: SumRegistry[PenaltyEntry] = SumRegistry(
+    "penalty",
+    "smoothmorph.penalties",
+    package="smoothmorph.networks.objective.penalties",
+    total=_sum_of_penalties,
 )
-SIMILARITIES: Registry[SimilarityEntry] = Registry(
+SIMILARITIES: SumRegistry[SimilarityEntry] = SumRegistry(
     "similarity",
     "smoothmorph.similarities",
     (
@@ -101,5 +136,18 @@ SIMILARITIES: Registry[SimilarityEntry] = Registry(
             minimized="NCC loss (minus the mean squared local correlation, windows of 9 voxels)",
             place=1,
         ),
+        SimilarityEntry(
+            name="gradient-mse",
+            title="Gradient MSE",
+            meaning="mean squared difference of the warped and the fixed image's gradients, summed over axes; forward "
+            "differences of neighbouring voxels",
+            source="after the gradient constancy of Brox et al., ECCV 2004, Eq. 3",
+            target="smoothmorph.networks.objective.similarities:GradientMSELoss",
+            best=0.0,
+            unit="a.u.²",
+            form=".5f",
+            place=2,
+        ),
     ),
+    total=_sum_of_similarities,
 )

@@ -1,15 +1,16 @@
 """The sections of a trial's configuration: every setting with its type, bounds, default and a description."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.bounds import MOST_CHANNELS, MOST_SQUARINGS
 from .vocabulary import METHODS, READERS
 
-Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
-Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
+Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
+Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
 Reader = Annotated[str, AfterValidator(READERS.check)]
 Method = Annotated[str, AfterValidator(METHODS.check)]
 Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
@@ -117,13 +118,43 @@ class BaselineSettings(Settings):
 
 
 class ObjectiveSettings(Settings):
-    """similarity + λ · multiplier · penalty(field)."""
+    """similarity + λ · multiplier · penalty(field).
 
-    similarity: Similarity = Field(default="mse", description="of the warped and the fixed image")
-    penalty: Penalty = Field(default="l2", description="on the smoothness of the field")
-    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ, weight of the penalty")
+    Similarity and penalty can be weighted sums, as text or as a list; ``similarities`` and ``penalties`` are other
+    names of the two keys.
+    """
+
+    similarity: Similarity = Field(
+        default="mse", description="of the warped and the fixed image; a sum as `mse+0.5*gradient-mse`"
+    )
+    penalty: Penalty = Field(default="l2", description="on the smoothness of the field; a sum as `0.01*l2+folding`")
+    weight: float = Field(
+        default=0.01, ge=0, alias="lambda", description="λ, weight of the penalty; of a sum of penalties 1 by default"
+    )
     acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
     multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sums(cls, values: Any) -> Any:
+        """The other names, and λ of a sum whose λ is not given."""
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        for other, key in OTHER_NAMES.items():
+            if other in values and key in values:
+                raise ValueError(f"{key} and {other} are one setting; keep one of them")
+            if other in values:
+                values[key] = values.pop(other)
+        if not {LAMBDA, "weight"} & set(values) and PENALTIES.is_sum(values.get("penalty")):
+            values[LAMBDA] = LAMBDA_OF_SUM
+        return values
+
+
+OTHER_NAMES = {"similarities": "similarity", "penalties": "penalty"}
+"""Of keys of the objective: for lists of members."""
+LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
+"""λ of a sum of penalties, whose members have weights, where it is not given."""
 
 
 class AugmentSettings(Settings):
