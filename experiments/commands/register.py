@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...networks import SIMILARITIES
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import METRICS, MetricEntry
 from ...pipeline.fields.apply import write_labels
 from ...pipeline.fields.tools import inverted
@@ -40,9 +40,13 @@ def register(
     ],
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
     refine: Annotated[int, typer.Option(metavar="N", min=0, help="Steps of optimization on this very pair.")] = 0,
-    penalty: Annotated[str | None, typer.Option(help="--refine: by default that of the training.")] = None,
+    penalty: Annotated[
+        str | None, typer.Option(help="--refine: by default that of the training; a sum as 0.01*l2+l1.")
+    ] = None,
     weight: Annotated[float | None, typer.Option("--lambda", min=0, help="--refine: λ.")] = None,
-    similarity: Annotated[str | None, typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}.")] = None,
+    similarity: Annotated[
+        str | None, typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}; a sum as mse+0.5*ncc.")
+    ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
         Optional, typer.Option(metavar="F", help="Write the displacement field: .nii[.gz], .mha, .nrrd, .h5 or .npz.")
@@ -153,6 +157,9 @@ def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     settings = trained.settings or TrialSettings()
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
+    penalties = values["objective"]["penalty"], chosen.get("penalty")
+    if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
+        del values["objective"]["lambda"]  # that of a sum is of another kind
     values["objective"] |= chosen
     return build_objective(parse(TrialSettings, values, "--refine"))
 

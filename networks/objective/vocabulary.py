@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 class PenaltyEntry(Entry):
     """A smoothness penalty: the target is a function of a field (B, D, *spatial), voxels, and ``spacing``: (B,), >= 0.
 
-    It is measured on the displacement and on the velocity of every test pair.
+    It is measured on the displacement and on the velocity of the test pairs.
+
+    Attributes:
+        always: in every trial; otherwise in those whose objective has it.
     """
+
+    always: bool = True
 
     def __call__(self, **options: Any) -> "Penalty":
         """The penalty as a loss, with its ``spacing``, ``multiplier`` and ``reduction``."""

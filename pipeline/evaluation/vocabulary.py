@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from ...networks import PENALTIES, SIMILARITIES
 from ...transforms.basics.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class MetricEntry(Entry):
         main: it stands in the short tables.
         interval: its mean gets an interval; only what is neither stands apart.
         listed: it stands in the summary; otherwise only in the rows.
-        always: it is measured in every trial; otherwise where training minimizes the similarity of this name.
+        always: it is measured in every trial; otherwise where the objective has the similarity or the penalty that is
+            called ``minimized``.
+        minimized: by default the metric's own name.
         required: rows without it are damaged, as it was measured from the first; not for one of another package.
         slow: it takes longer than all the rest; it has no column in a terminal.
         heading: of a column; by default title and unit.
@@ -55,6 +58,7 @@ class MetricEntry(Entry):
     interval: bool = True
     listed: bool = True
     always: bool = True
+    minimized: str = ""
     required: bool = False
     slow: bool = False
     heading: str = ""
@@ -132,9 +136,11 @@ class Metrics(Registry[MetricEntry]):
         """What a column of rows holds: ``dice_before/left`` is of ``dice``; None if no metric."""
         return self.get(column.partition("/")[0].removesuffix("_before"))
 
-    def measured(self, similarity: str | None, slow: bool = True) -> list[MetricEntry]:
-        """What is measured where training minimizes this similarity (None: nothing is trained)."""
-        return [m for m in self.values() if (m.always or m.name == similarity) and (slow or not m.slow)]
+    def measured(self, similarity: str | None, slow: bool = True, penalty: str | None = None) -> list[MetricEntry]:
+        """What is measured where the objective has this similarity and penalty, or these sums (None: there is none)."""
+        named = [SIMILARITIES.terms(similarity) if similarity else (), PENALTIES.terms(penalty) if penalty else ()]
+        names = {term.name for terms in named for term in terms}
+        return [m for m in self.values() if (m.always or (m.minimized or m.name) in names) and (slow or not m.slow)]
 
     def _known(self) -> dict[str, MetricEntry]:
         known = super()._known()
