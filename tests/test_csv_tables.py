@@ -123,7 +123,7 @@ def test_an_id_names_no_file_outside(name, tmp_path):
 
 @pytest.mark.parametrize("path", ["a\0b.nii", "n" * 256 + ".nii", "d/" * 2100 + "x.nii"])
 def test_a_path_that_cannot_be_is_one_sentence(path, tmp_path):
-    with pytest.raises(InputError, match="subject a has a file that cannot be, ") as error:
+    with pytest.raises(InputError, match="subject a has a file path that is too long or invalid, ") as error:
         Subject("a", "a", tmp_path / path)
     assert len(str(error.value)) < 300
     (tmp_path / "dataset.json").write_text(
@@ -137,14 +137,14 @@ def test_a_path_that_cannot_be_is_one_sentence(path, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("9" * 5000 + " name\n", "is not a label's number and name"),
-        ("9223372036854775808 name\n", "is not a label's number and name"),
-        ("-1 name\n", "is not a label's number and name"),
-        ("\u0663 name\n", "is not a label's number and name"),
+        ("9" * 5000 + " name\n", "is not a label value and a name"),
+        ("9223372036854775808 name\n", "is not a label value and a name"),
+        ("-1 name\n", "is not a label value and a name"),
+        ("\u0663 name\n", "is not a label value and a name"),
         ("1 " + "n" * 5000 + "\n", "the name of label 1 is 'nnn"),
         ("1 a\x1b[2J\n", "the name of label 1 is"),
         ("1 left\n1 right\n", "label 1 has two names, left and right; keep one"),
-        ("1 left\n2\n", "'2' is not a label's number and name"),
+        ("1 left\n2\n", "'2' is not a label value and a name"),
     ],
 )
 def test_a_table_of_labels_is_read_within_bounds(text, sentence, tmp_path):

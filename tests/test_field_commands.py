@@ -449,9 +449,9 @@ def mistakes(translation):
         (["apply", "field.nii.gz", "fixed.nii.gz", "--labels"], "a label map holds integers only"),
         (["apply", "field.nii.gz", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
         (["apply", "field.nii.gz", "fixed.nii.gz", "--like", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
-        (["apply", "field.nii.gz", "field.nii.gz"], "each of its voxels has 3 numbers, expected one"),
+        (["apply", "field.nii.gz", "field.nii.gz"], "each voxel has 3 numbers, expected one"),
         (["apply", "field.nii.gz", "series.nii.gz"], "has 9x8x10x4 values, expected one image of 2 or 3 axes"),
-        (["apply", "fixed.nii.gz", "fixed.nii.gz"], "so it is no displacement field of ITK or ANTs"),
+        (["apply", "fixed.nii.gz", "fixed.nii.gz"], "so it is not a displacement field of ITK or ANTs"),
         (["apply", "field.nii.gz", "far.nii.gz"], "leads nowhere into far.nii.gz"),
         (["apply", "field.nii.gz", "flat.nii.gz"], "field.nii.gz lies in 3-D space, but flat.nii.gz in two dimensions"),
         (["apply", "flat_field.nii.gz", "slice.nii.gz"], "lies in two dimensions, but slice.nii.gz in 3-D space"),
@@ -472,7 +472,7 @@ def mistakes(translation):
         (["invert", "field.nii.gz", "--fixed", "other.nii.gz"], "lies on another grid than other.nii.gz"),
         (["convert", "field.nii.gz", "--like", "far.nii.gz"], "far.nii.gz lies outside of field.nii.gz, all of it"),
         (["invert", "none.nii.gz"], "none.nii.gz does not exist"),
-        (["jacobian", "fixed.nii.gz"], "no displacement field"),
+        (["jacobian", "fixed.nii.gz"], "not a displacement field"),
         (["convert", "field.nii.gz", "--affine", "none.mat"], "none.mat does not exist"),
         (["convert", "field.nii.gz", "--like", "flat.nii.gz"], "field.nii.gz lies in 3-D space, but flat.nii.gz"),
         (["points", "field.nii.gz", "flat.csv"], "flat.csv has the columns x, y; expected x, y, z in mm"),
@@ -534,7 +534,7 @@ def test_an_input_is_never_replaced(words, out, translation, call):
     before = {path: path.read_bytes() for path in Path().iterdir()}
     result = call(*words.split(), "-o", out)
     assert result.exit_code == 2, result.output
-    assert f"{Path(out)} is a file that is read, and writing would replace it; choose another name" in result.stderr
+    assert f"{Path(out)} is an input file, and writing would replace it; choose another name" in result.stderr
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 

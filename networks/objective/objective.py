@@ -1,4 +1,4 @@
-"""What training minimizes: similarity + λ · penalty, with its terms by name."""
+"""The training objective: similarity + λ · penalty, with its terms by name."""
 
 from typing import Literal, NamedTuple
 
@@ -10,9 +10,10 @@ from .vocabulary import PENALTIES, SIMILARITIES
 
 
 class ObjectiveTerms(NamedTuple):
-    """``loss`` = ``similarity`` + λ · multiplier · ``penalty``; the penalty is without its factors.
+    """The terms of the objective: ``loss`` = ``similarity`` + λ · multiplier · ``penalty``.
 
-    Scalars, the means over a batch; of an objective with ``reduction="none"`` one number per sample (B,).
+    ``penalty`` is the value before it is multiplied by λ and the multiplier. The terms are scalars, means over the
+    batch. With ``reduction="none"`` they have the shape (B,), one number per sample.
     """
 
     loss: Tensor
@@ -21,7 +22,7 @@ class ObjectiveTerms(NamedTuple):
 
 
 class Objective(nn.Module):
-    """similarity(warped, fixed) + λ · multiplier · penalty(field).
+    """The training objective: similarity(warped, fixed) + λ · multiplier · penalty(field).
 
     Both can be weighted sums: ``mse+gradient-mse``, ``0.01*l2+folding``. λ is then a factor on the whole sum.
 
@@ -30,10 +31,11 @@ class Objective(nn.Module):
         similarity: the name of a similarity, such as ``mse`` or ``ncc``, or a sum.
         penalty: the name of a penalty, such as ``l2``, or a sum.
         weight: λ.
-        acts_on: the field that is penalized, ``velocity`` (VoxelMorph's way) or ``displacement``.
-        multiplier: 2 is VoxelMorph's ``loss_mult`` at half resolution, hidden in the published study's λ.
-        reduction: ``mean`` over the samples of a batch; ``none`` gives terms of shape (B,), each what the sample has
-            alone.
+        acts_on: the penalized field: ``velocity``, as in VoxelMorph, or ``displacement``.
+        multiplier: extra factor on the penalty. VoxelMorph uses 2 at half resolution (``loss_mult``); the published
+            study did too, but did not count it in its λ.
+        reduction: ``mean`` averages over the samples of a batch. ``none`` gives terms of shape (B,): for each sample
+            the terms of that sample alone.
 
     Raises:
         InputError: no similarity or penalty has this name, or a weight in a sum is not finite and above 0.
