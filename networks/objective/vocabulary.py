@@ -23,9 +23,14 @@ class PenaltyEntry(Entry):
 
     Attributes:
         always: whether every trial measures it; otherwise only trials whose objective contains it.
+        field: the field that it acts on, whatever ``objective.acts_on`` says; empty: the one that this says.
+        both_directions: whether the target is a function of two displacements: that of the registration and that of the
+            registration of the fixed to the moving image.
     """
 
     always: bool = True
+    field: Literal["displacement", ""] = ""
+    both_directions: bool = False
 
     def __call__(self, **options: Any) -> "Penalty":
         """Return the penalty as a loss; ``options`` are ``spacing``, ``multiplier`` and ``reduction``."""
