@@ -43,8 +43,10 @@ from .objective.penalties.volume import (
     log_jacobian as log_jacobian,
 )
 from .objective.similarities import (
+    CharbonnierLoss as CharbonnierLoss,
     GradientMSELoss as GradientMSELoss,
     LocalNCCLoss as LocalNCCLoss,
+    MutualInformationLoss as MutualInformationLoss,
     gradient_mse as gradient_mse,
 )
 from .objective.vocabulary import (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from monai.losses.image_dissimilarity import LocalNormalizedCrossCorrelationLoss
+from monai.losses.image_dissimilarity import GlobalMutualInformationLoss, LocalNormalizedCrossCorrelationLoss
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
@@ -53,12 +53,55 @@ class LocalNCCLoss(_Loss):
         self.loss.register_buffer("smooth_dr", smallest, persistent=False)
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
-        """Return the loss of two images (B, 1, *spatial) that share an intensity range; any range will do."""
+        """Compare two images (B, 1, *spatial) with any range of intensities."""
         with torch.autocast(warped.device.type, enabled=False):
-            low, high = fixed.detach().float().flatten(1).aminmax(dim=1)
-            low, high = (value.view(-1, *[1] * (fixed.ndim - 1)) for value in (low, high))
-            scale = torch.where(high > low, high - low, 1)
+            low, scale = _range(fixed)
             return self.loss((warped.float() - low) / scale, (fixed.float() - low) / scale)
+
+
+class MutualInformationLoss(_Loss):
+    """Minus the mutual information of the intensities of both images, in nats: for images of different modalities.
+
+    This is MONAI's loss with soft (Gaussian) bins, in float32 outside autocast. Its bins cover 0 to 1, so each image is
+    first shifted and scaled to this range. Memory grows with voxels times bins: at 160x192x224 voxels, an array of them
+    takes 0.6 GB, and the gradient needs several.
+    Source: Viola and Wells, IJCV 1997.
+
+    Args:
+        bins: number of bins of each image.
+        reduction: ``mean``, ``sum`` or ``none`` over samples.
+    """
+
+    def __init__(self, bins: int = 23, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.loss = GlobalMutualInformationLoss(num_bins=bins, reduction=reduction)
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, 1, *spatial) of any two modalities."""
+        with torch.autocast(warped.device.type, enabled=False):
+            warped, fixed = (image.float() for image in (warped, fixed))
+            (low, scale), (low_fixed, scale_fixed) = _range(warped), _range(fixed)
+            return self.loss((warped - low) / scale, (fixed - low_fixed) / scale_fixed)
+
+
+class CharbonnierLoss(_Loss):
+    """The Charbonnier loss, mean sqrt((w - f)² + ε²) - ε: squared for small differences, absolute for large ones.
+
+    Source: Charbonnier et al., ICIP 1994, here with the scale ε and 0 for equal images.
+
+    Args:
+        epsilon: ε, in the units of the intensity.
+        reduction: ``mean`` or ``sum`` over samples, or ``none`` for (B,); voxels are averaged.
+    """
+
+    def __init__(self, epsilon: float = 0.02, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.epsilon = epsilon
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, C, *spatial)."""
+        distances = ((warped - fixed).square() + self.epsilon**2).sqrt() - self.epsilon
+        return _reduced(distances.flatten(1).mean(1), self.reduction)
 
 
 class GradientMSELoss(_Loss):
@@ -118,3 +161,10 @@ class PerSample(nn.Module):
 def _reduced(values: Tensor, reduction: str) -> Tensor:
     """Values (B,) as MONAI's losses reduce them."""
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
+
+
+def _range(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the lowest intensity of each image (B, 1, ...) and the width of its range, or 1 where it has none."""
+    low, high = images.detach().float().flatten(1).aminmax(dim=1)
+    low, high = (value.view(-1, *[1] * (images.ndim - 1)) for value in (low, high))
+    return low, torch.where(high > low, high - low, 1)
