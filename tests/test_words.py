@@ -32,6 +32,7 @@ EXCEPTIONS = {
     "networks/refine_transform.py": ({"l2", "mse"}, "the same defaults, for who refines without a study"),
     "networks/voxelmorph.py": ({"voxelmorph"}, "the default of the class, and what older files were made by"),
     "pipeline/cohorts/phantom/cohort.py": ({"phantom"}, "the name of the cohort that it makes"),
+    "pipeline/evaluation/metrics/regularity.py": ({"folding"}, "the title of a metric, a word"),
     "pipeline/methods/elastix.py": ({"elastix"}, "its title is its name"),
     "pipeline/settings/schema.py": ({"voxelmorph"}, "what older trials were made by"),
     "pipeline/settings/sections.py": (
