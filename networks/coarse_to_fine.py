@@ -6,7 +6,7 @@ learns the rest of the curvature, see :mod:`.lbfgs`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..transforms.fields.warping import resize_displacement
 from .field_model import FieldModel
 from .lbfgs import Minimum, minimize
+from .objective.objective import Objective
 from .voxelmorph import Registration
 
 SMOOTHING = 128.0
@@ -51,46 +52,61 @@ class Optimized(NamedTuple):
 
 
 def optimize(
-    model: FieldModel,
-    objective: Callable[[Registration, Tensor], Tensor],
-    moving: Tensor,
-    fixed: Tensor,
-    schedule: Schedule = Schedule(),
+    model: FieldModel, objective: Objective, moving: Tensor, fixed: Tensor, schedule: Schedule = Schedule()
 ) -> Optimized:
     """Minimize the objective of each pair over its field, from the identity on.
 
-    The same images and schedule give the same bits on a CPU.
+    Where the objective needs both directions, the fields of both are optimized together, under the mean of both.
+    The same images, in the same batch, give the same bits on a CPU.
 
     Args:
         model: what a field means, and its grid.
-        objective: of a batch, (B,).
-        moving, fixed: (B, 1, *spatial).
-        schedule: levels and their ends.
+        objective: similarity + λ · penalty, with ``reduction="none"``.
+        moving, fixed: images (B, 1, *spatial).
+        schedule: the levels, and when each ends.
     """
-    field, steps = None, torch.zeros(len(moving), dtype=torch.long)
+    fields, steps = None, torch.zeros(len(moving), dtype=torch.long)
     for images in _pyramid(moving, fixed, schedule.levels):
-        coarse = model.identity(images[0])
-        field = coarse if field is None else resize_displacement(field, coarse.shape[2:])
-        found = _on_level(model, objective, *images, field, schedule)
-        field, steps = found.fields, steps + found.steps
+        start = model.identity(images[0])
+        if objective.both_directions:
+            start = torch.cat([start, start], dim=1)
+        fields = start if fields is None else _resized(fields, start.shape)
+        found = _on_level(model, objective, *images, fields, schedule)
+        fields, steps = found.fields, steps + found.steps
+    assert fields is not None  # there is one level at least
     with torch.no_grad():
-        return Optimized(model.register(field, moving), found.values, steps)
+        forward, *others = _directions(fields, moving.ndim - 2)
+        registration = model.register(forward, moving)
+        if others:
+            registration = registration._replace(inverse_displacement=model.register(others[0], fixed).displacement)
+        return Optimized(registration, found.values, steps)
 
 
 def _on_level(
-    model: FieldModel,
-    objective: Callable[[Registration, Tensor], Tensor],
-    moving: Tensor,
-    fixed: Tensor,
-    start: Tensor,
-    schedule: Schedule,
+    model: FieldModel, objective: Objective, moving: Tensor, fixed: Tensor, start: Tensor, schedule: Schedule
 ) -> Minimum:
     smooth = SobolevGradient(start.shape[2:]).to(start.device)
 
     def value(fields: Tensor, places: Tensor) -> Tensor:
-        return objective(model.register(fields, moving[places]), fixed[places])
+        one, other = (moving, fixed) if len(places) == len(moving) else (moving[places], fixed[places])
+        forward, *others = _directions(fields, moving.ndim - 2)
+        there = model.register(forward, one)
+        if not others:
+            return objective(there, other).loss
+        return objective.of_both(there, model.register(others[0], other), one, other).loss
 
     return minimize(value, start, smooth, schedule.steps, schedule.tolerance, schedule.window)
+
+
+def _directions(fields: Tensor, axes: int) -> Sequence[Tensor]:
+    """(B, D, *grid) of one direction or of both, which are (B, 2 D, *grid) together."""
+    return fields.split(axes, dim=1)
+
+
+def _resized(fields: Tensor, shape: Sequence[int]) -> Tensor:
+    """Fields of one direction or of both on the grid of ``shape`` (B, D or 2 D, *grid)."""
+    size = shape[2:]
+    return torch.cat([resize_displacement(field, size) for field in _directions(fields, len(size))], dim=1)
 
 
 def _pyramid(moving: Tensor, fixed: Tensor, levels: int) -> list[tuple[Tensor, Tensor]]:

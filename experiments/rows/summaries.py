@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ...networks import PENALTIES
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import DICE, METRICS, REFINED
 from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..study.setting_keys import known_keys
@@ -44,6 +44,12 @@ def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
         return known
     there = set(penalized(frame)[METHOD])
     return [name for name in known if name in there]
+
+
+def minimized_similarities(rows: pd.DataFrame) -> set[str]:
+    """The similarities in the objectives, those of a sum one by one."""
+    named = penalized(rows)["similarity"].dropna().unique()
+    return {term.name for name in named if name in SIMILARITIES for term in SIMILARITIES.terms(name)}
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:

@@ -54,6 +54,7 @@ class MeasuredPair:
         objective: the objective of the training or optimization; None for other methods.
         seconds: duration of the registration.
         steps: steps of optimization on this pair; None for a method without them.
+        inverse_displacement: that of the moving image onto the fixed one's, where the objective needs it.
     """
 
     warped: Tensor
@@ -66,6 +67,7 @@ class MeasuredPair:
     objective: Objective | None = None
     seconds: float | None = None
     steps: int | None = None
+    inverse_displacement: Tensor | None = None
 
     def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
         """The columns of these metrics. A metric is skipped if the pair lacks a part that it needs."""
@@ -86,7 +88,7 @@ class MeasuredPair:
         return getattr(self, name)
 
     def jacobian(self, field: str) -> dict[str, float]:
-        """:func:`~smoothmorph.transforms.jacobian_statistics` of a field."""
+        """The :func:`~smoothmorph.transforms.jacobian_statistics` of a field."""
         if field not in self._jacobians:
             statistics = jacobian_statistics(self.field(field))
             self._jacobians[field] = {name: float(value) for name, value in statistics.items()}
@@ -99,7 +101,7 @@ class MeasuredPair:
     @property
     def registration(self) -> Registration:
         """The registration as networks return it."""
-        return Registration(self.warped, self.field("displacement"), self.field("velocity"))
+        return Registration(self.warped, self.field("displacement"), self.field("velocity"), self.inverse_displacement)
 
     @property
     def structures(self) -> list[str]:
@@ -131,7 +133,7 @@ class MeasuredPair:
 
     @cached_property
     def landmark_distances(self) -> Tensor:
-        """mm (N,) between the landmarks of the moving image and where the field takes those of the fixed one."""
+        """Distances (N,) in mm between the moving landmarks and the fixed landmarks, mapped by the field."""
         assert self.landmarks is not None
         moving, fixed = self.landmarks
         predicted = fixed if self.displacement is None else displace_points(fixed, self.displacement)

@@ -87,14 +87,15 @@ def evaluate(
         pairs = prepared.test_pairs[start : start + together.size]
         about = [{**trial, "moving": moving, "fixed": fixed} for moving, fixed in pairs]
         kept = [finished.read(start + place, own) if finished else None for place, own in enumerate(about)]
+        found: Sequence[Found] = ()
         if None in kept:  # all of a batch, so that its numbers do not depend on where a trial was stopped
-            samples = [(prepared.samples[moving], prepared.samples[fixed]) for moving, fixed in pairs]
-            found = together.register(samples)
+            found = together.register([(prepared.samples[moving], prepared.samples[fixed]) for moving, fixed in pairs])
         for place, (own, measured) in enumerate(zip(about, kept, strict=True)):
             if measured is None:
-                measured = {**own, **measure(*samples[place], found[place])}, {}
+                moving, fixed = (prepared.samples[own[side]] for side in ("moving", "fixed"))
+                measured = {**own, **measure(moving, fixed, found[place])}, {}
                 if start + place < EXAMPLES:
-                    example = _example(*samples[place], found[place].registration)
+                    example = _example(moving, fixed, found[place].registration)
                     measured[1].update(example, moving_id=own["moving"], fixed_id=own["fixed"])
                 if finished is not None:
                     finished.write(start + place, *measured)
@@ -111,7 +112,8 @@ def _measurement(
     """What measures a pair of this trial."""
     own = settings.model.has_objective
     objective = build_objective(settings) if own else None
-    metrics = METRICS.measured(settings.objective.similarity if own else None, slow)
+    minimized = (settings.objective.similarity, settings.objective.penalty) if own else (None, None)
+    metrics = METRICS.measured(minimized[0], slow, minimized[1])
     return partial(_measure, metrics, objective, prepared.cohort.label_names)
 
 
@@ -167,7 +169,8 @@ def _measure(
     before = MeasuredPair(moving["image"][None], image, labels=labels[0], **shared).measure(metrics)
     after = MeasuredPair(
         registration.warped, image, registration.displacement, registration.velocity,
-        labels=labels[1], objective=objective, seconds=found.seconds, steps=found.steps, **shared,
+        labels=labels[1], objective=objective, seconds=found.seconds, steps=found.steps,
+        inverse_displacement=registration.inverse_displacement, **shared,
     )  # fmt: skip
     return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": value
             for name, value in before.items()} | after.measure(metrics)  # fmt: skip

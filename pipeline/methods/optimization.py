@@ -50,13 +50,13 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
     own, model = settings.optimization, settings.model
     meaning = FieldModel(model.integration_steps, model.integration_downsize, model.padding_mode)
     schedule = Schedule(own.levels, own.steps, own.tolerance, own.window)
-    objective = build_objective(settings).to(device)
+    objective = build_objective(settings, reduction="none").to(device)
 
     def register(pairs: Sequence[tuple[Sample, Sample]]) -> list[Found]:
         moving, fixed = (torch.stack([sample["image"] for sample in side]) for side in zip(*pairs, strict=True))
         started = time.perf_counter()
         found = optimize(meaning, objective, moving.to(device), fixed.to(device), schedule)
-        parts = [part.cpu() for part in found.registration[:3]]
+        parts = [None if part is None else part.cpu() for part in found.registration]
         seconds = (time.perf_counter() - started) / len(pairs)
         for (one, other), value in zip(pairs, found.values.tolist(), strict=True):
             if not torch.isfinite(torch.tensor(value)):
@@ -64,9 +64,7 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
                     f"the objective of {one['id']} to {other['id']} is not finite: intensities or λ are too large for "
                     "single precision."
                 )
-        return [
-            Found(Registration(*(part[place : place + 1] for part in parts)), seconds, int(steps))
-            for place, steps in enumerate(found.steps)
-        ]
+        own = [[None if part is None else part[place : place + 1] for part in parts] for place in range(len(pairs))]
+        return [Found(Registration(*one), seconds, int(steps)) for one, steps in zip(own, found.steps, strict=True)]
 
     return Together(register, own.batch_size)

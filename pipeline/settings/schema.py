@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.errors import InputError, quoted
+from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
 from .sections import (
     BACKBONE_OPTIONS,
@@ -130,8 +131,9 @@ class TrialSettings(Settings):
         """The readable part of the id."""
         if not self.model.has_objective:
             return self.model.method
+        penalty = "+".join(term.name for term in PENALTIES.terms(self.objective.penalty))
         end = f"s{self.seed}" if self.model.trains else self.model.method
-        return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_{end}"
+        return f"{penalty}_{self.objective.weight:g}_{self.model.kind}_{end}"
 
     def check_id(self, name: str, where: str) -> str:
         """Return ``name`` if it can be this trial's id on some data. Only such a name may become a folder name.
@@ -148,10 +150,11 @@ class TrialSettings(Settings):
     def packages(self) -> list[str]:
         """The packages, besides smoothmorph, that the entries named in this trial need."""
         method = METHODS[self.model.method]
-        named = [(READERS, self.cohort.reader), (METHODS, method.name)]
+        named: list[tuple[Registry, str]] = [(READERS, self.cohort.reader), (METHODS, method.name)]
         named += [(BACKBONES, self.model.backbone)] if method.trains else []
         if method.has_objective:
-            named += [(PENALTIES, self.objective.penalty), (SIMILARITIES, self.objective.similarity)]
+            named += [(PENALTIES, term.name) for term in PENALTIES.terms(self.objective.penalty)]
+            named += [(SIMILARITIES, term.name) for term in SIMILARITIES.terms(self.objective.similarity)]
         others = [registry.packages[name] for registry, name in named if name in registry.packages]
         return list(dict.fromkeys([*([method.package] if method.package else []), *others]))
 
