@@ -65,7 +65,8 @@ def optimize(
         moving, fixed: images (B, 1, *spatial).
         schedule: the levels, and when each ends.
     """
-    fields, steps = None, torch.zeros(len(moving), dtype=torch.long)
+    fields = found = None
+    steps = torch.zeros(len(moving), dtype=torch.long)
     for images in _pyramid(moving, fixed, schedule.levels):
         start = model.identity(images[0])
         if objective.both_directions:
@@ -73,7 +74,7 @@ def optimize(
         fields = start if fields is None else _resized(fields, start.shape)
         found = _on_level(model, objective, *images, fields, schedule)
         fields, steps = found.fields, steps + found.steps
-    assert fields is not None  # there is one level at least
+    assert fields is not None and found is not None  # there is one level at least
     with torch.no_grad():
         forward, *others = _directions(fields, moving.ndim - 2)
         registration = model.register(forward, moving)
@@ -113,7 +114,8 @@ def _pyramid(moving: Tensor, fixed: Tensor, levels: int) -> list[tuple[Tensor, T
     """The images on each level, coarse to fine: a coarser voxel is the mean of two along each axis."""
     images, halve = [(moving, fixed)], F.avg_pool2d if moving.ndim == 4 else F.avg_pool3d
     while len(images) < levels and min(images[0][0].shape[2:]) >= 2 * LEAST_SIZE:
-        images.insert(0, tuple(halve(image, 2) for image in images[0]))
+        one, other = images[0]
+        images.insert(0, (halve(one, 2), halve(other, 2)))
     return images
 
 

@@ -56,7 +56,8 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
         moving, fixed = (torch.stack([sample["image"] for sample in side]) for side in zip(*pairs, strict=True))
         started = time.perf_counter()
         found = optimize(meaning, objective, moving.to(device), fixed.to(device), schedule)
-        parts = [None if part is None else part.cpu() for part in found.registration]
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
         seconds = (time.perf_counter() - started) / len(pairs)
         for (one, other), value in zip(pairs, found.values.tolist(), strict=True):
             if not torch.isfinite(torch.tensor(value)):
@@ -64,7 +65,8 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
                     f"the objective of {one['id']} to {other['id']} is not finite: intensities or λ are too large for "
                     "single precision."
                 )
-        own = [[None if part is None else part[place : place + 1] for part in parts] for place in range(len(pairs))]
-        return [Found(Registration(*one), seconds, int(steps)) for one, steps in zip(own, found.steps, strict=True)]
+        parts = {name: part.cpu() for name, part in found.registration._asdict().items() if part is not None}
+        own = [{name: part[place : place + 1] for name, part in parts.items()} for place in range(len(pairs))]
+        return [Found(Registration(**one), seconds, int(steps)) for one, steps in zip(own, found.steps, strict=True)]
 
     return Together(register, own.batch_size)
