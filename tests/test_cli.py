@@ -276,7 +276,7 @@ MISTAKES = {
     ],
     "data fetch": [
         ("hipocampus", "unknown data set 'hipocampus'"),
-        ("hippocampus --to notes.txt", "cannot make the folder notes.txt"),
+        ("hippocampus --to notes.txt", "cannot create the folder notes.txt"),
     ],
     "data table": [
         ("--out o.csv", "give either --bids FOLDER"),

@@ -382,7 +382,7 @@ def test_different_spacings_need_resampling(root):
             write_image(path, voxels, np.diag([size, 1, 1, 1]))
     cohort = read_cohort(NEURITE, root)
     assert len(load_samples(cohort, cohort.ids[:2])) == 2  # headers are not exact
-    with pytest.raises(InputError, match=r"0003_MR1 has voxels of 1\.2x1 mm but .*0001_MR1 of 1x1 mm; resample"):
+    with pytest.raises(InputError, match=r"0003_MR1 has voxels of 1\.2x1 mm but .*0001_MR1 has 1x1 mm; resample"):
         load_samples(cohort, cohort.ids)
 
 

@@ -280,7 +280,7 @@ HOSTILE = {
     ),
     "another filter": (
         lambda group: group.create_dataset("TransformParameters", data=np.zeros(65520, "f4"), compression="lzf"),
-        "other filters than gzip",
+        "not compressed by gzip",
     ),
     "two axes": (
         lambda group: group.create_dataset("TransformParameters", data=np.zeros((3, 21840), "f4")),

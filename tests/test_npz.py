@@ -45,7 +45,7 @@ def test_a_warp_is_read_in_any_byte_order(dtype, order, tmp_path):
 
 
 FAULTS = {
-    "no array": ([("vol.npy", whole(np.zeros(3))), ("readme.txt", b"hello")], "members that are no arrays"),
+    "no array": ([("vol.npy", whole(np.zeros(3))), ("readme.txt", b"hello")], "members that are not arrays"),
     "no array inside": ([("vol.npy", b"hello")], "magic string is not correct|EOF"),
     "long double": ([("vol.npy", whole(np.zeros(3, np.longdouble)))], "is 3 .*, expected numbers of 64 bits"),
     "an absurd shape": ([("vol.npy", stated("'<f4'", (2, 1 << 40, 6), bytes(9)))], r"states 2x1\.09951e\+12x6 float32"),

@@ -130,7 +130,7 @@ def test_the_units_of_either_image_change_nothing(known):
         offset = 0 if other == 1 else -7 * other
         pair = replace(moving, values=one * moving.values), replace(fixed, values=other * fixed.values + offset)
         (notice,) = register(model, ImagePair(*pair)).notices
-        assert re.fullmatch(r"the network sees both images scaled to match .*: moving.nii x .*, fixed.nii x .*", notice)
+        assert re.fullmatch(r"the network gets both images scaled to match .*: moving.nii x .*, fixed.nii x .*", notice)
     as_it_is, *others = seen
     for pair in others:
         for image, first, again in zip(as_it_is, others[0], pair, strict=True):

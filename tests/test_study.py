@@ -147,8 +147,8 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ),
         ("name: x\nbase: " + 5000 * "[", "not valid YAML: more than 50 levels of lists and mappings"),
         ("name: x\nbase: !!set {a}", "not valid YAML: could not determine a constructor for the tag"),
-        ('name: x\ntitle: "\\e[31m"', "the text in line 2 holds '\\x1b', which YAML allows in no text"),
-        ('name: x\ntitle: "\\uD800"', "the text in line 2 holds '\\ud800', which YAML allows in no text"),
+        ('name: x\ntitle: "\\e[31m"', "the text in line 2 holds '\\x1b', which YAML does not allow in text"),
+        ('name: x\ntitle: "\\uD800"', "the text in line 2 holds '\\ud800', which YAML does not allow in text"),
         ("name: x\nbase: {seed: 1" + 100_000 * "0" + "}", "the number in line 2 has 100001 digits, at most 400"),
         ("name: x\nbase: {seed: 190:20:30}", "seed = '190:20:30': Input should be a valid integer"),
         ("name: x\nbase: {seed: yes}", "seed = 'yes': Input should be a valid integer"),
@@ -185,7 +185,7 @@ def test_a_fault_in_a_study_file_is_one_sentence(content, sentence, load):
 def test_aliases_count_wherever_they_stand(again, load):
     """447 bytes in which every line holds the one before eight times: 8**8 values, as lists or merged."""
     lines = ["x0: &x0 {k: 1}", *(f"x{place}: &x{place} {again.format(f'*x{place - 1}')}" for place in range(1, 9))]
-    with pytest.raises(InputError, match="more than 100,000 values, those of aliases counted wherever they stand"):
+    with pytest.raises(InputError, match="more than 100,000 values, where every use of an alias counts"):
         load("\n".join(lines))
 
 

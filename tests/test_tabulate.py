@@ -132,7 +132,7 @@ def test_what_is_ambiguous_or_missing_is_a_sentence(raw, derived, tmp_path):
     fails("nowhere is not a folder", tmp_path / "nowhere")
     fails(r"is not a BIDS data set: it has no folders sub-\*; give one of the data sets in it", tmp_path)
     fails(r"has no FLAIR images; it has T1w \(5\), T2w \(1\)", raw, suffix="FLAIR")
-    fails("has no T1w images with desc-preproc; there are", raw, entities={"desc": "preproc"})
+    fails("has no T1w images with desc-preproc; it has", raw, entities={"desc": "preproc"})
     fails(
         r"sub-01_ses-a has 2 T1w files, .*; they differ in space: choose by --desc or --entity",
         raw, derivatives=derived, entities={"desc": "preproc"},
@@ -187,7 +187,11 @@ def test_a_link_to_nothing_is_told(raw):
         ("participant_id\tsplit\nsub-01\ttraining\n", None, "line 2 has split 'training'; expected train, validation"),
         ("participant_id\tsplit\nsub-01\n", None, "line 2 has 1 cells, but there are 2 columns"),
         ("", "side", "has the columns none"),
-        ("participant_id\tsplit\nsub-01\t" + 200_000 * "x" + "\n", None, "is not a table of tabs: field larger than"),
+        (
+            "participant_id\tsplit\nsub-01\t" + 200_000 * "x" + "\n",
+            None,
+            "is not a tab-separated table: field larger than",
+        ),
         (
             "participant_id\tsplit\nsub-01\ttrain\n01\ttest\n",
             None,
