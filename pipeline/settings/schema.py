@@ -30,7 +30,7 @@ from .sections import (
 from .vocabulary import METHODS, READERS
 
 ADDED_LATER: dict[str, Any] = {
-    **{"cohort.align": "none", "cohort.reference": None},
+    **{"cohort.align": "none", "cohort.reference": None, "cohort.spacing": None},
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
     **{"model.channels": None, "model.final_channels": None},
     "training.augment": [],

@@ -36,11 +36,16 @@ class CohortSettings(Settings):
     )
     file: str | None = Field(default=None, description="table: CSV file of the subjects, relative to the data root")
     subjects: int | None = Field(
-        default=None, ge=2, description="phantom: number of subjects; other readers: use only the first N subjects"
+        default=None,
+        ge=2,
+        description="phantom, synthetic: number of subjects; other readers: use only the first N subjects",
     )
-    seed: Seed = Field(default=0, description="phantom: random seed of the anatomies")
+    seed: Seed = Field(default=0, description="phantom, synthetic: random seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = Field(
         default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
+    )
+    spacing: float | None = Field(
+        default=None, gt=0, description="synthetic: mm per voxel, 2 or 1 in 3-D, 1 in 2-D; null: the first of these"
     )
     size: tuple[int, ...] | None = Field(
         default=None, description="image size in voxels; images are padded or cropped around their centre"
