@@ -31,7 +31,8 @@ class BackboneEntry(Entry):
     options, with their defaults, in the attribute ``options`` as plain values, and raises ValueError for others.
 
     An instance takes two images (B, 1, *spatial) of any size. It returns the field (B, D, *grid), a velocity, or a
-    displacement where nothing is integrated, in voxels of its grid: the images' own, or the integration's.
+    displacement where nothing is integrated, in voxels of its grid: the images' own, or the integration's. One whose
+    field changes only its sign when the images are exchanged has an attribute ``symmetric`` that is true.
 
     Attributes:
         settings: the options that a study can give, by their names in its section ``model``.

@@ -31,8 +31,9 @@ from .vocabulary import METHODS, READERS
 ADDED_LATER: dict[str, Any] = {
     **{"cohort.align": "none", "cohort.reference": None},
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
-    **{"model.channels": None, "model.final_channels": None},
-    "training.augment": [],
+    **{f"model.{option}": None for option in BACKBONE_OPTIONS},
+    **{"training.augment": [], "training.both_directions": False},
+    **{"training.gradient_clipping": None, "training.weight_averaging": None},
 }
 """Keys, ``section.name``, younger than the committed results, each with the value that means what was done before it.
 

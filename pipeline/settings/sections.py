@@ -79,6 +79,19 @@ class ModelSettings(Settings):
     backbone: Backbone = Field(default="voxelmorph", description="of the network: what gives the field")
     channels: Widths | None = Field(default=None, description="widths of the backbone; null: its own")
     final_channels: Widths | None = Field(default=None, description="voxelmorph: widths after its U-Net; null: its own")
+    symmetric: bool | None = Field(
+        default=None, description="pyramid: exchanging the images gives exactly the negative field; null: true"
+    )
+    radius: int | None = Field(
+        default=None, ge=0, description="pyramid: of the correlation, voxels of each level; null: 1"
+    )
+    convolutions: int | None = Field(default=None, ge=1, description="pyramid: on each level; null: 2")
+    repeats: int | None = Field(
+        default=None, ge=1, description="pyramid: how often its finest level is evaluated; null: 3"
+    )
+    residual: bool | None = Field(
+        default=None, description="pyramid: the convolutions of a level add to their input; null: false"
+    )
     integration_steps: int = Field(
         default=7, ge=0, le=MOST_SQUARINGS, description="squarings of the velocity; 0: the field is a displacement"
     )
@@ -102,7 +115,10 @@ class ModelSettings(Settings):
         return "diffeomorphic" if self.integration_steps else "displacement"
 
 
-BACKBONE_OPTIONS = ("channels", "final_channels")
+BACKBONE_OPTIONS = (
+    *("channels", "final_channels"),
+    *("symmetric", "radius", "convolutions", "repeats", "residual"),
+)
 """Settings of the model that only some backbones have."""
 
 
@@ -150,6 +166,18 @@ class TrainingSettings(Settings):
         default="best", description="the epoch kept: least validation loss, or last"
     )
     augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
+    both_directions: bool = Field(
+        default=False, description="each step also registers its pairs the other way, fixed to moving"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="largest norm of a step's gradient, that of all weights together; null: any"
+    )
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay per step of a moving average of the weights, which is validated and kept; null: none",
+    )
 
 
 class ComputeSettings(Settings):

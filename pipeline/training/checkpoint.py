@@ -76,11 +76,14 @@ class TrainingState:
     ) -> tuple["TrainingState", dict[str, Any]]:
         """The state in a file, and those of optimizer and schedule; it raises unless :meth:`save` can have written it.
 
-        Of the latter two only moments, steps and learning rate are taken; the settings decide the rest.
+        Of the latter two only moments, steps and learning rate are taken; the settings decide the rest. Where weights
+        are averaged, their average is among the states.
         """
         optimizer, schedule = (saved.pop(name) for name in ("optimizer", "schedule"))
+        averages = {name: saved.pop(name) for name in optimization if name == "average"}  # of weights
         state, expected = cls(**saved), model.state_dict()
         state.last, state.best = (check_weights(weights, expected) for weights in (state.last, state.best))
+        averages = {name: check_weights(weights, expected) for name, weights in averages.items()}
         _check_epochs(state, training.epochs)
         steps = state.epoch * training.steps_per_epoch
         rate = _check_optimization(optimizer, schedule, model, training, steps)
@@ -89,6 +92,7 @@ class TrainingState:
         return state, {
             "optimizer": {"state": optimizer["state"], "param_groups": groups},
             "schedule": {**optimization["schedule"].state_dict(), **counts},
+            **averages,
         }
 
     def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
@@ -107,10 +111,6 @@ class TrainingState:
 
     def _write_history(self, folder: Path) -> None:
         write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
-
-    def selected(self, selection: str) -> Weights:
-        """The weights that are measured: of the lowest validation loss, or the last."""
-        return self.best if selection == "best" else self.last
 
 
 def copy_weights(model: VoxelMorph) -> Weights:
