@@ -162,7 +162,7 @@ def test_the_settings_tell_the_defaults_of_the_network():
 
 
 def test_images_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="2-D Pyramid takes moving and fixed images of one shape"):
+    with pytest.raises(ValueError, match="2-D Pyramid takes moving and fixed images of the same shape"):
         pyramid(2)(torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 9))
 
 

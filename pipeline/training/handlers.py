@@ -13,7 +13,7 @@ from .checkpoint import TrainingState, Weights, copy_weights
 
 
 class PenaltyWarmUpHandler:
-    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``: a function of the step, nothing to resume."""
+    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``. It has no state that resuming would need."""
 
     def __init__(self, objective: Objective, weight: float, steps: float) -> None:
         self.objective, self.weight, self.steps = objective, weight, steps
@@ -29,8 +29,8 @@ class PenaltyWarmUpHandler:
 class WeightAveragingHandler:
     """Keeps an exponential moving average of the weights: after step n, average ← d · average + (1 - d) · weights.
 
-    d = min(``decay``, (1 + n) / (10 + n)), so that the first weights, which are random, do not stay in it (as in
-    TensorFlow's ``ExponentialMovingAverage``). It is a function of the step: to resume takes the average alone.
+    d = min(``decay``, (1 + n) / (10 + n)), as in TensorFlow's ``ExponentialMovingAverage``: the random weights of the
+    start leave the average soon. The decay depends on the step alone, so resuming needs nothing but the average.
 
     Attributes:
         average: the network with the averaged weights, in evaluation mode.
@@ -56,7 +56,7 @@ class WeightAveragingHandler:
 
 
 class ProgressHandler:
-    """Tells how far training is: every few steps to ``progress``, every epoch to ``log``."""
+    """Reports the progress of training: to ``progress`` ten times per epoch, to ``log`` after every epoch."""
 
     def __init__(
         self,

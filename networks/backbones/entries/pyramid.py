@@ -1,4 +1,4 @@
-"""A pyramid of features: from coarse to fine, each level warps, correlates, convolves and adds to the field."""
+"""The entry of the pyramid, which registers from coarse to fine, and the check of its options."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from ....transforms.basics.errors import quoted
 from ..vocabulary import BACKBONES, BackboneEntry, whole
 
 CHANNELS = (8, 32, 32, 32, 32)
-"""Widths of the encoder, from the grid of the image to the coarsest one."""
+"""Channel numbers of the encoder, from the image's grid to the coarsest level."""
 MOST_RADIUS = 4
-"""Of the correlation: 81 products per voxel in 2-D, 729 in 3-D."""
+"""Largest radius of the correlation: 81 products in 2-D, 729 in 3-D."""
 COUNTS = {"radius": (0, MOST_RADIUS), "convolutions": (1, MOST_CONVOLUTIONS), "repeats": (1, MOST_CONVOLUTIONS)}
 
 BACKBONES.add(
     BackboneEntry(
         name="pyramid",
         title="Pyramid",
-        meaning="the features of both images, from coarse to fine: warped by the field so far, correlated, convolved",
+        meaning="a feature pyramid: each level, from coarse to fine, warps and correlates features and adds to the field",
         source="Hu et al., MICCAI 2019; Mok and Chung, MICCAI 2020",
         target="smoothmorph.networks.backbones.pyramid:Pyramid",
         settings=("channels", "symmetric", "radius", "convolutions", "repeats", "residual"),
@@ -35,7 +35,7 @@ BACKBONES.add(
 
 
 def check_options(channels: Any = CHANNELS, symmetric: Any = True, residual: Any = False, **counts: Any) -> None:
-    """Raise ValueError unless these are options of a pyramid, within the bounds of ``transforms/basics/bounds.py``."""
+    """Raise ValueError unless these are options of a pyramid within the bounds of ``transforms/basics/bounds.py``."""
     listed = isinstance(channels, list | tuple) and 2 <= len(channels) <= MOST_LEVELS + 1
     if not listed or not all(whole(width, 1, MOST_CHANNELS) for width in channels):
         allowed = f"2 to {MOST_LEVELS + 1} whole numbers from 1 to {MOST_CHANNELS}"
