@@ -141,8 +141,8 @@ def test_what_cannot_be_built_is_refused(name, value):
     [
         ({"channels": [8]}, "model.channels must be 2 to 9 whole numbers from 1 to 1024, one per level, got (8,)"),
         ({"radius": 9}, "model.radius must be a whole number from 0 to 4, got 9"),
-        ({"final_channels": [8]}, "model.final_channels is given, but the backbone pyramid has none; leave it out"),
-        ({"backbone": "voxelmorph", "repeats": 2}, "model.repeats is given, but the backbone voxelmorph has none"),
+        ({"final_channels": [8]}, "model.final_channels is set, but the backbone pyramid has no such option; remove it"),
+        ({"backbone": "voxelmorph", "repeats": 2}, "model.repeats is set, but the backbone voxelmorph has no such option; remove it"),
         ({"backbone": "pyramide"}, "there is no backbone 'pyramide'; did you mean pyramid?"),
     ],
 )
