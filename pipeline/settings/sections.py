@@ -99,6 +99,21 @@ class ModelSettings(Settings):
     final_channels: Widths | None = Field(
         default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
     )
+    symmetric: bool | None = Field(
+        default=None, description="pyramid: swapping the two images gives exactly the negative field; null: true"
+    )
+    radius: int | None = Field(
+        default=None, ge=0, description="pyramid: radius of the correlation, in voxels of each level; null: 1"
+    )
+    convolutions: int | None = Field(
+        default=None, ge=1, description="pyramid: number of convolutions of each level; null: 2"
+    )
+    repeats: int | None = Field(
+        default=None, ge=1, description="pyramid: how many times the finest level is applied; null: 3"
+    )
+    residual: bool | None = Field(
+        default=None, description="pyramid: add the input of a level's convolutions to their output; null: false"
+    )
     integration_steps: int = Field(
         default=7,
         ge=0,
@@ -129,7 +144,10 @@ class ModelSettings(Settings):
         return "diffeomorphic" if self.integration_steps else "displacement"
 
 
-BACKBONE_OPTIONS = ("channels", "final_channels")
+BACKBONE_OPTIONS = (
+    *("channels", "final_channels"),
+    *("symmetric", "radius", "convolutions", "repeats", "residual"),
+)
 """Model settings that only some backbones have."""
 
 
@@ -225,6 +243,18 @@ class TrainingSettings(Settings):
     )
     augment: tuple[AugmentSettings, ...] = Field(
         default=(), description="random MONAI transforms of the training pairs"
+    )
+    both_directions: bool = Field(
+        default=False, description="each step registers its pairs also in the other direction, fixed to moving"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient of a step, over all weights; null: no limit"
+    )
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay per step of a moving average of the weights; the average is validated and kept; null: none",
     )
 
 
