@@ -54,7 +54,7 @@ def make(folder: Path, study: dict | str, *overrides: str):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """One small picture stands for all figures."""
+    """Use one small picture in place of all figures."""
 
     def draw(run, *_):
         path = run.path / "figures" / "loss_by_epoch.svg"
@@ -67,7 +67,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A run with its report, figures and all."""
+    """A run with its report and figures."""
     run = make(tmp_path_factory.mktemp("whole") / "run", {"title": HOSTILE, "question": HOSTILE, "axes": AXES})
     assert write_report(run.path) == run.path / "report.html"
     return run.path
@@ -120,7 +120,7 @@ def test_nothing_is_fetched_and_a_hostile_title_is_only_text(whole):
     assert not re.search(r"url\(|@import|\bfetch\(|XMLHttpRequest|https?://", html)
     assert "default-src 'none'" in html
     assert html.count("<script>") == 1
-    assert page.text.count(HOSTILE) == 5  # title, heading and question, and title and question in the study file
+    assert page.text.count(HOSTILE) == 5  # title, heading, question, and again title and question in the study file
 
 
 def test_every_figure_is_shown_once_with_words(whole):
@@ -139,12 +139,12 @@ def test_the_page_answers_what_a_reader_asks(whole):
     text = read(whole / "report.html").text
     for words in (
         "12 of 12 trials complete · 8 test pairs, 2 seeds per point · smoothmorph 0.1.0",
-        "In the diffeomorphic model no test pair folds",
+        "The diffeomorphic model folds in no test pair",
         "MSE + λ · penalty",
-        "2 epochs of 100 steps with one pair of training subjects each; Adam at 0.0001",
-        "those of the epoch with the lowest validation loss",
+        "2 epochs of 100 steps; one pair of training subjects per step; Adam at 0.0001",
+        "from the epoch with the lowest validation loss",
         "14 train, 5 validation, 5 test",
-        "8, ordered, drawn once from seed 0; hash bbbb",
+        "8, ordered, drawn once with seed 0; hash bbbb",
         "All 12 trials ran in the same environment.",
         "smoothmorph run mine.yaml",
         "standard deviation of the logarithm of the Jacobian determinant",
@@ -184,7 +184,7 @@ def test_what_is_missing_becomes_a_sentence(tmp_path, undrawn):
     text = Reader(render(build_page(result))).text
     for words in (
         "1 of 3 trials complete",
-        "is not in these numbers: the loss is <nan> in epoch 2.",
+        "is not included: the loss is <nan> in epoch 2.",
         "1 trial is not complete",
         "nothing that could be compared",
         "no statistics",
@@ -260,22 +260,23 @@ def test_the_protocol_in_words(tmp_path):
         },
     )
     said = dict(protocol(run))
-    assert "3‑D" in said["Network"]  # with a hyphen that does not break
+    assert "3‑D" in said["Network"]  # with a non-breaking hyphen
     assert "327,331 parameters" in said["Network"]
     assert said["Model"].startswith("displacement: ")
-    assert "; or diffeomorphic: a stationary velocity at half resolution is integrated in 7 squarings" in said["Model"]
+    assert "; or diffeomorphic: a stationary velocity field at half resolution is integrated" in said["Model"]
+    assert said["Model"].endswith("by scaling and squaring (7 steps)")
     assert said["Objective"].startswith("NCC loss")
     assert said["Objective"].endswith("λ · 2 · penalty")
     assert (said["Penalty"], said["λ"], said["Acts on"]) == ("L2", "0.01, 0.02, 0.1", "the displacement")
     assert said["Seeds"] == "0, 4"
-    assert "with 2 pairs" in said["Training"]
-    assert "each pair changed at random by RandFlipd (keys moving fixed, prob 0.5)" in said["Training"]
+    assert "2 pairs of training subjects per step" in said["Training"]
+    assert "random augmentation of each pair: RandFlipd (keys moving fixed, prob 0.5)" in said["Training"]
     assert "λ grows from 0 over the first 80 % of the steps" in said["Training"]
     assert "bfloat16" in said["Training"]
     few = {"trial": {"subjects": {"test": 2, "validation": 3}}}
     assert dict(data(run, few))["Test pairs"].startswith("2, ordered")
     assert dict(data(run, {}))["Test pairs"].startswith("8, ordered")
-    assert dict(data(run, {}))["Split"].endswith("(0.6, 0.2); seed 0; the test pairs are of validation subjects")
+    assert dict(data(run, {}))["Split"].endswith("(0.6, 0.2); seed 0; test pairs are made of validation subjects")
     assert texts(groups(run)) == [
         ["models", "2", "integration steps 0, 7", "as above"],
         ["weights", "2", "λ 0.1, 0.02", "seed 4"],
@@ -321,7 +322,7 @@ def test_a_column_of_like_numbers_has_one_number_of_decimals():
         ["0.800", "1.00", "3", "0.50", "2", "Bending (pure)", "no"],
         ["", "0", "5", "0.041", "10", "", "yes"],
     ]
-    assert [line[0].value for line in table.lines[:2]] == [0.70049, 0.8]  # sorted by what was measured
+    assert [line[0].value for line in table.lines[:2]] == [0.70049, 0.8]  # sorted by the measured values
 
 
 def test_the_summary_has_a_line_per_configuration_and_the_values_before(whole):
@@ -355,7 +356,7 @@ def test_the_command_prints_the_path(tmp_path, undrawn):
     assert CliRunner().invoke(app, ["report", str(run.path), "--out", str(other)]).exit_code == 0
     assert other.read_bytes() == (run.path / "report.html").read_bytes()
     (run.path / "study.yaml").unlink()
-    claim(run.path, run.study, list(run.trials))  # a report does not make the folder somebody else's
+    claim(run.path, run.study, list(run.trials))  # writing a report keeps the folder usable for the run
 
 
 def test_mistakes_are_one_sentence(tmp_path, undrawn):
@@ -386,7 +387,7 @@ def page(browser, whole):
 
 def test_the_page_loads_without_an_error_and_shows_every_figure(page, whole):
     assert page.get_log("browser") == []
-    assert page.title == f"{' '.join(HOSTILE.split())} · smoothmorph"  # the script in it did not run
+    assert page.title == f"{' '.join(HOSTILE.split())} · smoothmorph"  # its script did not run
     widths = page.execute_script("return [...document.images].map(image => image.naturalWidth)")
     assert len(widths) == len({path.stem for path in (whole / "figures").iterdir()})
     assert all(width > 100 for width in widths)
@@ -408,7 +409,7 @@ def headings(page, table: str):
 
 
 def press(head) -> None:
-    """As a reader without a mouse."""
+    """The page works without a mouse."""
     head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
 
 

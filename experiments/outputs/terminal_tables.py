@@ -1,4 +1,4 @@
-"""Views for a terminal: a summary, a recommendation, the states of a run."""
+"""Views for a terminal: a summary, a recommendation, the states of the trials."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
+from ..rows.rounding import rounded, span, with_interval
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 
 def summary_table(whole: pd.DataFrame, title: str, similarity: str | None = None) -> Table:
-    """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns.
+    """One line per configuration: mean and, below it, the standard deviation over pairs. It fits 80 columns.
 
-    Of the similarities only the one that is given is shown, by default the first.
-
-    The folding of the velocity gives way to the seconds where there are baselines, which have no velocity.
+    Only one similarity is shown, by default the first. If there are baselines, which have no velocity, the table shows
+    seconds in place of the folding of the velocity.
     """
     keys = setting_columns(whole)
     similar = METRICS.of_role("similarity")
@@ -57,20 +57,21 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
 
 
 def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
-    """What to use, in a sentence, and the other configurations, best first."""
+    """A sentence with the recommended configuration, and a table of all configurations, best first."""
     best, limited, accuracy = found.best, METRICS[limit.metric], METRICS[found.metric]
-    wanted, name, form = limited.short_column, accuracy.title, accuracy.form
+    wanted, name = limited.short_column, accuracy.title
     unit = f" {limited.unit}" if limited.unit else ""
-    seeds = "" if best["n_seeds"] > 1 else " One seed: how much another training would differ is not known."
+    seeds = "" if best["n_seeds"] > 1 else " One seed only: the spread between trainings is unknown."
     sentence = (
         f"Use {_configuration(best)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
         f"(limit {limit.value:g}{unit}) and "
-        f"{name} {best['mean']:{form}}, 95 % interval {best['low']:{form}} to {best['high']:{form}} over subjects"
-        f"{' and seeds' if best['n_seeds'] > 1 else ''}.{seeds}"
+        f"{name} {with_interval(best).removesuffix(')')}, 95 % interval over subjects"
+        f"{' and seeds' if best['n_seeds'] > 1 else ''}).{seeds}"
     )
     if found.between is not None:
         weight, value = found.between
-        sentence += f" Between the tested λ, λ = {weight:.2g} would just keep the limit; expect {name} {value:{form}}."
+        expected = rounded(value, best["low"], best["high"])
+        sentence += f" Interpolated: λ = {weight:.2g} would just meet the limit, with an expected {name} of {expected}."
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     keys = list(found.table.columns[: list(found.table.columns).index("mean")])
     for key in (*keys, name, wanted, "within"):
@@ -78,15 +79,14 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     table.caption = "95 % intervals below the means"
     for line in records(found.table):
         names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
-        accuracy = _interval(line["mean"], line["low"], line["high"], form)
-        roughness = _interval(line["roughness"], line["roughness_low"], line["roughness_high"], ".3g")
+        value = rounded(line["mean"], line["low"], line["high"])
+        accuracy = Text.assemble(value, (f"\n{span(line['low'], line['high'])}", "dim"))
+        # three digits: the mean is compared with the limit
+        ends = f"\n{line['roughness_low']:.3g} to {line['roughness_high']:.3g}"
+        roughness = Text.assemble(f"{line['roughness']:.3g}", (ends, "dim"))
         style = "" if line["within"] else "dim"
         table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)
     return Stack(plain(sentence), table)
-
-
-def _interval(mean: float, low: float, high: float, form: str) -> Text:
-    return Text.assemble(f"{mean:{form}}", (f"\n{low:{form}} to {high:{form}}", "dim"))
 
 
 def _configuration(line: pd.Series) -> str:
@@ -97,7 +97,7 @@ def _configuration(line: pd.Series) -> str:
 
 
 def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:
-    """A line per trial: its state, the epochs done, and what went wrong."""
+    """One line per trial: its state, the epochs done, and what went wrong."""
     table = Table(title=plain(f"{run.study.title} · {run.path}{' · running now' if going_on else ''}"))
     for heading in ("trial", "state", "epoch", "note"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")

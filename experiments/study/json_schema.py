@@ -1,20 +1,23 @@
-"""The JSON schema of a study file, made from the settings: editors complete and check YAML with it."""
+"""The JSON schema of study files, generated from the settings. Editors use it to complete and check YAML."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from ...networks.objective.sums import SumRegistry
 from ...pipeline.settings.schema import Settings, TrialSettings
+from ...pipeline.settings.sections import OTHER_NAMES
 from ...transforms.basics.registry import Registry
 from .setting_keys import fields_of
 from .study import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ALSO = {"lambda": "weight"}
-"""Settings that have a second name."""
+ALSO = {"lambda": "weight", **{name: other for other, name in OTHER_NAMES.items()}}
+"""The second name of a setting."""
 
 
 def study_schema() -> dict[str, Any]:
-    """The schema. ``base`` and ``set`` take settings nested or by dotted keys, ``axes`` by dotted keys."""
+    """The schema. ``base`` and ``set`` take nested settings or dotted keys; ``axes`` takes dotted keys only."""
     given = {"$ref": "#/$defs/settings"}
     axes = {key: {"type": "array", "minItems": 1, "items": leaf} for key, leaf in leaves()}
     schema = StudyFile.model_json_schema()
@@ -32,7 +35,7 @@ def study_schema() -> dict[str, Any]:
 
 
 def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every setting of a trial by its dotted key, with type, bounds, default and meaning as JSON schema."""
+    """Every setting of a trial: its dotted key, and its type, bounds, default and meaning as JSON schema."""
     schema = settings.model_json_schema()
     for key, field, section in fields_of(settings):
         if section:
@@ -41,23 +44,35 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
         leaf = {word: value for word, value in _whole(schema["properties"][key], schema).items() if word != "title"}
         for validator in field.metadata:
             registry = getattr(getattr(validator, "func", None), "__self__", None)
-            if isinstance(registry, Registry):  # it checks the names that this setting takes
+            if isinstance(registry, Registry):  # the setting takes the names of this registry
                 meanings = "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
-                leaf |= {"enum": list(registry), "markdownDescription": meanings}
+                leaf = {**leaf, **_names(registry), "markdownDescription": meanings}
+                leaf = {word: value for word, value in leaf.items() if word != "type" or "anyOf" not in leaf}
         yield prefix + key, leaf
         if key in ALSO:
             yield prefix + ALSO[key], leaf
 
 
+def _names(registry: Registry[Any]) -> dict[str, Any]:
+    """One of its names; of penalties and similarities also a sum, as a text or as a list."""
+    one: dict[str, Any] = {"enum": list(registry)}
+    if not isinstance(registry, SumRegistry):
+        return one
+    member = f"([0-9.eE+-]+\\*)?({'|'.join(re.escape(name) for name in registry)})"
+    term = {"properties": {"name": one, "weight": {"type": "number", "exclusiveMinimum": 0}}, "required": ["name"]}
+    terms = {"type": "array", "minItems": 1, "items": {"type": "object", "additionalProperties": False, **term}}
+    return {"anyOf": [one, {"type": "string", "pattern": f"^{member}( *\\+ *{member})*$"}, terms]}
+
+
 def _section(settings: type[Settings]) -> dict[str, Any]:
-    """One section of settings, nested."""
+    """The schema of one section of settings, with its sections inside."""
     own = {key: _section(section) for key, _, section in fields_of(settings) if section}
     own |= {key: leaf for key, leaf in leaves(settings) if "." not in key}
     return {"type": "object", "description": settings.__doc__, "additionalProperties": False, "properties": own}
 
 
 def _whole(part: Any, schema: dict[str, Any]) -> Any:
-    """A part of a schema with what it refers to in its place."""
+    """A part of a schema in which every reference is replaced by its definition."""
     if isinstance(part, list):
         return [_whole(item, schema) for item in part]
     if not isinstance(part, dict):
