@@ -132,7 +132,8 @@ def test_every_figure_is_shown_once_with_words(whole):
     assert all(len(image["alt"]) > 20 for image in page.images)
     assert {image["src"][5:14] for image in page.images} == {"image/svg", "image/png"}
     assert all(image["src"].startswith("data:image/png") == ("width" in image) for image in page.images)
-    assert page.images[0]["alt"].startswith("Similarity against folding")
+    assert page.images[0]["alt"].startswith("Accuracy against smoothness")  # that of the answer
+    assert page.images[1]["alt"].startswith("Similarity against folding")
 
 
 def test_the_page_answers_what_a_reader_asks(whole):
@@ -191,7 +192,7 @@ def test_what_is_missing_becomes_a_sentence(tmp_path, undrawn):
         "no figures",
         "no Dice",
         "not recorded",
-        "environment.json was not kept",
+        "environment.json of the trials was not kept",
     ):
         assert words in text
 
