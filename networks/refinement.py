@@ -1,9 +1,9 @@
-"""Instance optimization: the network's field of one pair as the start of an optimization of that field itself.
+"""Instance optimization: fine-tune the network's field for one pair of images.
 
 Balakrishnan et al., IEEE TMI 2019, Section III-C ("VoxelMorph ... instance-specific optimization").
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,14 +14,17 @@ from .voxelmorph import Registration, VoxelMorph
 
 
 class Refinement(NamedTuple):
-    """The ``registration`` with the lowest objective that was met, the first of ``losses`` being the network's own."""
+    """The ``registration`` with the lowest objective, and the objective at every step, ``losses``.
+
+    ``losses[0]`` belongs to the starting field, usually the network's.
+    """
 
     registration: Registration
     losses: list[float]
 
     @property
     def gained(self) -> float:
-        """How much lower the objective is than the network's, never negative."""
+        """How far the objective fell below that of the starting field; never negative."""
         return self.losses[0] - min(self.losses)
 
 
@@ -33,26 +36,31 @@ def refine(
     steps: int,
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
+    weight_map: Tensor | None = None,
 ) -> Refinement:
-    """Lower the objective of one pair by gradient descent (Adam) on its velocity; the network's weights stay.
+    """Fine-tune the network's velocity field for one pair by gradient descent (Adam). The network does not change.
 
-    The velocity is that of the model's own grid, so that a diffeomorphic model stays one.
+    The velocity is optimized on the model's own grid, so a diffeomorphic model stays diffeomorphic.
 
     Args:
-        network: gives the first velocity and what a velocity means.
-        objective: similarity + λ · penalty, usually that of the network's training.
-        moving, fixed: (1, 1, *spatial).
-        steps: of the optimization; 0 returns the network's registration.
-        learning_rate: of Adam, voxels of the velocity's grid.
-        report: called with (steps done, steps, the objective in words).
+        network: predicts the first velocity, and turns every velocity into a registration.
+        objective: similarity + λ · penalty, usually the one that the network was trained with.
+        moving, fixed: images (1, 1, *spatial).
+        steps: number of optimization steps; 0 returns the network's registration.
+        learning_rate: Adam's learning rate, in voxels of the velocity's grid.
+        report: called at every step with (steps done, steps, the objective as text).
+        weight_map: (1, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
 
     Returns:
-        the best registration met, detached; never one worse than the network's.
+        The best registration found, detached. It is never worse than the network's.
     """
     network = network.eval()
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
-    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report)
+        backward = network(fixed, moving).velocity if objective.both_directions else None
+    return refine_field(
+        network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, weight_map, backward
+    )
 
 
 def refine_field(
@@ -64,27 +72,52 @@ def refine_field(
     steps: int,
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
+    weight_map: Tensor | None = None,
+    backward: Tensor | None = None,
 ) -> Refinement:
-    """As :func:`refine`, but from any field.
+    """Fine-tune any field for one pair, as :func:`refine` does with a network's.
 
     Args:
-        register: the registration that a field and the moving image mean.
-        start: the field (1, D, *grid), voxels.
+        register: computes the registration from (field, moving).
+        start: the field to start from, (1, D, *grid) in voxels.
+        objective, moving, fixed, steps, learning_rate, report, weight_map: see :func:`refine`.
+        backward: the field of the fixed to the moving image to start from, for an objective on both directions. Both
+            fields are then optimized together, under the mean of the objective of both. None: minus ``start``.
+
+    Returns:
+        The best registration found, detached. It is never worse than that of ``start``.
     """
-    velocity = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([velocity], lr=learning_rate)
-    best, losses = velocity.detach().clone(), []
+    starts = [start, -start if backward is None else backward] if objective.both_directions else [start]
+    fields = [field.clone().requires_grad_() for field in starts]
+    optimizer = torch.optim.Adam(fields, lr=learning_rate)
+    best, losses = start.detach().clone(), []
     for done in range(steps + 1):
         with torch.enable_grad():
-            loss = objective(register(velocity, moving), fixed).loss
+            loss = _loss(objective, register, fields, moving, fixed, weight_map)
         losses.append(float(loss.detach()))
         if losses[-1] <= min(losses):
-            best = velocity.detach().clone()
+            best = fields[0].detach().clone()
         if report is not None:
             report(done, steps, f"objective {losses[-1]:.5f}")
         if done == steps or not torch.isfinite(loss):
             break
-        (velocity.grad,) = torch.autograd.grad(loss, [velocity])
+        for field, gradient in zip(fields, torch.autograd.grad(loss, fields), strict=True):
+            field.grad = gradient
         optimizer.step()
     with torch.no_grad():
         return Refinement(register(best, moving), losses)
+
+
+def _loss(
+    objective: Objective,
+    register: Callable[[Tensor, Tensor], Registration],
+    fields: Sequence[Tensor],
+    moving: Tensor,
+    fixed: Tensor,
+    weight_map: Tensor | None,
+) -> Tensor:
+    """Compute the objective of one field, or of the fields of both directions."""
+    forward = register(fields[0], moving)
+    if not objective.both_directions:
+        return objective(forward, fixed, weight_map).loss
+    return objective.of_both(forward, register(fields[1], fixed), moving, fixed, weight_map).loss

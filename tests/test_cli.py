@@ -23,7 +23,7 @@ from smoothmorph.pipeline.settings.schema import CohortSettings
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """Call the command line in an empty folder, with the stand-in for training."""
+    """Call the command line in an empty folder, with the fast replacement for training."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("smoothmorph.experiments.run.runner._pipeline_fingerprint", synthetic_run.fingerprint)
@@ -268,7 +268,7 @@ MISTAKES = {
         ("a.nii.gz notes.txt -m brain-2d", "notes.txt is not one of the image formats"),
         ("a.nii.gz b.nii.gz -m brian-2d", "no model at brian-2d"),
         ("a.nii.gz b.nii.gz -m brain-2d --warped w.jpg", "w.jpg has none of the endings"),
-        ("a.nii.gz b.nii.gz -m brain-2d --field a.nii.gz", "a.nii.gz is a file that is read"),
+        ("a.nii.gz b.nii.gz -m brain-2d --field a.nii.gz", "a.nii.gz is an input file"),
         ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --penalty l3", "did you mean l2?"),
         ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --similarity mi", "there is no similarity 'mi'"),
         ("a.nii.gz b.nii.gz -m brain-2d --device gpu", "the device is 'gpu'"),
@@ -279,14 +279,14 @@ MISTAKES = {
         ("f.md a.nii.gz -o o.mha", "f.md has none of the endings of displacement fields"),
         ("f.h5 none.nii.gz -o o.mha", "none.nii.gz does not exist"),
         ("f.h5 a.nii.gz -o o.jpg", "o.jpg has none of the endings"),
-        ("f.h5 a.nii.gz -o a.nii.gz", "a.nii.gz is a file that is read"),
+        ("f.h5 a.nii.gz -o a.nii.gz", "a.nii.gz is an input file"),
         ("f.h5 a.nii.gz -o o.mha --like none.nii", "none.nii does not exist"),
         ("f.h5 a.nii.gz -o o.mha --affine none.mat", "none.mat does not exist"),
     ],
     "compose": [
         ("f.h5 -o o.mha", "compose needs two fields or more"),
         ("f.h5 none.h5 -o o.mha", "none.h5 does not exist"),
-        ("f.h5 g.h5 -o g.h5", "g.h5 is a file that is read"),
+        ("f.h5 g.h5 -o g.h5", "g.h5 is an input file"),
     ],
     "invert": [
         ("none.h5 -o o.mha", "none.h5 does not exist"),
@@ -300,14 +300,14 @@ MISTAKES = {
     ],
     "convert": [
         ("none.h5 -o o.mha", "none.h5 does not exist"),
-        ("f.h5 -o f.h5", "f.h5 is a file that is read"),
+        ("f.h5 -o f.h5", "f.h5 is an input file"),
         ("f.h5 -o o.mat", "o.mat has none of the endings"),
     ],
     "points": [
         ("none.h5 p.csv -o q.csv", "none.h5 does not exist"),
         ("f.h5 none.csv -o q.csv", "cannot read none.csv"),
         ("f.h5 p.csv -o q.csv --against none.csv", "cannot read none.csv"),
-        ("f.h5 p.csv -o p.csv", "p.csv is a file that is read"),
+        ("f.h5 p.csv -o p.csv", "p.csv is an input file"),
         ("f.h5 p.csv -o q.txt", "q.txt has none of the endings"),
     ],
     "export": [
@@ -334,14 +334,14 @@ MISTAKES = {
     ],
     "data fetch": [
         ("hipocampus", "unknown data set 'hipocampus'"),
-        ("hippocampus --to notes.txt", "cannot make the folder notes.txt"),
+        ("hippocampus --to notes.txt", "cannot create the folder notes.txt"),
     ],
     "data table": [
         ("--out o.csv", "give either --bids FOLDER"),
         ("--out o.txt --bids empty", "o.txt has none of the endings"),
         ("--out o.csv --bids none", "none is not a folder"),
         ("--out o.csv --bids empty", "empty is not a BIDS data set"),
-        ("--out o.csv --images none/*.nii", "finds no file"),
+        ("--out o.csv --images none/*.nii", "matches no file"),
         ("--out p.csv --images *.nii.gz", "p.csv exists"),
     ],
     "run": [
@@ -366,11 +366,11 @@ MISTAKES = {
     ],
     "archive": [("none out", "there is no run 'none'"), (f"{PUBLISHED} full", "full is not empty")],
 }
-"""Command -> what follows it, and what is then said."""
+"""Command -> arguments with a mistake, and the expected message."""
 
 
 def _ends_in(folder, words):
-    """Exit codes and screens of command lines that are called one after the other in one process without torch."""
+    """Exit codes and outputs of command lines that run one after the other in one process without torch."""
     program = (
         "import contextlib, io, json, sys\n"
         "from smoothmorph.experiments.cli import app\n"
@@ -391,13 +391,13 @@ def _ends_in(folder, words):
 
 
 def test_a_study_is_shown_without_torch(tmp_path):
-    """Which takes seconds to load; so do MONAI, ITK and what draws and computes tables."""
+    """Torch takes seconds to load; so do MONAI, ITK and the packages for figures and tables."""
     assert _ends_in(tmp_path, [["show", "demo"]])[0][0] == 0
 
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_told_without_torch(tmp_path, command):
-    """And in less than a second of CPU for that."""
+    """Each mistake is reported in less than a second of CPU time."""
     for name in ("a.nii.gz", "b.nii.gz"):
         nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), tmp_path / name)
     for name in ("f.h5", "g.h5", "notes.txt", "p.csv", "full/thing"):

@@ -1,4 +1,4 @@
-"""What a run folder may hold that no run wrote: one judgement of it, a sentence for each fault, nothing outside."""
+"""Foreign or damaged content in run folders: one judgement of it, one sentence per fault, no file outside is used."""
 
 import io
 import json
@@ -72,12 +72,14 @@ def change(path: Path, edit) -> None:
 def test_a_trial_has_the_name_that_its_settings_make_or_the_run_is_refused(name, run, tmp_path):
     file, trials = run.path / "study.yaml", list(run.trials)
     (tmp_path / "evil").mkdir()
-    file.write_text(run.study.to_yaml([trials[0], name]))  # the second is l2
+    file.write_text(run.study.to_yaml([trials[0], name]))  # the second trial is l2
     before = sorted(tmp_path.rglob("*"))
     other = make(tmp_path / "other")
     shutil.rmtree(other.path / next(iter(other.trials)))
     for use in (states, rebuild, lambda path: archive(path, tmp_path / "kept"), lambda path: join(other.path, path)):
-        with pytest.raises(InputError, match=rf"^{file} calls a trial .*, expected l2_0\.01_diffeomorphic_s0_ and ten"):
+        with pytest.raises(
+            InputError, match=rf"^{file} has the trial id .*, expected l2_0\.01_diffeomorphic_s0_ and ten"
+        ):
             use(run.path) if use is not states else states(open_run(run.path))
     made = set(tmp_path.rglob("*")) - set(before)
     assert {path.relative_to(tmp_path).parts[0] for path in made} == {"other", "other.yaml"}

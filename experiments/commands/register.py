@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...networks import SIMILARITIES
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import METRICS, MetricEntry
 from ...pipeline.fields.apply import write_labels
 from ...pipeline.fields.tools import inverted
@@ -42,13 +42,16 @@ def register(
     ],
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
     refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
-    penalty: Annotated[str | None, typer.Option(help="--refine: penalty; default: as in training.")] = None,
+    penalty: Annotated[
+        str | None, typer.Option(help="--refine: penalty, or a sum as 0.01*l2+l1; default: as in training.")
+    ] = None,
     weight: Annotated[
         float | None,
         typer.Option("--lambda", min=0, help="--refine: weight λ of the penalty; default: as in training."),
     ] = None,
     similarity: Annotated[
-        str | None, typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}; default: as in training.")
+        str | None,
+        typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}, or a sum as mse+0.5*ncc; default: as in training."),
     ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
@@ -170,6 +173,9 @@ def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     settings = trained.settings or TrialSettings()
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
+    penalties = values["objective"]["penalty"], chosen.get("penalty")
+    if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
+        del values["objective"]["lambda"]  # that of a sum is of another kind
     values["objective"] |= chosen
     return build_objective(parse(TrialSettings, values, "--refine"))
 

@@ -11,7 +11,7 @@ from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult
 from ..outputs.tables import published
-from ..rows.summaries import counts, per_label
+from ..rows.summaries import counts, minimized_similarities, per_label
 from ..store.archive import environments
 from ..store.run_folder import short_names
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words
@@ -79,7 +79,7 @@ def _warnings(result: StudyResult) -> list[str]:
 
 def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
-    minimized = {*set(result.rows["similarity"]), *METRICS.of_role("similarity")[:1]}
+    minimized = {*minimized_similarities(result.rows), *METRICS.of_role("similarity")[:1]}
     main = [name for name, m in METRICS.items() if m.main and (m.role != "similarity" or name in minimized)]
     yield by_configuration("summary", whole, main, "All configurations")
     beside = published(result.run, result.rows, result.history)

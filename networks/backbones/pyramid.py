@@ -1,4 +1,4 @@
-"""A network that registers from coarse to fine: warp the features, correlate them locally, convolve, add a velocity.
+"""A coarse-to-fine pyramid network: each level warps features, correlates them locally and adds to the velocity.
 
 Sun et al., CVPR 2018 (PWC-Net: warping and correlation of feature pyramids); Hu et al., MICCAI 2019 (dual-stream
 pyramid for medical images); Mok and Chung, MICCAI 2020 (LapIRN: velocities added from level to level); Greer et al.,
@@ -6,103 +6,90 @@ MICCAI 2023, and Honkamaa and Marttinen, arXiv:2303.10211 (networks that are inv
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks.convolutions import Convolution
 from torch import Tensor, nn
 
-from ...transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
 from ...transforms.basics.errors import quoted
 from ...transforms.fields.differences import float32_or_better
 from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
-from .vocabulary import check_pair, whole
+from .entries.pyramid import CHANNELS, check_options
+from .vocabulary import Integration, check_pair, whole
 
-SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
-MOST_RADIUS = 4
-"""Of the correlation: 81 products in 2-D, 729 in 3-D."""
+SLOPE = 0.2  # negative slope of LeakyReLU, as in VoxelMorph
 
 
 class Pyramid(nn.Module):
-    """(B, 1, *spatial) moving and fixed of any size -> velocity (B, D, *grid), voxels of its own grid.
+    """Predicts a velocity (B, D, *grid), in voxels of its grid, from moving and fixed images (B, 1, *spatial).
 
-    Both images pass one encoder. On each level of its pyramid, from coarse to fine, the moving features are warped by
-    the velocity known so far, compared with the fixed ones, and convolved to what the velocity lacks. A level has half
-    the voxels per axis of the one above it, corner on corner, so that no size needs padding.
+    One encoder computes a feature pyramid of each image. On each level, from coarse to fine, the velocity so far warps
+    the moving features. They are compared with the fixed features, and convolutions predict a correction of the
+    velocity. Each level has half the voxels per axis of the next finer one, with corners aligned, so images of any size
+    need no padding.
 
     Args:
         spatial_dims: D, 2 or 3.
-        channels: widths of the encoder from the image's own grid to the coarsest, 2 or more.
-        integration_steps: squarings of the diffeomorphic model; 0 is the displacement model.
-        downsize: 2 puts the finest velocity on half the image's grid, 1 on all of it.
-        padding_mode: of warp and integration.
-        symmetric: exchanging the images gives exactly -v. Both images' features are warped, each half of the way.
-        radius: of the correlation, voxels of each level; 0 compares features at one place only.
-        convolutions: of each level before its velocity.
-        repeats: how often the finest level is evaluated, always with the same weights.
-        residual: whether the convolutions of a level after its first one add to their input.
+        integration: how the velocity becomes a displacement; the features of every level are warped in the same way.
+            Without squarings the field is a displacement on the image's grid.
+        channels: channel numbers of the encoder, from the image's grid to the coarsest level; two or more.
+        symmetric: swapping the images gives exactly -v. The features of both images are warped, each half of the way.
+        radius: radius of the correlation in voxels of each level; 0 compares features at the same voxel only.
+        convolutions: number of convolutions per level before the velocity.
+        repeats: how many times the finest level is applied, each time with the same weights.
+        residual: add the input of each convolution after the first one of a level to its output.
 
     Raises:
-        ValueError: an argument that is none of these, or out of the bounds of ``transforms/basics/bounds.py``.
+        ValueError: ``spatial_dims`` is neither 2 nor 3, or as :func:`check_options`.
     """
 
     def __init__(
         self,
         spatial_dims: int,
-        channels: Sequence[int] = (8, 32, 32, 32, 32),
-        integration_steps: int = 7,
-        downsize: int = 2,
-        padding_mode: Padding = "border",
-        symmetric: bool = False,
+        integration: Integration = Integration(7, 2, "border"),  # noqa: B008 (it cannot be changed)
+        channels: Sequence[int] = CHANNELS,
+        symmetric: bool = True,
         radius: int = 1,
         convolutions: int = 2,
-        repeats: int = 1,
+        repeats: int = 3,
         residual: bool = False,
     ) -> None:
         super().__init__()
-        _check("spatial_dims", spatial_dims, 2, 3)
-        _check("integration_steps", integration_steps, 0, MOST_SQUARINGS)
-        _check("downsize", downsize, 1, 2)
-        _check("the number of channels' levels", len(channels), 2, MOST_LEVELS + 1)
-        for width in channels:
-            _check("each of channels", width, 1, MOST_CHANNELS)
-        _check("radius", radius, 0, MOST_RADIUS)
-        _check("convolutions", convolutions, 1, MOST_CONVOLUTIONS)
-        _check("repeats", repeats, 1, MOST_CONVOLUTIONS)
-        self.config: dict[str, Any] = {
-            "spatial_dims": int(spatial_dims),
+        if not whole(spatial_dims, 2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {quoted(spatial_dims)}")
+        check_options(channels, symmetric, residual, radius=radius, convolutions=convolutions, repeats=repeats)
+        self.options: dict[str, Any] = {
             "channels": [int(width) for width in channels],
-            "integration_steps": int(integration_steps),
-            "downsize": int(downsize),
-            "padding_mode": padding_mode,
-            "symmetric": bool(symmetric),
+            "symmetric": symmetric,
             "radius": int(radius),
             "convolutions": int(convolutions),
             "repeats": int(repeats),
-            "residual": bool(residual),
+            "residual": residual,
         }
+        steps, padding_mode = integration.steps, cast(Padding, integration.padding_mode)
         self.spatial_dims, self.symmetric, self.repeats = spatial_dims, symmetric, repeats
         self.encoder = Encoder(spatial_dims, channels)
-        self.finest = downsize - 1  # the level of the velocity's grid
+        self.finest = integration.downsize - 1 if steps else 0  # the level of the velocity's grid
         self.levels = nn.ModuleList(
             Level(spatial_dims, width, coarser, radius, convolutions, residual, bias=not symmetric)
             for width, coarser in zip(channels[self.finest :], (*channels[self.finest + 1 :], 0), strict=True)
         )
-        self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
+        self.integrate = DVF2DDF(steps, padding_mode=padding_mode) if steps else None
         self.warp = Warp(padding_mode=padding_mode)
-        # The order in memory that convolutions are fastest with.
+        # Convolutions are fastest in this memory layout.
         order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
         self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """The velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial); float32 or better.
+        """Return the velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial), in float32 or better.
 
         Raises:
-            ValueError: the images differ in shape or do not fit the network's number of axes.
+            ValueError: the images differ in shape, or the network has another number of axes.
         """
-        check_pair("pyramid", self.spatial_dims, moving, fixed)
+        check_pair("Pyramid", self.spatial_dims, moving, fixed)
         pyramid = self.encoder(torch.cat([moving, fixed]))
         grids = [features.shape[2:] for features in pyramid]
         velocity = moving.new_zeros(len(moving), self.spatial_dims, *grids[-1], dtype=float32_or_better(moving))
@@ -119,7 +106,7 @@ class Pyramid(nn.Module):
     def _compare(
         self, level: nn.Module, features: Tensor, velocity: Tensor, carried: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """What a level adds to the velocity, and its hidden features; of both orders of the images when symmetric."""
+        """Return what a level adds to the velocity, and its hidden features (of both image orders if symmetric)."""
         moving, fixed = features.chunk(2)
         if not self.symmetric:
             return level(self._warped(moving, velocity), fixed, carried)
@@ -134,7 +121,10 @@ class Pyramid(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, 1, *spatial) -> features of every level: (B, channels[l], *grid), each grid half of the one before."""
+    """Computes the features of every level, (B, channels[l], *grid), from images (B, 1, *spatial).
+
+    Each level's grid has half the voxels per axis of the one before.
+    """
 
     def __init__(self, spatial_dims: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -152,7 +142,7 @@ class Encoder(nn.Module):
 
 
 class Level(nn.Module):
-    """Two features (B, width, *grid) on one grid -> what the velocity lacks (B, D, *grid), hidden features of width."""
+    """Predicts a correction of the velocity (B, D, *grid) and hidden features from two features (B, width, *grid)."""
 
     def __init__(
         self, spatial_dims: int, width: int, coarser: int, radius: int, convolutions: int, residual: bool, bias: bool
@@ -165,7 +155,7 @@ class Level(nn.Module):
         self.flow = Convolution(spatial_dims, width, spatial_dims, kernel_size=3, bias=bias, conv_only=True)
         flow: Any = self.flow.conv
         nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
-        if bias:  # of both orders of the images it would cancel
+        if bias:  # a symmetric network has none: it would cancel
             nn.init.zeros_(flow.bias)
 
     def forward(self, warped: Tensor, fixed: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -177,14 +167,14 @@ class Level(nn.Module):
 
 
 def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Mean product over channels of ``first`` at x and ``second`` at x + o, for all offsets o of up to ``radius``.
+    """Correlate two features locally: the mean over channels of ``first`` at x times ``second`` at x + o.
 
     Args:
-        first, second: (B, C, *grid); 0 beyond the grid.
-        radius: voxels per axis.
+        first, second: features (B, C, *grid); ``second`` counts as 0 outside the grid.
+        radius: largest offset o along each axis, in voxels.
 
     Returns:
-        (B, (2 · radius + 1)^D, *grid), the offsets in the order of their axes.
+        (B, (2 · radius + 1)^D, *grid), one channel per offset; the last axis varies fastest.
     """
     if torch.is_grad_enabled():
         return _Correlation.apply(first, second, radius)
@@ -192,7 +182,7 @@ def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
 
 
 class _Correlation(torch.autograd.Function):
-    """The correlation with its gradients added up in place: torch's own write a whole grid for every offset."""
+    """The correlation with gradients that are summed in place; torch's own allocate a whole grid per offset."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -218,7 +208,7 @@ def _padded(features: Tensor, radius: int) -> Tensor:
 
 
 def _shifted(padded: Tensor, radius: int) -> list[Tensor]:
-    """Views of features on their grid at x + o for every offset o, given them with ``radius`` voxels on every side."""
+    """Return views of the features at x + o for every offset o; ``padded`` has ``radius`` extra voxels per side."""
     views = [padded]
     for axis in range(2, padded.ndim):
         length = padded.shape[axis] - 2 * radius
@@ -234,8 +224,3 @@ def _convolution(spatial_dims: int, inputs: int, outputs: int) -> Convolution:
 def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:
     mode = "bilinear" if features.ndim == 4 else "trilinear"
     return F.interpolate(features, size=tuple(grid), mode=mode, align_corners=True)
-
-
-def _check(name: str, value: Any, least: int, most: int) -> None:
-    if not whole(value, least, most):
-        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {quoted(value)}")

@@ -1,15 +1,16 @@
-"""The sections of a trial's configuration: every setting with its type, bounds, default and a description."""
+"""The sections of a trial's configuration: each setting with its type, bounds, default and description."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.bounds import MOST_CHANNELS, MOST_SQUARINGS
 from .vocabulary import METHODS, READERS
 
-Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
-Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
+Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
+Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
 Reader = Annotated[str, AfterValidator(READERS.check)]
 Method = Annotated[str, AfterValidator(METHODS.check)]
 Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
@@ -18,7 +19,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**
 
 
 class Settings(BaseModel):
-    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
+    """Base class of all settings: immutable, without unknown keys, NaN or infinity."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
@@ -26,73 +27,114 @@ class Settings(BaseModel):
 
 
 class CohortSettings(Settings):
-    """Which subjects, and how an image becomes a tensor."""
+    """The subjects of the study, and how their images are prepared."""
 
-    reader: Reader = Field(
-        default="phantom", description="where the subjects come from; phantom is embedded and needs no data"
+    reader: Reader = Field(default="phantom", description="source of the subjects; phantom is built in, without files")
+    spatial_dims: Literal[2, 3] = Field(default=2, description="number of axes of the images")
+    labels: str | None = Field(
+        default=None, description="neurite-oasis: label set (seg4, seg24 or seg35); table: file of label names"
     )
-    spatial_dims: Literal[2, 3] = Field(default=2, description="axes of the images")
-    labels: str | None = Field(default=None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
-    file: str | None = Field(default=None, description="table: the CSV file, relative to the data root")
-    subjects: int | None = Field(default=None, ge=2, description="phantom: how many to make; others: the first so many")
-    seed: Seed = Field(default=0, description="phantom: seed of the anatomies")
+    file: str | None = Field(default=None, description="table: CSV file of the subjects, relative to the data root")
+    subjects: int | None = Field(
+        default=None,
+        ge=2,
+        description="phantom, synthetic: number of subjects; other readers: use only the first N subjects",
+    )
+    seed: Seed = Field(default=0, description="phantom, synthetic: random seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = Field(
-        default="none", description="scale each image to 0..1: by its range, or its 1st and 99th percentile"
+        default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
     )
-    size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
+    spacing: float | None = Field(
+        default=None, gt=0, description="synthetic: mm per voxel, 2 or 1 in 3-D, 1 in 2-D; null: the first of these"
+    )
+    size: tuple[int, ...] | None = Field(
+        default=None, description="image size in voxels; images are padded or cropped around their centre"
+    )
     align: Literal["none", "centre", "affine"] = Field(
-        default="none", description="images onto the axes and voxels of one subject: by their middles, or affinely"
+        default="none", description="resample images onto the reference's grid, by image centres or affine registration"
     )
-    reference: str | None = Field(default=None, description="align: that subject; by default the first that trains")
-    exclude: tuple[str, ...] = Field(default=(), description="subject ids to leave out")
+    reference: str | None = Field(
+        default=None, description="align: id of the reference subject; null: the first training subject"
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="ids of subjects to leave out")
 
 
 class SplitSettings(Settings):
-    """Which subjects train, validate and test. Groups (repeat scans of one person) are never divided."""
+    """The subjects for training, validation and test. A group (repeat scans of one person) is never split."""
 
     source: Literal["fractions", "files", "declared", "published"] = Field(
-        default="fractions", description="drawn, from lists of ids, from the table's column, or the published study's"
+        default="fractions",
+        description="how to split the subjects: at random, by lists of ids, by the table's column, or as published",
     )
-    train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
-    validation: float | str = Field(default=0.2, description="likewise")
+    train: float | str = Field(
+        default=0.6, description="training subjects: a fraction, or for `files` a text file of subject ids"
+    )
+    validation: float | str = Field(default=0.2, description="validation subjects, given as for train")
     test: float | str | None = Field(
-        default=0.2, description="null: the validation subjects; published: a share of them"
+        default=0.2,
+        description="test subjects, as for train; null: the validation subjects; published: a fraction of those",
     )
-    seed: Seed = Field(default=0, description="fractions: of the draw")
+    seed: Seed = Field(default=0, description="random seed of the split")
 
 
 class PairSettings(Settings):
-    """The frozen pairs of validation and test: ordered, distinct subjects, drawn once from a seed."""
+    """The validation and test pairs: ordered pairs of distinct subjects, drawn at random once for all trials."""
 
-    validation: int = Field(default=32, ge=1, description="how many; all, where there are fewer")
-    test: int = Field(default=100, ge=1, description="how many; all, where there are fewer")
-    seed: Seed = Field(default=0, description="of the draw")
+    validation: int = Field(default=32, ge=1, description="number of validation pairs; all pairs if there are fewer")
+    test: int = Field(default=100, ge=1, description="number of test pairs; all pairs if there are fewer")
+    seed: Seed = Field(default=0, description="random seed of the pairs")
 
 
 class ModelSettings(Settings):
-    """The network, or a method that trains nothing and has none of the other settings here.
+    """The network, or a method without training. Such a method uses none of the other settings here.
 
-    ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one.
+    ``integration_steps=0`` gives the displacement model, any other number the diffeomorphic model.
     """
 
-    method: Method = Field(default="voxelmorph", description="voxelmorph trains a network; the others train nothing")
-    backbone: Backbone = Field(default="voxelmorph", description="of the network: what gives the field")
-    channels: Widths | None = Field(default=None, description="widths of the backbone; null: its own")
-    final_channels: Widths | None = Field(default=None, description="voxelmorph: widths after its U-Net; null: its own")
-    integration_steps: int = Field(
-        default=7, ge=0, le=MOST_SQUARINGS, description="squarings of the velocity; 0: the field is a displacement"
+    method: Method = Field(
+        default="voxelmorph", description="voxelmorph trains a network; the other methods need no training"
     )
-    integration_downsize: Literal[1, 2] = Field(default=2, description="2: integrate at half resolution")
-    padding_mode: Literal["zeros", "border"] = Field(default="zeros", description="of warping, beyond the image")
+    backbone: Backbone = Field(default="voxelmorph", description="the part of the network that predicts the field")
+    channels: Widths | None = Field(default=None, description="channels of the backbone's layers; null: its default")
+    final_channels: Widths | None = Field(
+        default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
+    )
+    symmetric: bool | None = Field(
+        default=None, description="pyramid: swapping the two images gives exactly the negative field; null: true"
+    )
+    radius: int | None = Field(
+        default=None, ge=0, description="pyramid: radius of the correlation, in voxels of each level; null: 1"
+    )
+    convolutions: int | None = Field(
+        default=None, ge=1, description="pyramid: number of convolutions of each level; null: 2"
+    )
+    repeats: int | None = Field(
+        default=None, ge=1, description="pyramid: how many times the finest level is applied; null: 3"
+    )
+    residual: bool | None = Field(
+        default=None, description="pyramid: add the input of a level's convolutions to their output; null: false"
+    )
+    integration_steps: int = Field(
+        default=7,
+        ge=0,
+        le=MOST_SQUARINGS,
+        description="scaling-and-squaring steps that integrate the velocity field; 0: the field is a displacement",
+    )
+    integration_downsize: Literal[1, 2] = Field(
+        default=2, description="2: integrate the velocity field at half resolution; 1: at full resolution"
+    )
+    padding_mode: Literal["zeros", "border"] = Field(
+        default="zeros", description="values beyond the border of the moving image: 0, or those at the border"
+    )
 
     @property
     def trains(self) -> bool:
-        """Whether a network is trained; otherwise the method trains nothing."""
+        """Whether the method trains a network."""
         return METHODS[self.method].trains
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is given of the backbone's own options."""
+        """The options given for the backbone, checked."""
         return BACKBONES[self.backbone].check_settings({name: getattr(self, name) for name in BACKBONE_OPTIONS})
 
     @property
@@ -102,34 +144,80 @@ class ModelSettings(Settings):
         return "diffeomorphic" if self.integration_steps else "displacement"
 
 
-BACKBONE_OPTIONS = ("channels", "final_channels")
-"""Settings of the model that only some backbones have."""
+BACKBONE_OPTIONS = (
+    *("channels", "final_channels"),
+    *("symmetric", "radius", "convolutions", "repeats", "residual"),
+)
+"""Model settings that only some backbones have."""
 
 
 class BaselineSettings(Settings):
-    """Of the methods that train nothing; a network has none of it."""
+    """Settings of the methods without training. Networks do not use them."""
 
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(100, 100, 50), min_length=1, description="syn: at most, on each level, coarse to fine"
+        default=(100, 100, 50), min_length=1, description="syn: maximum number of iterations per level, coarse to fine"
     )
-    grid_spacing: float = Field(default=6.0, ge=1, description="elastix: voxels between control points, at the end")
-    bending_weight: float = Field(default=5.0, ge=0, description="elastix: of the bending energy, beside the metric")
+    grid_spacing: float = Field(
+        default=6.0, ge=1, description="elastix: distance of the control points on the finest level, in voxels"
+    )
+    bending_weight: float = Field(
+        default=5.0, ge=0, description="elastix: weight of the bending energy; the similarity has weight 1"
+    )
 
 
 class ObjectiveSettings(Settings):
-    """similarity + λ · multiplier · penalty(field)."""
+    """The loss of training: similarity + λ · multiplier · penalty(field).
 
-    similarity: Similarity = Field(default="mse", description="of the warped and the fixed image")
-    penalty: Penalty = Field(default="l2", description="on the smoothness of the field")
-    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ, weight of the penalty")
+
+    The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
+    ``penalties`` are second names of the two keys.
+    """
+
+    similarity: Similarity = Field(
+        default="mse",
+        description="similarity of the warped and the fixed image; a sum is written `mse+0.5*gradient-mse`",
+    )
+    penalty: Penalty = Field(
+        default="l2", description="smoothness penalty on the field; a sum is written `0.01*l2+folding`"
+    )
+    weight: float = Field(
+        default=0.01,
+        ge=0,
+        alias="lambda",
+        description="λ, the weight of the penalty. Of a sum it is a common factor, by default 1.",
+    )
     acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
-    multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
+    multiplier: float = Field(
+        default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sums(cls, values: Any) -> Any:
+        """The other names, and λ of a sum whose λ is not given."""
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        for other, key in OTHER_NAMES.items():
+            if other in values and key in values:
+                raise ValueError(f"{key} and {other} are one setting; keep one of them")
+            if other in values:
+                values[key] = values.pop(other)
+        if not {LAMBDA, "weight"} & set(values) and PENALTIES.is_sum(values.get("penalty")):
+            values[LAMBDA] = LAMBDA_OF_SUM
+        return values
+
+
+OTHER_NAMES = {"similarities": "similarity", "penalties": "penalty"}
+"""Of keys of the objective: for lists of members."""
+LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
+"""λ of a sum of penalties, whose members have weights, where it is not given."""
 
 
 class AugmentSettings(Settings):
-    """A random transform of training pairs, by its name, and its arguments: ``{transform: RandFlipd, keys: [moving]}``.
+    """One random transform of training pairs and its arguments, such as ``{transform: RandFlipd, keys: [moving]}``.
 
-    See :mod:`.augmentation` for those that can be named.
+    :mod:`.augmentation` says which transforms can be named.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -137,23 +225,45 @@ class AugmentSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The optimization: Adam on random ordered pairs of training subjects."""
+    """The training by Adam, on random ordered pairs of training subjects."""
 
-    epochs: int = Field(default=100, ge=1, description="after each, the validation pairs are measured")
-    steps_per_epoch: int = Field(default=100, ge=1, description="batches of an epoch")
-    batch_size: int = Field(default=1, ge=1, description="pairs of a batch")
-    learning_rate: float = Field(default=1e-4, gt=0, description="of Adam; with one-cycle its highest")
-    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="of the learning rate")
-    penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the convolutions")
-    selection: Literal["best", "last"] = Field(
-        default="best", description="the epoch kept: least validation loss, or last"
+    epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
+    steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
+    batch_size: int = Field(default=1, ge=1, description="number of pairs per batch")
+    learning_rate: float = Field(default=1e-4, gt=0, description="Adam's learning rate; with one-cycle, its maximum")
+    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="learning-rate schedule")
+    penalty_warmup: float = Field(
+        default=0.0, ge=0, le=1, description="fraction of the steps over which λ grows linearly from 0"
     )
-    augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="floating-point precision of the convolutions"
+    )
+    selection: Literal["best", "last"] = Field(
+        default="best", description="weights to keep: of the epoch with the lowest validation loss, or of the last"
+    )
+    augment: tuple[AugmentSettings, ...] = Field(
+        default=(), description="random MONAI transforms of the training pairs"
+    )
+    both_directions: bool = Field(
+        default=False, description="each step registers its pairs also in the other direction, fixed to moving"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient of a step, over all weights; null: no limit"
+    )
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay per step of a moving average of the weights; the average is validated and kept; null: none",
+    )
 
 
 class ComputeSettings(Settings):
-    """Where to compute. Not part of a trial's identity."""
+    """The device and threads to compute with. They are not part of a trial's identity."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
-    threads: int | None = Field(default=None, ge=1, description="of a trial; null: workers share the cores")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the first GPU, or the CPU without one"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads per trial; null: the workers share the cores"
+    )

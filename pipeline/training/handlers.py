@@ -1,16 +1,19 @@
-"""Ignite handlers of the training engine: the warm-up of λ, and progress."""
+"""Ignite handlers of the training engine: the warm-up of λ, the average of the weights, and progress."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 
 from ignite.engine import Engine, Events
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ...networks import Objective
+from ...networks import Objective, VoxelMorph
 from ..settings.schema import TrainingSettings
-from .checkpoint import TrainingState
+from .checkpoint import TrainingState, Weights, copy_weights
 
 
 class PenaltyWarmUpHandler:
-    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``: a function of the step, nothing to resume."""
+    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``. It has no state that resuming would need."""
 
     def __init__(self, objective: Objective, weight: float, steps: float) -> None:
         self.objective, self.weight, self.steps = objective, weight, steps
@@ -23,8 +26,37 @@ class PenaltyWarmUpHandler:
         self.objective.weight = self.weight * (min(done / self.steps, 1.0) if self.steps else 1.0)
 
 
+class WeightAveragingHandler:
+    """Keeps an exponential moving average of the weights: after step n, average ← d · average + (1 - d) · weights.
+
+    d = min(``decay``, (1 + n) / (10 + n)), as in TensorFlow's ``ExponentialMovingAverage``: the random weights of the
+    start leave the average soon. The decay depends on the step alone, so resuming needs nothing but the average.
+
+    Attributes:
+        average: the network with the averaged weights, in evaluation mode.
+    """
+
+    def __init__(self, model: VoxelMorph, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        steps = engine.state.iteration
+        update = get_ema_multi_avg_fn(min(self.decay, (1 + steps) / (10 + steps)))
+        update([*self.average.parameters()], [*self.model.parameters()], steps)
+
+    def state_dict(self) -> Weights:
+        return copy_weights(self.average)
+
+    def load_state_dict(self, weights: Mapping[str, Tensor]) -> None:
+        self.average.load_state_dict(weights)
+
+
 class ProgressHandler:
-    """Tells how far training is: every few steps to ``progress``, every epoch to ``log``."""
+    """Reports the progress of training: to ``progress`` ten times per epoch, to ``log`` after every epoch."""
 
     def __init__(
         self,
