@@ -249,10 +249,7 @@ def test_the_answer_names_the_best_penalty_of_each_model_and_what_folds(rows):
         displacement,
     )
     assert "(diffeomorphic model), L2 has the best Dice" in diffeomorphic
-    assert re.fullmatch(
-        r"The displacement model folds in up to [\d.]+ % of the voxels, the diffeomorphic model .* no test pair\.",
-        folding,
-    )
+    assert re.fullmatch(r"Folded voxels: up to [\d.]+ % in the displacement model, none in the diffeo.*", folding)
     assert seeds == analysis.words[-1]
 
 
@@ -271,7 +268,7 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
     assert re.search(r"Dice at λ = 0\.1: L2 0\.\d+ \(0\.\d+ to 0\.\d+\) at an SDlogJ of 0\.\d+; L1 ", text)
     assert "one seed" in text
     *accuracy, seeds = analysis.words[1:]
-    assert analysis.answer == [*accuracy, "The diffeomorphic model folds in no test pair.", seeds]
+    assert analysis.answer == [*accuracy, "Folded voxels: none in the diffeomorphic model.", seeds]
 
 
 def test_trials_without_a_common_pair_are_not_compared(rows):
