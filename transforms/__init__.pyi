@@ -20,12 +20,16 @@ from .fields.differences import (
     central_differences as central_differences,
     check_field as check_field,
     forward_differences as forward_differences,
+    gradient as gradient,
     interior as interior,
+    laplacian as laplacian,
     mean_over_axes as mean_over_axes,
+    mean_over_voxels as mean_over_voxels,
     second_difference as second_difference,
 )
 from .fields.inversion import find_preimages as find_preimages, invert as invert
 from .fields.jacobian import (
+    inverted_part as inverted_part,
     jacobian_determinant as jacobian_determinant,
     jacobian_statistics as jacobian_statistics,
     nondiffeomorphic_percent as nondiffeomorphic_percent,
