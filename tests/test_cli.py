@@ -18,7 +18,7 @@ from smoothmorph.experiments.study.study import load_study
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """Call the command line in an empty folder, with the stand-in for training."""
+    """Call the command line in an empty folder, with the fast replacement for training."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("smoothmorph.experiments.run.runner._pipeline_fingerprint", synthetic_run.fingerprint)
@@ -276,7 +276,7 @@ MISTAKES = {
     ],
     "data fetch": [
         ("hipocampus", "unknown data set 'hipocampus'"),
-        ("hippocampus --to notes.txt", "cannot make the folder notes.txt"),
+        ("hippocampus --to notes.txt", "cannot create the folder notes.txt"),
     ],
     "data table": [
         ("--out o.csv", "give either --bids FOLDER"),
@@ -308,11 +308,11 @@ MISTAKES = {
     ],
     "archive": [("none out", "there is no run 'none'"), (f"{PUBLISHED} full", "full is not empty")],
 }
-"""Command -> what follows it, and what is then said."""
+"""Command -> arguments with a mistake, and the expected message."""
 
 
 def _ends_in(folder, words):
-    """Exit codes and screens of command lines that are called one after the other in one process without torch."""
+    """Exit codes and outputs of command lines that run one after the other in one process without torch."""
     program = (
         "import contextlib, io, json, sys\n"
         "from smoothmorph.experiments.cli import app\n"
@@ -333,13 +333,13 @@ def _ends_in(folder, words):
 
 
 def test_a_study_is_shown_without_torch(tmp_path):
-    """Which takes seconds to load; so do MONAI, ITK and what draws and computes tables."""
+    """Torch takes seconds to load; so do MONAI, ITK and the packages for figures and tables."""
     assert _ends_in(tmp_path, [["show", "demo"]])[0][0] == 0
 
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_told_without_torch(tmp_path, command):
-    """And in less than a second of CPU for that."""
+    """Each mistake is reported in less than a second of CPU time."""
     for name in ("a.nii.gz", "b.nii.gz"):
         nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), tmp_path / name)
     for name in ("f.h5", "g.h5", "notes.txt", "p.csv", "full/thing"):

@@ -1,4 +1,4 @@
-"""CSV tables from anywhere are read within bounds, and those that are written run nothing in a spreadsheet program."""
+"""CSV tables are read with limits, and written tables contain no formula for a spreadsheet program."""
 
 import base64
 import io
@@ -69,9 +69,9 @@ def test_a_table_of_ids_that_are_formulas_is_read_back_by_the_table_reader(tmp_p
 
 
 HOSTILE = {
-    "a million columns": ("," * 1_000_000 + "x\n", "has 1000001 columns; at most 10000 are read"),
+    "a million columns": ("," * 1_000_000 + "x\n", "has 1000001 columns; at most 10000 are allowed"),
     "a row of a million cells": ("id,image\n" + "," * 1_000_000 + "x\n", "line 2 has 1000001 cells, but there are 2"),
-    "a NUL": ("id,image\na,1\0.nii\n", "holds NUL characters, so it is no text"),
+    "a NUL": ("id,image\na,1\0.nii\n", "holds NUL characters, so it is not text"),
     "an open quotation mark": ('id,image\n"a,1.nii\nb,2.nii\n', "line 3: unexpected end of data; save it as plain CSV"),
     "a column twice": ("id,image,id\na,1.nii,b\n", "has 2 columns 'id'; keep one of them"),
     "too many rows": ("id,image\n" + "a,b\n" * 6, "has more than 5 rows"),

@@ -1,4 +1,4 @@
-"""Penalties against answers one can compute by hand, MONAI and official VoxelMorph's formula."""
+"""Penalties against values computed by hand, MONAI and the formula of official VoxelMorph."""
 
 import pytest
 import torch
@@ -93,7 +93,7 @@ def test_pure_is_the_formula_of_the_published_study(dims):
 def test_penalties_do_not_depend_on_the_unit_of_an_isotropic_grid_but_by_its_power(dims, name):
     field = torch.randn(1, dims, *SHAPES[dims], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     in_voxels, in_mm = PENALTIES[name]()(field), PENALTIES[name](spacing=[2.0] * dims)(field)
-    # first derivatives of a length by a length have no unit; second ones are per mm, squared
+    # first derivatives (mm per mm) have no unit; squared second derivatives are per mm²
     power = 4 if name.startswith("bending") or name == "curvature" else 1
     torch.testing.assert_close(in_mm * power, in_voxels)
 

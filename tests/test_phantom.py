@@ -93,7 +93,7 @@ def test_displacement_is_a_diffeomorphism_of_about_five_voxels(dims):
 
 
 def test_landmarks_are_exact(dims, samples):
-    """x + u(x) = p, with u between the voxels as warping interpolates it."""
+    """Landmarks solve x + u(x) = p, with u interpolated as in warping."""
     template = read_template(dims)
     for index, sample in enumerate(samples.values()):
         displacement = random_displacement(dims, _generator(0, index))
@@ -103,7 +103,7 @@ def test_landmarks_are_exact(dims, samples):
 
 
 def test_landmarks_follow_the_image(dims, samples):
-    """A ball around each landmark of the template, warped like the image, has its centre at the subject's landmark."""
+    """A ball around each template landmark, warped like the image, is centred at the subject's landmark."""
     template = read_template(dims)
     sample = samples["phantom-0001"]
     displacement = random_displacement(dims, _generator(0, 1))
@@ -123,7 +123,7 @@ def test_landmarks_lie_on_structure_far_from_each_other(dims):
 
 
 def test_locate_inverts_a_known_displacement():
-    # u(x) = 0.25 x + 1 along axis 0 and -2 along axis 1, so x = (p - 1) / 1.25 and p + 2
+    # u(x) = 0.25 x + 1 along axis 0 and -2 along axis 1, so x is (p - 1) / 1.25 and p + 2
     rows = np.arange(40.0)[:, None]
     displacement = np.stack([np.broadcast_to(0.25 * rows + 1, (40, 30)), np.full((40, 30), -2.0)])
     points = np.array([[11.0, 5.0], [26.0, 20.0]])
@@ -138,7 +138,7 @@ def test_locate_says_when_there_is_no_answer():
 
 def test_size_moves_the_landmarks():
     original = read_cohort(settings(2)).load(read_cohort(settings(2)).subjects[0])
-    cohort = read_cohort(settings(2, size=(176, 180)))  # 8 more at either end of axis 0, 6 fewer of axis 1
+    cohort = read_cohort(settings(2, size=(176, 180)))  # 8 more at each end of axis 0, 6 fewer of axis 1
     resized = cohort.load(cohort.subjects[0])
     assert torch.equal(resized["image"][0, 8:-8], original["image"][0, :, 6:-6])
     torch.testing.assert_close(resized["landmarks"], original["landmarks"] + torch.tensor([8.0, -6.0]))

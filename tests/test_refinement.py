@@ -78,7 +78,7 @@ def test_the_dictionary_transform_refines_in_place_and_keeps_the_place_of_the_fi
     )
     before, after = (float((found[key] - fixed).square().mean()) for key in ("before", "warped"))
     assert after < 0.3 * before
-    assert torch.equal(found["displacement"], found["velocity"])  # nothing is integrated
+    assert torch.equal(found["displacement"], found["velocity"])  # without integration
     assert torch.equal(found["displacement"].affine, affine.double())
     assert found["warped"].meta["of"] == "fixed"
     assert found["id"] == "a"
@@ -103,7 +103,7 @@ def test_what_does_not_belong_together_is_said_with_its_shapes():
     image = ball((24, 24), 0)[0]
     with pytest.raises(InputError, match=r"there is no penalty 'l3'; did you mean l[12]\?"):
         RefineRegistrationd(penalty="l3")
-    with pytest.raises(ValueError, match=r"the field \(2, 12, 12\) one of \[\(2, 24, 24\)\]"):
+    with pytest.raises(ValueError, match=r"a shape of \[\(2, 24, 24\)\], got \(2, 12, 12\)"):
         RefineRegistration()(image, image, torch.zeros(2, 12, 12))
     with pytest.raises(ValueError, match=r"the same shape \(1, \*spatial\), got .* and \(1, 24, 20\)"):
         RefineRegistration()(image, image[..., :20])

@@ -1,4 +1,4 @@
-"""The JSON schema of study files: it takes what a study may hold, and refuses what it may not."""
+"""The JSON schema of study files accepts valid studies and refuses invalid ones."""
 
 import json
 import os

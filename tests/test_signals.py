@@ -1,4 +1,4 @@
-"""A command that is ended by a signal, and workers whose parent is killed."""
+"""Commands that are ended by a signal, and workers whose parent is killed."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(autouse=True)
 def usual_handlers():
-    """Those of a process in the foreground, wherever the tests run: under nohup some are ignored."""
+    """Restore the signal handlers of a foreground process; under nohup, some signals are ignored."""
     usual = {
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGHUP: signal.SIG_DFL,

@@ -82,7 +82,8 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     arguments, known = dict(step), augmentations()
     name = arguments.pop("transform")
     if name not in known:
-        raise InputError(f"{where}.transform: {quoted(name)} is no random dictionary transform{_nearest(name, known)}")
+        hint = _nearest(name, known)
+        raise InputError(f"{where}.transform: {quoted(name)} is not a random dictionary transform{hint}")
     parameters = inspect.signature(known[name]).parameters
     for argument, value in arguments.items():
         if argument not in parameters:

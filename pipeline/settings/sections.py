@@ -143,7 +143,7 @@ class BaselineSettings(Settings):
 
 
 class ObjectiveSettings(Settings):
-    """similarity + λ · multiplier · penalty(field).
+    """The loss of training: similarity + λ · multiplier · penalty(field).
 
     The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
     ``penalties`` are second names of the two keys.
@@ -201,7 +201,7 @@ class AugmentSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The optimization: Adam on random ordered pairs of training subjects."""
+    """The training by Adam, on random ordered pairs of training subjects."""
 
     epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
     steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")

@@ -21,7 +21,7 @@ class ReaderEntry(Entry):
         on_disk: whether it reads files. Otherwise it generates ``cohort.subjects`` subjects, and the target is called
             with the settings only.
         archive: name of its data set for ``smoothmorph data fetch``.
-        downwards: the second axis of its volumes points down in pictures.
+        downwards: whether the second axis of its volumes points down in pictures.
     """
 
     settings: tuple[str, ...] = ()
