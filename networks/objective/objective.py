@@ -94,29 +94,24 @@ class Objective(nn.Module):
         return ObjectiveTerms(similarity + self.weight * self.multiplier * penalty, similarity, penalty)
 
     def of_both(
-        self,
-        forward: Registration,
-        backward: Registration,
-        moving: Tensor,
-        fixed: Tensor,
-        weight_map: Tensor | None = None,
+        self, registration: Registration, moving: Tensor, fixed: Tensor, weight_map: Tensor | None = None
     ) -> ObjectiveTerms:
-        """Evaluate both directions of a registration: the mean of the terms of both.
+        """Evaluate both directions of B pairs; the terms are the means over both directions.
 
         Args:
-            forward, backward: the registrations of the moving to the fixed images and the reverse.
+            registration: of 2 B pairs: all moving to the fixed images first, then all fixed to the moving images.
             moving, fixed: images (B, 1, *spatial).
-            weight_map: of the fixed images, see :meth:`forward`; for the moving ones it is warped by ``backward``.
+            weight_map: of the fixed images, see :meth:`forward`; the registrations warp it onto the moving images.
         """
-        there = forward._replace(inverse_displacement=backward.displacement)
-        back = backward._replace(inverse_displacement=forward.displacement)
-        warped = (
-            None
-            if weight_map is None
-            else warp(weight_map.expand(len(fixed), -1, *fixed.shape[2:]), backward.displacement.detach())
-        )
-        pairs = zip(self(there, fixed, weight_map), self(back, moving, warped), strict=True)
-        return ObjectiveTerms(*((one + other) / 2 for one, other in pairs))
+        count, displacement = len(fixed), registration.displacement
+        if weight_map is not None:
+            weight_map = weight_map.expand(count, *weight_map.shape[1:])
+            weight_map = torch.cat([weight_map, warp(weight_map, displacement[count:].detach())])
+        both = registration._replace(inverse_displacement=displacement.roll(count, 0))
+        terms = self(both, torch.cat([fixed, moving]), weight_map)
+        if self.reduction == "mean":
+            return terms
+        return ObjectiveTerms(*(term.view(2, count).mean(0) for term in terms))
 
     def _penalty(self, penalty: nn.Module, registration: Registration, weight_map: Tensor | None) -> Tensor:
         field = getattr(registration, penalty.entry.field or self.acts_on)
