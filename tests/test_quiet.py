@@ -101,7 +101,7 @@ def test_warnings_do_not_come_before_an_error(end, said, command, capfd):
         command(end)()
     assert told.value.exit_code == 2
     err = capfd.readouterr().err
-    assert err == (said or "error: full; see to its permissions and the free space, then run again.\n")
+    assert err == (said or "error: full; check its permissions and the free space, then repeat the command.\n")
     assert not logging.root.manager.disable
 
 

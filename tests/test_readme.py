@@ -79,6 +79,7 @@ def test_it_registers_with_the_numbers_that_it_shows(images, monkeypatch):
     (command,) = [command for command in commands() if command.startswith("smoothmorph register")]
     printed = call(command, images, monkeypatch, "--device", "cpu")
     (table,) = [block for block in blocks("") if block.lstrip().startswith("MSE")]
+    assert table.splitlines()[0].split() == next(row for row in printed.splitlines() if "Dice" in row).split()
     for line in table.splitlines()[1:]:
         name, *shown = line.split()
         (found,) = [row.split() for row in printed.splitlines() if row.startswith(f"{name} ")]

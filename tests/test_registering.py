@@ -313,7 +313,7 @@ def test_every_option(call, dims):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["MSE", "NCC", "Dice", "folding", "%", "SDlogJ"]
+    assert lines[0].split() == ["MSE", "↓", "NCC", "↑", "Dice", "↑", "folding", "%", "↓", "SDlogJ", "↓"]
     assert [line.split()[0] for line in lines[1:5]] == ["before", "affine", "network", "refined"]
     written = {"w.nii.gz", "w-labels.nii.gz", "j.mha", "r.png", "f.h5", "i.h5"}
     assert {path.name for path in Path("out").iterdir()} == written
@@ -458,7 +458,7 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --warped w.png", "w.png has none of the endings that it can be written with: .nii"),
         ("moving3.nii.gz F --field f.jpg", "f.jpg has none of the endings"),
         ("moving3.nii.gz F --warped moving3.nii.gz", "moving3.nii.gz is an input file"),
-        ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have one name"),
+        ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have the same name"),
         ("moving3.nii.gz F --warped w.nii --field axial.nii.gz/f.h5", "axial.nii.gz is a file, not a folder"),
         (
             "moving3.nii.gz sheared.nii.gz -m model3.safetensors --warped w.nii --field f.h5",
@@ -472,10 +472,10 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
         ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels"),
         ("none F --fixed-labels fixed3-seg.nii.gz", "--fixed-labels fixed3-seg.nii.gz needs --moving-labels"),
-        ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz would not be used; add"),
-        ("none F --penalty l2", "--penalty is for --refine; add --refine N, or leave it out"),
-        ("none F --lambda 0.5", "--lambda is for --refine"),
-        ("none F --similarity ncc", "--similarity is for --refine"),
+        ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz has no effect alone; add"),
+        ("none F --penalty l2", "--penalty needs --refine; add --refine N, or leave it out"),
+        ("none F --lambda 0.5", "--lambda needs --refine"),
+        ("none F --similarity ncc", "--similarity needs --refine"),
         ("empty F", "the folder empty holds no DICOM series"),
         ("gap F", "the distances between its slices differ by up to"),
     ],

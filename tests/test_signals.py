@@ -79,7 +79,7 @@ def test_a_signal_ends_a_command_in_one_sentence(number, code, said, monkeypatch
     monkeypatch.setattr("smoothmorph.pipeline.downloads.datasets.fetch", stop)
     done = CliRunner().invoke(app, ["data", "fetch", "hippocampus"])
     assert done.exit_code == code
-    assert done.stderr == f"{said}; what is complete is kept: give the same command again to go on.\n"
+    assert done.stderr == f"{said}; finished work is kept; repeat the same command to continue.\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

@@ -246,7 +246,7 @@ def test_a_fault_in_an_override_is_one_sentence(override, sentence):
 def test_an_unknown_study_names_those_there_are(tmp_path):
     with pytest.raises(
         InputError,
-        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are baselines, ",
+        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are ablation, baselines, ",
     ):
         load_study("publishd")
     with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):
