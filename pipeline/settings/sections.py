@@ -165,9 +165,21 @@ class BaselineSettings(Settings):
     )
 
 
+class WeightMapSettings(Settings):
+    """λ as a field: a factor on the penalty inside and outside of some structures of the fixed image.
+
+    Without ``labels``, λ is the same everywhere.
+    """
+
+    labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="label values of the fixed image that make up the inside; empty: no weight map"
+    )
+    inside: float = Field(default=1.0, ge=0, description="factor on λ inside")
+    outside: float = Field(default=1.0, ge=0, description="factor on λ outside")
+
+
 class ObjectiveSettings(Settings):
     """The loss of training: similarity + λ · multiplier · penalty(field).
-
 
     The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
     ``penalties`` are second names of the two keys.
@@ -190,6 +202,11 @@ class ObjectiveSettings(Settings):
     multiplier: float = Field(
         default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
     )
+    weight_map: WeightMapSettings = WeightMapSettings()
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
+        return self.model_dump(exclude={"weight_map"})
 
     @model_validator(mode="before")
     @classmethod
