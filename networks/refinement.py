@@ -4,7 +4,7 @@ Balakrishnan et al., IEEE TMI 2019, Section III-C ("VoxelMorph ... instance-spec
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,9 +58,8 @@ def refine(
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
         backward = network(fixed, moving).velocity if objective.both_directions else None
-    return refine_field(
-        network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, weight_map, backward
-    )
+    options: dict[str, Any] = {"report": report, "weight_map": weight_map, "backward": backward}
+    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, **options)
 
 
 def refine_field(

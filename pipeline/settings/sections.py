@@ -204,6 +204,19 @@ class ObjectiveSettings(Settings):
     )
     weight_map: WeightMapSettings = WeightMapSettings()
 
+    @property
+    def field_in_words(self) -> str:
+        """The penalized field, and what λ is where it is not the same everywhere, for a reader."""
+        fields = {term.name: PENALTIES[term.name].field or self.acts_on for term in PENALTIES.terms(self.penalty)}
+        words = f"the {self.acts_on}" if self.acts_on in fields.values() else f"the {next(iter(fields.values()))}"
+        if len(set(fields.values())) > 1:
+            others = [PENALTIES.title(name) for name, field in fields.items() if field != self.acts_on]
+            words += f", {' and '.join(others)} on the displacement"
+        if labels := self.weight_map.labels:
+            inside, outside = self.weight_map.inside, self.weight_map.outside
+            words += f"; λ times {inside:g} in the structures {', '.join(map(str, labels))}, times {outside:g} elsewhere"
+        return words
+
     def arguments(self) -> dict[str, Any]:
         """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
         return self.model_dump(exclude={"weight_map"})
