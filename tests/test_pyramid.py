@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from smoothmorph.networks import BACKBONES, Integration, VoxelMorph, load_model, save_model
-from smoothmorph.networks.backbones.pyramid import Pyramid, correlation
+from smoothmorph.networks.backbones.correlation import correlation
+from smoothmorph.networks.backbones.pyramid import Pyramid
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.settings.sections import ModelSettings
 from smoothmorph.transforms import InputError
@@ -141,8 +142,14 @@ def test_what_cannot_be_built_is_refused(name, value):
     [
         ({"channels": [8]}, "model.channels must be 2 to 9 whole numbers from 1 to 1024, one per level, got (8,)"),
         ({"radius": 9}, "model.radius must be a whole number from 0 to 4, got 9"),
-        ({"final_channels": [8]}, "model.final_channels is set, but the backbone pyramid has no such option; remove it"),
-        ({"backbone": "voxelmorph", "repeats": 2}, "model.repeats is set, but the backbone voxelmorph has no such option; remove it"),
+        (
+            {"final_channels": [8]},
+            "model.final_channels is set, but the backbone pyramid has no such option; remove it",
+        ),
+        (
+            {"backbone": "voxelmorph", "repeats": 2},
+            "model.repeats is set, but the backbone voxelmorph has no such option; remove it",
+        ),
         ({"backbone": "pyramide"}, "there is no backbone 'pyramide'; did you mean pyramid?"),
     ],
 )
