@@ -1,4 +1,4 @@
-"""The same on a GPU, where there is one: results, a step without waiting, and trials that move between devices."""
+"""On a GPU, if there is one: equal results, steps without synchronization, and trials that change the device."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ GPU = torch.device("cuda")
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
-    """Convolutions in float32 as on a CPU, without TensorFloat-32."""
+    """Convolutions in full float32 as on a CPU, without TensorFloat-32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
@@ -73,7 +73,7 @@ PYRAMID = {"backbone": "pyramid", "padding_mode": "border"}
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_recorded_step_is_the_step(dims, precision, similarity, backbone):
-    """With another λ and learning rate at each, over 20 steps; what differs is what two runs on a GPU differ by."""
+    """20 steps, each with another λ and learning rate, differ no more than two runs on a GPU."""
     settings = on_gpu(
         dims=dims,
         training={"precision": precision, "learning_rate": 1e-3},
@@ -96,7 +96,7 @@ def test_a_recorded_step_is_the_step(dims, precision, similarity, backbone):
         assert isinstance(optimizer.param_groups[0]["lr"], float)
         losses.append(torch.stack(taken).cpu())
     torch.testing.assert_close(*losses, rtol=0.02 if precision == "bfloat16" else 1e-3, atol=1e-4)
-    assert losses[0][-1, 1] < losses[0][0, 1]  # it learns
+    assert losses[0][-1, 1] < losses[0][0, 1]  # the network learns
 
 
 @pytest.mark.parametrize("sections", [{}, {"model": PYRAMID, "training": RECIPE}], ids=["voxelmorph", "pyramid"])
@@ -123,7 +123,7 @@ def test_a_step_does_not_wait_for_the_gpu(sections):
 
 
 def test_volumes_train_as_on_a_cpu(tiny_cohort, tmp_path):
-    """Through the highest learning rate, in bfloat16 and by the loss that once came out wrong on a GPU."""
+    """Beyond the maximum learning rate, in bfloat16, with the loss that once was wrong on a GPU."""
     sections = {
         "dims": 3,
         "training": {"epochs": 4, "steps_per_epoch": 50, "schedule": "one-cycle", "precision": "bfloat16"},
@@ -137,7 +137,7 @@ def test_volumes_train_as_on_a_cpu(tiny_cohort, tmp_path):
 
 @pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
 def test_a_trial_goes_on_where_there_is_room(first, then, tiny_cohort, tmp_path):
-    """A checkpoint of one device is one of the other."""
+    """A trial can resume on one device from a checkpoint of the other."""
 
     def stop(progress):
         if progress.stage == "training" and progress.done == 30:

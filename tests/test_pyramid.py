@@ -1,4 +1,4 @@
-"""The pyramid: its grids, its start, its symmetry, its gradients, and its local correlation."""
+"""The pyramid: grids, initial field, symmetry, gradients and local correlation."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def images(shape, batch=1):
 
 
 def pyramid(dims, moving=False, seed=0, **settings):
-    """A small network; ``moving`` gives it flows of about a voxel instead of the identity it starts from."""
+    """A small network; ``moving`` gives it fields of about a voxel instead of the initial identity."""
     torch.manual_seed(seed)
     network = Pyramid(dims, **{"channels": SMALL, "symmetric": False, "repeats": 1, **settings})
     for level in network.levels if moving else ():
@@ -59,7 +59,7 @@ def test_it_starts_at_the_identity(dims, settings):
 @pytest.mark.parametrize("settings", [{}, {"symmetric": True}, {"integration": DISPLACEMENT}])
 def test_the_gradient_reaches_every_parameter(dims, settings):
     moving, fixed = images(SHAPES[dims][0])
-    # With seed 0 and in 3-D, the last activations all have one sign: of a symmetric network their bias then cancels.
+    # With seed 0 in 3-D, all last activations have one sign, so that their bias cancels in a symmetric network.
     network = pyramid(dims, moving=True, seed=4, **settings)
     network(moving, fixed).square().sum().backward()
     without = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]

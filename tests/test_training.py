@@ -1,4 +1,4 @@
-"""One trial, whole: it repeats bit for bit, resumes bit for bit, learns, and fails in one sentence."""
+"""A complete trial repeats and resumes bit for bit, learns, and fails with one sentence."""
 
 import multiprocessing
 import random
@@ -32,7 +32,7 @@ ROWS = ["pairs.parquet", "history.parquet"]
 
 
 def settings_of(dims=2, **sections) -> TrialSettings:
-    """A trial on the tiny cohort, of a second or so."""
+    """A trial on the tiny cohort that takes about a second."""
     values = {
         "cohort": {"reader": "table", "file": "subjects.csv", "spatial_dims": dims},
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
@@ -46,7 +46,7 @@ def settings_of(dims=2, **sections) -> TrialSettings:
 
 
 def results(folder: Path) -> list[pd.DataFrame]:
-    """Rows and history without the clock."""
+    """Rows and history without times."""
     return [pd.read_parquet(folder / name).drop(columns="seconds") for name in ROWS]
 
 
@@ -88,7 +88,7 @@ def test_rows_have_every_measure_once_per_test_pair(dims, tiny_cohort, tmp_path)
 
 @pytest.mark.parametrize("penalty", ["l1", "l2", "bending-hessian"])
 def test_training_registers(penalty, tiny_cohort, tmp_path):
-    """Discs at different places come to overlap: not only the loss, but what nobody trained for improves."""
+    """Discs at different positions are made to overlap: the loss improves, and so do metrics not used in training."""
     settings = settings_of(
         objective={"penalty": penalty, "lambda": 0.002},
         training={"epochs": 4, "steps_per_epoch": 60, "learning_rate": 2e-3},
@@ -104,7 +104,7 @@ def test_training_registers(penalty, tiny_cohort, tmp_path):
 def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
     for selection in ("best", "last"):
-        # steps so long that the last epoch is not the best
+        # a learning rate so high that the last epoch is not the best
         training = {"selection": selection, "learning_rate": 0.02, "epochs": 5}
         run_trial(settings_of(training=training), tmp_path / selection, root)
     best, last = (results(tmp_path / selection) for selection in ("best", "last"))
@@ -153,7 +153,7 @@ def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_
     kills = 0
     for _ in range(40):
         process, receiver = start(tmp_path / "killed")
-        for _ in range(chance.randint(13, 32)):  # loading alone reports 12 times
+        for _ in range(chance.randint(13, 32)):  # loading reports 12 times
             try:
                 receiver.recv()
             except EOFError:
@@ -317,7 +317,7 @@ def test_an_unwritable_folder_is_one_sentence(tiny_cohort, tmp_path):
 
 @pytest.fixture
 def largest_file():
-    """A function that limits how large a file may grow: past that, writing fails as it does on a full disk."""
+    """A function that limits the size of files, so that writing fails as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from smoothmorph.experiments.study.json_schema import leaves
+from smoothmorph.experiments.study.setting_keys import OTHER_KEYS
 from smoothmorph.pipeline.settings.schema import Settings, TrialSettings
 
 INTRO = """\
@@ -33,7 +34,7 @@ def pages() -> dict[str, str]:
     """One page, a table for each section."""
     sections: dict[str, list[str]] = {}
     for key, leaf in leaves():
-        if key != "objective.weight":
+        if key not in OTHER_KEYS:
             sections.setdefault(key.rpartition(".")[0], []).append(_row(key, leaf))
     lines = [INTRO]
     for section, rows in sections.items():

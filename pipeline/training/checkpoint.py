@@ -134,7 +134,7 @@ def _check_epochs(state: TrainingState, most: int) -> None:
         raise InputError(f"its epoch is {quoted(state.epoch)} of {most}, and its history has {len(rows)} rows")
     for epoch, row in enumerate(rows, 1):
         if set(row) != set(COLUMNS) or row["epoch"] != epoch or not all(map(_is_finite, row.values())):
-            raise InputError(f"row {epoch} of its history has other columns or epoch, or a number that is not finite")
+            raise InputError(f"row {epoch} of its history has wrong columns, epoch or numbers (not finite)")
     if state.best_loss != min(losses) or state.best_epoch != losses.index(min(losses)) + 1:
         raise InputError("its best epoch is not the epoch with the lowest loss in its history")
 
