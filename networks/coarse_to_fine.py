@@ -52,7 +52,12 @@ class Optimized(NamedTuple):
 
 
 def optimize(
-    model: FieldModel, objective: Objective, moving: Tensor, fixed: Tensor, schedule: Schedule = Schedule()
+    model: FieldModel,
+    objective: Objective,
+    moving: Tensor,
+    fixed: Tensor,
+    schedule: Schedule = Schedule(),
+    weight_map: Tensor | None = None,
 ) -> Optimized:
     """Minimize the objective of each pair over its field, from the identity on.
 
@@ -64,59 +69,75 @@ def optimize(
         objective: similarity + λ · penalty, with ``reduction="none"``.
         moving, fixed: images (B, 1, *spatial).
         schedule: the levels, and when each ends.
+        weight_map: (B, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
     """
+    pairs = _Pairs(moving, fixed, weight_map)
     fields = found = None
     steps = torch.zeros(len(moving), dtype=torch.long)
-    for images in _pyramid(moving, fixed, schedule.levels):
-        start = model.identity(images[0])
+    for level in pairs.pyramid(schedule.levels):
+        start = model.identity(level.moving)
         if objective.both_directions:
             start = torch.cat([start, start], dim=1)
-        fields = start if fields is None else _resized(fields, start.shape)
-        found = _on_level(model, objective, *images, fields, schedule)
+        fields = start if fields is None else _resized(fields, start.shape[2:])
+        found = _on_level(model, objective, level, fields, schedule)
         fields, steps = found.fields, steps + found.steps
     assert fields is not None and found is not None  # there is one level at least
     with torch.no_grad():
-        forward, *others = _directions(fields, moving.ndim - 2)
-        registration = model.register(forward, moving)
-        if others:
-            registration = registration._replace(inverse_displacement=model.register(others[0], fixed).displacement)
-        return Optimized(registration, found.values, steps)
+        return Optimized(_registration(model, fields, moving, fixed), found.values, steps)
 
 
-def _on_level(
-    model: FieldModel, objective: Objective, moving: Tensor, fixed: Tensor, start: Tensor, schedule: Schedule
-) -> Minimum:
+class _Pairs(NamedTuple):
+    """The images of B pairs on one level, and their weight maps: (B, 1, *spatial)."""
+
+    moving: Tensor
+    fixed: Tensor
+    weight_map: Tensor | None
+
+    def at(self, places: Tensor) -> "_Pairs":
+        """The pairs at these places (b,)."""
+        if len(places) == len(self.moving):
+            return self
+        return _Pairs(*(None if part is None else part[places] for part in self))
+
+    def pyramid(self, levels: int) -> "list[_Pairs]":
+        """The pairs on each level, coarse to fine: a coarser voxel is the mean of two along each axis."""
+        pairs, halve = [self], F.avg_pool2d if self.moving.ndim == 4 else F.avg_pool3d
+        while len(pairs) < levels and min(pairs[0].moving.shape[2:]) >= 2 * LEAST_SIZE:
+            pairs.insert(0, _Pairs(*(None if part is None else halve(part, 2) for part in pairs[0])))
+        return pairs
+
+
+def _on_level(model: FieldModel, objective: Objective, pairs: _Pairs, start: Tensor, schedule: Schedule) -> Minimum:
     smooth = SobolevGradient(start.shape[2:]).to(start.device)
 
     def value(fields: Tensor, places: Tensor) -> Tensor:
-        one, other = (moving, fixed) if len(places) == len(moving) else (moving[places], fixed[places])
-        forward, *others = _directions(fields, moving.ndim - 2)
-        there = model.register(forward, one)
-        if not others:
-            return objective(there, other).loss
-        return objective.of_both(there, model.register(others[0], other), one, other).loss
+        moving, fixed, weight_map = pairs.at(places)
+        if not objective.both_directions:
+            return objective(model.register(fields, moving), fixed, weight_map).loss
+        both = model.register(_directions(fields), torch.cat([moving, fixed]))
+        return objective.of_both(both, moving, fixed, weight_map).loss
 
     return minimize(value, start, smooth, schedule.steps, schedule.tolerance, schedule.window)
 
 
-def _directions(fields: Tensor, axes: int) -> Sequence[Tensor]:
-    """(B, D, *grid) of one direction or of both, which are (B, 2 D, *grid) together."""
-    return fields.split(axes, dim=1)
+def _registration(model: FieldModel, fields: Tensor, moving: Tensor, fixed: Tensor) -> Registration:
+    """The registrations of fields of one direction, or of both, whose other is the inverse displacement."""
+    if fields.shape[1] == moving.ndim - 2:
+        return model.register(fields, moving)
+    there, back = _directions(fields).chunk(2)
+    inverse = model.register(back, fixed).displacement
+    return model.register(there, moving)._replace(inverse_displacement=inverse)
 
 
-def _resized(fields: Tensor, shape: Sequence[int]) -> Tensor:
-    """Fields of one direction or of both on the grid of ``shape`` (B, D or 2 D, *grid)."""
-    size = shape[2:]
-    return torch.cat([resize_displacement(field, size) for field in _directions(fields, len(size))], dim=1)
+def _directions(fields: Tensor) -> Tensor:
+    """Fields of both directions (B, 2 D, *grid) as a batch (2 B, D, *grid): moving to fixed first."""
+    return torch.cat(fields.chunk(2, dim=1))
 
 
-def _pyramid(moving: Tensor, fixed: Tensor, levels: int) -> list[tuple[Tensor, Tensor]]:
-    """The images on each level, coarse to fine: a coarser voxel is the mean of two along each axis."""
-    images, halve = [(moving, fixed)], F.avg_pool2d if moving.ndim == 4 else F.avg_pool3d
-    while len(images) < levels and min(images[0][0].shape[2:]) >= 2 * LEAST_SIZE:
-        one, other = images[0]
-        images.insert(0, (halve(one, 2), halve(other, 2)))
-    return images
+def _resized(fields: Tensor, size: Sequence[int]) -> Tensor:
+    """Fields of one direction or of both on a grid of another size."""
+    parts = fields.split(len(size), dim=1)
+    return torch.cat([resize_displacement(field, size) for field in parts], dim=1)
 
 
 class SobolevGradient(nn.Module):

@@ -30,6 +30,7 @@ from .settings.device import choose_device
 from .settings.schema import TrialSettings, read_trial
 from .settings.vocabulary import METHODS
 from .training.loop import TrialFailed
+from .training.weight_map import check_weight_map
 
 __all__ = ["TrialFailed", "TrialProgress", "prepare", "run_trial"]
 
@@ -121,6 +122,8 @@ def _register(
         log(f"pair {done}/{total}: {message}")
         tell(TrialProgress("registering", done, total, message))
 
+    if method.has_objective:
+        check_weight_map(settings.objective, prepared)
     optimizer = method.load() if method.has_objective else None
     register = by_baseline(settings) if optimizer is None else optimizer(settings, device, **method.arguments)
     return evaluate(register, settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))

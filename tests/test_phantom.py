@@ -6,7 +6,7 @@ from scipy import ndimage
 from smoothmorph.pipeline.cohorts.loading import load_samples
 from smoothmorph.pipeline.cohorts.opening import read_cohort
 from smoothmorph.pipeline.cohorts.phantom.anatomy import LABEL_NAMES, LANDMARKS, SHAPE, SPACING, read_template
-from smoothmorph.pipeline.cohorts.phantom.cohort import VARIATION, _generator, locate, random_displacement
+from smoothmorph.pipeline.cohorts.phantom.cohort import VARIATION, locate, random_displacement, subject_generator
 from smoothmorph.pipeline.settings.schema import CohortSettings
 from smoothmorph.transforms import jacobian_determinant, warp
 from smoothmorph.transforms.basics.errors import InputError
@@ -86,7 +86,7 @@ def test_a_subject_does_not_depend_on_the_others(dims, samples):
 
 def test_displacement_is_a_diffeomorphism_of_about_five_voxels(dims):
     for index in range(3):
-        displacement = random_displacement(dims, _generator(0, index))
+        displacement = random_displacement(dims, subject_generator(0, index))
         largest = float(displacement.norm(dim=1).max())
         assert 0.9 * VARIATION.displacement < largest <= VARIATION.displacement * 1.001
         assert float(jacobian_determinant(displacement).min()) > 0.2
@@ -96,7 +96,7 @@ def test_landmarks_are_exact(dims, samples):
     """Landmarks solve x + u(x) = p, with u interpolated as in warping."""
     template = read_template(dims)
     for index, sample in enumerate(samples.values()):
-        displacement = random_displacement(dims, _generator(0, index))
+        displacement = random_displacement(dims, subject_generator(0, index))
         at = sample["landmarks"].T.double().numpy()
         moved = [ndimage.map_coordinates(u, at, order=1, mode="nearest") for u in displacement[0].double().numpy()]
         assert np.abs(at.T + np.stack(moved, axis=1) - template.landmarks).max() < 1e-3
@@ -106,7 +106,7 @@ def test_landmarks_follow_the_image(dims, samples):
     """A ball around each template landmark, warped like the image, is centred at the subject's landmark."""
     template = read_template(dims)
     sample = samples["phantom-0001"]
-    displacement = random_displacement(dims, _generator(0, 1))
+    displacement = random_displacement(dims, subject_generator(0, 1))
     grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE[dims]], indexing="ij"), axis=-1)
     for point, expected in zip(template.landmarks[:6], sample["landmarks"][:6].numpy(), strict=True):
         ball = np.exp(-((grid - point) ** 2).sum(axis=-1) / 2)

@@ -34,7 +34,7 @@ from .fields.jacobian import (
     jacobian_statistics as jacobian_statistics,
     nondiffeomorphic_percent as nondiffeomorphic_percent,
 )
-from .fields.random_velocity import random_velocity as random_velocity
+from .fields.random_velocity import random_velocity as random_velocity, smooth_noise as smooth_noise
 from .fields.warping import (
     compose as compose,
     displace_points as displace_points,
@@ -58,6 +58,20 @@ from .rand_diffeomorphic import (
     RandDiffeomorphicD as RandDiffeomorphicD,
     RandDiffeomorphicd as RandDiffeomorphicd,
     RandDiffeomorphicDict as RandDiffeomorphicDict,
+)
+from .rand_shapes import (
+    RandShapes as RandShapes,
+    RandShapesD as RandShapesD,
+    RandShapesd as RandShapesd,
+    RandShapesDict as RandShapesDict,
+    random_shapes as random_shapes,
+)
+from .rand_synthetic_image import (
+    RandSyntheticImage as RandSyntheticImage,
+    RandSyntheticImageD as RandSyntheticImageD,
+    RandSyntheticImaged as RandSyntheticImaged,
+    RandSyntheticImageDict as RandSyntheticImageDict,
+    thick_slices as thick_slices,
 )
 from .save_field import (
     SaveField as SaveField,

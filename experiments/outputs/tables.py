@@ -72,10 +72,15 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
         columns = {"trial": trial, **settings_columns(run.trials[trial], extra)}
         kept = frame.drop(columns=[name for name in columns if name in frame])
         frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
-    stacked = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    if REFINED in stacked:  # trials that are not refined do not have it
-        stacked[REFINED] = stacked[REFINED].fillna(0).astype(int)
-    return stacked
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if REFINED in whole:  # rows of a trial without refinement do not have it
+        whole[REFINED] = whole[REFINED].fillna(0).astype(int)
+    for key in whole.columns.intersection(extra):
+        if any(isinstance(value, str) for value in whole[key].unique()):  # a column cannot hold both
+            whole[key] = whole[key].map(
+                lambda value: f"{value:g}" if isinstance(value, int | float) else value, "ignore"
+            )
+    return whole
 
 
 def further_settings(run: Run) -> list[str]:

@@ -47,7 +47,7 @@ def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
 
 
 def minimized_similarities(rows: pd.DataFrame) -> set[str]:
-    """The similarities in the objectives, those of a sum one by one."""
+    """The similarities in the objectives; a sum counts as its terms."""
     named = penalized(rows)["similarity"].dropna().unique()
     return {term.name for name in named if name in SIMILARITIES for term in SIMILARITIES.terms(name)}
 

@@ -52,9 +52,10 @@ class MeasuredPair:
         landmarks: corresponding points (N, D) of the moving and the fixed image, each in voxels of its own image.
         spacing: mm per voxel.
         objective: the objective of the training or optimization; None for other methods.
+        inverse_displacement: displacement of the registration of the fixed to the moving image, if it was computed.
+        weight_map: factor on the penalty of the objective for every voxel (1, 1, *spatial).
         seconds: duration of the registration.
         steps: steps of optimization on this pair; None for a method without them.
-        inverse_displacement: that of the moving image onto the fixed one's, where the objective needs it.
     """
 
     warped: Tensor
@@ -65,9 +66,10 @@ class MeasuredPair:
     landmarks: tuple[Tensor, Tensor] | None = None
     spacing: Sequence[float] | None = None
     objective: Objective | None = None
+    inverse_displacement: Tensor | None = None
+    weight_map: Tensor | None = None
     seconds: float | None = None
     steps: int | None = None
-    inverse_displacement: Tensor | None = None
 
     def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
         """The columns of these metrics. A metric is skipped if the pair lacks a part that it needs."""

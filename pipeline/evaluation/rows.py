@@ -14,13 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ...networks import Objective, Registration, VoxelMorph
+from ...networks import PENALTIES, Objective, Registration, VoxelMorph
 from ...networks.displacement_network import check_finite
 from ...transforms import InputError, warp
 from ..cohorts.cohort import Sample
 from ..cohorts.preparation import Prepared
-from ..settings.schema import TrialSettings
+from ..settings.schema import ObjectiveSettings, TrialSettings
 from ..training.loop import TrialFailed, autocast, build_objective
+from ..training.weight_map import weight_map
 from .finished_pairs import FinishedPairs
 from .measured_pair import LabelMap, MeasuredPair
 from .vocabulary import METRICS, MetricEntry
@@ -114,7 +115,7 @@ def _measurement(
     objective = build_objective(settings) if own else None
     minimized = (settings.objective.similarity, settings.objective.penalty) if own else (None, None)
     metrics = METRICS.measured(minimized[0], slow, minimized[1])
-    return partial(_measure, metrics, objective, prepared.cohort.label_names)
+    return partial(_measure, metrics, objective, settings.objective, prepared.cohort.label_names)
 
 
 def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
@@ -123,6 +124,7 @@ def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device)
     The registrar raises TrialFailed for a displacement that is not finite.
     """
     model = model.to(device).eval()
+    both_directions = PENALTIES[settings.objective.penalty].both_directions
 
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
         images = moving["image"][None].to(device), fixed["image"][None].to(device)
@@ -136,7 +138,10 @@ def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device)
             check_finite(registration.displacement, f"the network of {moving['id']} to {fixed['id']}")
         except InputError as error:
             raise TrialFailed(str(error)) from None
-        parts = (registration.warped, registration.displacement, registration.velocity)
+        parts = [registration.warped, registration.displacement, registration.velocity]
+        if both_directions:
+            with torch.no_grad(), autocast(settings, device):
+                parts.append(model(*reversed(images)).displacement)
         return Registration(*(part.float().cpu() for part in parts)), seconds
 
     return register
@@ -150,6 +155,7 @@ def _synchronize(device: torch.device) -> None:
 def _measure(
     metrics: Sequence[MetricEntry],
     objective: Objective | None,
+    objective_settings: ObjectiveSettings,
     names: Mapping[int, str],
     moving: Sample,
     fixed: Sample,
@@ -159,6 +165,9 @@ def _measure(
     registration, spacing = found.registration, fixed["spacing"]
     landmarks = (moving["landmarks"], fixed["landmarks"])
     shared: dict[str, Any] = {"spacing": spacing, "landmarks": None if None in landmarks else landmarks}
+    shared["inverse_displacement"] = registration.inverse_displacement
+    if fixed["label"] is not None:
+        shared["weight_map"] = weight_map(objective_settings, fixed["label"][None])
     labels: list[Any] = [None, None]
     if moving["label"] is not None and fixed["label"] is not None:
         own = moving["label"][None]
@@ -169,8 +178,7 @@ def _measure(
     before = MeasuredPair(moving["image"][None], image, labels=labels[0], **shared).measure(metrics)
     after = MeasuredPair(
         registration.warped, image, registration.displacement, registration.velocity,
-        labels=labels[1], objective=objective, seconds=found.seconds, steps=found.steps,
-        inverse_displacement=registration.inverse_displacement, **shared,
+        labels=labels[1], objective=objective, seconds=found.seconds, steps=found.steps, **shared,
     )  # fmt: skip
     return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": value
             for name, value in before.items()} | after.measure(metrics)  # fmt: skip

@@ -10,6 +10,7 @@ from ..settings.vocabulary import METHODS, MethodEntry
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from ..cohorts.cohort import Sample
     from ..evaluation.rows import Found, Together
@@ -55,7 +56,9 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
     def register(pairs: Sequence[tuple[Sample, Sample]]) -> list[Found]:
         moving, fixed = (torch.stack([sample["image"] for sample in side]) for side in zip(*pairs, strict=True))
         started = time.perf_counter()
-        found = optimize(meaning, objective, moving.to(device), fixed.to(device), schedule)
+        found = optimize(
+            meaning, objective, moving.to(device), fixed.to(device), schedule, _weights(settings, pairs, device)
+        )
         if device.type == "cuda":
             torch.cuda.current_stream(device).synchronize()
         seconds = (time.perf_counter() - started) / len(pairs)
@@ -70,3 +73,15 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
         return [Found(Registration(**one), seconds, int(steps)) for one, steps in zip(own, found.steps, strict=True)]
 
     return Together(register, own.batch_size)
+
+
+def _weights(settings: TrialSettings, pairs: Sequence[tuple[Sample, Sample]], device: torch.device) -> Tensor | None:
+    """The weight maps of the fixed images (B, 1, *spatial), where the objective has one."""
+    import torch
+
+    from ..training.weight_map import weight_map
+
+    labels = [fixed["label"] for _, fixed in pairs]
+    known = [label for label in labels if label is not None]
+    maps = weight_map(settings.objective, torch.stack(known) if len(known) == len(pairs) else None)
+    return None if maps is None else maps.to(device)

@@ -56,7 +56,9 @@ METRICS.add(
 
 def loss(pair: "MeasuredPair") -> float:
     """The objective; NaN for a method without one."""
-    return math.nan if pair.objective is None else float(pair.objective(pair.registration, pair.fixed).loss)
+    if pair.objective is None or (pair.objective.both_directions and pair.inverse_displacement is None):
+        return math.nan
+    return float(pair.objective(pair.registration, pair.fixed, pair.weight_map).loss)
 
 
 def seconds(pair: "MeasuredPair") -> float:

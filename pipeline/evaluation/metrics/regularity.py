@@ -95,10 +95,10 @@ for _start, _field in zip((200, 300), FIELDS, strict=True):
 
 
 def _of_penalty(entry: PenaltyEntry) -> Iterator[MetricEntry]:
-    for field in (entry.field,) if entry.both_directions and entry.field else FIELDS:
+    for field in (entry.field,) if entry.field else FIELDS:
         about = {"title": f"{entry.title}, {field}", "meaning": entry.meaning, "source": entry.source}
-        about |= {"always": entry.always, "minimized": entry.name}
-        about |= {"needs": (field, "inverse_displacement")} if entry.both_directions else {}
+        needs = (field, *(["inverse_displacement"] if entry.both_directions else []))
+        about |= {"always": entry.always, "minimized": entry.name, "needs": needs}
         yield _entry(field, entry.name, 600 + entry.place, "penalty", **about, range=_POSITIVE, listed=False)
 
 
