@@ -6,7 +6,7 @@ learns the rest of the curvature, see :mod:`.lbfgs`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,7 +86,8 @@ def optimize(
         return Optimized(_registration(model, fields, moving, fixed), found.values, steps)
 
 
-class _Pairs(NamedTuple):
+@dataclass(frozen=True)
+class _Pairs:
     """The images of B pairs on one level, and their weight maps: (B, 1, *spatial)."""
 
     moving: Tensor
@@ -95,23 +96,26 @@ class _Pairs(NamedTuple):
 
     def at(self, places: Tensor) -> "_Pairs":
         """The pairs at these places (b,)."""
-        if len(places) == len(self.moving):
-            return self
-        return _Pairs(*(None if part is None else part[places] for part in self))
+        return self if len(places) == len(self.moving) else self._each(lambda part: part[places])
 
     def pyramid(self, levels: int) -> "list[_Pairs]":
         """The pairs on each level, coarse to fine: a coarser voxel is the mean of two along each axis."""
         pairs, halve = [self], F.avg_pool2d if self.moving.ndim == 4 else F.avg_pool3d
         while len(pairs) < levels and min(pairs[0].moving.shape[2:]) >= 2 * LEAST_SIZE:
-            pairs.insert(0, _Pairs(*(None if part is None else halve(part, 2) for part in pairs[0])))
+            pairs.insert(0, pairs[0]._each(lambda part: halve(part, 2)))
         return pairs
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "_Pairs":
+        weight_map = None if self.weight_map is None else change(self.weight_map)
+        return _Pairs(change(self.moving), change(self.fixed), weight_map)
 
 
 def _on_level(model: FieldModel, objective: Objective, pairs: _Pairs, start: Tensor, schedule: Schedule) -> Minimum:
     smooth = SobolevGradient(start.shape[2:]).to(start.device)
 
     def value(fields: Tensor, places: Tensor) -> Tensor:
-        moving, fixed, weight_map = pairs.at(places)
+        own = pairs.at(places)
+        moving, fixed, weight_map = own.moving, own.fixed, own.weight_map
         if not objective.both_directions:
             return objective(model.register(fields, moving), fixed, weight_map).loss
         both = model.register(_directions(fields), torch.cat([moving, fixed]))
