@@ -98,9 +98,10 @@ class _Pairs:
         """The pairs at these places (b,)."""
         return self if len(places) == len(self.moving) else self._each(lambda part: part[places])
 
-    def pyramid(self, levels: int) -> "list[_Pairs]":
+    def pyramid(self, levels: int) -> list["_Pairs"]:
         """The pairs on each level, coarse to fine: a coarser voxel is the mean of two along each axis."""
-        pairs, halve = [self], F.avg_pool2d if self.moving.ndim == 4 else F.avg_pool3d
+        pairs: list[_Pairs] = [self]
+        halve = F.avg_pool2d if self.moving.ndim == 4 else F.avg_pool3d
         while len(pairs) < levels and min(pairs[0].moving.shape[2:]) >= 2 * LEAST_SIZE:
             pairs.insert(0, pairs[0]._each(lambda part: halve(part, 2)))
         return pairs
