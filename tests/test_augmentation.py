@@ -197,3 +197,16 @@ def test_a_study_without_augmentation_is_read_without_monai():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "smoothmorph.pipeline.settings.schema" in loaded
     assert not {"monai", "torch", "smoothmorph.pipeline.settings.augmentation"} & set(loaded)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_flip_of_the_first_axis_is_one_draw_for_all_that_it_is_given(dims):
+    given, drawn = pair(dims), set()
+    flip = {"transform": "RandFlipd", "keys": list(KEYS), "prob": 0.5, "spatial_axis": 0}
+    for place in range(20):
+        made = Augmentation([flip], seed=0)(given, 1, place)
+        flipped = [torch.equal(made[key], given[key].flip(1)) for key in KEYS]
+        same = [torch.equal(made[key], given[key]) for key in KEYS]
+        assert all(flipped) or all(same)
+        drawn.add(flipped[0])
+    assert drawn == {True, False}

@@ -5,8 +5,10 @@ import io
 import os
 import pickle
 import random
+import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from smoothmorph.networks import VoxelMorph
 from smoothmorph.networks.files.weights import read_torch
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.checkpoint import COLUMNS, TrainingState
+from smoothmorph.pipeline.training.handlers import WeightAveragingHandler
 from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
 from smoothmorph.transforms import InputError
 
@@ -206,6 +209,48 @@ def test_what_the_settings_decide_is_not_taken_from_the_file(written, tmp_path):
     saved["schedule"].update(total_steps="x", base_lrs=[NAN])
     torch.save(saved, path)
     assert content(resume(tmp_path)) == content(written)
+
+
+def averaged() -> tuple[TrialSettings, VoxelMorph, dict[str, Any]]:
+    """As `fresh`, of a trial whose weights are averaged."""
+    training = {**SETTINGS.training.model_dump(), "weight_averaging": 0.5}
+    model, optimization = fresh()
+    settings = parse(TrialSettings, {"training": training}, "test")
+    return settings, model, {**optimization, "average": WeightAveragingHandler(model, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (None, ""),
+        (change("average", FLOW, to=lambda weight: weight * NAN), "not finite as float32"),
+        (change("average", FLOW, to=torch.zeros(3)), "has shape (3,), expected (2,)"),
+        (change("average", to="x"), "there is 'x' instead of weights"),
+        (lambda saved: saved.pop("average"), "does not have the parts"),
+    ],
+)
+def test_the_average_of_the_weights_goes_on_or_is_refused(edit, words, tmp_path):
+    settings, model, optimization = averaged()
+    for _ in range(STEPS):
+        model.unet(*torch.ones(2, 1, 1, 4, 4)).square().mean().backward()
+        optimization["optimizer"].step(), optimization["schedule"].step()
+    optimization["average"](SimpleNamespace(state=SimpleNamespace(iteration=1)))
+    average = optimization["average"].state_dict()
+    state = TrainingState(1, [dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}], 1.0, 1, average)
+    state.save(tmp_path, settings, model, optimization)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    if edit:
+        edit(saved)
+        torch.save(saved, tmp_path / "checkpoint.pt")
+    _, other, again = averaged()
+    if not edit:
+        TrainingState.resume(tmp_path, settings, other, again)
+        assert content((state, other, again)) == content((state, model, optimization))
+        assert plain(again["average"].state_dict()) != plain(other.state_dict())
+        return
+    with pytest.raises(InputError, match=re.escape(words)):
+        TrainingState.resume(tmp_path, settings, other, again)
+    assert plain(again["average"].state_dict()) == plain(fresh()[0].state_dict())
 
 
 class Stranger:

@@ -64,22 +64,29 @@ def test_measures_are_those_of_the_cpu(dims):
     torch.testing.assert_close(invert(0.05 * field.to(GPU)).cpu(), invert(0.05 * field), atol=1e-3, rtol=0)
 
 
+RECIPE = {"both_directions": True, "gradient_clipping": 0.03}
+PYRAMID = {"backbone": "pyramid", "padding_mode": "border"}
+
+
+@pytest.mark.parametrize("backbone", ["voxelmorph", "pyramid"])
 @pytest.mark.parametrize("similarity", ["mse", "ncc"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dims", [2, 3])
-def test_a_recorded_step_is_the_step(dims, precision, similarity):
+def test_a_recorded_step_is_the_step(dims, precision, similarity, backbone):
     """20 steps, each with another λ and learning rate, differ no more than two runs on a GPU."""
     settings = on_gpu(
         dims=dims,
         training={"precision": precision, "learning_rate": 1e-3},
         objective={"similarity": similarity, "penalty": "bending-hessian"},
+        model=PYRAMID if backbone == "pyramid" else {},
     )
+    options = RECIPE if backbone == "pyramid" else {}
     moving, fixed = images(dims).split(1)
     losses = []
     for recorded in (True, False):
         model = build_model(settings).to(GPU)
         objective, optimizer = build_objective(settings).to(GPU), build_optimizer(settings, model)
-        step = partial(training_step, model, objective, optimizer, autocast(settings, GPU))
+        step = partial(training_step, model, objective, optimizer, autocast(settings, GPU), **options)
         take = GraphedStep(step, objective, optimizer) if recorded else step
         taken = []
         for number in range(20):
@@ -92,8 +99,9 @@ def test_a_recorded_step_is_the_step(dims, precision, similarity):
     assert losses[0][-1, 1] < losses[0][0, 1]  # the network learns
 
 
-def test_a_step_does_not_wait_for_the_gpu():
-    settings = on_gpu()
+@pytest.mark.parametrize("sections", [{}, {"model": PYRAMID, "training": RECIPE}], ids=["voxelmorph", "pyramid"])
+def test_a_step_does_not_wait_for_the_gpu(sections):
+    settings = on_gpu(**sections)
     model = build_model(settings).to(GPU)
     objective, optimizer = build_objective(settings).to(GPU), build_optimizer(settings, model)
     step = build_step(settings, model, objective, optimizer)

@@ -103,7 +103,7 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({**GRID, "base": {"training": 3}}, "training is a section"),
         ({**GRID, "axes": {"objective.penalty": []}}, "axis objective.penalty is empty"),
         ({**GRID, "axes": {}}, "axes is empty"),
-        ({**GRID, "groups": []}, "either axes or groups"),
+        ({**GRID, "groups": []}, "both axes and groups"),
         ({"name": "x", "groups": []}, "expected one or more groups with different names"),
         (
             {"name": "x", "groups": [{"name": "a"}, {"name": "a"}]},
@@ -246,7 +246,7 @@ def test_a_fault_in_an_override_is_one_sentence(override, sentence):
 def test_an_unknown_study_names_those_there_are(tmp_path):
     with pytest.raises(
         InputError,
-        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are baselines, ",
+        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are ablation, baselines, ",
     ):
         load_study("publishd")
     with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):
@@ -266,7 +266,7 @@ def test_settings_of_a_cohort():
     with pytest.raises(InputError, match="only takes keys of the cohort"):
         cohort_settings("phantom", ["seed=4"])
     with pytest.raises(
-        InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, neurite-oasis"
+        InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, synthetic, neurite-oasis"
     ):
         cohort_settings("nope")
 

@@ -1,5 +1,6 @@
 """A complete trial repeats and resumes bit for bit, learns, and fails with one sentence."""
 
+import itertools
 import multiprocessing
 import random
 import shutil
@@ -11,13 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
-from smoothmorph.networks import Objective, VoxelMorph, load_model
+from smoothmorph.networks import PENALTIES, SIMILARITIES, Objective, VoxelMorph, load_model
 from smoothmorph.pipeline.evaluation.rows import by_network
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
-from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler
-from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
+from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler, WeightAveragingHandler
+from smoothmorph.pipeline.training.loop import (
+    autocast,
+    build_model,
+    build_objective,
+    build_optimizer,
+    build_schedule,
+    build_step,
+    training_step,
+)
 from smoothmorph.pipeline.trial import TrialFailed, TrialProgress, prepare, run_trial
 from smoothmorph.transforms import InputError
 
@@ -108,11 +117,26 @@ def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
     assert all(torch.equal(state["best"][name], weights[name]) for name in weights)
 
 
+PYRAMID = {"backbone": "pyramid", "channels": [4, 8, 8], "padding_mode": "border"}
+RECIPE: dict[str, Any] = {
+    "schedule": "one-cycle",
+    "precision": "bfloat16",
+    "both_directions": True,
+    "gradient_clipping": 0.03,
+    "weight_averaging": 0.9,
+    "augment": [{"transform": "RandFlipd", "keys": ["moving", "fixed"], "prob": 0.5, "spatial_axis": 0}],
+}
+"""All that the training of a pyramid has."""
+
+
 def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
+    """With everything that a training can have to go on from."""
     root = tiny_cohort(2)
-    training: dict[str, Any] = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
-    training["augment"] = [{"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 0.5}]
-    settings = settings_of(training=training, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"})
+    training = {**RECIPE, "epochs": 6, "steps_per_epoch": 10, "penalty_warmup": 0.6, "selection": "last"}
+    bias = {"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 0.5}
+    training["augment"] = [*RECIPE["augment"], bias]
+    pairs, objective = {"validation": 2, "test": 2}, {"penalty": "l1"}
+    settings = settings_of(training=training, pairs=pairs, objective=objective, model=PYRAMID)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["smoothmorph.pipeline.trial"])
     chance = random.Random(0)
@@ -167,6 +191,82 @@ def test_the_penalty_warms_up(steps, weights):
     PenaltyWarmUpHandler(objective, weight=2.0, steps=steps).attach(engine)
     engine.run(range(3), max_epochs=2)
     assert seen == weights
+
+
+def test_a_pyramid_learns_to_register(tiny_cohort, tmp_path):
+    training = {**RECIPE, "epochs": 2, "steps_per_epoch": 60, "learning_rate": 2e-3, "gradient_clipping": 1.0}
+    settings = settings_of(
+        model=PYRAMID, objective={"lambda": 0.002}, training=training, pairs={"validation": 2, "test": 6}
+    )
+    run_trial(settings, tmp_path, tiny_cohort(2))
+    rows, history = results(tmp_path)
+    assert history["validation_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert rows["mse"].mean() < 0.5 * rows["mse_before"].mean()
+    assert rows["dice"].mean() > rows["dice_before"].mean() + 0.05
+
+
+@pytest.mark.parametrize("selection", ["best", "last"])
+def test_the_average_of_the_weights_is_what_is_measured(selection, tiny_cohort, tmp_path):
+    settings = settings_of(training={"weight_averaging": 0.9, "selection": selection, "epochs": 2})
+    run_trial(settings, tmp_path, tiny_cohort(2))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    measured = load_model(tmp_path / "model.safetensors").state_dict()
+    kept = state["best" if selection == "best" else "average"]
+    assert all(torch.equal(kept[name], weight) for name, weight in measured.items())
+    assert state["best_epoch"] == 2
+    assert all(torch.equal(state["best"][name], weight) for name, weight in state["average"].items())
+    assert not all(torch.equal(state["last"][name], weight) for name, weight in state["average"].items())
+
+
+def test_the_first_weights_leave_the_average_soon():
+    """Weights 1, 2 and 3 after a start of 0: decays 2/11, 3/12 and, where 4/13 is more than that, the trial's."""
+    model: Any = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    averaging, seen = WeightAveragingHandler(model, decay=0.27), []
+    engine = Engine(lambda engine, number: torch.nn.init.constant_(model.weight, number))
+    averaging.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(averaging.average.weight.item()))
+    engine.run([1.0, 2.0, 3.0])
+    first = 9 / 11
+    second = 3 / 12 * first + 9 / 12 * 2
+    assert seen == pytest.approx([first, second, 0.27 * second + 0.73 * 3])
+    assert not averaging.average.weight.requires_grad
+
+
+def one_step(moving, fixed, model=PYRAMID, **options):
+    """The terms of a step of plain gradient descent from one network, and how far each weight went."""
+    settings = settings_of(model=model)
+    network, objective = build_model(settings).double(), build_objective(settings)
+    before = [weight.detach().clone() for weight in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    precision = autocast(settings, torch.device("cpu"))
+    terms = training_step(network, objective, optimizer, precision, moving, fixed, **options)
+    return terms, [weight.detach() - old for weight, old in zip(network.parameters(), before, strict=True)]
+
+
+@pytest.mark.parametrize("model", [PYRAMID, {**PYRAMID, "symmetric": False}, {}], ids=["symmetric", "plain", "unet"])
+def test_a_step_in_both_directions_is_the_mean_of_its_two(model):
+    moving, fixed = torch.rand(2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    there, back = one_step(moving, fixed, model), one_step(fixed, moving, model)
+    both, turned = (one_step(*pair, model, both_directions=True) for pair in ((moving, fixed), (fixed, moving)))
+    for term in ("loss", "similarity", "penalty"):
+        expected = (getattr(there[0], term) + getattr(back[0], term)) / 2
+        torch.testing.assert_close(getattr(both[0], term), expected, rtol=1e-6, atol=1e-12)
+    assert max(float(step.abs().max()) for step in both[1]) > 1e-6
+    for ours, first, second, again in zip(both[1], there[1], back[1], turned[1], strict=True):
+        torch.testing.assert_close(ours, (first + second) / 2, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(ours, again, rtol=1e-6, atol=1e-12)
+
+
+def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not():
+    moving, fixed = torch.rand(2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    _, free = one_step(moving, fixed)
+    norm = float(torch.stack([step.norm() for step in free]).norm())
+    _, small = one_step(moving, fixed, gradient_clipping=2 * norm)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(small, free, strict=True))
+    _, clipped = one_step(moving, fixed, gradient_clipping=norm / 10)
+    for ours, theirs in zip(clipped, free, strict=True):
+        torch.testing.assert_close(ours, theirs / 10, rtol=1e-2, atol=1e-12)
 
 
 def test_a_complete_trial_is_left_alone(tiny_cohort, tmp_path):
@@ -290,3 +390,65 @@ def test_progress_tells_where_a_trial_is(tiny_cohort, tmp_path):
     assert stages[-3:] == ["training", "evaluating", "done"]
     last = [event for event in events if event.stage == "training"][-1]
     assert (last.done, last.total) == (12, 12)
+
+
+# λ as a field, and both directions
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("penalty", ["l2", "l2+0.5*gradicon"])
+def test_a_weight_map_by_structure_is_part_of_training_validation_and_rows(dims, penalty, tiny_cohort, tmp_path):
+    objective = {"penalty": penalty, "lambda": 1.0}
+    for name, inside in (("plain", 1.0), ("stiff", 50.0), ("none", 0.0)):
+        weights = {"weight_map": {"labels": [1], "inside": inside, "outside": inside}}
+        settings = settings_of(dims, objective={**objective, **weights}, training={"epochs": 1})
+        run_trial(settings, tmp_path / name, tiny_cohort(dims))
+    histories = {name: pd.read_parquet(tmp_path / name / "history.parquet") for name in ("plain", "stiff", "none")}
+    first = settings_of(dims, objective=objective, training={"epochs": 1})
+    run_trial(first, tmp_path / "without", tiny_cohort(dims))
+    without = pd.read_parquet(tmp_path / "without" / "history.parquet").drop(columns="seconds")
+    pd.testing.assert_frame_equal(histories["plain"].drop(columns="seconds"), without)
+    assert (histories["none"]["validation_penalty"] == 0).all()
+    assert (histories["stiff"]["validation_penalty"] != histories["plain"]["validation_penalty"]).all()
+    rows = pd.read_parquet(tmp_path / "none" / "pairs.parquet")
+    assert rows["loss"].to_numpy() == pytest.approx(rows["mse"].to_numpy())
+    assert ("displacement_gradicon" in rows) == ("gradicon" in penalty)
+    assert not [name for name in rows if name.startswith("velocity_gradicon")]
+
+
+def test_a_weight_map_of_a_structure_that_is_not_there_is_told(tiny_cohort, tmp_path):
+    settings = settings_of(objective={"weight_map": {"labels": [7], "inside": 2}})
+    with pytest.raises(InputError, match=r"objective\.weight_map\.labels has 7, but the label maps have 1 \("):
+        run_trial(settings, tmp_path, tiny_cohort(2))
+    for key, value in (("labels", [0]), ("inside", -1), ("outside", float("nan"))):
+        with pytest.raises(InputError, match=rf"objective\.weight_map\.{key}"):
+            settings_of(objective={"weight_map": {key: value}})
+
+
+def test_an_augmentation_must_not_leave_the_label_of_a_weight_map_behind(tiny_cohort, tmp_path):
+    flip = {"transform": "RandFlipd", "keys": ["moving", "fixed"], "prob": 0.5}
+    weights = {"weight_map": {"labels": [1], "inside": 2}}
+    settings = settings_of(objective=weights, training={"augment": [flip]})
+    with pytest.raises(InputError, match=r"training\.augment\[0\] \(RandFlipd\) moves fixed, but not fixed_label"):
+        run_trial(settings, tmp_path / "one", tiny_cohort(2))
+    whole = flip | {"keys": ["moving", "fixed", "moving_label", "fixed_label"]}
+    noise = {"transform": "RandGaussianNoised", "keys": ["moving", "fixed"], "prob": 1.0, "std": 0.01}
+    run_trial(settings_of(objective=weights, training={"augment": [whole, noise]}), tmp_path / "two", tiny_cohort(2))
+
+
+EACH = list(itertools.zip_longest(PENALTIES, [*SIMILARITIES, "mse+gradient-mse"]))
+"""Every penalty and every similarity once."""
+
+
+@pytest.mark.parametrize(("penalty", "similarity"), EACH)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_steps_of_training_stay_finite_under_every_penalty_and_similarity(dims, penalty, similarity):
+    objective = {"penalty": penalty or "l2", "lambda": 1.0, "similarity": similarity or "mse"}
+    settings = settings_of(dims, objective=objective)
+    model = build_model(settings)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step = build_step(settings, model, build_objective(settings), build_optimizer(settings, model))
+    moving, fixed = torch.rand(2, 2, 1, *[16] * dims, generator=torch.Generator().manual_seed(0))
+    terms = [torch.stack(list(step(moving, fixed))) for _ in range(3)]
+    assert torch.isfinite(torch.stack(terms)).all()
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())

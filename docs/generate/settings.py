@@ -62,6 +62,7 @@ def _type(leaf: dict[str, Any]) -> str:
     if leaf.get("type") == "array":
         return f"list of {_type(leaf.get('items', {}))}"
     names = {"integer": "integer", "number": "number", "string": "text", "null": "null", "object": "mapping"}
+    names["boolean"] = "true or false"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {leaf[word]:g}" for word, sign in signs.items() if word in leaf and abs(leaf[word]) < 1e9]
     return " ".join([names.get(leaf.get("type", ""), "any"), *bounds])

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -18,7 +18,7 @@ OTHER_KEYS = {
 }
 """Second names of settings."""
 SUMS = {"objective.penalty": PENALTIES, "objective.similarity": SIMILARITIES}
-"""Settings that can be a weighted sum of registry entries."""
+"""Settings that take a weighted sum of registry entries."""
 
 
 def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
@@ -34,6 +34,17 @@ def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Set
     for name, field in schema.model_fields.items():
         inner = field.annotation
         yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
+
+
+def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> set[str]:
+    """The dotted keys that take true or false."""
+    keys: set[str] = set()
+    for key, field, section in fields_of(schema):
+        if section:
+            keys |= truths(section, f"{prefix}{key}.")
+        elif bool in (field.annotation, *get_args(field.annotation)):
+            keys.add(prefix + key)
+    return keys
 
 
 def check_key(key: str, where: str) -> str:
@@ -68,8 +79,7 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
             raise InputError(
                 f"{where}: {key} is a section of settings, found the value {quoted(value)}; set one of its keys."
             )
-        elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
-            # pydantic would read true and false as 1 and 0
+        elif _holds_truth(value) and key not in truths():  # pydantic would read true and false as 1 and 0
             raise InputError(f"{where}: {key} is {quoted(value)}; expected a number or a word, not true or false.")
         else:
             key = check_key(key, where)
@@ -78,15 +88,19 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
 
 
 def one_text(key: str, value: Any, where: str) -> Any:
-    """The value of a setting; a sum of penalties or similarities that is given as a list is its text.
+    """The value of a setting; a sum of penalties or similarities in form of a list becomes a text.
 
     Raises:
-        InputError: a list that is no such sum.
+        InputError: the list is not such a sum.
     """
     try:
         return SUMS[key].read(value) if key in SUMS else value
     except InputError as fault:
         raise InputError(f"{where}: {key}: {fault}.") from None
+
+
+def _holds_truth(value: Any) -> bool:
+    return any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value]))
 
 
 def unite(some: Mapping[str, Any], more: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -126,6 +140,8 @@ def value_in_words(value: Any) -> Any:
         return f"{name[1]} ({', '.join(f'{key} {own}' for key, own in listed)})"
     if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
         return " + ".join(map(value_in_words, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, int | float) else str(value)
 
 

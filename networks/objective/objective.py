@@ -93,29 +93,24 @@ class Objective(nn.Module):
         return ObjectiveTerms(similarity + self.weight * self.multiplier * penalty, similarity, penalty)
 
     def of_both(
-        self,
-        forward: Registration,
-        backward: Registration,
-        moving: Tensor,
-        fixed: Tensor,
-        weight_map: Tensor | None = None,
+        self, registration: Registration, moving: Tensor, fixed: Tensor, weight_map: Tensor | None = None
     ) -> ObjectiveTerms:
-        """Evaluate both directions of a registration and average their terms.
+        """Evaluate both directions of B pairs. Each term is the mean over both directions.
 
         Args:
-            forward, backward: registrations of the moving to the fixed images and of the fixed to the moving images.
+            registration: registrations of 2 B pairs: first the moving to the fixed images, then the fixed to the moving.
             moving, fixed: images (B, 1, *spatial).
-            weight_map: map of the fixed images, see :meth:`forward`. For the moving images, ``backward`` warps it.
+            weight_map: map of the fixed images, see :meth:`forward`. It is warped onto the moving images.
         """
-        there = forward._replace(inverse_displacement=backward.displacement)
-        back = backward._replace(inverse_displacement=forward.displacement)
-        warped = (
-            None
-            if weight_map is None
-            else warp(weight_map.expand(len(fixed), -1, *fixed.shape[2:]), backward.displacement.detach())
-        )
-        pairs = zip(self(there, fixed, weight_map), self(back, moving, warped), strict=True)
-        return ObjectiveTerms(*((one + other) / 2 for one, other in pairs))
+        count, displacement = len(fixed), registration.displacement
+        if weight_map is not None:
+            weight_map = weight_map.expand(count, *weight_map.shape[1:])
+            weight_map = torch.cat([weight_map, warp(weight_map, displacement[count:].detach())])
+        both = registration._replace(inverse_displacement=displacement.roll(count, 0))
+        terms = self(both, torch.cat([fixed, moving]), weight_map)
+        if self.reduction == "mean":
+            return terms
+        return ObjectiveTerms(*(term.view(2, count).mean(0) for term in terms))
 
     def _penalty(self, penalty: nn.Module, registration: Registration, weight_map: Tensor | None) -> Tensor:
         field = getattr(registration, penalty.entry.field or self.acts_on)

@@ -92,6 +92,7 @@ def _sum_of_penalties(text: str, members: Sequence[tuple[PenaltyEntry, float]]) 
         name=text,
         title=" + ".join(weighted(entry.title, weight) for entry, weight in members),
         meaning=" + ".join(weighted(f"({entry.definition})", weight) for entry, weight in members),
+        both_directions=any(entry.both_directions for entry, _ in members),
         target="smoothmorph.networks.objective.losses:sum_of_penalties",
         arguments={"members": tuple((entry.name, weight) for entry, weight in members)},
     )

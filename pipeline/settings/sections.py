@@ -99,6 +99,21 @@ class ModelSettings(Settings):
     final_channels: Widths | None = Field(
         default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
     )
+    symmetric: bool | None = Field(
+        default=None, description="pyramid: swapping the two images gives exactly the negative field; null: true"
+    )
+    radius: int | None = Field(
+        default=None, ge=0, description="pyramid: radius of the correlation, in voxels of each level; null: 1"
+    )
+    convolutions: int | None = Field(
+        default=None, ge=1, description="pyramid: number of convolutions of each level; null: 2"
+    )
+    repeats: int | None = Field(
+        default=None, ge=1, description="pyramid: how many times the finest level is applied; null: 3"
+    )
+    residual: bool | None = Field(
+        default=None, description="pyramid: add the input of a level's convolutions to their output; null: false"
+    )
     integration_steps: int = Field(
         default=7,
         ge=0,
@@ -129,7 +144,10 @@ class ModelSettings(Settings):
         return "diffeomorphic" if self.integration_steps else "displacement"
 
 
-BACKBONE_OPTIONS = ("channels", "final_channels")
+BACKBONE_OPTIONS = (
+    *("channels", "final_channels"),
+    *("symmetric", "radius", "convolutions", "repeats", "residual"),
+)
 """Model settings that only some backbones have."""
 
 
@@ -147,9 +165,21 @@ class BaselineSettings(Settings):
     )
 
 
+class WeightMapSettings(Settings):
+    """λ as a field: a factor on the penalty inside and outside of some structures of the fixed image.
+
+    Without ``labels``, λ is the same everywhere.
+    """
+
+    labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="label values of the fixed image that make up the inside; empty: no weight map"
+    )
+    inside: float = Field(default=1.0, ge=0, description="factor on λ inside")
+    outside: float = Field(default=1.0, ge=0, description="factor on λ outside")
+
+
 class ObjectiveSettings(Settings):
     """The loss of training: similarity + λ · multiplier · penalty(field).
-
 
     The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
     ``penalties`` are second names of the two keys.
@@ -172,6 +202,26 @@ class ObjectiveSettings(Settings):
     multiplier: float = Field(
         default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
     )
+    weight_map: WeightMapSettings = WeightMapSettings()
+
+    @property
+    def field_in_words(self) -> str:
+        """The penalized field, and what λ is where it is not the same everywhere, for a reader."""
+        fields = {term.name: PENALTIES[term.name].field or self.acts_on for term in PENALTIES.terms(self.penalty)}
+        words = f"the {self.acts_on}" if self.acts_on in fields.values() else f"the {next(iter(fields.values()))}"
+        if len(set(fields.values())) > 1:
+            others = [PENALTIES.title(name) for name, field in fields.items() if field != self.acts_on]
+            words += f", {' and '.join(others)} on the displacement"
+        if labels := self.weight_map.labels:
+            inside, outside = self.weight_map.inside, self.weight_map.outside
+            words += (
+                f"; λ times {inside:g} in the structures {', '.join(map(str, labels))}, times {outside:g} elsewhere"
+            )
+        return words
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
+        return self.model_dump(exclude={"weight_map"})
 
     @model_validator(mode="before")
     @classmethod
@@ -225,6 +275,18 @@ class TrainingSettings(Settings):
     )
     augment: tuple[AugmentSettings, ...] = Field(
         default=(), description="random MONAI transforms of the training pairs"
+    )
+    both_directions: bool = Field(
+        default=False, description="each step registers its pairs also in the other direction, fixed to moving"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient of a step, over all weights; null: no limit"
+    )
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay per step of a moving average of the weights; the average is validated and kept; null: none",
     )
 
 

@@ -83,11 +83,14 @@ class TrainingState:
         """The training state in ``saved`` and the states of optimizer and schedule.
 
         It raises unless :meth:`save` can have written them. From the file, optimizer and schedule take only the
-        moments, the number of steps and the learning rate; the settings decide everything else.
+        moments, the number of steps and the learning rate; the settings decide everything else. Where weights
+        are averaged, their average is among the returned states.
         """
         optimizer, schedule = (saved.pop(name) for name in ("optimizer", "schedule"))
+        averages = {name: saved.pop(name) for name in optimization if name == "average"}  # of weights
         state, expected = cls(**saved), model.state_dict()
         state.last, state.best = (check_weights(weights, expected) for weights in (state.last, state.best))
+        averages = {name: check_weights(weights, expected) for name, weights in averages.items()}
         _check_epochs(state, training.epochs)
         steps = state.epoch * training.steps_per_epoch
         rate = _check_optimization(optimizer, schedule, model, training, steps)
@@ -96,6 +99,7 @@ class TrainingState:
         return state, {
             "optimizer": {"state": optimizer["state"], "param_groups": groups},
             "schedule": {**optimization["schedule"].state_dict(), **counts},
+            **averages,
         }
 
     def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
@@ -114,10 +118,6 @@ class TrainingState:
 
     def _write_history(self, folder: Path) -> None:
         write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
-
-    def selected(self, selection: str) -> Weights:
-        """The weights to evaluate: ``best`` (lowest validation loss) or ``last``."""
-        return self.best if selection == "best" else self.last
 
 
 def copy_weights(model: VoxelMorph) -> Weights:

@@ -19,7 +19,8 @@ from ..cohorts.preparation import Prepared, training_loader, validation_loader
 from ..settings.schema import BACKBONE_OPTIONS, TrialSettings
 from .checkpoint import TrainingState, copy_weights
 from .cuda_graph import GraphedStep, Step
-from .handlers import PenaltyWarmUpHandler, ProgressHandler
+from .handlers import PenaltyWarmUpHandler, ProgressHandler, WeightAveragingHandler
+from .weight_map import check_weight_map, weight_map
 
 VALIDATION_BATCH = 8  # pairs; it only affects the speed
 
@@ -68,7 +69,13 @@ def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) ->
 
 def build_objective(settings: TrialSettings) -> Objective:
     """The objective of a trial."""
-    return Objective(settings.cohort.spatial_dims, **settings.objective.model_dump())
+    return Objective(settings.cohort.spatial_dims, **settings.objective.arguments())
+
+
+def build_averaging(settings: TrialSettings, model: VoxelMorph) -> WeightAveragingHandler | None:
+    """What averages the weights of ``model``, if the trial asks for it."""
+    decay = settings.training.weight_averaging
+    return None if decay is None else WeightAveragingHandler(model, decay)
 
 
 def build_step(
@@ -79,7 +86,10 @@ def build_step(
     3-D steps are not: they keep a GPU busy anyway, and long 3-D trainings with a graph have not been checked.
     """
     device = next(model.parameters()).device
-    step = partial(training_step, model, objective, optimizer, autocast(settings, device))
+    step = partial(
+        training_step, model, objective, optimizer, autocast(settings, device),
+        both_directions=settings.training.both_directions, gradient_clipping=settings.training.gradient_clipping,
+    )  # fmt: skip
     recorded = device.type == "cuda" and settings.cohort.spatial_dims == 2
     return GraphedStep(step, objective, optimizer) if recorded else step
 
@@ -106,26 +116,32 @@ def train(
         TrialFailed: the loss is not finite.
         InputError: the checkpoint is damaged or cannot be written.
     """
+    check_weight_map(settings.objective, prepared)
     model = build_model(settings).to(device)
     # two objectives: λ of the first may still warm up, the second always has the final λ
     objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
-    optimization = {"optimizer": optimizer, "schedule": schedule}
+    averaging = build_averaging(settings, model)
+    optimization = {"optimizer": optimizer, "schedule": schedule, **({"average": averaging} if averaging else {})}
+    measured = averaging.average if averaging else model
     state = TrainingState.resume(folder, settings, model, optimization)
     take_step = build_step(settings, model, objective, optimizer)
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving = batch["moving"].to(device, non_blocking=True)
         fixed = batch["fixed"].to(device, non_blocking=True)
-        return take_step(moving, fixed)
+        weights = weight_map(settings.objective, batch.get("fixed_label"))
+        return take_step(moving, fixed) if weights is None else take_step(moving, fixed, weights.to(device))
 
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # errors are raised; Ignite would log them a second time
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     warm_up = settings.training.penalty_warmup * epochs * steps
     PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
-    HistoryHandler(state, settings, prepared, model, whole_objective).attach(trainer)
+    if averaging:
+        averaging.attach(trainer)
+    HistoryHandler(state, settings, prepared, measured, whole_objective).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     # so that a trial killed at any moment loses at most one epoch
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: state.save(folder, settings, model, optimization))
@@ -135,7 +151,7 @@ def train(
         loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")
         trainer.load_state_dict({"epoch": state.epoch, "max_epochs": epochs, "epoch_length": steps})
         trainer.run(loader, max_epochs=epochs, epoch_length=steps)
-    model.load_state_dict(state.selected(settings.training.selection))
+    model.load_state_dict(state.best if settings.training.selection == "best" else copy_weights(measured))
     return model.eval()
 
 
@@ -146,17 +162,50 @@ def training_step(
     precision: torch.autocast,
     moving: Tensor,
     fixed: Tensor,
+    weights: Tensor | None = None,
+    both_directions: bool = False,
+    gradient_clipping: float | None = None,
 ) -> ObjectiveTerms:
-    """Register a batch (B, 1, *spatial), take one optimizer step and return the detached terms of the objective."""
+    """Register a batch (B, 1, *spatial), take one optimizer step and return the detached terms of the objective.
+
+    Args:
+        model, objective, optimizer: what is trained.
+        precision: precision of the network.
+        moving, fixed: the images of the batch.
+        weights: factor on the penalty for every voxel of ``fixed``, (B, 1, *spatial).
+        both_directions: also register ``fixed`` to ``moving``; the objective is the mean over both directions.
+        gradient_clipping: a gradient with a larger norm, over all parameters, is scaled down to this norm.
+    """
     if not model.training:  # model.train() visits every module, which takes as long as ten kernels
         model.train()
     optimizer.zero_grad(set_to_none=True)
-    with precision:
-        registration = model(moving, fixed)
-    terms = objective(registration, fixed)
+    terms = evaluate_batch(model, objective, precision, moving, fixed, weights, both_directions)
     terms.loss.backward()
+    if gradient_clipping is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clipping, foreach=True)
     optimizer.step()
     return ObjectiveTerms(*(term.detach() for term in terms))
+
+
+def evaluate_batch(
+    model: VoxelMorph,
+    objective: Objective,
+    precision: torch.autocast,
+    moving: Tensor,
+    fixed: Tensor,
+    weights: Tensor | None = None,
+    both_directions: bool = False,
+) -> ObjectiveTerms:
+    """Register a batch and evaluate the objective, in both directions if that is asked for or the objective needs it.
+
+    The arguments are those of :func:`training_step`.
+    """
+    both = both_directions or objective.both_directions
+    with precision:
+        registration = model.register_both(moving, fixed) if both else model(moving, fixed)
+    if both:
+        return objective.of_both(registration, moving, fixed, weights)
+    return objective(registration, fixed, weights)
 
 
 def autocast(settings: TrialSettings, device: torch.device) -> torch.autocast:
@@ -179,7 +228,7 @@ class HistoryHandler:
     Args:
         state: gets the rows and the weights.
         settings, prepared: the trial and its data.
-        model: the network that is trained.
+        model: the network to evaluate: the one that is trained, or the average of its weights.
         objective: the objective with the final λ, for the validation pairs.
 
     Raises:
@@ -232,10 +281,13 @@ def validate(settings: TrialSettings, prepared: Prepared, model: VoxelMorph, obj
     device = next(model.parameters()).device
     model.eval()
     terms = []
+    mapped = bool(settings.objective.weight_map.labels)
+    loader = validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda", labels=mapped)
     with torch.no_grad():
-        for batch in validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda"):
+        for batch in loader:
             moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
-            with autocast(settings, device):
-                registration = model(moving, fixed)
-            terms.append((len(moving), objective(registration, fixed)))
+            weights = weight_map(settings.objective, batch.get("fixed_label"))
+            weights = None if weights is None else weights.to(device)
+            found = evaluate_batch(model, objective, autocast(settings, device), moving, fixed, weights)
+            terms.append((len(moving), found))
     return mean_terms(terms)

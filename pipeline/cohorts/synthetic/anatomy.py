@@ -38,8 +38,9 @@ def _names() -> dict[int, str]:
 LABEL_NAMES = _names()
 PER_SIDE = 2 * len(REGIONS) + 2
 CLASSES = (0, *2 * (*len(REGIONS) * (1,), *len(REGIONS) * (2,), 3, 3), 2)
-"""The tissue of each label from 0 on, 0 for the background, as ``RandSyntheticImaged`` takes it; the brainstem counts as
-white matter."""
+"""The tissue of each label, from label 0, the background, on. ``RandSyntheticImaged`` takes it in this form.
+
+The brainstem counts as white matter."""
 
 
 @dataclass(frozen=True)
