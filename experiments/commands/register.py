@@ -43,7 +43,7 @@ def register(
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
     refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
     penalty: Annotated[
-        str | None, typer.Option(help="--refine: penalty, or a sum as 0.01*l2+l1; default: as in training.")
+        str | None, typer.Option(help="--refine: penalty, or a sum such as 0.01*l2+l1; default: as in training.")
     ] = None,
     weight: Annotated[
         float | None,
@@ -51,7 +51,9 @@ def register(
     ] = None,
     similarity: Annotated[
         str | None,
-        typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}, or a sum as mse+0.5*ncc; default: as in training."),
+        typer.Option(
+            help=f"--refine: {', '.join(SIMILARITIES)}, or a sum such as mse+0.5*ncc; default: as in training."
+        ),
     ] = None,
     lambda_map: Annotated[
         Optional, typer.Option(metavar="M", help="--refine: an image or mask over FIXED, a factor on λ in every voxel.")
@@ -180,7 +182,7 @@ def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
     penalties = values["objective"]["penalty"], chosen.get("penalty")
     if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
-        del values["objective"]["lambda"]  # that of a sum is of another kind
+        del values["objective"]["lambda"]  # the λ of a sum has another scale
     values["objective"] |= chosen
     return build_objective(parse(TrialSettings, values, "--refine"))
 

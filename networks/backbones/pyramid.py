@@ -6,7 +6,7 @@ MICCAI 2023, and Honkamaa and Marttinen, arXiv:2303.10211 (networks that are inv
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from ...transforms.basics.errors import quoted
 from ...transforms.fields.differences import float32_or_better
 from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
+from .convolution_kernels import computed_in
+from .convolutions import convolve
+from .correlation import correlation
 from .entries.pyramid import CHANNELS, check_options
 from .vocabulary import Integration, check_pair, whole
 
@@ -95,29 +98,41 @@ class Pyramid(nn.Module):
         velocity = moving.new_zeros(len(moving), self.spatial_dims, *grids[-1], dtype=float32_or_better(moving))
         hidden = None
         for place in reversed(range(len(self.levels))):
+            level: Any = self.levels[place]
             features, grid = pyramid[self.finest + place], grids[self.finest + place]
             velocity = resize_displacement(velocity, grid)
-            carried = None if hidden is None else _resize(hidden, grid)
+            # What every evaluation of this level needs is made once.
+            source = features.to(velocity.dtype, memory_format=torch.contiguous_format)  # as it is sampled fastest
+            kernels = level.kernels()
+            known = None if hidden is None else convolve(_resize(hidden, grid), kernels.coarser)
             for _ in range(self.repeats if place == 0 else 1):
-                lacking, hidden = self._compare(self.levels[place], features, velocity, carried)
-                velocity = velocity + lacking.to(velocity.dtype)
+                lacking, hidden = level(kernels, self._compared(level, features, source, velocity), known)
+                velocity = velocity + self._forwards(lacking.to(velocity.dtype))
         return velocity
 
-    def _compare(
-        self, level: nn.Module, features: Tensor, velocity: Tensor, carried: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return what a level adds to the velocity, and its hidden features (of both image orders if symmetric)."""
-        moving, fixed = features.chunk(2)
-        if not self.symmetric:
-            return level(self._warped(moving, velocity), fixed, carried)
-        halves = self._warped(features, torch.cat([velocity, -velocity]) / 2)
-        lacking, hidden = level(halves, torch.cat(halves.chunk(2)[::-1]), carried)
-        forward, backward = lacking.chunk(2)
-        return forward - backward, hidden
+    def _compared(self, level: Any, features: Tensor, source: Tensor, velocity: Tensor) -> Tensor:
+        """Return warped features, those that they are compared with, and their correlation, as channels.
 
-    def _warped(self, features: Tensor, velocity: Tensor) -> Tensor:
+        A symmetric network compares in both orders: (2 B, channels, *grid).
+        """
+        if not self.symmetric:
+            warped, fixed = self._warped(source.chunk(2)[0], velocity, features.dtype), features.chunk(2)[1]
+            return torch.cat([warped, fixed, correlation(warped, fixed, level.radius)], dim=1)
+        halfway = self._warped(source, torch.cat([velocity, -velocity]) / 2, features.dtype)
+        moving, fixed = halfway.chunk(2)
+        correlated = correlation(moving, fixed, level.radius, both=True)
+        return torch.cat([halfway, torch.cat([fixed, moving]), correlated], dim=1)
+
+    def _forwards(self, lacking: Tensor) -> Tensor:
+        """Return what the velocity lacks from moving to fixed, if symmetric from the answers for both orders."""
+        if not self.symmetric:
+            return lacking
+        there, back = lacking.chunk(2)
+        return there - back
+
+    def _warped(self, source: Tensor, velocity: Tensor, dtype: torch.dtype) -> Tensor:
         displacement = velocity if self.integrate is None else self.integrate(velocity)
-        return self.warp(features.contiguous(), displacement).to(features.dtype)
+        return self.warp(source, displacement).to(dtype, memory_format=_order(source))
 
 
 class Encoder(nn.Module):
@@ -134,23 +149,45 @@ class Encoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        pyramid = [self.convolutions[0](images)]
-        for convolution in list(self.convolutions)[1:]:
-            halved = [max(length // 2, 1) for length in pyramid[-1].shape[2:]]
-            pyramid.append(convolution(_resize(pyramid[-1], halved)))
+        pyramid: list[Tensor] = []
+        for convolution in self.convolutions:
+            if pyramid:
+                images = _resize(pyramid[-1], [max(length // 2, 1) for length in pyramid[-1].shape[2:]])
+            pyramid.append(_activate(convolve(images, *_kernel(convolution))))
         return pyramid
 
 
+class Kernels(NamedTuple):
+    """Weights of a level's convolutions in the precision that they are computed in; the first one's in two parts.
+
+    ``compared`` (out, in, 3, ...) is for the features of the level and their correlation, ``coarser`` for the hidden
+    features of the level below; the bias is that of both. ``others`` are (weight, bias), the last one is the flow's.
+    """
+
+    compared: Tensor
+    coarser: Tensor
+    bias: Tensor
+    others: list[tuple[Tensor, Tensor | None]]
+
+
 class Level(nn.Module):
-    """Predicts a correction of the velocity (B, D, *grid) and hidden features from two features (B, width, *grid)."""
+    """Predicts a correction of the velocity (B, D, *grid) and hidden features from what was compared on its grid.
+
+    Args:
+        spatial_dims: D.
+        width: channels of its features and hidden features.
+        coarser: channels of the hidden features of the coarser level; 0 on the coarsest.
+        radius, convolutions, residual: as of :class:`Pyramid`.
+        bias: whether the flow has one.
+    """
 
     def __init__(
         self, spatial_dims: int, width: int, coarser: int, radius: int, convolutions: int, residual: bool, bias: bool
     ) -> None:
         super().__init__()
         self.radius, self.residual = radius, residual
-        compared = 2 * width + (2 * radius + 1) ** spatial_dims + coarser
-        self.first = _convolution(spatial_dims, compared, width)
+        self.parts = 2 * width + (2 * radius + 1) ** spatial_dims, coarser
+        self.first = _convolution(spatial_dims, sum(self.parts), width)
         self.others = nn.ModuleList(_convolution(spatial_dims, width, width) for _ in range(convolutions - 1))
         self.flow = Convolution(spatial_dims, width, spatial_dims, kernel_size=3, bias=bias, conv_only=True)
         flow: Any = self.flow.conv
@@ -158,67 +195,48 @@ class Level(nn.Module):
         if bias:  # a symmetric network has none: it would cancel
             nn.init.zeros_(flow.bias)
 
-    def forward(self, warped: Tensor, fixed: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor]:
-        parts = [warped, fixed, correlation(warped, fixed, self.radius)]
-        hidden = self.first(torch.cat(parts if carried is None else [*parts, carried], dim=1))
-        for convolution in self.others:
-            hidden = hidden + convolution(hidden) if self.residual else convolution(hidden)
-        return self.flow(hidden), hidden
+    def kernels(self) -> Kernels:
+        """Return the weights as the convolutions take them, made from the parameters."""
+        weight, bias = _kernel(self.first)
+        compared, coarser = (part.contiguous(memory_format=_order(weight)) for part in weight.split(self.parts, dim=1))
+        assert bias is not None
+        return Kernels(compared, coarser, bias, [_kernel(convolution) for convolution in (*self.others, self.flow)])
 
+    def forward(self, kernels: Kernels, compared: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what the velocity lacks and the hidden features.
 
-def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Correlate two features locally: the mean over channels of ``first`` at x times ``second`` at x + o.
-
-    Args:
-        first, second: features (B, C, *grid); ``second`` counts as 0 outside the grid.
-        radius: largest offset o along each axis, in voxels.
-
-    Returns:
-        (B, (2 · radius + 1)^D, *grid), one channel per offset; the last axis varies fastest.
-    """
-    if torch.is_grad_enabled():
-        return _Correlation.apply(first, second, radius)
-    return torch.stack([(first * there).mean(1) for there in _shifted(_padded(second, radius), radius)], dim=1)
-
-
-class _Correlation(torch.autograd.Function):
-    """The correlation with gradients that are summed in place; torch's own allocate a whole grid per offset."""
-
-    @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
-        ctx.save_for_backward(first, second)
-        ctx.radius = radius
-        return correlation(first, second, radius)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        dtype = gradient.dtype
-        gradient = gradient.to(float32_or_better(gradient)) / ctx.saved_tensors[0].shape[1]
-        first, second = (features.to(gradient.dtype) for features in ctx.saved_tensors)
-        of_first, of_padded = torch.zeros_like(first), _padded(torch.zeros_like(second), ctx.radius)
-        places, shifts = _shifted(of_padded, ctx.radius), _shifted(_padded(second, ctx.radius), ctx.radius)
-        for back, there, place in zip(gradient.split(1, dim=1), shifts, places, strict=True):
-            of_first.addcmul_(back, there)
-            place.addcmul_(back, first)
-        return of_first.to(dtype), places[len(places) // 2].to(dtype), None
-
-
-def _padded(features: Tensor, radius: int) -> Tensor:
-    return F.pad(features, [radius] * 2 * (features.ndim - 2))
-
-
-def _shifted(padded: Tensor, radius: int) -> list[Tensor]:
-    """Return views of the features at x + o for every offset o; ``padded`` has ``radius`` extra voxels per side."""
-    views = [padded]
-    for axis in range(2, padded.ndim):
-        length = padded.shape[axis] - 2 * radius
-        views = [view.narrow(axis, start, length) for view in views for start in range(2 * radius + 1)]
-    return views
+        Args:
+            kernels: from :meth:`kernels`.
+            compared: (B, parts[0], *grid).
+            known: what the coarser level's hidden features add to the first convolution.
+        """
+        hidden = convolve(compared, kernels.compared, kernels.bias)
+        hidden = _activate(hidden if known is None else hidden.add_(known))
+        *others, flow = kernels.others
+        for other in others:
+            added = _activate(convolve(hidden, *other))
+            hidden = hidden + added if self.residual else added
+        return convolve(hidden, *flow), hidden
 
 
 def _convolution(spatial_dims: int, inputs: int, outputs: int) -> Convolution:
-    activation = ("leakyrelu", {"negative_slope": SLOPE})
-    return Convolution(spatial_dims, inputs, outputs, kernel_size=3, act=activation, norm=None, adn_ordering="A")
+    return Convolution(spatial_dims, inputs, outputs, kernel_size=3, conv_only=True)
+
+
+def _kernel(convolution: Any) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias in the precision that the convolution is computed in."""
+    weight, bias = convolution.conv.weight, convolution.conv.bias
+    dtype = computed_in(weight)
+    return weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+def _activate(features: Tensor) -> Tensor:
+    return F.leaky_relu_(features, SLOPE)
+
+
+def _order(features: Tensor) -> torch.memory_format:
+    """Return the memory layout in which convolutions are fastest."""
+    return torch.channels_last if features.ndim == 4 else torch.channels_last_3d
 
 
 def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:

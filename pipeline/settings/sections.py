@@ -214,7 +214,9 @@ class ObjectiveSettings(Settings):
             words += f", {' and '.join(others)} on the displacement"
         if labels := self.weight_map.labels:
             inside, outside = self.weight_map.inside, self.weight_map.outside
-            words += f"; λ times {inside:g} in structure {' and '.join(map(str, labels))}, times {outside:g} elsewhere"
+            words += (
+                f"; λ times {inside:g} in the structures {', '.join(map(str, labels))}, times {outside:g} elsewhere"
+            )
         return words
 
     def arguments(self) -> dict[str, Any]:
