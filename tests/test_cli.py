@@ -205,7 +205,7 @@ EXAMPLES = {
 
 @pytest.fixture
 def files(call, tmp_path):
-    """The files that the examples name: two unseen subjects of the embedded cohort, and landmarks."""
+    """The files that the examples name: two subjects of the built-in phantom, and landmarks."""
     cohort = read_cohort(CohortSettings(reader="phantom", subjects=2))
     for name, subject in zip(("moving", "fixed"), cohort.subjects, strict=True):
         sample = cohort.load(subject)

@@ -54,7 +54,7 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
 
 
 def _names(registry: Registry[Any]) -> dict[str, Any]:
-    """One of its names; of penalties and similarities also a sum, as a text or as a list."""
+    """The schema of a setting that takes a name of this registry, or a sum of penalties or similarities."""
     one: dict[str, Any] = {"enum": list(registry)}
     if not isinstance(registry, SumRegistry):
         return one

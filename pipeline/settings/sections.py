@@ -165,9 +165,21 @@ class BaselineSettings(Settings):
     )
 
 
+class WeightMapSettings(Settings):
+    """λ as a field: a factor on the penalty inside and outside of some structures of the fixed image.
+
+    Without ``labels``, λ is the same everywhere.
+    """
+
+    labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="label values of the fixed image that make up the inside; empty: no weight map"
+    )
+    inside: float = Field(default=1.0, ge=0, description="factor on λ inside")
+    outside: float = Field(default=1.0, ge=0, description="factor on λ outside")
+
+
 class ObjectiveSettings(Settings):
     """The loss of training: similarity + λ · multiplier · penalty(field).
-
 
     The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
     ``penalties`` are second names of the two keys.
@@ -190,6 +202,26 @@ class ObjectiveSettings(Settings):
     multiplier: float = Field(
         default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
     )
+    weight_map: WeightMapSettings = WeightMapSettings()
+
+    @property
+    def field_in_words(self) -> str:
+        """The penalized field, and what λ is where it is not the same everywhere, for a reader."""
+        fields = {term.name: PENALTIES[term.name].field or self.acts_on for term in PENALTIES.terms(self.penalty)}
+        words = f"the {self.acts_on}" if self.acts_on in fields.values() else f"the {next(iter(fields.values()))}"
+        if len(set(fields.values())) > 1:
+            others = [PENALTIES.title(name) for name, field in fields.items() if field != self.acts_on]
+            words += f", {' and '.join(others)} on the displacement"
+        if labels := self.weight_map.labels:
+            inside, outside = self.weight_map.inside, self.weight_map.outside
+            words += (
+                f"; λ times {inside:g} in the structures {', '.join(map(str, labels))}, times {outside:g} elsewhere"
+            )
+        return words
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
+        return self.model_dump(exclude={"weight_map"})
 
     @model_validator(mode="before")
     @classmethod
