@@ -21,7 +21,9 @@ from .cohorts.memory_allocator import keep_freed_memory
 from .cohorts.preparation import Prepared, prepare
 from .cohorts.splits import pairs_hash
 from .evaluation.finished_pairs import FinishedPairs
+from .evaluation.refined import by_refinement
 from .evaluation.rows import by_network, evaluate
+from .evaluation.vocabulary import REFINED
 from .files.text import write_atomically, write_text
 from .methods.without_training import by_baseline
 from .models.trained_model import about
@@ -40,7 +42,8 @@ _FINISHED = "finished"  # folder of a baseline's finished pairs, removed when th
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """The progress of a trial. ``stage`` is loading (subjects), training (steps), evaluating (pairs) or done.
+    """The progress of a trial. ``stage`` is loading (subjects), training (steps), evaluating (pairs),
+    refining (pairs) or done.
 
     Without training, there is one stage between loading and done: registering (pairs).
     """
@@ -92,7 +95,7 @@ def run_trial(
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
-    log(f"complete: {len(rows)} test pairs")
+    log(f"complete: {len(rows)} rows")
     tell(TrialProgress("done", len(rows), len(rows)))
 
 
@@ -109,7 +112,22 @@ def _train_and_evaluate(
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)
-    return evaluate(register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)))
+    steps = settings.refinement.steps
+    columns = {REFINED: 0} if steps else {}
+    rows, examples = evaluate(
+        register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)), columns=columns
+    )
+    if not steps:
+        return rows, examples
+    refined, _ = evaluate(
+        by_refinement(model, settings, device),
+        settings,
+        prepared,
+        lambda *state: tell(TrialProgress("refining", *state)),
+        finished=FinishedPairs(folder / _FINISHED),
+        columns={REFINED: steps},
+    )
+    return pd.concat([rows, refined], ignore_index=True), examples
 
 
 def _register(

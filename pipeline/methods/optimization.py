@@ -26,7 +26,8 @@ METHODS.add(
         target=f"{__name__}:by_optimization",
         settings=(
             *("model.integration_steps", "model.integration_downsize", "model.padding_mode"),
-            *("objective", "optimization"),
+            "objective",
+            *(f"optimization.{name}" for name in ("levels", "steps", "tolerance", "window", "batch_size")),
         ),
         how="L-BFGS on the field of each pair, with Sobolev gradients, from coarse to fine on {levels} levels; on each "
         "at most {steps} evaluations of the objective, fewer where it falls by less than {tolerance:g} of itself over "

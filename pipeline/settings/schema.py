@@ -23,6 +23,7 @@ from .sections import (
     ObjectiveSettings,
     OptimizationSettings,
     PairSettings,
+    RefinementSettings,
     Seed,
     Settings,
     SplitSettings,
@@ -42,6 +43,7 @@ ADDED_LATER: dict[str, Any] = {
 
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
+REFINEMENT_STEPS = "refinement.steps"
 _NOT_OF_NETWORKS = {"compute", "baseline", "optimization"}
 MOST_FAULTS = 5
 """An error message lists this many faults and only counts the others."""
@@ -56,6 +58,7 @@ class TrialSettings(Settings):
     model: ModelSettings = ModelSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
+    refinement: RefinementSettings = RefinementSettings()
     baseline: BaselineSettings = BaselineSettings()
     optimization: OptimizationSettings = OptimizationSettings()
     compute: ComputeSettings = ComputeSettings()
@@ -105,9 +108,14 @@ class TrialSettings(Settings):
         section, _, name = key.partition(".")
         if self.model.trains:
             foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
-            return section not in _NOT_OF_NETWORKS and not foreign
+            return (section not in self._foreign_sections or key == REFINEMENT_STEPS) and not foreign
         counts = METHODS[self.model.method].included().get(section, ())
         return counts is True or name in counts
+
+    @property
+    def _foreign_sections(self) -> set[str]:
+        """The sections that do not decide a network's results."""
+        return _NOT_OF_NETWORKS if self.refinement.steps else {*_NOT_OF_NETWORKS, REFINEMENT_STEPS.partition(".")[0]}
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result, as plain JSON types.
@@ -115,7 +123,7 @@ class TrialSettings(Settings):
         Keys in ``ADDED_LATER`` that have the value given there are left out.
         """
         method = METHODS[self.model.method]
-        counts: Any = {"exclude": _NOT_OF_NETWORKS} if method.trains else {"include": method.included()}
+        counts: Any = {"exclude": self._foreign_sections} if method.trains else {"include": method.included()}
         identity = self.model_dump(mode="json", by_alias=True, **counts)
         for key, before in ADDED_LATER.items():
             section, _, name = key.partition(".")

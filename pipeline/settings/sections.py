@@ -265,6 +265,19 @@ LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
 """The name of λ, and its default for a sum of penalties, whose members have their own weights."""
 
 
+class RefinementSettings(Settings):
+    """Refinement of a trained network's field on every test pair, by Adam. One training gives rows without and with it.
+
+    The objective is that of the training, with what is given here in its place.
+    """
+
+    steps: int = Field(default=0, ge=0, description="steps of refinement; 0: no rows of refinement")
+    learning_rate: float = Field(default=0.05, gt=0, description="Adam's, in voxels of the field's grid")
+    similarity: Similarity | None = Field(default=None, description="similarity; null: as in the training")
+    penalty: Penalty | None = Field(default=None, description="penalty; null: as in the training")
+    weight: float | None = Field(default=None, ge=0, alias="lambda", description="λ; null: as in the training")
+
+
 class AugmentSettings(Settings):
     """One random transform of training pairs and its arguments, such as ``{transform: RandFlipd, keys: [moving]}``.
 
