@@ -91,7 +91,7 @@ def run_trial(
     if method.trains:
         rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
     else:
-        rows, examples = _register(settings, prepared, folder, device, tell, log)
+        rows, examples = _register(settings, prepared, root, folder, device, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
@@ -131,7 +131,13 @@ def _train_and_evaluate(
 
 
 def _register(
-    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
+    settings: TrialSettings,
+    prepared: Prepared,
+    root: Path | None,
+    folder: Path,
+    device: torch.device,
+    tell: Progress,
+    log: "_Log",
 ) -> Results:
     method = METHODS[settings.model.method]
     log(f"registering with {method.name} on {device} with {torch.get_num_threads()} threads")
@@ -142,8 +148,11 @@ def _register(
 
     if method.has_objective:
         check_weight_map(settings.objective, prepared)
-    optimizer = method.load() if method.has_objective else None
-    register = by_baseline(settings) if optimizer is None else optimizer(settings, device, **method.arguments)
+        register = method.load()(settings, device, **method.arguments)
+    elif method.reads_files:
+        register = method.load()(settings, prepared, root, **method.arguments)
+    else:
+        register = by_baseline(settings)
     return evaluate(register, settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ
+from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ, SECONDS
 from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..rows.rounding import rounded, span, with_interval
 from ..rows.summaries import (
@@ -74,8 +74,8 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
             continue
         yield (
             f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
-            f"{_mean(found.loc[SDLOGJ])} and {_mean(found.loc[FOLDING])} % folding, in "
-            f"{own['seconds'].mean():.2g} s per pair."
+            f"{_mean(found.loc[SDLOGJ])} and {_mean(found.loc[FOLDING])} % folding"
+            f"{'' if METHODS[line['model']].reads_files else f', in {own[SECONDS].mean():.2g} s per pair'}."
         )
     if len(own_rows) and len(penalized(rows)):
         yield from _seconds(penalized(rows))

@@ -1,11 +1,12 @@
 """One pair of images before or after registration, the argument of every metric."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.ndimage import find_objects
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue] (KDTree with less around it)
 from torch import Tensor
 
@@ -132,6 +133,17 @@ class MeasuredPair:
             if here is not None and there is not None:
                 distances[name] = cKDTree(there).query(here)[0], cKDTree(here).query(there)[0]
         return distances
+
+    def masks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each structure in both maps, the voxels of the warped and of the fixed one, cut around both (*spatial)."""
+        maps = [labels.values[0, 0].cpu().numpy() for labels in self.maps]
+        boxes = [find_objects(values, max_label=self.maps[0].size - 1) for values in maps]
+        for value in self.maps[0].names:
+            own = [box[value - 1] for box in boxes]
+            if None not in own:
+                cut = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*own, strict=True))
+                warped, fixed = (values[cut] == value for values in maps)
+                yield warped, fixed
 
     @cached_property
     def landmark_distances(self) -> Tensor:

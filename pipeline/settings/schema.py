@@ -19,6 +19,7 @@ from .sections import (
     BaselineSettings,
     CohortSettings,
     ComputeSettings,
+    FieldSettings,
     ModelSettings,
     ObjectiveSettings,
     OptimizationSettings,
@@ -37,6 +38,7 @@ ADDED_LATER: dict[str, Any] = {
     **{f"model.{option}": None for option in BACKBONE_OPTIONS},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
+    **{"baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
 }
 """Keys (``section.name``) that were added after results were committed, each with the value of the earlier behaviour.
@@ -44,7 +46,7 @@ ADDED_LATER: dict[str, Any] = {
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
 REFINEMENT_STEPS = "refinement.steps"
-_NOT_OF_NETWORKS = {"compute", "baseline", "optimization"}
+_NOT_OF_NETWORKS = {"compute", "baseline", "optimization", "fields"}
 MOST_FAULTS = 5
 """An error message lists this many faults and only counts the others."""
 
@@ -61,6 +63,7 @@ class TrialSettings(Settings):
     refinement: RefinementSettings = RefinementSettings()
     baseline: BaselineSettings = BaselineSettings()
     optimization: OptimizationSettings = OptimizationSettings()
+    fields: FieldSettings = FieldSettings()
     compute: ComputeSettings = ComputeSettings()
     seed: Seed = Field(default=0, description="random seed of the initial weights, training pairs and augmentation")
 

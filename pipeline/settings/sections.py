@@ -162,6 +162,12 @@ class BaselineSettings(Settings):
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(100, 100, 50), min_length=1, description="syn: maximum number of iterations per level, coarse to fine"
     )
+    update_variance: float = Field(
+        default=3.0, ge=0, description="syn: variance of the Gaussian that smooths each update, in voxels²"
+    )
+    total_variance: float = Field(
+        default=0.0, ge=0, description="syn: variance of the Gaussian that smooths the total field, in voxels²"
+    )
     grid_spacing: float = Field(
         default=6.0, ge=1, description="elastix: distance of the control points on the finest level, in voxels"
     )
@@ -181,6 +187,17 @@ class OptimizationSettings(Settings):
     window: int = Field(default=10, ge=1, description="evaluations over which that share is measured")
     batch_size: int = Field(
         default=8, ge=1, description="pairs that are optimized together; only the speed depends on it"
+    )
+
+
+class FieldSettings(Settings):
+    """Where the method ``fields`` finds displacement fields that another tool wrote."""
+
+    folder: str | None = Field(default=None, description="folder of the files, relative to the data folder")
+    file: str = Field(
+        default="{moving}_to_{fixed}.nii.gz",
+        pattern=r"\{(moving|fixed)\}",
+        description="name of a pair's file: `{moving}` and `{fixed}` stand for the ids. Its ending tells the format",
     )
 
 

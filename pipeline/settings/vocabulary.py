@@ -89,6 +89,8 @@ class MethodEntry(Entry):
         has_objective: whether it minimizes the trial's objective, so that its rows have a penalty and λ. Every method
             that trains does. Without training, the target has the signature of
             :func:`smoothmorph.pipeline.methods.optimization.by_optimization`.
+        reads_files: whether it reads a file for each pair. The target has the signature of
+            :func:`smoothmorph.pipeline.methods.fields.by_files`.
     """
 
     settings: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ class MethodEntry(Entry):
     trains: bool = False
     registers: bool = True
     has_objective: bool = False
+    reads_files: bool = False
 
     def __post_init__(self) -> None:
         if self.trains:
