@@ -471,10 +471,7 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --device mps", "the device is 'mps'; expected auto"),
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
         ("none F --warped-labels w.nii", "--warped-labels w.nii needs the label map of the moving image"),
-        (
-            "none F --fixed-labels fixed3-seg.nii.gz",
-            "--fixed-labels fixed3-seg.nii.gz needs the label map of the moving image",
-        ),
+        ("none F --fixed-labels fixed3-seg.nii.gz", "fixed3-seg.nii.gz needs the label map of the moving image"),
         ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz has no effect alone; add"),
         ("none F --penalty l2", "--penalty needs --refine; add --refine N, or leave it out"),
         ("none F --lambda 0.5", "--lambda needs --refine"),

@@ -36,8 +36,8 @@ class Pyramid(nn.Module):
 
     Args:
         spatial_dims: D, 2 or 3.
-        integration: how the velocity becomes a displacement; the features of every level are warped in the same way.
-            Without squarings the field is a displacement on the image's grid.
+        integration: how the velocity is integrated to a displacement, also to warp the features of each level. With
+            0 steps the field is a displacement on the images' grid.
         channels: channel numbers of the encoder, from the image's grid to the coarsest level; two or more.
         symmetric: swapping the images gives exactly -v. The features of both images are warped, each half of the way.
         radius: radius of the correlation in voxels of each level; 0 compares features at the same voxel only.
@@ -46,7 +46,7 @@ class Pyramid(nn.Module):
         residual: add the input of each convolution after the first one of a level to its output.
 
     Raises:
-        ValueError: ``spatial_dims`` is neither 2 nor 3, or as :func:`check_options`.
+        ValueError: ``spatial_dims`` is neither 2 nor 3, or an option is bad, see :func:`check_options`.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class Pyramid(nn.Module):
             level: Any = self.levels[place]
             features, grid = pyramid[self.finest + place], grids[self.finest + place]
             velocity = resize_displacement(velocity, grid)
-            # What every evaluation of this level needs is made once.
-            source = features.to(velocity.dtype, memory_format=torch.contiguous_format)  # as it is sampled fastest
+            # Make what all evaluations of this level share only once.
+            source = features.to(velocity.dtype, memory_format=torch.contiguous_format)  # the fastest layout to sample
             kernels = level.kernels()
             known = None if hidden is None else convolve(_resize(hidden, grid), kernels.coarser)
             for _ in range(self.repeats if place == 0 else 1):
@@ -111,9 +111,9 @@ class Pyramid(nn.Module):
         return velocity
 
     def _compared(self, level: Any, features: Tensor, source: Tensor, velocity: Tensor) -> Tensor:
-        """Return warped features, those that they are compared with, and their correlation, as channels.
+        """Return the channels to convolve: warped features, fixed features, and their correlation.
 
-        A symmetric network compares in both orders: (2 B, channels, *grid).
+        A symmetric network compares the images in both orders: (2 B, channels, *grid).
         """
         if not self.symmetric:
             warped, fixed = self._warped(source.chunk(2)[0], velocity, features.dtype), features.chunk(2)[1]
@@ -124,7 +124,7 @@ class Pyramid(nn.Module):
         return torch.cat([halfway, torch.cat([fixed, moving]), correlated], dim=1)
 
     def _forwards(self, lacking: Tensor) -> Tensor:
-        """Return what the velocity lacks from moving to fixed, if symmetric from the answers for both orders."""
+        """Return the correction of the velocity; a symmetric network subtracts those of both image orders."""
         if not self.symmetric:
             return lacking
         there, back = lacking.chunk(2)
@@ -158,10 +158,11 @@ class Encoder(nn.Module):
 
 
 class Kernels(NamedTuple):
-    """Weights of a level's convolutions in the precision that they are computed in; the first one's in two parts.
+    """Weights of a level's convolutions, in the precision that they are computed in.
 
-    ``compared`` (out, in, 3, ...) is for the features of the level and their correlation, ``coarser`` for the hidden
-    features of the level below; the bias is that of both. ``others`` are (weight, bias), the last one is the flow's.
+    The first convolution is split in two. ``compared`` (out, in, 3, ...) is for the level's features and their
+    correlation, ``coarser`` for the hidden features of the coarser level, and ``bias`` for both. ``others`` are
+    (weight, bias) of the other convolutions; the flow's are the last.
     """
 
     compared: Tensor
@@ -171,14 +172,14 @@ class Kernels(NamedTuple):
 
 
 class Level(nn.Module):
-    """Predicts a correction of the velocity (B, D, *grid) and hidden features from what was compared on its grid.
+    """Predicts a correction of the velocity (B, D, *grid) and hidden features from the compared features.
 
     Args:
         spatial_dims: D.
-        width: channels of its features and hidden features.
-        coarser: channels of the hidden features of the coarser level; 0 on the coarsest.
-        radius, convolutions, residual: as of :class:`Pyramid`.
-        bias: whether the flow has one.
+        width: number of channels of the level's features and hidden features.
+        coarser: number of channels of the coarser level's hidden features; 0 on the coarsest level.
+        radius, convolutions, residual: see :class:`Pyramid`.
+        bias: whether the flow convolution has a bias.
     """
 
     def __init__(
@@ -196,19 +197,19 @@ class Level(nn.Module):
             nn.init.zeros_(flow.bias)
 
     def kernels(self) -> Kernels:
-        """Return the weights as the convolutions take them, made from the parameters."""
+        """Make the weights of the convolutions from the parameters."""
         weight, bias = _kernel(self.first)
         compared, coarser = (part.contiguous(memory_format=_order(weight)) for part in weight.split(self.parts, dim=1))
         assert bias is not None
         return Kernels(compared, coarser, bias, [_kernel(convolution) for convolution in (*self.others, self.flow)])
 
     def forward(self, kernels: Kernels, compared: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return what the velocity lacks and the hidden features.
+        """Return the correction of the velocity and the hidden features.
 
         Args:
-            kernels: from :meth:`kernels`.
-            compared: (B, parts[0], *grid).
-            known: what the coarser level's hidden features add to the first convolution.
+            kernels: weights from :meth:`kernels`.
+            compared: channels to convolve (B, parts[0], *grid).
+            known: the part of the first convolution that comes from the coarser level's hidden features.
         """
         hidden = convolve(compared, kernels.compared, kernels.bias)
         hidden = _activate(hidden if known is None else hidden.add_(known))
