@@ -35,6 +35,7 @@ ADDED_LATER: dict[str, Any] = {
     **{f"model.{option}": None for option in BACKBONE_OPTIONS},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
+    "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
 }
 """Keys (``section.name``) that were added after results were committed, each with the value of the earlier behaviour.
 
