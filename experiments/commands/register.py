@@ -56,7 +56,7 @@ def register(
         ),
     ] = None,
     lambda_map: Annotated[
-        Optional, typer.Option(metavar="M", help="--refine: an image or mask over FIXED, a factor on λ in every voxel.")
+        Optional, typer.Option(metavar="M", help="--refine: an image or mask of FIXED with a factor on λ for each voxel.")
     ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
