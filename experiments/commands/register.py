@@ -56,7 +56,8 @@ def register(
         ),
     ] = None,
     lambda_map: Annotated[
-        Optional, typer.Option(metavar="M", help="--refine: an image or mask of FIXED with a factor on λ for each voxel.")
+        Optional,
+        typer.Option(metavar="M", help="--refine: an image or mask of FIXED, a factor on λ per voxel."),
     ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
