@@ -19,6 +19,11 @@ from torch import Tensor
 from .basics.metadata import TORCH, like, plain, tracked
 
 Drawn = dict[str, Any]
+CLEAN: dict[str, Any] = {
+    **{"texture": 0.0, "blur": 0.0, "bias": 0.0, "gamma": (1.0, 1.0)},
+    **{"thickness": 1.0, "noise": 0.0},
+}
+"""Strengths of no faults."""
 
 
 class RandSyntheticImage(RandomizableTransform):
@@ -175,6 +180,9 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         keys: keys to store the images under; existing images are replaced.
         label_keys: keys of the label maps (1, *spatial), one for each key.
         prob: probability that all images of a sample are made; otherwise none is.
+        clean_keys: for each key, where to put a second image of its label map, without faults. All clean images of a
+            sample have one contrast, drawn apart from the others: a loss can compare them, whatever a network sees.
+            They are made from the label maps as these are when the transform is reached. None makes none.
         same_contrast: probability that the images of a sample share the intensities of their regions, as scans of the
             same sequence do. Blur, bias, noise and the rest stay different.
         intensity, classes, class_prob, zero_background, texture, blur, bias, gamma, thickness, noise: see
@@ -188,6 +196,7 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self,
         keys: KeysCollection,
         label_keys: KeysCollection,
+        clean_keys: KeysCollection | None = None,
         prob: float = 1.0,
         same_contrast: float = 0.0,
         intensity: Sequence[float] = (0.0, 1.0),
@@ -207,6 +216,9 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self.label_keys = ensure_tuple(label_keys)
         if len(self.label_keys) != len(self.keys):
             raise ValueError(f"expected one label key per key, got label_keys {self.label_keys} for {self.keys}")
+        self.clean_keys = () if clean_keys is None else ensure_tuple(clean_keys)
+        if self.clean_keys and len(self.clean_keys) != len(self.keys):
+            raise ValueError(f"one clean key per key: got clean_keys {self.clean_keys} for keys {self.keys}")
         if not 0 <= same_contrast <= 1:
             raise ValueError(f"same_contrast must be a probability, 0 to 1, got {same_contrast}")
         self.same_contrast = same_contrast
@@ -214,21 +226,26 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self.synthesize = RandSyntheticImage(
             1.0, intensity, classes, class_prob, zero_background, gamma=gamma, **strengths
         )
+        self.synthesize_clean = RandSyntheticImage(1.0, (0.0, 1.0), classes, class_prob, zero_background, **CLEAN)
         self.drawn: tuple[Drawn, ...] = ()
+        self.drawn_clean: Drawn = {}
 
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> "RandSyntheticImaged":
         super().set_random_state(seed, state)
         self.synthesize.set_random_state(state=self.R)
+        self.synthesize_clean.set_random_state(state=self.R)
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether to make images, and the parameters :attr:`drawn` of each key."""
+        """Draw whether to make images, and the parameters :attr:`drawn` of each key and :attr:`drawn_clean`."""
         super().randomize(None)
         same = self.R.uniform() < self.same_contrast
         contrasts = [self.synthesize.draw_contrast() for _ in self.keys]
         faults = [self.synthesize.draw_faults() for _ in self.keys]
+        self.synthesize_clean.randomize()
+        self.drawn_clean = self.synthesize_clean.drawn
         chosen = [contrasts[0]] * len(contrasts) if same else contrasts
         self.drawn = tuple({**contrast, **fault} for contrast, fault in zip(chosen, faults, strict=True))
 
@@ -241,13 +258,16 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         """
         d: dict[Hashable, Any] = dict(data)
         self.randomize()
-        for key, label_key, drawn in zip(self.keys, self.label_keys, self.drawn, strict=True):
+        clean_keys = self.clean_keys or [None] * len(self.keys)
+        for key, label_key, clean_key, drawn in zip(self.keys, self.label_keys, clean_keys, self.drawn, strict=True):
             if label_key not in d and self.allow_missing_keys:
                 continue
             if label_key not in d:
                 raise KeyError(f"the sample has no label map {label_key!r} to make {key!r} from")
             if self._do_transform:
                 d[key] = self.synthesize.make(d[label_key], drawn)
+            if self._do_transform and clean_key is not None:
+                d[clean_key] = self.synthesize_clean.make(d[label_key], self.drawn_clean)
         return d
 
 
