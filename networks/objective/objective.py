@@ -98,7 +98,7 @@ class Objective(nn.Module):
         """Evaluate both directions of B pairs. Each term is the mean over both directions.
 
         Args:
-            registration: registrations of 2 B pairs: first the moving to the fixed images, then the fixed to the moving.
+            registration: of 2 B pairs: first the moving to the fixed images, then the fixed to the moving images.
             moving, fixed: images (B, 1, *spatial).
             weight_map: map of the fixed images, see :meth:`forward`. It is warped onto the moving images.
         """
