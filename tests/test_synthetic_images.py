@@ -190,8 +190,16 @@ class TestRandSyntheticImaged:
         assert set(RandSyntheticImaged("image", "label", allow_missing_keys=True)(given)) == {"image"}
         with pytest.raises(ValueError, match="one label key per key"):
             RandSyntheticImaged(["a", "b"], "c")
+        with pytest.raises(ValueError, match="one clean key per key"):
+            RandSyntheticImaged(["a", "b"], ["c", "d"], clean_keys=["e"])
         with pytest.raises(ValueError, match="same_contrast must be a probability"):
             RandSyntheticImaged("a", "b", same_contrast=3)
+
+    def test_clean_images_have_one_contrast_and_regions_of_one_value(self, dims):
+        make = RandSyntheticImaged(*KEYS, clean_keys=["a", "b"]).set_random_state(seed=2)
+        made = make(self.sample(dims))
+        assert values(made["a"]) == values(made["b"])
+        assert values(made["a"]) != values(make(self.sample(dims))["a"])
 
     def test_in_a_compose(self):
         chain = Compose([EnsureTyped("label"), RandSyntheticImaged("image", "label")]).set_random_state(seed=0)
