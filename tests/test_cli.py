@@ -316,7 +316,7 @@ MISTAKES = {
         ("brain-2d model o.pt", "o.pt has none of the endings"),
         ("brain-2d model notes.txt", "notes.txt exists"),
         ("brain-2d model o.safetensors --shape axb", "--shape axb: expected numbers of voxels"),
-        ("brain-2d official o.pt --authors me", "--authors is for a bundle or a model"),
+        ("brain-2d official o.pt --authors me", "--authors is only for a bundle or a model"),
         ("brain-2d bundle notes.txt/x", "notes.txt is a file, not a folder"),
     ],
     "import": [

@@ -70,7 +70,8 @@ def _correlate(first: Tensor, second: Tensor, radius: int, both: bool) -> Tensor
         )
         found.append(columns[..., :size, :])
     whole = (torch.cat(found, dim=1) if len(found) > 1 else found[0]).movedim(-1, 1) / channels
-    return torch.cat([whole, _turned(whole, radius)]) if both else whole
+    order = torch.channels_last if whole.ndim == 4 else torch.channels_last_3d
+    return (torch.cat([whole, _turned(whole, radius)]) if both else whole).contiguous(memory_format=order)
 
 
 def _weighted(weights: Tensor, features: Tensor, radius: int) -> Tensor:
@@ -109,7 +110,7 @@ def _gathered(features: Tensor, radius: int) -> Iterator[tuple[slice, Tensor]]:
     Yields:
         the slab, and (short rows, rows · (WIDTH + 2 · radius), C).
     """
-    batch, channels, first, *_, size = features.shape
+    _, channels, first, *_, size = features.shape
     axes, across = features.ndim - 2, 2 * radius + 1
     margins = [0, 0, radius, radius + -size % WIDTH] + [radius] * 2 * (axes - 1)
     padded = F.pad(features.movedim(1, -1), margins)

@@ -73,7 +73,7 @@ def build_objective(settings: TrialSettings) -> Objective:
 
 
 def build_averaging(settings: TrialSettings, model: VoxelMorph) -> WeightAveragingHandler | None:
-    """What averages the weights of ``model``, if the trial asks for it."""
+    """The moving average of the weights of ``model``, if the trial uses one."""
     decay = settings.training.weight_averaging
     return None if decay is None else WeightAveragingHandler(model, decay)
 

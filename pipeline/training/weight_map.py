@@ -1,4 +1,4 @@
-"""λ as a field in a trial: a factor on the penalty for every voxel, by the structures of the fixed image."""
+"""λ as a field: a factor of the penalty for every voxel, by the structures of the fixed image."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from ..settings.schema import ObjectiveSettings
 
 
 def weight_map(settings: ObjectiveSettings, labels: Tensor | None) -> Tensor | None:
-    """The weight map of label maps (B, 1, *spatial), float32; None where the trial has none, or there are no labels."""
+    """The weight map (B, 1, *spatial), float32, for label maps; None if the trial has none or there are no labels."""
     own = settings.weight_map
     if not own.labels or labels is None:
         return None
@@ -21,16 +21,16 @@ def weight_map(settings: ObjectiveSettings, labels: Tensor | None) -> Tensor | N
 
 
 def check_weight_map(settings: ObjectiveSettings, prepared: Prepared) -> None:
-    """Check that the structures of a weight map are there.
+    """Check that the cohort has the structures of the weight map.
 
     Raises:
-        InputError: the subjects have no label maps, or none of their structures has this value.
+        InputError: a subject has no label map, or no structure has such a value.
     """
     wanted, cohort = settings.weight_map.labels, prepared.cohort
     if not wanted:
         return
     if any(sample["label"] is None for sample in prepared.samples.values()):
-        raise InputError("objective.weight_map names labels, but not every subject of the cohort has a label map.")
+        raise InputError("objective.weight_map names labels, but not all subjects of the cohort have label maps.")
     _check_values(wanted, cohort)
 
 
