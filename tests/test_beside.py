@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import synthetic_run
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.figures import draw_figures
+from smoothmorph.experiments.figures.baselines import baselines_of, curves_of
 from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary
 from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
@@ -305,3 +306,18 @@ def test_a_trial_that_is_only_archived_is_not_joined(make, tmp_path, no_figures)
     archive(run.path, tmp_path / "networks", console=Console(file=io.StringIO()))
     found = join(tmp_path / "networks", other.path)  # in the other order
     assert len(collect(found)) == 12 * (12 + 3)
+
+
+def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(make, drawn):
+    """The points are joined in the order of the setting; over λ, where they have no place, they are left out."""
+    weights = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 9, 5]}}
+    run = make(NETWORKS, METHODS, weights)
+    rows = collect(run)
+    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    labels = legend_of(drawn["pareto_front"])
+    assert "elastix, 3 settings" in labels
+    assert "SyN" in labels
+    assert not [label for label in legend_of(drawn["dice_vs_lambda"]) if "elastix" in label]
+    found = baselines_of(summary(rows))
+    (curve,) = curves_of(found)
+    assert [baseline.label for baseline in curve] == [f"elastix, bending weight {weight}" for weight in (1, 5, 9)]
