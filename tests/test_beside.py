@@ -310,14 +310,14 @@ def test_a_trial_that_is_only_archived_is_not_joined(make, tmp_path, no_figures)
 
 def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(make, drawn):
     """The points are joined in the order of the setting; over λ, where they have no place, they are left out."""
-    weights = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 9, 5]}}
+    weights = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 20, 9]}}
     run = make(NETWORKS, METHODS, weights)
     rows = collect(run)
     draw_figures(run, rows, collect_history(run), analyse(rows, 50))
     labels = legend_of(drawn["pareto_front"])
-    assert "elastix, 3 settings" in labels
+    assert "elastix, 4 settings" in labels
     assert "SyN" in labels
     assert not [label for label in legend_of(drawn["dice_vs_lambda"]) if "elastix" in label]
     found = baselines_of(summary(rows))
     (curve,) = curves_of(found)
-    assert [baseline.label for baseline in curve] == [f"elastix, bending weight {weight}" for weight in (1, 5, 9)]
+    assert [baseline.label for baseline in curve] == [f"elastix, bending weight {weight}" for weight in (1, 5, 9, 20)]

@@ -13,7 +13,7 @@ from ..rows.summaries import baselines, pick, setting_columns, variant
 
 GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # for several configurations of one method
 MARKERS = ("P", "X", "p", "h", "*", "8", "d", "H")
-CURVE = 3
+CURVE = 4
 """So many configurations of one method, or more, are drawn as a curve with one entry in the legend."""
 DASHES: Sequence[Any] = ((0, (1, 2)), (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)))
 """Assigned to the methods by their order."""
