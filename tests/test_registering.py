@@ -204,7 +204,7 @@ def test_an_image_that_is_not_in_mm(factor, which):
 def test_a_grid_of_too_many_voxels():
     thick = Geometry((30, 28, 26), np.diag([1.2, 0.8, 1e5, 1]))
     with pytest.raises(
-        InputError, match=r"^thick.nii \(30x28x26 .* takes 32x3250000x32 voxels of .* than 268,435,456;"
+        InputError, match=r"^thick.nii \(30x28x26 .* needs 32x3250000x32 voxels of .* than 268,435,456;"
     ):
         trained(3, axes="RSA", shape=(32, 32, 32)).images.grid_over(volume("thick.nii", thick))
 
