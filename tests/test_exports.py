@@ -451,7 +451,7 @@ def test_graphs_from_the_command_line(call):
             "stranger.pt cannot be read as plain weights: it is damaged, not a torch file, or holds more",
         ),
         (["import", "list.pt", "out.safetensors"], "list.pt holds no state dictionary"),
-        (["import", "odd.pt", "out.safetensors"], "odd.pt: such a VxmDense network cannot be made"),
+        (["import", "odd.pt", "out.safetensors"], "odd.pt: no VxmDense network can be made with these settings"),
         (["import", "official.pt", "bare.safetensors"], "bare.safetensors exists; choose another name"),
         (["import", "state.pt", "out.safetensors"], "give integration_steps and integration_downsize"),
         (

@@ -38,11 +38,18 @@ def pages() -> dict[str, str]:
             sections.setdefault(key.rpartition(".")[0], []).append(_row(key, leaf))
     lines = [INTRO]
     for section, rows in sections.items():
-        model = TrialSettings.model_fields[section].annotation if section else TrialSettings
-        about = model.__doc__ if isinstance(model, type) and issubclass(model, Settings) and section else ""
-        lines += [f"## {section or 'trial'}", "", (about or "").strip().replace("\n    ", "\n"), ""]
+        about = (_model(section).__doc__ or "") if section else ""
+        lines += [f"## {section or 'trial'}", "", about.strip().replace("\n    ", "\n"), ""]
         lines += ["| setting | type | default | meaning |", "|---|---|---|---|", *rows, ""]
     return {"reference/settings.md": "\n".join(lines)}
+
+
+def _model(section: str) -> type[Settings]:
+    """The settings of a section, also of one within another: ``objective.weight_map``."""
+    model: Any = TrialSettings
+    for name in section.split("."):
+        model = model.model_fields[name].annotation
+    return model
 
 
 def _row(key: str, leaf: dict[str, Any]) -> str:
@@ -56,7 +63,7 @@ def _type(leaf: dict[str, Any]) -> str:
     if "enum" in leaf:
         return ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in leaf["enum"])
     if "anyOf" in leaf:
-        return " or ".join(_type(part) for part in leaf["anyOf"])
+        return " or ".join(part.get("description") or _type(part) for part in leaf["anyOf"])
     if "const" in leaf:
         return f"`{leaf['const']}`"
     if leaf.get("type") == "array":

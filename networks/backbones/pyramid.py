@@ -6,24 +6,20 @@ MICCAI 2023, and Honkamaa and Marttinen, arXiv:2303.10211 (networks that are inv
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from monai.networks.blocks.convolutions import Convolution
 from torch import Tensor, nn
 
 from ...transforms.basics.errors import quoted
 from ...transforms.fields.differences import float32_or_better
 from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
-from .convolution_kernels import computed_in
 from .convolutions import convolve
-from .correlation import correlation
 from .entries.pyramid import CHANNELS, check_options
+from .pyramid_level import Level, activate, convolution, kernel, layout
 from .vocabulary import Integration, check_pair, whole
-
-SLOPE = 0.2  # negative slope of LeakyReLU, as in VoxelMorph
 
 
 class Pyramid(nn.Module):
@@ -36,8 +32,8 @@ class Pyramid(nn.Module):
 
     Args:
         spatial_dims: D, 2 or 3.
-        integration: how the velocity becomes a displacement; the features of every level are warped in the same way.
-            Without squarings the field is a displacement on the image's grid.
+        integration: how the velocity is integrated to a displacement, also to warp the features of each level. With
+            0 steps the field is a displacement on the images' grid.
         channels: channel numbers of the encoder, from the image's grid to the coarsest level; two or more.
         symmetric: swapping the images gives exactly -v. The features of both images are warped, each half of the way.
         radius: radius of the correlation in voxels of each level; 0 compares features at the same voxel only.
@@ -46,7 +42,7 @@ class Pyramid(nn.Module):
         residual: add the input of each convolution after the first one of a level to its output.
 
     Raises:
-        ValueError: ``spatial_dims`` is neither 2 nor 3, or as :func:`check_options`.
+        ValueError: ``spatial_dims`` is neither 2 nor 3, or an option is bad, see :func:`check_options`.
     """
 
     def __init__(
@@ -77,14 +73,12 @@ class Pyramid(nn.Module):
         self.encoder = Encoder(spatial_dims, channels)
         self.finest = integration.downsize - 1 if steps else 0  # the level of the velocity's grid
         self.levels = nn.ModuleList(
-            Level(spatial_dims, width, coarser, radius, convolutions, residual, bias=not symmetric)
+            Level(spatial_dims, width, coarser, symmetric, radius, convolutions, residual)
             for width, coarser in zip(channels[self.finest :], (*channels[self.finest + 1 :], 0), strict=True)
         )
         self.integrate = DVF2DDF(steps, padding_mode=padding_mode) if steps else None
         self.warp = Warp(padding_mode=padding_mode)
-        # Convolutions are fastest in this memory layout.
-        order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
-        self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
+        self.to(memory_format=layout(self.encoder.convolutions[0].conv.weight))  # pyright: ignore
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Return the velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial), in float32 or better.
@@ -101,38 +95,24 @@ class Pyramid(nn.Module):
             level: Any = self.levels[place]
             features, grid = pyramid[self.finest + place], grids[self.finest + place]
             velocity = resize_displacement(velocity, grid)
-            # What every evaluation of this level needs is made once.
-            source = features.to(velocity.dtype, memory_format=torch.contiguous_format)  # as it is sampled fastest
+            source = features.contiguous().to(velocity.dtype)  # the layout and precision that it is sampled in
             kernels = level.kernels()
             known = None if hidden is None else convolve(_resize(hidden, grid), kernels.coarser)
             for _ in range(self.repeats if place == 0 else 1):
-                lacking, hidden = level(kernels, self._compared(level, features, source, velocity), known)
-                velocity = velocity + self._forwards(lacking.to(velocity.dtype))
+                lacking, hidden = level(kernels, *self._warped(features, source, velocity), known)
+                velocity = velocity + lacking.to(velocity.dtype)
         return velocity
 
-    def _compared(self, level: Any, features: Tensor, source: Tensor, velocity: Tensor) -> Tensor:
-        """Return warped features, those that they are compared with, and their correlation, as channels.
-
-        A symmetric network compares in both orders: (2 B, channels, *grid).
-        """
-        if not self.symmetric:
-            warped, fixed = self._warped(source.chunk(2)[0], velocity, features.dtype), features.chunk(2)[1]
-            return torch.cat([warped, fixed, correlation(warped, fixed, level.radius)], dim=1)
-        halfway = self._warped(source, torch.cat([velocity, -velocity]) / 2, features.dtype)
-        moving, fixed = halfway.chunk(2)
-        correlated = correlation(moving, fixed, level.radius, both=True)
-        return torch.cat([halfway, torch.cat([fixed, moving]), correlated], dim=1)
-
-    def _forwards(self, lacking: Tensor) -> Tensor:
-        """Return what the velocity lacks from moving to fixed, if symmetric from the answers for both orders."""
-        if not self.symmetric:
-            return lacking
-        there, back = lacking.chunk(2)
-        return there - back
-
-    def _warped(self, source: Tensor, velocity: Tensor, dtype: torch.dtype) -> Tensor:
+    def _warped(self, features: Tensor, source: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the moving and the fixed image, warped: the former, or if symmetric both halfway."""
+        if self.symmetric:
+            velocity = torch.cat([velocity, -velocity]) / 2
+        else:
+            source = source.chunk(2)[0]
         displacement = velocity if self.integrate is None else self.integrate(velocity)
-        return self.warp(source, displacement).to(dtype, memory_format=_order(source))
+        warped = self.warp(source, displacement).to(features.dtype).contiguous(memory_format=layout(source))
+        moving, fixed = warped.chunk(2) if self.symmetric else (warped, features.chunk(2)[1])
+        return moving, fixed
 
 
 class Encoder(nn.Module):
@@ -145,98 +125,16 @@ class Encoder(nn.Module):
         super().__init__()
         inputs = (1, *channels[:-1])
         self.convolutions = nn.ModuleList(
-            _convolution(spatial_dims, width, out) for width, out in zip(inputs, channels, strict=True)
+            convolution(spatial_dims, width, out) for width, out in zip(inputs, channels, strict=True)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         pyramid: list[Tensor] = []
-        for convolution in self.convolutions:
+        for each in self.convolutions:
             if pyramid:
                 images = _resize(pyramid[-1], [max(length // 2, 1) for length in pyramid[-1].shape[2:]])
-            pyramid.append(_activate(convolve(images, *_kernel(convolution))))
+            pyramid.append(activate(convolve(images, *kernel(each))))
         return pyramid
-
-
-class Kernels(NamedTuple):
-    """Weights of a level's convolutions in the precision that they are computed in; the first one's in two parts.
-
-    ``compared`` (out, in, 3, ...) is for the features of the level and their correlation, ``coarser`` for the hidden
-    features of the level below; the bias is that of both. ``others`` are (weight, bias), the last one is the flow's.
-    """
-
-    compared: Tensor
-    coarser: Tensor
-    bias: Tensor
-    others: list[tuple[Tensor, Tensor | None]]
-
-
-class Level(nn.Module):
-    """Predicts a correction of the velocity (B, D, *grid) and hidden features from what was compared on its grid.
-
-    Args:
-        spatial_dims: D.
-        width: channels of its features and hidden features.
-        coarser: channels of the hidden features of the coarser level; 0 on the coarsest.
-        radius, convolutions, residual: as of :class:`Pyramid`.
-        bias: whether the flow has one.
-    """
-
-    def __init__(
-        self, spatial_dims: int, width: int, coarser: int, radius: int, convolutions: int, residual: bool, bias: bool
-    ) -> None:
-        super().__init__()
-        self.radius, self.residual = radius, residual
-        self.parts = 2 * width + (2 * radius + 1) ** spatial_dims, coarser
-        self.first = _convolution(spatial_dims, sum(self.parts), width)
-        self.others = nn.ModuleList(_convolution(spatial_dims, width, width) for _ in range(convolutions - 1))
-        self.flow = Convolution(spatial_dims, width, spatial_dims, kernel_size=3, bias=bias, conv_only=True)
-        flow: Any = self.flow.conv
-        nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
-        if bias:  # a symmetric network has none: it would cancel
-            nn.init.zeros_(flow.bias)
-
-    def kernels(self) -> Kernels:
-        """Return the weights as the convolutions take them, made from the parameters."""
-        weight, bias = _kernel(self.first)
-        compared, coarser = (part.contiguous(memory_format=_order(weight)) for part in weight.split(self.parts, dim=1))
-        assert bias is not None
-        return Kernels(compared, coarser, bias, [_kernel(convolution) for convolution in (*self.others, self.flow)])
-
-    def forward(self, kernels: Kernels, compared: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return what the velocity lacks and the hidden features.
-
-        Args:
-            kernels: from :meth:`kernels`.
-            compared: (B, parts[0], *grid).
-            known: what the coarser level's hidden features add to the first convolution.
-        """
-        hidden = convolve(compared, kernels.compared, kernels.bias)
-        hidden = _activate(hidden if known is None else hidden.add_(known))
-        *others, flow = kernels.others
-        for other in others:
-            added = _activate(convolve(hidden, *other))
-            hidden = hidden + added if self.residual else added
-        return convolve(hidden, *flow), hidden
-
-
-def _convolution(spatial_dims: int, inputs: int, outputs: int) -> Convolution:
-    return Convolution(spatial_dims, inputs, outputs, kernel_size=3, conv_only=True)
-
-
-def _kernel(convolution: Any) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias in the precision that the convolution is computed in."""
-    weight, bias = convolution.conv.weight, convolution.conv.bias
-    dtype = computed_in(weight)
-    return weight.to(dtype), None if bias is None else bias.to(dtype)
-
-
-def _activate(features: Tensor) -> Tensor:
-    return F.leaky_relu_(features, SLOPE)
-
-
-def _order(features: Tensor) -> torch.memory_format:
-    """Return the memory layout in which convolutions are fastest."""
-    return torch.channels_last if features.ndim == 4 else torch.channels_last_3d
 
 
 def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:
