@@ -80,8 +80,8 @@ def refine_field(
         register: computes the registration from (field, moving).
         start: the field to start from, (1, D, *grid) in voxels.
         objective, moving, fixed, steps, learning_rate, report, weight_map: see :func:`refine`.
-        backward: the field of the fixed to the moving image to start from, for an objective on both directions. Both
-            fields are then optimized together, under the mean of the objective of both, and the result has its
+        backward: field of the fixed to the moving image to start from, if the objective is on both directions. Both
+            fields are then optimized together, for the mean objective of both directions, and the result has its
             ``inverse_displacement``. None: minus ``start``.
 
     Returns:

@@ -99,7 +99,7 @@ class Objective(nn.Module):
         """Evaluate both directions of B pairs. Each term is the mean over both directions.
 
         Args:
-            registration: of 2 B pairs: first the moving to the fixed images, then the fixed to the moving images.
+            registration: registrations of 2 B pairs: first moving to fixed images, then fixed to moving images.
             moving, fixed: images (B, 1, *spatial).
             weight_map: map of the fixed images, see :meth:`forward`. It is warped onto the moving images.
         """
