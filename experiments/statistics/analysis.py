@@ -44,14 +44,14 @@ def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
     main = parts[0].groups
     tables = {
         "means": means(parts),
-        "baselines": against_baselines(parts, measured),
+        "baselines": against_baselines(parts, measured, rows),
         "comparisons": comparisons(parts, measured),
         "matched": matched(parts, measured),
         "mixed_model": mixed_models(main, measured[0]),
         **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
-    words = [*in_words(tables, measured[0]), *baselines_in_words(tables, measured[0], rows)]
+    words = [*in_words(tables, measured[0], rows), *baselines_in_words(tables, measured[0], rows)]
     return Analysis(tables, words, answer(tables, measured[0], rows))
 
 

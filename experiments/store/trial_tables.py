@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import METRICS, REFINED
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXTS = {"trial", "moving", "fixed", "penalty", "model", "similarity", "acts_on"}
+TEXTS = {"trial", "moving", "fixed", "penalty", "model", "method", "similarity", "acts_on"}
 OF_HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
@@ -113,7 +113,7 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
         yield from _column_faults(str(name), column, name in finite)
     trial = frame.get("trial")
     if "moving" in frame:
-        pairs = frame[["moving", "fixed", "trial"]]
+        pairs = frame[["moving", "fixed", "trial", *frame.columns.intersection([REFINED])]]
         if pairs.isna().any(axis=None) or pairs.duplicated().any():
             yield "has a pair twice, or a row without its pair or trial"
         if (frame["loss"].isna().groupby(frame["trial"]).nunique() > 1).any():
@@ -144,7 +144,8 @@ def _column_faults(name: str, column: pd.Series, finite: bool) -> Iterator[str]:
 def lacks_pairs(rows: pd.DataFrame, asked: int) -> bool:
     """Whether rows are missing: expected are ``asked`` pairs, or all pairs of the subjects if these are fewer."""
     subjects = len({*rows["moving"], *rows["fixed"]})
-    return len(rows) != min(asked, subjects * (subjects - 1))
+    ways = rows[REFINED].nunique() if REFINED in rows else 1  # each pair has a row with refinement and one without
+    return len(rows) != ways * min(asked, subjects * (subjects - 1))
 
 
 def how_to_mend(path: Path) -> str:
