@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...pipeline.evaluation import METRICS
+from ...pipeline.settings.sections import PairSettings
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXTS = {"trial", "moving", "fixed", "penalty", "model", "similarity", "acts_on"}
+TEXTS = {"trial", "moving", "fixed", "moving_group", "fixed_group", "penalty", "model", "similarity", "acts_on"}
 OF_HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
@@ -140,10 +141,15 @@ def _column_faults(name: str, column: pd.Series, finite: bool) -> Iterator[str]:
             yield f"has {values[wrong][0]:g} in {quoted(name)}, which cannot be"
 
 
-def lacks_pairs(rows: pd.DataFrame, asked: int) -> bool:
-    """Whether these are not the rows of all test pairs: as many as were asked for, or all that the subjects make."""
+def lacks_pairs(rows: pd.DataFrame, asked: PairSettings) -> bool:
+    """Whether these are not the rows of all test pairs: as many as were asked for, or all that the subjects make.
+
+    How many pairs there are within groups, onto an atlas or in a file is not known here: then there may be fewer.
+    """
+    if asked.chosen:
+        return not 0 < len(rows) <= asked.test
     subjects = len({*rows["moving"], *rows["fixed"]})
-    return len(rows) != min(asked, subjects * (subjects - 1))
+    return len(rows) != min(asked.test, subjects * (subjects - 1))
 
 
 def how_to_mend(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from ...pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
-from ...pipeline.settings.schema import CohortSettings, Settings, TrialSettings, parse
+from ...pipeline.settings.schema import Settings, TrialSettings, parse
 from ...transforms.basics.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
 from ...transforms.basics.errors import InputError, quoted
 from .published_numbers import PublishedNumbers, read_numbers
@@ -231,14 +231,16 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     return leaves
 
 
-def cohort_settings(reader: str, overrides: Sequence[str] = ()) -> CohortSettings:
-    """The settings of a cohort by its reader's name, with ``"cohort.key=value"`` texts applied.
+def data_settings(reader: str, overrides: Sequence[str] = ()) -> tuple[TrialSettings, bool]:
+    """A trial's data by the name of a reader, with ``"key=value"`` texts applied, and whether they tell of its pairs.
 
     Raises:
         InputError: unknown reader or key, or a value out of range.
     """
     leaves = {"cohort.reader": reader, **parse_overrides(overrides)}
-    strange = [key for key in leaves if not key.startswith("cohort.")]
+    strange = [key for key in leaves if key.partition(".")[0] not in ("cohort", "split", "pairs")]
     if strange:
-        raise InputError(f"--set {strange[0]}: only keys of the cohort can be set here, such as cohort.labels.")
-    return parse(CohortSettings, nest(leaves)["cohort"], "cohort")
+        raise InputError(
+            f"--set {strange[0]}: only keys of cohort, split and pairs can be set here, such as cohort.labels."
+        )
+    return parse(TrialSettings, nest(leaves), "data"), any(not key.startswith("cohort.") for key in leaves)

@@ -76,7 +76,7 @@ def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Seque
     members: dict[str, list[str]] = {}
     for subject in cohort.subjects:
         members.setdefault(subject.group, []).append(subject.id)
-    groups = [sorted(members)[index] for index in _permutation(len(members), settings.seed)]
+    groups = [sorted(members)[index] for index in permutation(len(members), settings.seed)]
     sides, start, total = {}, 0, 0.0
     for side, fraction in fractions.items():
         total += fraction
@@ -86,7 +86,8 @@ def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Seque
     return sides
 
 
-def _permutation(count: int, seed: int) -> np.ndarray:
+def permutation(count: int, seed: int) -> np.ndarray:
+    """The numbers below ``count`` in an order that is drawn from a seed, the same for ever."""
     # numpy promises a bit generator's raw numbers for ever, but not Generator.permutation's result
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
@@ -113,7 +114,7 @@ def _published(settings: SplitSettings) -> Mapping[str, Sequence[str]]:
         return sides
     held_out = sides["validation"]
     tested = _rounded(_fraction(settings, "test") * len(held_out))
-    order = [held_out[index] for index in _permutation(len(held_out), settings.seed)]
+    order = [held_out[index] for index in permutation(len(held_out), settings.seed)]
     return {**sides, "validation": order[tested:], "test": order[:tested]}
 
 

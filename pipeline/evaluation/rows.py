@@ -54,9 +54,11 @@ def evaluate(
     trained = settings.model.trains
     objective = build_objective(settings) if trained else None
     metrics = METRICS.measured(settings.objective.similarity if trained else None, slow)
+    cohort = prepared.cohort
     rows, examples = [], []
     for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
         about = {**trial, "moving": moving_id, "fixed": fixed_id}
+        about |= {"moving_group": cohort[moving_id].group, "fixed_group": cohort[fixed_id].group}
         kept = finished.read(index, about) if finished is not None else None
         if kept is None:
             moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]

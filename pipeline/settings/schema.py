@@ -15,6 +15,7 @@ from ...transforms.basics.errors import InputError, quoted
 from ..files.strict_yaml import read_yaml, to_yaml
 from .sections import (
     BACKBONE_OPTIONS,
+    PAIR_OPTIONS,
     BaselineSettings,
     CohortSettings,
     ComputeSettings,
@@ -33,6 +34,8 @@ ADDED_LATER: dict[str, Any] = {
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
     **{"model.channels": None, "model.final_channels": None},
     "training.augment": [],
+    **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
+    **{"pairs.atlas": None, "pairs.file": None},
 }
 """Keys, ``section.name``, younger than the committed results, each with the value that means what was done before it.
 
@@ -70,6 +73,11 @@ class TrialSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _pairs_have_their_options(self) -> "TrialSettings":
+        self.pairs.check()
+        return self
+
+    @model_validator(mode="after")
     def _augment_can_be_made(self) -> "TrialSettings":
         if self.training.augment:
             from .augmentation import Augmentation  # it loads MONAI
@@ -96,6 +104,8 @@ class TrialSettings(Settings):
     def concerns(self, key: str) -> bool:
         """Whether a dotted key, such as ``training.epochs``, is a setting of this trial's method."""
         section, _, name = key.partition(".")
+        if section == "pairs" and name in PAIR_OPTIONS and not getattr(self.pairs, name):
+            return False
         if self.model.trains:
             foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
             return section not in _NOT_OF_NETWORKS and not foreign
