@@ -16,13 +16,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def bench(
-    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Only these cases.")] = None,
+    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Measure only these cases.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The JSON file; by default benchmarks/results/bench.json, or bench_gpu.json.")
+        Path | None, typer.Option(help="JSON file to write; default: benchmarks/results/bench.json or bench_gpu.json.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny grids: see that it works, measure nothing.")] = False,
+    device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of threads; default: all cores.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Use tiny grids, only to check that it works.")] = False,
 ) -> None:
     """Measure speed and memory against official VoxelMorph."""
     name = "bench_quick" if quick else "bench" if device == "cpu" else "bench_gpu"

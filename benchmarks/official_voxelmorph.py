@@ -1,4 +1,4 @@
-"""Access to official VoxelMorph (PyPI voxelmorph 0.2, PyTorch), the reference for parity and the opponent in speed."""
+"""Import official VoxelMorph (PyPI voxelmorph 0.2, PyTorch), the reference for equal results and for speed."""
 
 import importlib
 import inspect
@@ -11,10 +11,10 @@ from smoothmorph.transforms.basics.errors import InputError
 
 
 def import_voxelmorph() -> Any:
-    """The ``voxelmorph`` package with its PyTorch backend.
+    """Import the ``voxelmorph`` package with its PyTorch backend.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     os.environ.update(VXM_BACKEND="pytorch", NEURITE_BACKEND="pytorch")
     if not hasattr(inspect, "getargspec"):  # removed in Python 3.11, used by voxelmorph 0.2
@@ -30,12 +30,12 @@ def import_voxelmorph() -> Any:
 
 
 def official_network(shape: Sequence[int], integration_steps: int = 7, integration_downsize: int = 2) -> Any:
-    """Official ``VxmDense`` for images of ``shape``, with the weights that torch's random state gives it.
+    """Make the official ``VxmDense`` for images of ``shape``, with initial weights from torch's random state.
 
     Raises:
         InputError: voxelmorph is not installed.
     """
     dense = import_voxelmorph().networks.VxmDense
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about its meshgrid
+        warnings.simplefilter("ignore")  # torch warns about its meshgrid
         return dense(tuple(shape), int_steps=integration_steps, int_downsize=integration_downsize)

@@ -1,4 +1,4 @@
-"""Where the time of our training step goes: torch's profile of 10 steps, by operation.
+"""Profile our training step by operation with torch's profiler, over 10 steps.
 
     python benchmarks/profile_step.py [step-2d | step-2d-fast | step-3d | step-3d-fast]
 

@@ -1,10 +1,11 @@
-"""What a second worker gains: seconds of a small study on one and on two workers of one thread, with Ray and without.
+"""Measure the gain of a second worker: time of a small study on one and on two workers, with and without Ray.
 
     python benchmarks/ray_scaling.py [--epochs 10] [--repeats 3]
 
-Four equal trials on the embedded cohort, 160x192. With Ray: one or two nodes of one CPU on 127.0.0.1; without: one or
-two processes. All four in turns; medians. Timed is a whole run, though with Ray the cluster is there already, and its
-part from the first training step on, without the start of the processes. Keep the machine quiet: 25 minutes.
+The study is four equal trials on the embedded cohort at 160x192; each worker has one thread. With Ray, there are one or
+two nodes of one CPU on 127.0.0.1; without, one or two processes. The four cases alternate, and medians are reported.
+Two times are taken: the whole run (with Ray, the cluster runs already), and the part from the first training step on,
+without the start of the processes. Keep the machine quiet for the 25 minutes that this takes.
 
     efficiency = seconds on one worker / (2 x seconds on two)
 """
@@ -31,10 +32,10 @@ TRIALS = 4
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=10, help="of 100 steps, for each trial")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of 100 steps in each trial")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each case is measured")
     arguments = parser.parse_args()
-    # Read when Ray is imported: everything listens on 127.0.0.1 only, and nothing is left in the home folder.
+    # Ray reads these at import: it listens on 127.0.0.1 only and leaves nothing in the home folder.
     os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
     os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     rows = []
@@ -55,7 +56,7 @@ def executor(kind: str, workers: int) -> Iterator[Executor]:
     if kind == "local":
         yield LocalExecutor(workers)
         return
-    RayExecutor()  # sets what Ray reads when it is imported
+    RayExecutor()  # sets the variables that Ray reads at import
     from ray.cluster_utils import Cluster
 
     node = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": 1}
@@ -69,7 +70,7 @@ def executor(kind: str, workers: int) -> Iterator[Executor]:
 
 
 def timed(executor: Executor, epochs: int) -> tuple[float, float]:
-    """The seconds of four trials that differ in their seed only: all, and from the first step of the first on."""
+    """Run four trials that differ only in their seed; return the seconds of the run and since its first step."""
     folder = Path(tempfile.mkdtemp())
     jobs = [Job(str(seed), settings(seed, epochs), folder / str(seed), None) for seed in range(TRIALS)]
     first: list[float] = []

@@ -1,12 +1,12 @@
-"""Quality on frozen test pairs against seconds of training: official VoxelMorph, and ours by the recipe of `fast`.
+"""Measure quality on frozen test pairs against training time: official VoxelMorph, and ours with the recipe of `fast`.
 
     python benchmarks/time_to_quality.py --data-root DIR [--out DIR]
 
-Official: voxelmorph 0.2 with its own initialization, the published protocol, measured on its way. Ours: the trials of
-the built-in study `fast`, each a whole training of its own, also in half the steps. Both take their
-images from memory and are measured on the same pairs of unseen subjects; the clock runs in training only. Keep the
-machine quiet: it takes an hour on 2 cores. What is done is kept; the same command goes on. With --variants instead:
-what float32, and a λ that makes up for the recipe's rougher fields, change in the quality of `fast`.
+Official: one training of voxelmorph 0.2 with its own initialization and the published protocol, measured at several
+steps. Ours: separate trainings of the built-in study `fast`, with all and with half of its steps. Both read images from
+memory and are measured on the same pairs of unseen subjects. Only training time counts. Keep the machine quiet: this
+takes an hour on 2 cores. Finished parts are kept, and the same command continues. --variants measures the quality of
+`fast` in float32, and with a larger λ that makes up for the recipe's rougher fields.
 """
 
 import argparse
@@ -35,25 +35,25 @@ from smoothmorph.pipeline.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
-STEPS, RATE = 10_000, 1e-4  # of the published protocol
+STEPS, RATE = 10_000, 1e-4  # steps and learning rate of the published protocol
 MEASURED_AT = (250, 500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000)
-PARTS = (0.5, 1.0)  # of the recipe's epochs
-SMOOTHER = {"l2": 0.013, "l1": 0.012, "bending-pure": 0.014}  # λ at which the fields are no rougher than the official
+PARTS = (0.5, 1.0)  # fractions of the recipe's epochs
+SMOOTHER = {"l2": 0.013, "l1": 0.012, "bending-pure": 0.014}  # λ that gives fields no rougher than the official ones
 VARIANTS = ("float32", "smoother")
 SHOWN = {"mse": "MSE (a.u.²)", "dice": "Dice of 24 labels", "displacement_sdlogj": "SDlogJ"}
 METRICS = [*SHOWN, "displacement_nonpositive_percent", "velocity_nonpositive_percent", "loss"]
 CAPTION = (
     "Neurite-OASIS 2-D, 160x192, λ = 0.01, 248 training subjects; means over 166 frozen pairs of unseen subjects. "
-    "Official: one training (100 x 100 steps, Adam 1e-4, float32), measured on its way. Ours: three seeds; each point "
-    "is a whole training. The clock runs in training only, on 2 cores."
+    "Official: one training (100 x 100 steps, Adam 1e-4, float32), measured at several steps. Ours: three seeds; each "
+    "point is a whole training. Only training time counts, on 2 cores."
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-root", type=Path, required=True, help="folder of neurite-oasis-2d")
-    parser.add_argument("--out", type=Path, default=Path("runs/time_to_quality"), help="for the trials")
-    parser.add_argument("--variants", action="store_true", help="the recipe's variants instead, in quality only")
+    parser.add_argument("--out", type=Path, default=Path("runs/time_to_quality"), help="folder of the trials")
+    parser.add_argument("--variants", action="store_true", help="measure only the quality of the recipe's variants")
     arguments = parser.parse_args()
     root, out = arguments.data_root, arguments.out
     trials = load_study("fast").trials
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def variant(trial: TrialSettings, name: str) -> TrialSettings:
-    """The trial in float32, or with the λ that makes up for the recipe's rougher fields."""
+    """Return the trial in float32, or with the λ that makes up for the recipe's rougher fields."""
     if name == "float32":
         return _varied(trial, {"training": {"precision": "float32"}})
     return _varied(trial, {"objective": {"weight": SMOOTHER[trial.objective.penalty]}})
@@ -91,7 +91,7 @@ def _varied(trial: TrialSettings, changes: dict[str, dict[str, object]]) -> Tria
 
 
 def official(trial: TrialSettings, root: Path) -> pd.DataFrame:
-    """The published protocol in the official code, measured at some of its steps."""
+    """Train by the published protocol with the official code, and measure at some of the steps."""
     prepared, vxm = prepare(trial, root), import_voxelmorph()
     torch.manual_seed(trial.seed)
     shape = next(iter(prepared.samples.values()))["image"].shape[1:]
@@ -116,13 +116,13 @@ def official(trial: TrialSettings, root: Path) -> pd.DataFrame:
 
 
 def _penalty(name: str, velocity: torch.Tensor) -> torch.Tensor:
-    """Of the published study, per axis: voxelmorph's Grad('l1'), Grad('l2'), and its bending without mixed terms."""
+    """Compute the published study's penalty: voxelmorph's Grad('l1') or Grad('l2'), or bending without mixed terms."""
     differences = [velocity.diff(n=2 if name == "bending-pure" else 1, dim=axis) for axis in (2, 3)]
     return torch.stack([(d.abs() if name == "l1" else d.square()).mean() for d in differences]).mean()
 
 
 def ours(trial: TrialSettings, part: float, root: Path, folder: Path) -> pd.DataFrame:
-    """A trial of the recipe in a part of its epochs."""
+    """Train a trial of the recipe for a part of its epochs and measure it."""
     epochs = max(round(part * trial.training.epochs), 1)
     trial = _varied(trial, {"training": {"epochs": epochs}})
     keep_freed_memory()  # as a trial does
@@ -142,7 +142,7 @@ def _point(side: str, trial: TrialSettings, steps: int, seconds: float, rows: pd
 
 
 def _kept(path: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What ``measure`` gives, or gave when it ran before."""
+    """Return the result of ``measure``, from the file if it ran before."""
     if not path.exists():
         print(f"{time.strftime('%H:%M:%S')} {path.stem}", flush=True)
         points = measure()
@@ -152,7 +152,7 @@ def _kept(path: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw(points: pd.DataFrame, smoother: pd.DataFrame) -> Figure:
-    """A column per penalty, a row per metric; ``smoother``: the recipe's trainings with more λ, of as many steps."""
+    """Draw a column per penalty and a row per metric; ``smoother``: trainings of the recipe with a larger λ."""
     penalties = list(dict.fromkeys(points["penalty"]))
     with styled():
         figure = new_figure(8.4, 6.6, "Quality on unseen pairs against time of training")

@@ -1,6 +1,6 @@
-"""What is differentiable: VoxelMorph, penalties, similarity, the objective, and weights in and out.
+"""Registration networks, smoothness penalties, similarities, the training objective, and files of weights.
 
-Names are loaded on first use: reading settings or a command line needs neither torch nor MONAI.
+Names are loaded on first use, so that reading settings or a command line needs neither torch nor MONAI.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""MONAI's blocks for registration with what they lack: a grid that is kept, and coordinates in float32.
+"""MONAI's registration blocks with a cached grid and float32 coordinates; drop-in replacements.
 
-MONAI 1.6 builds the grid of its ``Warp`` anew at every call, in the dtype of the field, where bfloat16 cannot hold
-coordinates above 256. These blocks can take the place of MONAI's without another change.
+MONAI 1.6 rebuilds the grid of its ``Warp`` at every call, in the dtype of the field. In bfloat16, coordinates above 256
+are not exact.
 """
 
 import warnings
@@ -13,20 +13,19 @@ from ..transforms.fields.warping import Interpolation, Padding, integrate, warp
 
 
 class Warp(monai_blocks.Warp):
-    """warped(x) = image(x + u(x)): :func:`~smoothmorph.transforms.warp` as a block.
+    """Warps an image: warped(x) = image(x + u(x)). This is :func:`~smoothmorph.transforms.warp` as a block.
 
     Args:
         mode: ``bilinear`` (trilinear in 3-D), or ``nearest``, which keeps the dtype of label maps.
-        padding_mode: beyond the image: ``border`` repeats the edge, as MONAI's block does by default; ``zeros`` is
-            VoxelMorph's.
+        padding_mode: values outside the image: ``border`` repeats the edge, MONAI's default; ``zeros`` is VoxelMorph's.
 
     Raises:
-        ValueError: another mode or padding.
+        ValueError: the mode or padding is unknown.
     """
 
     def __init__(self, mode: Interpolation = "bilinear", padding_mode: Padding = "border") -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that MONAI uses torch's grid_sample
+            warnings.simplefilter("ignore")  # MONAI warns that it uses torch's grid_sample
             super().__init__(mode, padding_mode)
         if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border"):
             raise ValueError(
@@ -44,16 +43,16 @@ class Warp(monai_blocks.Warp):
 
 
 class DVF2DDF(monai_blocks.DVF2DDF):
-    """The displacement of a stationary velocity: :func:`~smoothmorph.transforms.integrate` as a block.
+    """Integrates a stationary velocity. This is :func:`~smoothmorph.transforms.integrate` as a block.
 
     Args:
-        num_steps: squarings, 1 or more.
+        num_steps: number of squarings, 1 or more.
         mode: ``bilinear``.
-        padding_mode: beyond the grid: ``zeros``, as MONAI's block and VoxelMorph have it; ``border`` halves the error
-            of exp(-v) as the inverse of exp(v).
+        padding_mode: values outside the grid: ``zeros``, as in MONAI and VoxelMorph, or ``border``, which halves the
+            error of exp(-v) as the inverse of exp(v).
 
     Raises:
-        ValueError: no steps, or another mode or padding.
+        ValueError: there are no steps, or the mode or padding is unknown.
     """
 
     def __init__(self, num_steps: int = 7, mode: Interpolation = "bilinear", padding_mode: Padding = "zeros") -> None:
@@ -65,7 +64,7 @@ class DVF2DDF(monai_blocks.DVF2DDF):
         self.warp_layer = Warp(mode, padding_mode)
 
     def forward(self, dvf: Tensor) -> Tensor:
-        """The displacement (B, D, *spatial) of the velocity ``dvf``, voxels of one grid."""
+        """Return the displacement of the velocity ``dvf``, both (B, D, *spatial) in voxels of the same grid."""
         return integrate(dvf, self.num_steps, self.warp_layer.padding_mode)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""A registration network in the form that MONAI's engines and bundles, and exported graphs, expect."""
+"""A registration network with one input and one output tensor, for MONAI's engines and bundles and exported graphs."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from .voxelmorph import VoxelMorph
 
 
 class DisplacementNetwork(nn.Module):
-    """One tensor in, one out, as MONAI's ``RegUNet``: from a pair of images to the displacement.
+    """Predicts the displacement from a pair of images in one tensor, as MONAI's ``RegUNet`` does.
 
     Args:
-        network: registers the pair.
-        output: the field that it gives, ``displacement`` or ``velocity``, from which ``RefineRegistrationd`` goes on.
+        network: the network that registers the pair.
+        output: the field to return: ``displacement``, or ``velocity``, which ``RefineRegistrationd`` can refine.
     """
 
     def __init__(self, network: VoxelMorph, output: Literal["displacement", "velocity"] = "displacement") -> None:
@@ -23,7 +23,7 @@ class DisplacementNetwork(nn.Module):
         self.output = output
 
     def forward(self, image: Tensor) -> Tensor:
-        """The displacement u (B, D, *spatial), voxels, warped(x) = moving(x + u(x)); or the velocity (B, D, *grid).
+        """Return the displacement u (B, D, *spatial) in voxels, warped(x) = moving(x + u(x)), or the velocity.
 
         Args:
             image: (B, 2, *spatial), channel 0 the moving and channel 1 the fixed image.
@@ -33,11 +33,11 @@ class DisplacementNetwork(nn.Module):
 
 
 def check_finite(displacement: Tensor, by: str) -> Tensor:
-    """``displacement`` as it may go into a file; waits for its device.
+    """Return ``displacement`` unless it holds NaN or infinity. On a GPU this waits for the device.
 
     Args:
-        displacement: voxels.
-        by: what made it, for the sentence.
+        displacement: any field, in voxels.
+        by: what computed it, for the message.
 
     Raises:
         InputError: it holds NaN or infinity.

@@ -1,4 +1,4 @@
-"""Instance optimization as a MONAI transform: the field of a pair, from a network or none, optimized for that pair."""
+"""Instance optimization as a MONAI transform: it fine-tunes the field of one pair, from a network or from nothing."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
@@ -20,15 +20,15 @@ from .voxelmorph import Registration
 
 
 class RefineRegistration(Transform):
-    """Lowers similarity + λ · penalty of one pair by gradient descent (Adam) on its field, see :func:`refine_field`.
+    """Minimizes similarity + λ · penalty of one pair by gradient descent (Adam) on its field, see :func:`refine_field`.
 
     Args:
-        similarity, penalty, weight, acts_on, multiplier: of :class:`Objective`; usually those of the training.
-        steps: of the optimization; 0 only warps.
-        learning_rate: of Adam, voxels of the field's grid.
-        integration_steps: what the field is: 0, a displacement; otherwise a stationary velocity, to be integrated in so
-            many squarings, with which the result cannot fold (but for discretization).
-        padding_mode: of warp and integration: ``zeros`` is VoxelMorph's.
+        similarity, penalty, weight, acts_on, multiplier: arguments of :class:`Objective`, usually the training's.
+        steps: number of optimization steps; 0 only warps.
+        learning_rate: Adam's learning rate, in voxels of the field's grid.
+        integration_steps: 0: the field is a displacement. Otherwise it is a stationary velocity, integrated in this
+            many squarings; the result then cannot fold, except by discretization error.
+        padding_mode: padding of warp and integration, ``zeros`` (as in VoxelMorph) or ``border``.
 
     Raises:
         InputError: no similarity or penalty has this name.
@@ -67,19 +67,20 @@ class RefineRegistration(Transform):
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, moving: NdarrayOrTensor, fixed: NdarrayOrTensor, field: NdarrayOrTensor | None = None
     ) -> Registration:
-        """The best registration met, never one worse than that of ``field``.
+        """Return the best registration found; it is never worse than that of ``field``.
 
         Args:
-            moving, fixed: (1, *spatial), scaled as for a network; computed where ``fixed`` is.
-            field: where to start: (D, *spatial), voxels, or a velocity on a grid of half as many; None is the identity.
+            moving, fixed: images (1, *spatial), scaled as for a network. The device of ``fixed`` computes.
+            field: the field to start from, (D, *spatial) in voxels; a velocity may also lie on the half-resolution
+                grid. None starts at the identity.
 
         Returns:
-            ``warped`` (1, *spatial) and ``displacement`` (D, *spatial), voxels, with the metadata of the fixed image,
-            and the ``velocity`` (D, *grid) in voxels of its own grid; it is the displacement where nothing is
-            integrated.
+            ``warped`` (1, *spatial) and ``displacement`` (D, *spatial) in voxels, both with the metadata of the fixed
+            image, and ``velocity`` (D, *grid) in voxels of its own grid. Without integration, the velocity is the
+            displacement.
 
         Raises:
-            ValueError: images or field of shapes that do not belong together.
+            ValueError: the shapes of images and field do not match.
         """
         first, second = (convert_to_tensor(image, dtype=torch.float32, track_meta=False) for image in (moving, fixed))
         start = None if field is None else convert_to_tensor(field, dtype=torch.float32, track_meta=False)
@@ -88,8 +89,9 @@ class RefineRegistration(Transform):
         start = second.new_zeros(dims, *size) if start is None else start.to(second.device)
         if first.shape != second.shape or start.shape[0] != dims or tuple(start.shape[1:]) not in grids:
             raise ValueError(
-                f"moving {tuple(first.shape)} and fixed {tuple(second.shape)} need one shape (1, *spatial), and the "
-                f"field {tuple(start.shape)} one of {[(dims, *grid) for grid in grids]}"
+                f"moving and fixed must have the same shape (1, *spatial), got {tuple(first.shape)} and "
+                f"{tuple(second.shape)}; the field must have a shape of {[(dims, *grid) for grid in grids]}, "
+                f"got {tuple(start.shape)}"
             )
         objective = Objective(dims, **self.objective).to(second.device)
         pair = first.to(second.device)[None], second[None]
@@ -110,16 +112,16 @@ class RefineRegistration(Transform):
 
 
 class RefineRegistrationd(MapTransform):
-    """Dictionary twin of :class:`RefineRegistration`: refines the registration of a pair, in place.
+    """Dictionary-based version of :class:`RefineRegistration`.
 
     Args:
-        keys: two, of the moving and of the fixed image.
-        field_key: where the field to start from is; None, or a sample without it, starts from the identity.
-        warped_key, displacement_key: where to put the warped image and the displacement.
-        velocity_key: where to put the velocity; None puts it nowhere.
-        options: as there: ``similarity``, ``penalty``, ``weight``, ``steps``, ``learning_rate``, ``integration_steps``,
-            ``padding_mode``, ``acts_on``, ``multiplier``.
-        allow_missing_keys: leave samples alone that lack an image.
+        keys: the keys of the moving and of the fixed image.
+        field_key: the key of the field to start from; None, or a sample without it, starts at the identity.
+        warped_key, displacement_key: the keys to store the warped image and the displacement under.
+        velocity_key: the key to store the velocity under; None does not store it.
+        options: arguments of :class:`RefineRegistration`: ``similarity``, ``penalty``, ``weight``, ``steps``,
+            ``learning_rate``, ``integration_steps``, ``padding_mode``, ``acts_on``, ``multiplier``.
+        allow_missing_keys: return a sample unchanged if one of its images is missing.
     """
 
     backend = RefineRegistration.backend
@@ -136,7 +138,7 @@ class RefineRegistrationd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 2:
-            raise ValueError(f"a pair is made of two keys, moving and fixed, got {self.keys}")
+            raise ValueError(f"two keys are needed, for the moving and the fixed image, got {self.keys}")
         self.field_key, self.warped_key, self.displacement_key = field_key, warped_key, displacement_key
         self.velocity_key = velocity_key
         self.refine = RefineRegistration(**options)
@@ -154,10 +156,10 @@ class RefineRegistrationd(MapTransform):
 
 
 def _like(part: Tensor, fixed: NdarrayOrTensor) -> Tensor:
-    """``part``, which lies on the grid of the fixed image, with the metadata of that image."""
+    """Return ``part``, an image or field on the fixed grid, with the metadata of the fixed image."""
     if not (get_track_meta() and isinstance(fixed, MetaTensor)):
         return part
-    return MetaTensor(part, meta=dict(fixed.meta))  # its affine is there, too
+    return MetaTensor(part, meta=dict(fixed.meta))  # the metadata include the affine
 
 
 RefineRegistrationD = RefineRegistrationDict = RefineRegistrationd

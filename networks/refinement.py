@@ -1,4 +1,4 @@
-"""Instance optimization: the network's field of one pair as the start of an optimization of that field itself.
+"""Instance optimization: fine-tune the network's field for one pair of images.
 
 Balakrishnan et al., IEEE TMI 2019, Section III-C ("VoxelMorph ... instance-specific optimization").
 """
@@ -14,14 +14,17 @@ from .voxelmorph import Registration, VoxelMorph
 
 
 class Refinement(NamedTuple):
-    """The ``registration`` with the lowest objective that was met, the first of ``losses`` being the network's own."""
+    """The ``registration`` with the lowest objective, and the objective at every step, ``losses``.
+
+    ``losses[0]`` belongs to the starting field, usually the network's.
+    """
 
     registration: Registration
     losses: list[float]
 
     @property
     def gained(self) -> float:
-        """How much lower the objective is than the network's, never negative."""
+        """How far the objective fell below that of the starting field; never negative."""
         return self.losses[0] - min(self.losses)
 
 
@@ -34,20 +37,20 @@ def refine(
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
 ) -> Refinement:
-    """Lower the objective of one pair by gradient descent (Adam) on its velocity; the network's weights stay.
+    """Fine-tune the network's velocity field for one pair by gradient descent (Adam). The network does not change.
 
-    The velocity is that of the model's own grid, so that a diffeomorphic model stays one.
+    The velocity is optimized on the model's own grid, so a diffeomorphic model stays diffeomorphic.
 
     Args:
-        network: gives the first velocity and what a velocity means.
-        objective: similarity + λ · penalty, usually that of the network's training.
-        moving, fixed: (1, 1, *spatial).
-        steps: of the optimization; 0 returns the network's registration.
-        learning_rate: of Adam, voxels of the velocity's grid.
-        report: called with (steps done, steps, the objective in words).
+        network: predicts the first velocity, and turns every velocity into a registration.
+        objective: similarity + λ · penalty, usually the one that the network was trained with.
+        moving, fixed: images (1, 1, *spatial).
+        steps: number of optimization steps; 0 returns the network's registration.
+        learning_rate: Adam's learning rate, in voxels of the velocity's grid.
+        report: called at every step with (steps done, steps, the objective as text).
 
     Returns:
-        the best registration met, detached; never one worse than the network's.
+        The best registration found, detached. It is never worse than the network's.
     """
     network = network.eval()
     with torch.no_grad():
@@ -65,11 +68,15 @@ def refine_field(
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
 ) -> Refinement:
-    """As :func:`refine`, but from any field.
+    """Fine-tune any field for one pair, as :func:`refine` does with a network's.
 
     Args:
-        register: the registration that a field and the moving image mean.
-        start: the field (1, D, *grid), voxels.
+        register: computes the registration from (field, moving).
+        start: the field to start from, (1, D, *grid) in voxels.
+        objective, moving, fixed, steps, learning_rate, report: see :func:`refine`.
+
+    Returns:
+        The best registration found, detached. It is never worse than that of ``start``.
     """
     velocity = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([velocity], lr=learning_rate)

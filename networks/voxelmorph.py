@@ -1,4 +1,4 @@
-"""VoxelMorph from MONAI's parts, with the widths, the integration and the initialization of the official network.
+"""VoxelMorph built from MONAI's parts, with the official network's channels, integration and initialization.
 
 Balakrishnan et al., IEEE TMI 2019 (displacement model); Dalca et al., Medical Image Analysis 2019 (diffeomorphic).
 """
@@ -18,13 +18,13 @@ from .blocks import DVF2DDF, Warp
 
 
 class Registration(NamedTuple):
-    """What the network returns, always under the same names.
+    """The result of a registration. Every network and method uses these names.
 
-    ``warped`` (B, C, *spatial): moving(x + u(x)).
-    ``displacement`` u (B, D, *spatial): voxels of the fixed grid, what actually warps the image.
-    ``velocity`` (B, D, *grid): what the regularizer sees, in voxels of its own grid: half the resolution when the
-    integration is downsized, otherwise full; for the displacement model it is the displacement itself.
-    ``inverse_displacement`` (B, D, *spatial): of the map fixed -> moving, when asked for, else None.
+    ``warped`` (B, C, *spatial): the warped image, moving(x + u(x)).
+    ``displacement`` u (B, D, *spatial): the field that warps the image, in voxels of the fixed grid.
+    ``velocity`` (B, D, *grid): the field that is penalized by default, in voxels of its own grid. The grid has half the
+    resolution if the integration is downsized. In the displacement model, the velocity is the displacement.
+    ``inverse_displacement`` (B, D, *spatial): displacement of the inverse registration if requested, otherwise None.
     """
 
     warped: Tensor
@@ -34,23 +34,24 @@ class Registration(NamedTuple):
 
 
 class VoxelMorph(nn.Module):
-    """Registers a moving to a fixed image in one pass.
+    """Registers a moving image to a fixed image in one forward pass.
 
-    The default is official ``VxmDense``: 109,170 parameters in 2-D, 327,331 in 3-D.
+    The default is the official ``VxmDense``: 109,170 parameters in 2-D, 327,331 in 3-D.
 
     Args:
         spatial_dims: D, 2 or 3.
-        integration_steps: squarings of the diffeomorphic model, up to 16; 0 is the displacement model, which can fold.
-        integration_downsize: 2 integrates at half resolution, as VoxelMorph does by default; 1 at full.
-            Without integration the field stays at full resolution.
-        padding_mode: of warp and integration: ``zeros`` is VoxelMorph's.
-        backbone: the name of what gives the field: see ``smoothmorph.networks.BACKBONES``.
-        options: of the backbone; of VoxelMorph's the U-Net widths ``channels``, (down, up) per level from the top, and
-            ``final_channels``, of the convolutions after it.
+        integration_steps: number of squarings of the diffeomorphic model, up to 16; 0 is the displacement model, which
+            can fold.
+        integration_downsize: 2 integrates at half resolution, as VoxelMorph does by default; 1 at full resolution.
+            Without integration the field always has full resolution.
+        padding_mode: padding of warp and integration, ``zeros`` (as in VoxelMorph) or ``border``.
+        backbone: name of the network that predicts the field; see ``smoothmorph.networks.BACKBONES``.
+        options: options of the backbone. VoxelMorph's are the channel numbers of the U-Net: ``channels``, (down, up)
+            per level from the top, and ``final_channels`` for the convolutions after the top level.
 
     Raises:
-        ValueError: an argument that is none of these, or out of the bounds of ``transforms/basics/bounds.py``.
-        TypeError: an option that the backbone does not have.
+        ValueError: an argument is invalid or out of the bounds of ``transforms/basics/bounds.py``.
+        TypeError: the backbone does not have an option.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class VoxelMorph(nn.Module):
 
     @property
     def field(self) -> Any:
-        """The backbone: from (moving, fixed) to a field."""
+        """The backbone, which predicts a field from (moving, fixed)."""
         return self.get_submodule(self.entry.part)
 
     @property
@@ -108,18 +109,18 @@ class VoxelMorph(nn.Module):
         """Register ``moving`` to ``fixed``, both (B, 1, *spatial) of any size.
 
         Args:
-            inverse: also return the inverse displacement: exp(-v), or by fixed point for the displacement model.
+            inverse: also return the inverse displacement: exp(-v), or a fixed-point inverse in the displacement model.
 
         Raises:
-            ValueError: the images differ in shape or do not fit the network's number of axes.
+            ValueError: the images differ in shape, or the network has another number of axes.
         """
         check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
         return self.register_with(self._velocity(moving, fixed), moving, inverse)
 
     def register_with(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:
-        """The registration that a velocity (B, D, *grid) of this model means, wherever it comes from.
+        """Compute the registration from a velocity (B, D, *grid) on this model's grid.
 
-        ``forward`` is this on the network's velocity; instance optimization is this on one that is optimized itself.
+        ``forward`` passes the predicted velocity. Instance optimization passes the one that it optimizes.
         """
         size = moving.shape[2:]
         displacement = self._displacement(velocity, size)

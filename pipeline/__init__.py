@@ -1,6 +1,6 @@
-"""One run: a cohort, its pairs, training, evaluation, rows. And what a trained network is used for.
+"""One run: cohort, pairs, training, evaluation and rows. Also the uses of a trained network.
 
-Names are loaded on first use: reading settings or a command line needs neither torch nor MONAI.
+Public names are loaded on first use, so that reading settings or a command line loads neither torch nor MONAI.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Register one image to another with a trained network: onto its grid, through it, and back into the world."""
+"""Registration of two image files by a trained network, for images with any grid."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,12 +22,12 @@ from .settings.schema import TrialSettings
 from .training.loop import build_objective
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps)."""
+"""Called with (current activity, steps done, total steps)."""
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """What is registered: two images, and label maps over them where there are any."""
+    """The two images to register, and their label maps if given."""
 
     moving: Volume
     fixed: Volume
@@ -35,12 +35,12 @@ class ImagePair:
     fixed_labels: Volume | None = None
 
     def check(self, dims: int) -> None:
-        """Raise InputError unless the files are what they are given as, belong together and have ``dims`` axes."""
+        """Raise InputError unless images are images, label maps match them, and all have ``dims`` axes."""
         for image in (self.moving, self.fixed):
             if image.looks_like_labels:
                 raise InputError(
-                    f"{image.path} looks like a label map: integers, many of them like their neighbourhood; give "
-                    "the image itself (label maps are warped along by --moving-labels)."
+                    f"{image.path} looks like a label map, as it holds integers and many equal those nearby; give "
+                    "the image itself (to warp a label map, too, use --moving-labels)."
                 )
             if image.grid.axes != dims:
                 raise InputError(f"the model is for {dims}-D images, but {image.path} is {image.grid.axes}-D.")
@@ -49,15 +49,16 @@ class ImagePair:
             if labels is not None and not labels.grid.is_same(image.grid):
                 raise InputError(
                     f"{labels.path} lies on another grid than its image {image.path}: {labels.grid}, expected "
-                    f"{image.grid}; resample it."
+                    f"{image.grid}; resample the label map."
                 )
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well moving and fixed image agree at some point, on the fixed grid; intensities scaled as in training.
+    """The metrics after one stage of the registration, on the fixed grid, with intensities scaled as in training.
 
-    ``measures`` are the main metrics by name, in their order: similarities, overlap with both label maps, smoothness.
+    ``name`` is the stage. ``measures`` are the main metrics by name, in order: similarities, overlap if both label maps
+    are given, smoothness.
     """
 
     name: str
@@ -66,14 +67,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered pair."""
+    """The result of a registration."""
 
     field: PhysicalField
-    """On the fixed grid; the affine, where there is one, is apart."""
+    """The field on the fixed grid; an affine is stored separately in it."""
     agreements: tuple[Agreement, ...]
-    """Before, after the affine, by the network, refined: those that there are."""
+    """The metrics before registration, after the affine (if any), after the network, and refined (if any)."""
     moving: Tensor
-    """(1, *fixed) float32, scaled as in training, before registration; for pictures, as the next two."""
+    """(1, *fixed) float32, scaled as in training, before registration. For pictures, like the next two."""
     fixed: Tensor
     warped: Tensor
     notices: tuple[str, ...]
@@ -90,21 +91,21 @@ def register(
 ) -> Registered:
     """Register a pair of image files of any shape, spacing and orientation.
 
-    Both images are brought onto a grid over the fixed image that has the axes and the spacing of the training images;
-    the network's displacement is brought back onto the fixed image's own.
+    Both images are resampled onto a grid over the fixed image that has the axes and the spacing of the training images.
+    The network's displacement is resampled back onto the grid of the fixed image.
 
     Args:
-        model: the network and what it was trained on.
+        model: the network with information about its training.
         pair: the images.
-        affine: align them first, see :func:`~smoothmorph.pipeline.images.affine_alignment.register_affine`.
-        steps: of instance optimization, see :func:`~smoothmorph.networks.refine`.
-        objective: of the instance optimization; None is that of the training.
-        device: where the network runs.
-        progress: told of progress.
+        affine: align the images first, see :func:`~smoothmorph.pipeline.images.affine_alignment.register_affine`.
+        steps: steps of instance optimization, see :func:`~smoothmorph.networks.refine`.
+        objective: objective of the instance optimization; None for that of the training.
+        device: device of the network.
+        progress: called with the progress so far.
 
     Raises:
-        InputError: images that the model cannot register, that do not belong together or that do not overlap, or a
-            displacement that is not finite.
+        InputError: the model cannot register these images, they do not belong together or do not overlap, or the
+            displacement is not finite.
     """
     progress = progress or (lambda *_: None)
     pair.check(model.network.spatial_dims)
@@ -145,25 +146,28 @@ def register(
 def _in_units(
     model: Trained, pair: ImagePair, moving: Tensor, fixed: Tensor, overlay: PhysicalField
 ) -> tuple[Tensor, Tensor, list[str]]:
-    """Both images (1, *own) in the units of the training images, and notices; ``overlay`` aligns them."""
+    """Convert both images (1, *own) to the intensity units of the training images; also return notices.
+
+    ``overlay`` is the field that aligns the images so far.
+    """
     paths = pair.moving.path, pair.fixed.path
     told = [model.images.doubt(image, path) for image, path in zip((moving, fixed), paths, strict=True)]
     units = model.images.units(moving, fixed, *overlay.warp(moving, pair.moving.grid))
     if units is None:
         return moving, fixed, told
     of_each = ", ".join(f"{path} {own}" for path, own in zip(paths, units, strict=True))
-    told.append(f"the network sees both images scaled to match the training images: {of_each}.")
+    told.append(f"the network gets both images scaled to match the training images: {of_each}.")
     return units[0](moving), units[1](fixed), told
 
 
 def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry) -> Tensor:
-    """An image (1, *own) on a grid whose voxels ``to_world`` takes to where the image has them: (1, 1, *grid)."""
+    """An image (1, *own) resampled on ``grid``, whose voxels ``to_world`` maps to the image's world: (1, 1, *grid)."""
     matrix = in_voxels(np.linalg.inv(own.affine_4x4) @ to_world, grid.shape, whole=False)
     return resample(image, matrix, grid.shape, order=1)[None]
 
 
 def _check_overlap(pair: ImagePair, inside: Tensor) -> None:
-    """Raise InputError if the images hardly overlap as they lie; ``inside``: of slices, in their depth, too."""
+    """Raise InputError if the images hardly overlap. ``inside`` is empty if two slices lie at different depths."""
     shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4)) * bool(inside.any())
     if shared < LEAST_OVERLAP:
         raise InputError(
@@ -181,7 +185,7 @@ def _by_network(
     device: torch.device | str,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` where steps were asked for."""
+    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` if ``steps`` is above 0."""
     progress("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
@@ -201,7 +205,7 @@ def _by_network(
 def _agreement(
     name: str, field: PhysicalField, image: Tensor, fixed: Tensor, pair: ImagePair, similarity: str
 ) -> Agreement:
-    # an affine changes every determinant by one factor, so neither folding nor SDlogJ
+    # an affine multiplies all determinants by one factor, so it changes neither folding nor SDlogJ
     labels, spacing = None, field.fixed.spacing
     if pair.moving_labels is not None and pair.fixed_labels is not None:
         warped, _ = field.warp(pair.moving_labels.values, pair.moving_labels.grid, "nearest")
@@ -217,7 +221,7 @@ def _agreement(
 
 def _unknown(model: Trained) -> str:
     if model.settings is None:
-        return f"{model.source} does not say how its training images were scaled; intensities are used as they are."
+        return f"{model.source} does not state how its training images were scaled; intensities are left unchanged."
     if model.images.spacing is None:
-        return f"{model.source} does not say on which voxels it was trained; the fixed image's own are used."
+        return f"{model.source} does not state the voxel size of its training images; the fixed image's is used."
     return ""

@@ -1,4 +1,4 @@
-"""One trial from settings to rows, in a folder that can be checked, resumed and trusted."""
+"""Running one trial, from settings to rows, in a folder from which it can resume."""
 
 import json
 import os
@@ -34,14 +34,14 @@ from .training.loop import TrialFailed
 __all__ = ["TrialFailed", "TrialProgress", "prepare", "run_trial"]
 
 _PACKAGES = ("smoothmorph", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "nibabel", "itk", "nilearn")
-_FINISHED = "finished"  # the folder of a baseline's pairs until it is complete
+_FINISHED = "finished"  # folder of a baseline's finished pairs, removed when the trial is complete
 
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """How far a trial is, in its ``stage``: loading (subjects), training (steps), evaluating (pairs) or done.
+    """The progress of a trial. ``stage`` is loading (subjects), training (steps), evaluating (pairs) or done.
 
-    A baseline's one stage between loading and done is registering (pairs).
+    A baseline has one stage between loading and done: registering (pairs).
     """
 
     stage: str
@@ -53,21 +53,21 @@ class TrialProgress:
 def run_trial(
     settings: TrialSettings, folder: Path, root: Path | None, progress: Callable[[TrialProgress], None] | None = None
 ) -> None:
-    """Train (or resume), evaluate and write one trial; does nothing if it is complete.
+    """Train (or resume), evaluate and write one trial. A complete trial is left as it is.
 
-    ``pairs.parquet`` is written last: it exists only when the trial is complete. Running a trial that was killed or
-    failed goes on from its last checkpoint; a baseline, which trains nothing, from its last pair.
+    ``pairs.parquet`` is written last: it exists only when the trial is complete. A trial that was killed or failed
+    resumes from its last checkpoint; a baseline, which trains nothing, resumes after its last finished pair.
 
     Args:
         settings: the trial.
-        folder: its own folder.
+        folder: the trial's own folder.
         root: folder of the data; None for the phantom.
-        progress: called as work goes on.
+        progress: called with the progress so far.
 
     Raises:
-        InputError: a fault in the data, a folder of another configuration, a damaged checkpoint, a full disk, a
-            baseline whose package is not installed.
-        TrialFailed: training diverged, or a baseline gave up on a pair.
+        InputError: the data has a fault, the folder belongs to another configuration, the checkpoint is damaged, the
+            disk is full, or the package of a baseline is not installed.
+        TrialFailed: training diverged, or a baseline failed on a pair.
     """
     tell = progress or (lambda _: None)
     check_folder(settings, folder)
@@ -112,7 +112,7 @@ def _train_and_evaluate(
 
 
 def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Progress, log: "_Log") -> Results:
-    log(f"registering by {settings.model.method} with {torch.get_num_threads()} threads")
+    log(f"registering with {settings.model.method} on {torch.get_num_threads()} threads")
 
     def say(done: int, total: int, message: str) -> None:
         log(f"pair {done}/{total}: {message}")
@@ -155,12 +155,12 @@ def _version(package: str) -> str | None:
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    with open(path, "wb") as file:  # a path without .npz would get that ending
+    with open(path, "wb") as file:  # given a path, NumPy would append .npz
         np.savez_compressed(file, **arrays)
 
 
 class _Log:
-    """Appends lines with the time of day to ``log.txt``; a line that cannot be written is not worth a trial."""
+    """Appends lines with date and time to ``log.txt``. A line that cannot be written does not stop the trial."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

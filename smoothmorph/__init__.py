@@ -1,13 +1,13 @@
 """smoothmorph: a MONAI-native laboratory for smoothness regularization in learned deformable registration.
 
-Import from its parts: ``smoothmorph.transforms``, ``.networks``, ``.pipeline`` and ``.experiments``.
+Import from its sub-packages: ``smoothmorph.transforms``, ``.networks``, ``.pipeline`` and ``.experiments``.
 """
 
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """``__version__``, read from the installation when it is asked for: importing stays instant."""
+    """Read ``__version__`` from the installation only when it is asked for, so that the import stays instant."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -127,7 +127,7 @@ def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_
     assert [words.split(",")[0] for words in found.words] == [
         "Without registration", "Without training", "Without training"
     ]  # fmt: skip
-    assert "4 s a pair" in found.words[1]
+    assert "4 s per pair" in found.words[1]
     with pytest.raises(InputError, match="this run trained no network"):
         recommend(rows, Limit("displacement_sdlogj", 0.3))
 
@@ -148,7 +148,9 @@ def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
     assert table["penalty"].tolist() == ["l1", "l2"]
     assert table["difference"].to_numpy() == pytest.approx(0.65 - 0.72)
     assert table["lambda"].to_numpy() == pytest.approx(np.sqrt(0.01 * 0.1))
-    assert any("Networks as smooth as SyN (SDlogJ 0.2), difference in Dice: L1 worse" in line for line in found.words)
+    assert any(
+        "Networks as smooth as SyN (SDlogJ 0.2), their Dice minus that of SyN: L1 worse" in line for line in found.words
+    )
 
 
 # What a person sees
@@ -278,7 +280,7 @@ def test_joined_networks_keep_their_own_settings(make):
 
 def test_runs_on_other_pairs_are_not_joined(make):
     run, other = make(NETWORKS, name="one"), make(METHODS, name="other", pairs="other pairs")
-    with pytest.raises(InputError, match=r"not of the same test pairs \(hash pairs, and other pairs\)"):
+    with pytest.raises(InputError, match=r"do not have the same test pairs \(hash pairs, and other pairs\)"):
         join(run.path, other.path)
     assert set(open_run(run.path).trials) == set(run.trials)
 

@@ -258,15 +258,15 @@ def check_preparation(files: list[Path], dims: int, intensity: str) -> None:
     [
         (None, "cannot read"),
         ("[", "is not valid JSON"),
-        ("{}", "holds no list of pairs"),
-        ("[]", "holds no list of pairs"),
+        ("{}", "is not a list of pairs"),
+        ("[]", "is not a list of pairs"),
         ('[{"moving": "a.nii"}]', 'pair 1 is {"moving": "a.nii"}; expected'),
-        ('[{"moving": "a.nii", "fixed": 3}]', "every value must be a text"),
+        ('[{"moving": "a.nii", "fixed": 3}]', "every value must be text"),
         ('[{"moving": "a.nii", "fixed": "b.nii"}]', "the fixed image .*b.nii does not exist"),
-        ('[{"moving": "a.nii", "fixed": "a.nii", "name": "x/y"}]', "must do as a file's name"),
+        ('[{"moving": "a.nii", "fixed": "a.nii", "name": "x/y"}]', "cannot be a file name"),
         (
             '[{"moving": "a.nii", "fixed": "a.nii"}, {"moving": "a.nii", "fixed": "a.nii"}]',
-            "two pairs of the name a_to_a",
+            "two pairs with the name a_to_a",
         ),
     ],
 )

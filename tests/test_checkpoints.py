@@ -126,9 +126,9 @@ EDITS = {
     "NaN in the last weights": (change("last", FLOW, to=lambda weight: weight * NAN), "not finite as float32"),
     "infinity in the best weights": (change("best", FLOW, to=lambda weight: weight / 0), "not finite as float32"),
     "complex weights": (change("last", FLOW, to=lambda weight: weight + 1j), "holds more than tensors"),
-    "weights as integers": (change("last", FLOW, to=lambda weight: weight.int()), "no dense tensor of real"),
+    "weights as integers": (change("last", FLOW, to=lambda weight: weight.int()), "not a dense tensor of real"),
     "weights of another shape": (change("best", FLOW, to=torch.zeros(3)), "has shape (3,), expected (2,)"),
-    "another weight": (change("best", "x", to=torch.zeros(3)), "weight 'x' is none of this network's"),
+    "another weight": (change("best", "x", to=torch.zeros(3)), "weight 'x' is not a weight of this network"),
     "weights that are text": (change("last", to="x"), "there is 'x' instead of weights"),
     "the epoch x": (change("epoch", to="x"), "its epoch is 'x' of 5"),
     "the epoch -3": (change("epoch", to=-3), "its epoch is -3 of 5"),
@@ -136,21 +136,24 @@ EDITS = {
     "the epoch 3": (change("epoch", to=3), "its history has 2 rows"),
     "the epoch True": (change("epoch", to=True), "its epoch is True of 5"),
     "too many epochs": (lambda saved: saved.update(epoch=6, history=saved["history"] * 3), "its epoch is 6 of 5"),
-    "a history that is text": (change("history", to="x"), "its history is no list"),
-    "an epoch twice": (change("history", 1, "epoch", to=1), "epoch 2 of its history"),
-    "a NaN loss": (change("history", 0, "train_loss", to=NAN), "epoch 1 of its history"),
-    "a loss that is text": (change("history", 1, "seconds", to="1"), "epoch 2 of its history"),
-    "another column": (change("history", 1, "x", to=1), "epoch 2 of its history"),
+    "a history that is text": (change("history", to="x"), "its history is not a list"),
+    "an epoch twice": (change("history", 1, "epoch", to=1), "row 2 of its history"),
+    "a NaN loss": (change("history", 0, "train_loss", to=NAN), "row 1 of its history"),
+    "a loss that is text": (change("history", 1, "seconds", to="1"), "row 2 of its history"),
+    "another column": (change("history", 1, "x", to=1), "row 2 of its history"),
     "the best epoch 7": (change("best_epoch", to=7), "its best epoch"),
     "the best loss NaN": (change("best_loss", to=NAN), "its best epoch"),
     "NaN moments": (change("optimizer", "state", 3, "exp_avg", to=lambda m: m * NAN), "weight 'exp_avg' holds"),
     "moments of one number": (change("optimizer", "state", 2, "exp_avg_sq", to=torch.ones(1)), "has shape (1,)"),
-    "another count of steps": (change("optimizer", "state", 1, "step", to=torch.tensor(9.0)), "other than the 6 steps"),
+    "another count of steps": (
+        change("optimizer", "state", 1, "step", to=torch.tensor(9.0)),
+        "did not take the 6 steps",
+    ),
     "no moments": (change("optimizer", "state", to={}), "its optimizer has"),
     "a NaN rate": (change("optimizer", "param_groups", 0, "lr", to=NAN), "its learning rate is nan"),
     "a rate above the trial's": (change("optimizer", "param_groups", 0, "lr", to=0.1), "its learning rate is 0.1"),
     "a rate of text": (change("optimizer", "param_groups", 0, "lr", to="x"), "its learning rate is 'x'"),
-    "a schedule elsewhere": (change("schedule", "last_epoch", to=0), "other than the 6 steps"),
+    "a schedule elsewhere": (change("schedule", "last_epoch", to=0), "did not take the 6 steps"),
     "another part": (change("x", to=1), "does not have the parts"),
     "no epoch": (lambda saved: saved.pop("epoch"), "does not have the parts"),
     "no optimizer": (lambda saved: saved.pop("optimizer"), "does not have the parts"),
@@ -251,7 +254,7 @@ class TestFilesOfTorch:
 def test_what_is_no_file_is_told(tmp_path):
     assert content(resume(tmp_path)) == content((TrainingState(), *fresh()))
     os.mkfifo(tmp_path / "checkpoint.pt")  # to open it would wait for ever
-    assert "checkpoint.pt is damaged (it is no file)" in sentence(tmp_path)
+    assert "checkpoint.pt is damaged (it is not a file)" in sentence(tmp_path)
 
 
 def test_a_view_cannot_claim_a_shape_that_is_not_in_the_file(written, tmp_path):

@@ -239,9 +239,9 @@ def test_faults_of_the_folder_and_of_the_settings(root, tmp_path):
     fails(r"has 1 subject\(s\)", CohortSettings(reader="neurite-oasis", exclude=all_but_one))
     fails("does not exist; give the folder of one Decathlon task", CohortSettings(reader="decathlon", spatial_dims=3))
     fails("needs cohort.file", CohortSettings(reader="table"))
-    fails("the decathlon reader has none", CohortSettings(reader="decathlon", labels="seg4"))
+    fails("the decathlon reader has no such setting", CohortSettings(reader="decathlon", labels="seg4"))
     (root / "seg24_labels.txt").write_text("one One\n")
-    fails("'one One' is not a label's number and name")
+    fails("'one One' is not a label value and a name")
 
 
 def test_fingerprint_follows_the_content(root):
@@ -382,7 +382,7 @@ def test_different_spacings_need_resampling(root):
             write_image(path, voxels, np.diag([size, 1, 1, 1]))
     cohort = read_cohort(NEURITE, root)
     assert len(load_samples(cohort, cohort.ids[:2])) == 2  # headers are not exact
-    with pytest.raises(InputError, match=r"0003_MR1 has voxels of 1\.2x1 mm but .*0001_MR1 of 1x1 mm; resample"):
+    with pytest.raises(InputError, match=r"0003_MR1 has voxels of 1\.2x1 mm but .*0001_MR1 has 1x1 mm; resample"):
         load_samples(cohort, cohort.ids)
 
 

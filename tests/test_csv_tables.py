@@ -69,9 +69,9 @@ def test_a_table_of_ids_that_are_formulas_is_read_back_by_the_table_reader(tmp_p
 
 
 HOSTILE = {
-    "a million columns": ("," * 1_000_000 + "x\n", "has 1000001 columns; at most 10000 are read"),
+    "a million columns": ("," * 1_000_000 + "x\n", "has 1000001 columns; at most 10000 are allowed"),
     "a row of a million cells": ("id,image\n" + "," * 1_000_000 + "x\n", "line 2 has 1000001 cells, but there are 2"),
-    "a NUL": ("id,image\na,1\0.nii\n", "holds NUL characters, so it is no text"),
+    "a NUL": ("id,image\na,1\0.nii\n", "holds NUL characters, so it is not text"),
     "an open quotation mark": ('id,image\n"a,1.nii\nb,2.nii\n', "line 3: unexpected end of data; save it as plain CSV"),
     "a column twice": ("id,image,id\na,1.nii,b\n", "has 2 columns 'id'; keep one of them"),
     "too many rows": ("id,image\n" + "a,b\n" * 6, "has more than 5 rows"),
@@ -123,7 +123,7 @@ def test_an_id_names_no_file_outside(name, tmp_path):
 
 @pytest.mark.parametrize("path", ["a\0b.nii", "n" * 256 + ".nii", "d/" * 2100 + "x.nii"])
 def test_a_path_that_cannot_be_is_one_sentence(path, tmp_path):
-    with pytest.raises(InputError, match="subject a has a file that cannot be, ") as error:
+    with pytest.raises(InputError, match="subject a has a file path that is too long or invalid, ") as error:
         Subject("a", "a", tmp_path / path)
     assert len(str(error.value)) < 300
     (tmp_path / "dataset.json").write_text(
@@ -137,14 +137,14 @@ def test_a_path_that_cannot_be_is_one_sentence(path, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("9" * 5000 + " name\n", "is not a label's number and name"),
-        ("9223372036854775808 name\n", "is not a label's number and name"),
-        ("-1 name\n", "is not a label's number and name"),
-        ("\u0663 name\n", "is not a label's number and name"),
+        ("9" * 5000 + " name\n", "is not a label value and a name"),
+        ("9223372036854775808 name\n", "is not a label value and a name"),
+        ("-1 name\n", "is not a label value and a name"),
+        ("\u0663 name\n", "is not a label value and a name"),
         ("1 " + "n" * 5000 + "\n", "the name of label 1 is 'nnn"),
         ("1 a\x1b[2J\n", "the name of label 1 is"),
         ("1 left\n1 right\n", "label 1 has two names, left and right; keep one"),
-        ("1 left\n2\n", "'2' is not a label's number and name"),
+        ("1 left\n2\n", "'2' is not a label value and a name"),
     ],
 )
 def test_a_table_of_labels_is_read_within_bounds(text, sentence, tmp_path):

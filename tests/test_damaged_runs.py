@@ -77,7 +77,9 @@ def test_a_trial_has_the_name_that_its_settings_make_or_the_run_is_refused(name,
     other = make(tmp_path / "other")
     shutil.rmtree(other.path / next(iter(other.trials)))
     for use in (states, rebuild, lambda path: archive(path, tmp_path / "kept"), lambda path: join(other.path, path)):
-        with pytest.raises(InputError, match=rf"^{file} calls a trial .*, expected l2_0\.01_diffeomorphic_s0_ and ten"):
+        with pytest.raises(
+            InputError, match=rf"^{file} has the trial id .*, expected l2_0\.01_diffeomorphic_s0_ and ten"
+        ):
             use(run.path) if use is not states else states(open_run(run.path))
     made = set(tmp_path.rglob("*")) - set(before)
     assert {path.relative_to(tmp_path).parts[0] for path in made} == {"other", "other.yaml"}
@@ -104,9 +106,9 @@ ROW_FAULTS = {
     "-0.1 in 'dice/left gray matter'": with_value("dice/left gray matter", -0.1),
     "100.5 in 'displacement_nonpositive_percent'": with_value("displacement_nonpositive_percent", 100.5),
     "-3 in 'seconds'": with_value("seconds", -3.0),
-    "a loss in only some rows": with_value("loss", np.nan),
+    "a loss in only some of the rows": with_value("loss", np.nan),
     "1e+39 in 'displacement_det_min'": with_value("displacement_det_min", 1e39),
-    "rows, not those of the": lambda rows: rows.head(1),
+    "rows, expected one for each of the": lambda rows: rows.head(1),
     "5 in 'moving', expected a text": lambda rows: rows.assign(moving=5),
     "True in 'ncc', expected numbers": lambda rows: rows.assign(ncc=True),
     "a row without its pair": with_value("fixed", None),
@@ -137,7 +139,7 @@ def test_a_damaged_trial_is_left_out_by_everyone(run, tmp_path):
     assert set(result.rows["trial"]) == set(result.history["trial"]) == {second}
     assert archive(run.path, tmp_path / "kept", console=QUIET).complete == [second]
     other = make(tmp_path / "other", "objective.penalty=l1")
-    with pytest.raises(InputError, match=r"has a damaged trial\. .* Then give the command again"):
+    with pytest.raises(InputError, match=r"has a damaged trial: .* Then repeat this command"):
         join(other.path, run.path)
     told = CliRunner().invoke(app, ["recommend", str(run.path), "--max-folding", "60%"])
     assert told.exit_code == 0, told.output
@@ -229,7 +231,7 @@ def test_no_file_is_to_be_deleted_that_does_not_exist(run):
     (trial / "trial.yaml").unlink()
     advice = states(run)[trial.name].reason.partition("To mend it, ")[2]
     assert advice.startswith(f"delete {trial / 'pairs.parquet'} and run the study again;")
-    with pytest.raises(InputError, match=r"cannot be read .*; run the study again; what checkpoint"):
+    with pytest.raises(InputError, match=r"cannot be read .*; run the study again; epochs saved in checkpoint"):
         trial_files.read_parquet(trial.with_name("gone") / "pairs.parquet")
 
 
@@ -243,7 +245,7 @@ def test_a_link_is_not_taken_along(where, run, tmp_path):
     else:
         trial.rename(tmp_path / "elsewhere")
         trial.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"is a link, and only files are taken along"):
+    with pytest.raises(InputError, match=r"is a symbolic link, expected a file"):
         join(run.path, other.path)
     assert not (run.path / trial.name).exists()
 
@@ -301,5 +303,7 @@ def test_a_shape_of_5000_digits_is_one_sentence():
 def test_an_archive_that_lacks_pairs_is_refused(kept):
     path = kept.path / "archive" / ROWS
     change(path, lambda frame: frame.groupby("trial").head(1))
-    with pytest.raises(InputError, match=r"rows\.parquet has 1 rows of .*, not those of its \d+ test pairs; archive"):
+    with pytest.raises(
+        InputError, match=r"rows\.parquet has 1 rows of .*, expected one for each of its \d+ test pairs; archive"
+    ):
         states(kept)

@@ -135,7 +135,7 @@ UNEVEN = {
     "one position twice": (moved((4, (0, 0, -4))), "has several slices at one position"),
     "two times": (straight()[[0, 1, 2, 3, 0, 1, 2, 3]], "has several slices at one position"),
     "all at one position": (straight((0, 0, 0)), "has several slices at one position"),
-    "a step aside": (moved((4, (2, 0, 0))), "mm beside a straight line"),
+    "a step aside": (moved((4, (2, 0, 0))), "mm off a straight line"),
 }
 
 
@@ -159,14 +159,18 @@ MIXED = {
     "spacing": ("PixelSpacing", [0.8, 1.3], "have different pixel spacings"),
     "size": ("Columns", COLUMNS - 1, "have different sizes"),
     "frame": ("FrameOfReferenceUID", UID + "9", "have different frames of reference"),
-    "no position": ("ImagePositionPatient", None, "has no ImagePositionPatient, so where its voxels lie is unknown"),
+    "no position": (
+        "ImagePositionPatient",
+        None,
+        "has no ImagePositionPatient, so the positions of its voxels are unknown",
+    ),
     "no orientation": ("ImageOrientationPatient", None, "has no ImageOrientationPatient"),
     "no spacing": ("PixelSpacing", None, "has no PixelSpacing"),
     "sheared pixels": ("ImageOrientationPatient", [1, 0, 0, 0.1, 1, 0], "expected sizes above 0 and two perpendicular"),
     "no size": ("PixelSpacing", [0, 1], "expected sizes above 0"),
-    "colour": ("SamplesPerPixel", 3, "each of its voxels has a colour"),
+    "colour": ("SamplesPerPixel", 3, "it is in colour"),
     "mosaic": ("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], "is a mosaic of slices"),
-    "frames without places": ("NumberOfFrames", 3, "has 3 frames, but does not say where each of them lies"),
+    "frames without places": ("NumberOfFrames", 3, "has 3 frames, but not the position of each frame"),
     "another series": ("SeriesInstanceUID", UID + "8", "holds 2 DICOM series"),
 }
 

@@ -120,7 +120,7 @@ def test_every_command_goes_its_way(way):
     assert [command for command, text in printed.items() if "exit" in text] == ["export"]
     assert printed["export"].count("exit 2") == 1
     assert printed["errors"].splitlines() == [
-        "error: this network has the backbone slim; official VoxelMorph has only its own: export this one as bundle, "
+        "error: this network has the backbone slim, which official VoxelMorph does not have; export it as bundle, "
         "model, torchscript or torch-export."
     ]
     assert not (folder / "slim.pt").exists()
@@ -137,7 +137,7 @@ def test_the_method_is_in_every_table_and_statistic(way):
     means = pd.read_csv(folder / "run" / "tables" / "means.csv")
     assert {"identity", "shift"} < set(means["model"])
     words = page(folder)
-    assert "Without training, whole shift reaches Dice" in words
+    assert "Without training, whole shift reaches a Dice" in words
     assert "whole shift one step of phase correlation; seed 0 changes nothing" in words
     assert "the phase of both images tells; Kuglin and Hines, 1975" in words
     assert "whole shift" in (folder / "run" / "figures" / "pareto_front.svg").read_text()

@@ -153,7 +153,7 @@ class TestOfficial:
         [
             (lambda: VoxelMorph(2, padding_mode="border"), (32, 32), "pads with border"),
             (lambda: VoxelMorph(2, channels=(8, 16)), (32, 32), "feature widths of its own"),
-            (lambda: VoxelMorph(2), (32, 30), "divide by 16, got 32x30"),
+            (lambda: VoxelMorph(2), (32, 30), "multiples of 16, got 32x30"),
             (lambda: VoxelMorph(2), (32, 32, 32), "takes 2 sizes"),
             (lambda: VoxelMorph(2), (-32, 32), "got -32x32"),
             (lambda: VoxelMorph(2), (0, 32), "got 0x32"),
@@ -242,7 +242,7 @@ def hostile() -> dict[str, tuple[str, object, str]]:
     deep: object = 7
     for _ in range(40):
         deep = (deep, deep)
-    plain = "is no dense tensor of real floating-point numbers"
+    plain = "is not a dense tensor of real floating-point numbers"
     return {
         "nested inshape": ("inshape", ((32, 48), 1), "inshape is ((32, 48), 1), expected 2 whole numbers"),
         "deeply nested inshape": ("inshape", deep, "inshape is ((((...), (...)), "),
@@ -269,7 +269,7 @@ def hostile() -> dict[str, tuple[str, object, str]]:
         "text": (BIAS, "x", f"weight 'flow.bias' {plain}"),
         "no axes": ("flow.weight", torch.tensor(0.0), "spatial_dims must be 2 or 3, got -2"),
         "a claimed shape": (BIAS, torch.zeros(1).expand(1 << 40), "has shape (1099511627776,), expected (2,)"),
-        "another weight": ("x" * 9000, torch.zeros(2), "is none of this network's: "),
+        "another weight": ("x" * 9000, torch.zeros(2), "is not a weight of this network: "),
         "two networks": ("ema.flow.weight", torch.zeros(2, 16, 3, 3), "these are weights of 2 networks"),
     }
 
@@ -296,7 +296,7 @@ def test_official_weights_that_no_network_has_are_one_sentence(call, recwarn):
 def test_a_state_dictionary_in_memory_is_checked_alike(kind):
     state = to_official(VoxelMorph(2))
     state[BIAS] = kind(state[BIAS], state[BIAS]) if kind is torch.complex else kind(state[BIAS])
-    with pytest.raises(InputError, match=r"weight 'flow\.bias' is no dense tensor of real floating-point numbers"):
+    with pytest.raises(InputError, match=r"weight 'flow\.bias' is not a dense tensor of real floating-point numbers"):
         from_official(state)
 
 
@@ -331,7 +331,7 @@ UNKNOWN = {"shape": None, "spacing": None, "axes": "", "brightest": None}
         ({"settings": 5}, "Input should be a valid dictionary"),
         ({"settings": {"cohort": 5}}, "cohort = 5"),
         ({"settings": {"model": [5]}}, "model = [5]"),
-        ({"settings": {"cohort": {"spatial_dims": 3}}}, "about.settings are of a 3-D trial, its network is not"),
+        ({"settings": {"cohort": {"spatial_dims": 3}}}, "about.settings are of a 3-D trial, but its network is 2-D"),
         ({"settings": {}, "trial": ["x"]}, "about.trial is ['x'], expected a trial's id"),
         ({"settings": {}, "trial": "../x"}, "about.trial is '../x', expected a trial's id"),
         ({"settings": {}, "trial": "x" * 9000}, "xxxx', expected a trial's id"),
@@ -415,13 +415,13 @@ def test_graphs_from_the_command_line(call):
             "cannot write notes.txt/out: notes.txt is a file, not a folder",
         ),
         (["export", "model.safetensors", "official", "official.pt"], "official.pt exists; choose another name"),
-        (["export", "bare.safetensors", "torchscript", "out.ts"], "does not say for which images its network is"),
+        (["export", "bare.safetensors", "torchscript", "out.ts"], "does not state the shape of its images"),
         (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "32"], "--shape 32 does not fit"),
         (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "ax3"], "--shape ax3: expected numbers"),
         (["export", "model.safetensors", "torchscript", "out.ts", "--shape", "0x3"], "--shape 0x3: expected numbers"),
-        (["export", "model.safetensors", "official", "out.pt", "--shape", "32x50"], "divide by 16, got 32x50"),
+        (["export", "model.safetensors", "official", "out.pt", "--shape", "32x50"], "multiples of 16, got 32x50"),
         (["export", "bare.safetensors", "torchscript", "out.ts", "--shape", "9" * 99999], "--shape 9999999999"),
-        (["export", "bare.safetensors", "torchscript", "out.ts", "--shape", "99999x99999"], "too many for a network"),
+        (["export", "bare.safetensors", "torchscript", "out.ts", "--shape", "99999x99999"], "the limit for a network"),
         (
             ["export", "model.safetensors", "official", "out", "--authors", "me"],
             "--authors is for a bundle or a model; leave it out for official",
@@ -432,9 +432,9 @@ def test_graphs_from_the_command_line(call):
         (["export", "model.safetensors", "official", "out.ts"], "with: .pt."),
         (
             ["export", "model.safetensors", "model", "carded.safetensors"],
-            "carded.md, where the model card goes, exists",
+            "the file for the model card, carded.md, exists",
         ),
-        (["export", "bare.safetensors", "model", "out.safetensors"], "does not say for which images its network is"),
+        (["export", "bare.safetensors", "model", "out.safetensors"], "does not state the shape of its images"),
         (
             ["export", "model.safetensors", "model", "out.safetensors", "--shape", "16x16"],
             "was trained on images of 32x48",
@@ -448,7 +448,7 @@ def test_graphs_from_the_command_line(call):
         (["import", "notes.txt", "out.safetensors"], "notes.txt cannot be read as plain weights"),
         (
             ["import", "stranger.pt", "out.safetensors"],
-            "stranger.pt cannot be read as plain weights: it is damaged, no file of torch's, or holds more",
+            "stranger.pt cannot be read as plain weights: it is damaged, not a torch file, or holds more",
         ),
         (["import", "list.pt", "out.safetensors"], "list.pt holds no state dictionary"),
         (["import", "odd.pt", "out.safetensors"], "odd.pt: such a VxmDense network cannot be made"),

@@ -237,7 +237,7 @@ def test_truncated_archives_leave_nothing(tmp_path, mode):
     cuts = sorted({1, 300, 512, 1024, 3072, end // 2, end - 1, end - 300, end - 513})
     for cut in cuts:
         (tmp_path / "x.tar").write_bytes(content[:cut])
-        with pytest.raises(InputError, match=r"is not a whole tar archive|does not hold"):
+        with pytest.raises(InputError, match=r"is not a complete tar archive|does not hold"):
             unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")
         assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
 
@@ -274,13 +274,16 @@ def extended(**records: str) -> tarfile.TarInfo:
 
 LINK = sized("././@LongLink", 4, tarfile.GNUTYPE_LONGNAME) + b"abc\0" + bytes(508)
 HOSTILE = {
-    "a file that claims 3 GiB": (sized("a", 3 << 30), "'a' makes 3221225474 bytes in all, where at most 1000000 were"),
+    "a file that claims 3 GiB": (
+        sized("a", 3 << 30),
+        "'a' makes the total size 3221225474 bytes, but at most 1000000 are",
+    ),
     "two that claim 600 kB": (
         sized("a", 600_000) + bytes(600_064) + sized("b", 600_000),
         "'b' makes 1200002 bytes in all",
     ),
-    "one file too many": (b"".join(sized(str(i), 0) for i in range(20)), "'19' is one more than the 20 files"),
-    "3,000 nested folders": (archive({"x": extended(path="d/" * 3000 + "f")})[:-1024], "lies 3001 folders deep"),
+    "one file too many": (b"".join(sized(str(i), 0) for i in range(20)), "'19' exceeds the limit of 20 files"),
+    "3,000 nested folders": (archive({"x": extended(path="d/" * 3000 + "f")})[:-1024], "is 3001 folders deep"),
     "a long name": (archive({"x": extended(path="n" * 256)})[:-1024], "has a name of more than 255 bytes"),
     "a NUL in a name": (archive({"x": extended(path="a\0b")})[:-1024], "has a name that cannot be printed"),
     "a name of a terminal": (sized("\x1b[2J", 0), "has a name that cannot be printed"),
@@ -289,7 +292,7 @@ HOSTILE = {
     "a chain of 3,000 headers": (LINK * 3000, "has a header of more than 65536 bytes"),
     "a number of 5,000 digits": (
         sized("x", 5010, tarfile.XHDTYPE) + b"1" * 5000 + b" path=a\n" + bytes(623),
-        "is not a whole tar archive",
+        "is not a complete tar archive",
     ),
 }
 
@@ -309,7 +312,7 @@ def test_what_an_archive_may_hold_is_bounded_by_what_the_data_set_says(tmp_path,
 def test_a_file_that_is_no_tar_is_one_sentence(tmp_path, content):
     (tmp_path / "x.tar").write_bytes(content)
     with pytest.raises(
-        InputError, match=r"^\S+x\.tar is not a whole tar archive \(.+\); delete it and run again\.$"
+        InputError, match=r"^\S+x\.tar is not a complete tar archive \(.+\); delete it and run again\.$"
     ) as error:
         unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")
     assert len(str(error.value).splitlines()) == 1
@@ -320,7 +323,7 @@ def test_a_file_that_is_no_tar_is_one_sentence(tmp_path, content):
 def test_zeros_without_end_behind_an_archive_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(unpack_module, "LONGEST_END", 100_000)
     (tmp_path / "x.tar").write_bytes(gzip.compress(archive(WHOLE) + bytes(1_200_000)))
-    with pytest.raises(InputError, match="data follow its end"):
+    with pytest.raises(InputError, match="there is data after its end"):
         unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")
 
 
@@ -353,7 +356,7 @@ def test_fetch_and_fetch_again(server, served, tmp_path):
     assert "be kind" in str(fetched)
     assert [path.name for path in fetched.folder.parent.iterdir()] == ["set"]
     again = fetch("made", tmp_path / "new" / "data")
-    assert "is there already; nothing to do" in str(again)
+    assert "exists already; nothing to do" in str(again)
     assert len(server.requests) == 1
 
 
@@ -379,13 +382,13 @@ def test_an_archive_put_there_by_hand_is_used(server, served, tmp_path):
 
 
 def test_fetch_refuses(served, tmp_path):
-    with pytest.raises(InputError, match="unknown data set 'nothing'; there are neurite-oasis-2d, hippocampus"):
+    with pytest.raises(InputError, match="unknown data set 'nothing'; known are neurite-oasis-2d, hippocampus"):
         fetch("nothing", tmp_path)
     (tmp_path / "set").mkdir()
     with pytest.raises(InputError, match="set exists but does not hold"):
         fetch(served(), tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot make the folder"):
+    with pytest.raises(InputError, match="cannot create the folder"):
         fetch(served(), tmp_path / "file" / "data")
 
 

@@ -59,7 +59,7 @@ def translation(tmp_path) -> PhysicalField:
 def test_apply(case, done):
     told = done("apply", "field.nii.gz", "moving.nii.gz", "--like", "fixed.nii.gz", "-o", "warped.nii.gz")
     assert told.stdout.startswith("wrote warped.nii.gz: moving.nii.gz on the fixed grid, ")
-    assert "% of the voxels come from outside of moving.nii.gz; they are 0." in told.stderr
+    assert "% of the voxels map outside of moving.nii.gz; they are set to 0." in told.stderr
     warped = nib.load("warped.nii.gz")
     assert warped.get_data_dtype() == np.float32
     assert warped.shape == nib.load("fixed.nii.gz").shape
@@ -134,7 +134,7 @@ def test_apply_with_an_affine_of_ants(tmp_path, done):
     _, inside = case.field.warp(case.image, case.moving)
     assert np.abs(nib.load("warped.nii.gz").get_fdata() - theirs)[inner(inside)].max() < 1e-3
     told = done("convert", "1Warp.nii.gz", "--affine", "0GenericAffine.mat", "-o", "all.h5")
-    assert "affine apart" in told.stdout
+    assert "affine stored separately" in told.stdout
     assert read_field("all.h5").affine is not None
 
 
@@ -259,7 +259,7 @@ def test_points_beyond_the_first_field_are_noticed(translation, done):
     told = done("compose", "half.mha", "field.nii.gz", "-o", "both.nii.gz")
     # field.nii.gz leads 8 of 9 along the first axis into the grid, and k - 2 into 0 to 4 for k from 2 to 6
     percent = 100 * (1 - 8 / 9 * 5 / 10)
-    assert f"notice: {percent:.3g} % of the points that field.nii.gz leads to lie outside of half.mha" in told.stderr
+    assert f"notice: {percent:.3g} % of the points that field.nii.gz maps to lie outside of half.mha" in told.stderr
 
 
 def test_jacobian_includes_the_affine(tmp_path, done):
@@ -295,7 +295,7 @@ def test_convert_onto_another_grid(translation, done):
     finer = grid((17, 15, 19), (1, 1, 1))
     save("finer.nii.gz", blobs(finer.shape), finer)
     told = done("convert", "field.nii.gz", "--like", "finer.nii.gz", "-o", "finer.mha")
-    assert "was brought from its own grid" in told.stderr
+    assert "was resampled from its own grid" in told.stderr
     field = read_field("finer.mha")
     assert field.fixed.is_same(finer)
     expected = torch.tensor([-2.0, 0, -4]).view(3, 1, 1, 1).expand_as(field.displacement)
@@ -347,7 +347,7 @@ def test_points_go_from_fixed_to_moving(translation, done):
     told = done("points", "field.nii.gz", "fixed.csv", "-o", "moving.csv")
     assert coordinates("moving.csv") == [[-2, 1, -4], [-0.5, -2, -1]]
     assert pd.read_csv("moving.csv")["label"].tolist() == ["a", "b"]
-    assert "2 points of the fixed image, fixed.csv, where they lie in the moving image, T(p)" in told.stdout
+    assert "2 points of the fixed image (fixed.csv) mapped to the moving image, T(p)" in told.stdout
     assert "RAS mm" in told.stdout
     told = done("points", "field.nii.gz", "moving.csv", "--inverse", "-o", "back.csv")
     assert coordinates("back.csv") == [[0, 1, 0], [1.5, -2, 3]]
@@ -449,34 +449,34 @@ def mistakes(translation):
         (["apply", "field.nii.gz", "fixed.nii.gz", "--labels"], "a label map holds integers only"),
         (["apply", "field.nii.gz", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
         (["apply", "field.nii.gz", "fixed.nii.gz", "--like", "lost.nii.gz"], "lost.nii.gz has no direction cosines"),
-        (["apply", "field.nii.gz", "field.nii.gz"], "each of its voxels has 3 numbers, expected one"),
+        (["apply", "field.nii.gz", "field.nii.gz"], "each voxel has 3 numbers, expected one"),
         (["apply", "field.nii.gz", "series.nii.gz"], "has 9x8x10x4 values, expected one image of 2 or 3 axes"),
-        (["apply", "fixed.nii.gz", "fixed.nii.gz"], "so it is no displacement field of ITK or ANTs"),
-        (["apply", "field.nii.gz", "far.nii.gz"], "leads nowhere into far.nii.gz"),
+        (["apply", "fixed.nii.gz", "fixed.nii.gz"], "so it is not a displacement field of ITK or ANTs"),
+        (["apply", "field.nii.gz", "far.nii.gz"], "maps no point into far.nii.gz"),
         (["apply", "field.nii.gz", "flat.nii.gz"], "field.nii.gz lies in 3-D space, but flat.nii.gz in two dimensions"),
         (["apply", "flat_field.nii.gz", "slice.nii.gz"], "lies in two dimensions, but slice.nii.gz in 3-D space"),
         (["apply", "field.nii.gz", "none.nii.gz"], "none.nii.gz does not exist"),
-        (["apply", "field.nii.gz", "fixed.nii.gz", "--affine", "also.nii.gz"], "also.nii.gz is not an affine alone"),
+        (["apply", "field.nii.gz", "fixed.nii.gz", "--affine", "also.nii.gz"], "also.nii.gz must hold only an affine"),
         (["compose", "field.nii.gz"], "compose needs two fields or more, got 1"),
         (["compose", "flat_field.nii.gz", "field.nii.gz"], "lies in two dimensions, but field.nii.gz in 3-D"),
         (["compose", "field.nii.gz", "also.nii.gz", "--like", "other.nii.gz"], "another grid than other.nii.gz"),
         (
             ["compose", "far_field.nii.gz", "field.nii.gz"],
-            "field.nii.gz leads nowhere into far_field.nii.gz: all of its",
+            "field.nii.gz maps no point into far_field.nii.gz (",
         ),
         (
             ["compose", "also.nii.gz", "far_field.nii.gz", "also.nii.gz"],
-            "also.nii.gz leads nowhere into far_field.nii.gz",
+            "also.nii.gz maps no point into far_field.nii.gz",
         ),
-        (["invert", "field.nii.gz", "--like", "far.nii.gz"], "field.nii.gz leads nowhere into far.nii.gz: all of its"),
+        (["invert", "field.nii.gz", "--like", "far.nii.gz"], "field.nii.gz maps no point into far.nii.gz ("),
         (["invert", "field.nii.gz", "--fixed", "other.nii.gz"], "lies on another grid than other.nii.gz"),
-        (["convert", "field.nii.gz", "--like", "far.nii.gz"], "far.nii.gz lies outside of field.nii.gz, all of it"),
+        (["convert", "field.nii.gz", "--like", "far.nii.gz"], "far.nii.gz lies completely outside of field.nii.gz"),
         (["invert", "none.nii.gz"], "none.nii.gz does not exist"),
-        (["jacobian", "fixed.nii.gz"], "no displacement field"),
+        (["jacobian", "fixed.nii.gz"], "not a displacement field"),
         (["convert", "field.nii.gz", "--affine", "none.mat"], "none.mat does not exist"),
         (["convert", "field.nii.gz", "--like", "flat.nii.gz"], "field.nii.gz lies in 3-D space, but flat.nii.gz"),
         (["points", "field.nii.gz", "flat.csv"], "flat.csv has the columns x, y; expected x, y, z in mm"),
-        (["points", "field.nii.gz", "word.csv"], "word.csv, row 2: x is 'far', expected a number of mm"),
+        (["points", "field.nii.gz", "word.csv"], "word.csv, row 2: x is 'far', expected a number in mm"),
         (["points", "field.nii.gz", "none.csv"], "none.csv holds no points"),
         (["points", "field.nii.gz", "empty.csv"], "empty.csv has the columns none; expected x, y, z in mm"),
         (["points", "field.nii.gz", "longer.csv"], "longer.csv, line 2 has 4 cells, but there are 3 columns"),
@@ -534,7 +534,7 @@ def test_an_input_is_never_replaced(words, out, translation, call):
     before = {path: path.read_bytes() for path in Path().iterdir()}
     result = call(*words.split(), "-o", out)
     assert result.exit_code == 2, result.output
-    assert f"{Path(out)} is a file that is read, and writing would replace it; choose another name" in result.stderr
+    assert f"{Path(out)} is an input file, and writing would replace it; choose another name" in result.stderr
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 

@@ -256,7 +256,7 @@ def test_no_field_file(tmp_path):
     for suffix in (*FORMATS, ".mat"):
         (tmp_path / f"rubbish{suffix}").write_bytes(b"no field " * 99)
         refused(
-            tmp_path / f"rubbish{suffix}", {".h5": "is no HDF5 file", ".mat": "not what its ending"}.get(suffix, "")
+            tmp_path / f"rubbish{suffix}", {".h5": "is not an HDF5 file", ".mat": "not what its ending"}.get(suffix, "")
         )
 
 
@@ -280,10 +280,12 @@ def test_a_damaged_end(good):
 
 def test_images_are_no_fields(tmp_path):
     case = make_case("oblique", tmp_path)
-    refused(case.moving_file, "has 30x28x26 values with intent code 0, so it is no displacement field")
+    refused(case.moving_file, "has 30x28x26 values with intent code 0, so it is not a displacement field")
     for suffix in (".mha", ".nrrd"):
         itk.imwrite(itk.imread(str(case.moving_file)), str(tmp_path / f"image{suffix}"))
-        refused(tmp_path / f"image{suffix}", "an image of 3 axes with 1 component per voxel, so it is no displacement")
+        refused(
+            tmp_path / f"image{suffix}", "an image of 3 axes with 1 component per voxel, so it is not a displacement"
+        )
 
 
 def test_positions_are_no_displacements(good):
@@ -291,7 +293,7 @@ def test_positions_are_no_displacements(good):
     image = nib.load(write_field(folder / "field.nii", field))
     image.header.set_intent(1007, name="Mapping")
     nib.save(image, folder / "y_spm.nii")
-    refused(folder / "y_spm.nii", "holds positions (a mapping of SPM's), expected displacements")
+    refused(folder / "y_spm.nii", "holds positions (an SPM mapping), expected displacements")
 
 
 def test_without_direction_cosines(good):
@@ -338,7 +340,7 @@ def test_grids_that_no_file_of_itk_holds(tmp_path):
     sheared[0, 1] = 0.2
     field = PhysicalField(torch.zeros(3, 5, 5, 5), Geometry((5, 5, 5), sheared))
     for suffix in OF_OTHERS:
-        with pytest.raises(InputError, match=r"field.*: the axes of the grid are off perpendicular by 11.3 deg"):
+        with pytest.raises(InputError, match=r"field.*: the axes of the grid are 11.3 degrees off perpendicular"):
             write_field(tmp_path / f"field{suffix}", field)
     assert not list(tmp_path.iterdir())  # nothing half written
     assert read_field(write_field(tmp_path / "field.npz", field)).fixed.is_same(field.fixed)
@@ -372,7 +374,7 @@ class TestVoxelMorphsFaults:
     def test_one_array_is_no_archive(self, tmp_path):
         np.save(tmp_path / "field.npy", np.zeros((2, 8, 6), np.float32))
         (tmp_path / "field.npy").rename(tmp_path / "field.npz")
-        refused(tmp_path / "field.npz", "it is one array of numpy's (.npy), not an archive of them")
+        refused(tmp_path / "field.npz", "it is a single numpy array (.npy), not an .npz archive")
 
     @pytest.mark.parametrize(
         ("affine", "found"),

@@ -276,7 +276,7 @@ def test_a_metaimage_is_read_from_one_file_beside_it(trap):
 def test_a_metaimage_that_is_none(tmp_path):
     for content in (b"", b"NDims = 3\n", b"no header " * 999, b"\0" * 9999, b" " * (1 << 21)):
         (tmp_path / "image.mha").write_bytes(content)
-        refused(tmp_path / "image.mha", "it is no MetaImage file, so it is not what its ending says")
+        refused(tmp_path / "image.mha", "its ending says MetaImage, but it is not such a file")
 
 
 def nrrd(path: Path, data: bytes = bytes(24), **changes: str | None) -> Path:
@@ -299,7 +299,7 @@ NRRD = {
     "units": {'"um" "um" "um"': "spaceunits 'um'; expected mm; write it in mm", '"m" "mm" "mm"': "spaceunits 'm'"},
     "axisunits": {'"um" "um" "um"': "units 'um'"},
     "space": {"scanner-xyz": "space 'scanner-xyz'; expected one of right-anterior-superior", "3D-left-handed": "space",
-              "left-posterior-superior-time": "space 'left-post", None: "space 'of no name'", "RASTime": "space"},
+              "left-posterior-superior-time": "space 'left-post", None: "space 'without a name'", "RASTime": "space"},
     "dimension": {"0": "dimension '0'", "1000000": "dimension", "-3": "dimension", "4": "sizes '4 3 2'; expected 4"},
     "sizes": {"4 3": "sizes '4 3'", "1024 1024 1024": "more than 536,870,912", "4 3 -2": "sizes", "4 3 1": "24 byt"},
     "directions": {"(1,0,0) (0,1,0) (0,0,nan)": "3 finite numbers", "(1,0,0)": "expected 3 vectors, or none",
@@ -330,7 +330,7 @@ def test_a_nrrd_is_read_from_one_file_beside_it(trap):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"space": "right-anterior-superior"}, "its space is right-anterior-superior, and tools take its vectors"),
+        ({"space": "right-anterior-superior"}, "its space is right-anterior-superior, and tools interpret its vectors"),
         ({"frame": "(0,1,0) (1,0,0) (0,0,1)"}, "its measurement frame turns them"),
         ({"datafile": "/etc/passwd"}, "keeps its voxels in '/etc/passwd'"),
     ],
@@ -373,8 +373,8 @@ def nifti(path: Path, data: bytes = bytes(48), gz: bool = False, **changes) -> P
         ({"vox_offset": -5}, "has vox_offset -5"),
         ({"vox_offset": 360}, "400 bytes of data, but its header states 408"),
         ({"datatype": 1536, "bitpix": 128}, "expected real numbers of at most 64 bits"),
-        ({"datatype": 77}, "has datatype 77, which is no type of NIfTI"),
-        ({"magic": b"ni1"}, "not one NIfTI file with header and voxels"),
+        ({"datatype": 77}, "has datatype 77, which is not a NIfTI type"),
+        ({"magic": b"ni1"}, "not a single NIfTI file with header and voxels"),
         ({"scl_slope": np.inf}, "has an infinite scl_slope"),
         ({"scl_slope": 2, "scl_inter": np.nan}, "the header of image.nii is damaged: Valid slope but invalid inter"),
     ],

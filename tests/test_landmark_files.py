@@ -146,25 +146,25 @@ def point(**other) -> list[dict]:
 
 
 FAULTS = {
-    "IJK": (lambda: fcsv("F.fcsv", RAS, "IJK"), "states no coordinate system that is LPS or RAS"),
-    "2 as IJK": (lambda: fcsv("F.fcsv", RAS, "2"), "states no coordinate system"),
+    "IJK": (lambda: fcsv("F.fcsv", RAS, "IJK"), "does not state LPS or RAS as its coordinate system"),
+    "2 as IJK": (lambda: fcsv("F.fcsv", RAS, "2"), "does not state LPS or RAS"),
     "no header": (lambda: of_text("F.fcsv", "1,2,3,4\n"), "line 1 has 4 cells, but there are 3 columns"),
     "a long row": (lambda: fcsv("F.fcsv", RAS, rest="0,0,0,1,1,1,0,F-1,,,2,0,7"), "has 17 cells, but there are 16 col"),
     "no place": (lambda: fcsv("F.fcsv", RAS, rest="0,0,0,1,1,1,0,F-1,,,0,0"), "point 1 has no position; place it in"),
-    "a word": (lambda: fcsv("F.fcsv", [["far", 0, 0]]), "row 1: x is 'far', expected a number of mm"),
-    "no frame": (lambda: markups("F.mrk.json", RAS, None), "states no coordinate system that is LPS or RAS"),
+    "a word": (lambda: fcsv("F.fcsv", [["far", 0, 0]]), "row 1: x is 'far', expected a number in mm"),
+    "no frame": (lambda: markups("F.mrk.json", RAS, None), "does not state LPS or RAS as its coordinate system"),
     "unplaced": (
         lambda: markups("F.mrk.json", [], controlPoints=point(positionStatus="undefined", position=[0, 0, 0])),
         "point 1 has no position",
     ),
     "voxels": (lambda: markups("F.mrk.json", RAS, coordinateUnits="voxel"), "holds markups of 'voxel'; expected"),
     "a plane": (lambda: markups("F.mrk.json", RAS, type="Plane"), "holds markups of 'Plane'; expected Fiducial, Line"),
-    "two numbers": (lambda: markups("F.mrk.json", [[1, 2]]), "holds no markups of Slicer's"),
-    "text as number": (lambda: markups("F.mrk.json", [["1", 2, 3]]), "holds no markups of Slicer's"),
-    "true as number": (lambda: markups("F.mrk.json", [[True, 2, 3]]), "holds no markups of Slicer's"),
-    "NaN": (lambda: markups("F.mrk.json", [[float("nan"), 2, 3]]), "is not valid JSON: 'NaN' is no finite number"),
+    "two numbers": (lambda: markups("F.mrk.json", [[1, 2]]), "holds no Slicer markups"),
+    "text as number": (lambda: markups("F.mrk.json", [["1", 2, 3]]), "holds no Slicer markups"),
+    "true as number": (lambda: markups("F.mrk.json", [[True, 2, 3]]), "holds no Slicer markups"),
+    "NaN": (lambda: markups("F.mrk.json", [[float("nan"), 2, 3]]), "is not valid JSON: 'NaN' is not a finite number"),
     "no points": (lambda: markups("F.mrk.json", []), "holds no points"),
-    "a list": (lambda: of_text("F.mrk.json", "[5]"), "holds no markups of Slicer's"),
+    "a list": (lambda: of_text("F.mrk.json", "[5]"), "holds no Slicer markups"),
     "no JSON": (lambda: of_text("F.mrk.json", "{"), "is not valid JSON: Expecting property name"),
     "deep JSON": (lambda: of_text("F.mrk.json", "[" * 100_000), "it has more than 50 levels"),
     "digits in JSON": (
@@ -173,7 +173,7 @@ FAULTS = {
     ),
     "digits": (lambda: of_text("F.csv", f"x,y,z\n{'9' * 100_000},0,0\n"), "row 1: x is '99999"),
     "small digits": (lambda: of_text("F.csv", f"x,y,z\n0.{'1' * 100_000},0,0\n"), "row 1: x is '0.111"),
-    "NUL": (lambda: of_text("F.csv", "x,y,z\n0,0,\0\n"), "F.csv holds NUL characters, so it is no text"),
+    "NUL": (lambda: of_text("F.csv", "x,y,z\n0,0,\0\n"), "F.csv holds NUL characters, so it is not text"),
     "long name": (lambda: of_text("F.csv", f"{'x' * 9999},y,z\n0,0,0\n"), "expected x, y, z in mm"),
 }
 
@@ -191,7 +191,7 @@ def test_a_fault_is_one_sentence(how):
 
 
 def test_lps_beside_a_file_in_ras_is_refused():
-    with pytest.raises(InputError, match=r"F\.fcsv says that it is in RAS; leave --lps out"):
+    with pytest.raises(InputError, match=r"F\.fcsv states that it is in RAS; leave out --lps"):
         read_landmarks(fcsv("F.fcsv", RAS, "RAS"), 3, lps=True)
 
 

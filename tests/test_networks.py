@@ -207,11 +207,11 @@ WRONG_WEIGHTS = {
     "NaN": ({FLOW: torch.tensor([0.0, torch.nan])}, "holds numbers that are not finite as float32"),
     "infinite": ({FLOW: torch.tensor([0.0, -torch.inf])}, "holds numbers that are not finite as float32"),
     "beyond float32": ({FLOW: torch.tensor([0.0, 1e300], dtype=torch.float64)}, "not finite as float32"),
-    "complex": ({FLOW: torch.tensor([0.0, 1j])}, "is no dense tensor of real floating-point numbers"),
-    "integers": ({FLOW: torch.tensor([0, 1])}, "is no dense tensor of real floating-point numbers"),
-    "8 bits": ({FLOW: torch.zeros(2).to(torch.float8_e4m3fn)}, "is no dense tensor of real floating-point numbers"),
+    "complex": ({FLOW: torch.tensor([0.0, 1j])}, "is not a dense tensor of real floating-point numbers"),
+    "integers": ({FLOW: torch.tensor([0, 1])}, "is not a dense tensor of real floating-point numbers"),
+    "8 bits": ({FLOW: torch.zeros(2).to(torch.float8_e4m3fn)}, "is not a dense tensor of real floating-point numbers"),
     "of another shape": ({FLOW: torch.zeros(3)}, "has shape (3,), expected (2,)"),
-    "unknown": ({"x": torch.zeros(3)}, "weight 'x' is none of this network's"),
+    "unknown": ({"x": torch.zeros(3)}, "weight 'x' is not a weight of this network"),
 }
 
 

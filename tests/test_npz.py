@@ -45,7 +45,7 @@ def test_a_warp_is_read_in_any_byte_order(dtype, order, tmp_path):
 
 
 FAULTS = {
-    "no array": ([("vol.npy", whole(np.zeros(3))), ("readme.txt", b"hello")], "members that are no arrays"),
+    "no array": ([("vol.npy", whole(np.zeros(3))), ("readme.txt", b"hello")], "members that are not arrays"),
     "no array inside": ([("vol.npy", b"hello")], "magic string is not correct|EOF"),
     "long double": ([("vol.npy", whole(np.zeros(3, np.longdouble)))], "is 3 .*, expected numbers of 64 bits"),
     "an absurd shape": ([("vol.npy", stated("'<f4'", (2, 1 << 40, 6), bytes(9)))], r"states 2x1\.09951e\+12x6 float32"),
@@ -55,7 +55,7 @@ FAULTS = {
     "a record": ([("vol.npy", stated("[('a', '<f4')]", (1,), bytes(4)))], "expected numbers of 64 bits"),
     "a header that is no header": ([("vol.npy", stated("'<f4'", (1,)).replace(b"'descr'", b"[[[[[[("))], "."),
     "an object": ([("vol.npy", whole(np.array([{}], dtype=object)))], "allow_pickle=False"),
-    "one name twice": ([("vol.npy", whole(np.zeros(3)))] * 2, "two arrays of one name"),
+    "one name twice": ([("vol.npy", whole(np.zeros(3)))] * 2, "two arrays with the same name"),
 }  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_examples_are_read_without_the_velocity(tmp_path):
 )
 def test_arrays_that_are_no_examples_are_one_sentence(other, tmp_path):
     np.savez(tmp_path / "examples.npz", **examples(**other))
-    with pytest.raises(InputError, match=r"examples.npz (is damaged|has arrays that are no example pairs); delete"):
+    with pytest.raises(InputError, match=r"examples.npz (is damaged|has arrays that are not example pairs); delete"):
         read_examples(tmp_path / "examples.npz")
 
 
@@ -152,5 +152,5 @@ def test_numbers_that_are_not_finite_are_refused(value, tmp_path):
 
 def test_a_text_beyond_unicode_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.array([0x110000], np.uint32).view("<U1"))
-    with pytest.raises(ValueError, match="its a is no text"):
+    with pytest.raises(ValueError, match="its a is not text"):
         read_npz(tmp_path / "x.npz")

@@ -161,9 +161,9 @@ def test_faulty_choices(settings, sentence, tmp_path):
 
 def test_an_atlas_that_is_left_out_or_on_no_side_is_refused():
     cohort, atlas = heart(left_out=frozenset({"template"})), {"source": "atlas", "atlas": SPLIT.train[0]}
-    with pytest.raises(InputError, match="pairs.atlas 'p.*' is on no side of the split; put it among the training"):
+    with pytest.raises(InputError, match=r"pairs.atlas 'p.*' is on no side of the split; put it among the training"):
         possible(atlas, split=Split(SPLIT.train[1:], SPLIT.validation, SPLIT.test))
-    with pytest.raises(InputError, match="pairs.atlas 'template' is left out by cohort.exclude or cohort.subjects"):
+    with pytest.raises(InputError, match=r"pairs.atlas 'template' is left out by cohort.exclude or cohort.subjects"):
         possible({**atlas, "atlas": "template"}, cohort)
 
 

@@ -143,7 +143,7 @@ def test_size_moves_the_landmarks():
     assert torch.equal(resized["image"][0, 8:-8], original["image"][0, :, 6:-6])
     torch.testing.assert_close(resized["landmarks"], original["landmarks"] + torch.tensor([8.0, -6.0]))
     small = read_cohort(settings(2, size=(160, 64)))
-    with pytest.raises(InputError, match="size 160x64 cuts landmarks off phantom-0000"):
+    with pytest.raises(InputError, match="size 160x64 crops landmarks of phantom-0000"):
         small.load(small.subjects[0])
 
 
@@ -155,5 +155,5 @@ def test_fingerprint_names_the_recipe():
 
 
 def test_label_sets_are_refused():
-    with pytest.raises(InputError, match="labels is 'seg4', but the phantom reader has none"):
+    with pytest.raises(InputError, match="labels is 'seg4', but the phantom reader has no such setting"):
         read_cohort(settings(2, labels="seg4"))

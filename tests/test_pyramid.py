@@ -125,5 +125,5 @@ def test_what_cannot_be_built_is_refused(wrong):
 
 
 def test_images_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="2-D pyramid takes moving and fixed images of one shape"):
+    with pytest.raises(ValueError, match="2-D pyramid takes moving and fixed images of the same shape"):
         pyramid(2)(torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 9))

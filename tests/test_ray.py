@@ -167,7 +167,7 @@ def test_a_killed_worker_costs_an_epoch_at_most_and_rows_are_those_of_a_local_ru
     assert_same_results(tmp_path / "local", out)
 
     times = {path: path.stat().st_mtime_ns for path in out.glob("*/pairs.parquet")}
-    assert "2 of 2 trials there already, 0 to run" in execute(DISCS, RayExecutor(address), cohort, "ray").text
+    assert "2 of 2 trials are complete, 0 to run" in execute(DISCS, RayExecutor(address), cohort, "ray").text
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/pairs.parquet")} == times
     assert not list(out.glob(".ray-*"))
 
@@ -186,7 +186,9 @@ def test_a_failing_trial_is_reported_and_a_killed_one_sent_out_again(execute, ad
         diverged: "training diverged: the loss is nan in epoch 1.",
         crashed: f"ZeroDivisionError: division by zero (traceback in {log})",
     }
-    assert result.interrupted == {doomed: "its worker was lost 2 times (WorkerCrashedError); run again to resume it"}
+    assert result.interrupted == {
+        doomed: "its worker was lost 2 times (WorkerCrashedError); run the study again to resume it"
+    }
     printed = [(tmp_path / "ray" / trial / "log.txt").read_text().count("a line for") for trial in names.values()]
     assert printed == [1, 1, 1, 0]  # a killed worker takes what it has not written yet along
     lines = result.text.splitlines()
@@ -244,14 +246,14 @@ def wait_for_lock(path: Path) -> None:
         (
             {"cpus": 3},
             "auto",
-            r"no node of the Ray cluster has the 3 CPUs and 0 GPUs that a trial asks for \(there are: 2",
+            r"no node of the Ray cluster has the 3 CPUs and 0 GPUs that a trial requests \(nodes: 2",
         ),
         (
             {"gpus": 2},
             "auto",
-            r"has the 1 CPUs and 2 GPUs .* \(there are: 2 CPUs and 1 GPUs; 1 CPUs and 0 GPUs\); lower",
+            r"has the 1 CPUs and 2 GPUs .* \(nodes: 2 CPUs and 1 GPUs; 1 CPUs and 0 GPUs\); lower",
         ),
-        ({}, "cuda:0", r"compute\.device is cuda:0, but trials ask for no GPU; add --gpus-per-trial 1, or less"),
+        ({}, "cuda:0", r"compute\.device is cuda:0, but trials request no GPU; add --gpus-per-trial 1, or less"),
     ],
 )
 def test_what_no_node_has_is_refused(needs, device, sentence, address, tmp_path):
@@ -268,7 +270,7 @@ def test_a_node_that_does_not_see_the_run_folder_is_told_of(monkeypatch, tmp_pat
     executor = RayExecutor()
     monkeypatch.setattr(executor, "_ray", SimpleNamespace(get=list, exceptions=executor._ray.exceptions))
     sentence = (
-        f"does not see the run folder {flag.parent}; choose one that all nodes see under the same path with --out."
+        f"does not see the run folder {flag.parent}; give a folder with --out that all nodes see under the same path."
     )
     with pytest.raises(InputError, match=sentence):
         executor._data([job], ["node"], flag)
@@ -297,7 +299,7 @@ def test_without_an_address_a_cluster_lives_as_long_as_the_run(ray, root, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"cpus": 0}, "--cpus-per-trial 0: a trial needs at least one"),
+        ({"cpus": 0}, "--cpus-per-trial 0: expected at least 1"),
         ({"gpus": 1.5}, r"--gpus-per-trial 1\.5: expected a whole number, or a fraction to share one GPU"),
         ({"address": "head"}, "--address head: expected HOST:PORT of the cluster's head, such as 10"),
         ({"address": "ray://head:10001"}, "--address ray://head:10001: expected HOST:PORT"),

@@ -139,12 +139,12 @@ def test_the_page_answers_what_a_reader_asks(whole):
     text = read(whole / "report.html").text
     for words in (
         "12 of 12 trials complete · 8 test pairs, 2 seeds per point · smoothmorph 0.1.0",
-        "In the diffeomorphic model no test pair folds",
+        "The diffeomorphic model folds in no test pair",
         "MSE + λ · penalty",
-        "2 epochs of 100 steps with one pair of training subjects each; Adam at 0.0001",
-        "those of the epoch with the lowest validation loss",
+        "2 epochs of 100 steps; one pair of training subjects per step; Adam at 0.0001",
+        "from the epoch with the lowest validation loss",
         "14 train, 5 validation, 5 test",
-        "8, ordered, drawn once from seed 0; hash bbbb",
+        "8, ordered, drawn once with seed 0; hash bbbb",
         "All 12 trials ran in the same environment.",
         "smoothmorph run mine.yaml",
         "standard deviation of the logarithm of the Jacobian determinant",
@@ -184,7 +184,7 @@ def test_what_is_missing_becomes_a_sentence(tmp_path, undrawn):
     text = Reader(render(build_page(result))).text
     for words in (
         "1 of 3 trials complete",
-        "is not in these numbers: the loss is <nan> in epoch 2.",
+        "is not included: the loss is <nan> in epoch 2.",
         "1 trial is not complete",
         "nothing that could be compared",
         "no statistics",
@@ -263,19 +263,20 @@ def test_the_protocol_in_words(tmp_path):
     assert "3‑D" in said["Network"]  # with a hyphen that does not break
     assert "327,331 parameters" in said["Network"]
     assert said["Model"].startswith("displacement: ")
-    assert "; or diffeomorphic: a stationary velocity at half resolution is integrated in 7 squarings" in said["Model"]
+    assert "; or diffeomorphic: a stationary velocity field at half resolution is integrated" in said["Model"]
+    assert said["Model"].endswith("by scaling and squaring (7 steps)")
     assert said["Objective"].startswith("NCC loss")
     assert said["Objective"].endswith("λ · 2 · penalty")
     assert (said["Penalty"], said["λ"], said["Acts on"]) == ("L2", "0.01, 0.02, 0.1", "the displacement")
     assert said["Seeds"] == "0, 4"
-    assert "with 2 pairs" in said["Training"]
-    assert "each pair changed at random by RandFlipd (keys moving fixed, prob 0.5)" in said["Training"]
+    assert "2 pairs of training subjects per step" in said["Training"]
+    assert "random augmentation of each pair: RandFlipd (keys moving fixed, prob 0.5)" in said["Training"]
     assert "λ grows from 0 over the first 80 % of the steps" in said["Training"]
     assert "bfloat16" in said["Training"]
     few = {"trial": {"subjects": {"test": 2, "validation": 3}}}
     assert dict(data(run, few))["Test pairs"].startswith("2, ordered")
     assert dict(data(run, {}))["Test pairs"].startswith("8, ordered")
-    assert dict(data(run, {}))["Split"].endswith("(0.6, 0.2); seed 0; the test pairs are of validation subjects")
+    assert dict(data(run, {}))["Split"].endswith("(0.6, 0.2); seed 0; test pairs are made of validation subjects")
     assert texts(groups(run)) == [
         ["models", "2", "integration steps 0, 7", "as above"],
         ["weights", "2", "λ 0.1, 0.02", "seed 4"],

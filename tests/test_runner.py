@@ -68,7 +68,7 @@ def test_a_study_from_nothing_to_tables(execute, tmp_path):
     assert open_run(tmp_path / "out").trials == result.run.trials
     assert len(collect(tmp_path / "out")) == 4 * 5
     lines = result.text.splitlines()
-    assert lines[0] == "tried: 0 of 4 trials there already, 4 to run"
+    assert lines[0] == "tried: 0 of 4 trials are complete, 4 to run"
     assert "l1_0.01_diffeomorphic_s0  started" in lines
     assert "l1_0.01_diffeomorphic_s0  training: loss 0.003 (1 of 2)" in lines
     assert "l2_0.1_diffeomorphic_s0  [4/4] finished" in lines
@@ -83,22 +83,22 @@ def test_again_only_what_is_missing_is_run(execute, tmp_path):
     trial = tmp_path / "out" / first.complete[1]
     (trial / "pairs.parquet").unlink()
     again = execute()
-    assert "3 of 4 trials there already, 1 to run" in again.text
+    assert "3 of 4 trials are complete, 1 to run" in again.text
     assert contents(tmp_path / "out").keys() == before.keys()
 
 
 def test_a_study_may_grow_in_its_folder(execute):
     execute()
     larger = {**STUDY, "axes": {**STUDY["axes"], "objective.lambda": [0.001, 0.01, 0.1]}}
-    assert "4 of 6 trials there already" in execute(study=larger).text
+    assert "4 of 6 trials are complete" in execute(study=larger).text
 
 
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["training.epochs=3"], "holds a run with training.epochs = 2, asked for 3; use the same settings, or another"),
-        (["objective.lambda=0.01"], "holds a run with objective.lambda = 0.1, asked for 0.01"),
-        (["objective.penalty=l1"], "holds a run with objective.penalty = 'l2', asked for 'l1'"),
+        (["training.epochs=3"], "holds a run with training.epochs = 2, but the study has 3; use the same settings"),
+        (["objective.lambda=0.01"], "holds a run with objective.lambda = 0.1, but the study has 0.01"),
+        (["objective.penalty=l1"], "holds a run with objective.penalty = 'l2', but the study has 'l1'"),
     ],
 )
 def test_a_folder_of_another_study_is_refused_and_left_alone(overrides, sentence, execute, tmp_path):
@@ -113,10 +113,12 @@ def test_a_smaller_study_is_told_how_to_go_on_in_a_joined_folder(execute, tmp_pa
     larger = {**STUDY, "axes": {**STUDY["axes"], "objective.lambda": [0.001, 0.01, 0.1]}}
     execute(study=larger)
     before = contents(tmp_path / "out")
-    with pytest.raises(InputError, match=r"lambda = 0\.001, asked for .*, or `smoothmorph run .*study\.yaml --out "):
+    with pytest.raises(
+        InputError, match=r"lambda = 0\.001, but the study has .*, or `smoothmorph run .*study\.yaml --out "
+    ):
         execute()
     assert contents(tmp_path / "out") == before
-    assert "6 of 6 trials there already" in execute(study=yaml.safe_load(before["study.yaml"])).text
+    assert "6 of 6 trials are complete" in execute(study=yaml.safe_load(before["study.yaml"])).text
 
 
 def test_compute_settings_are_not_another_study(execute):
@@ -127,14 +129,14 @@ def test_compute_settings_are_not_another_study(execute):
 def test_results_of_other_data_are_not_mixed(execute, root):
     execute()
     (root / "data").write_text("changed")
-    with pytest.raises(InputError, match="holds results of the same settings on other data"):
+    with pytest.raises(InputError, match="holds results with the same settings but other data"):
         execute()
 
 
 def test_a_folder_of_something_else_is_refused(execute, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
-    with pytest.raises(InputError, match=r"is not empty and holds no study\.yaml"):
+    with pytest.raises(InputError, match=r"is not empty and has no study\.yaml"):
         execute(out=tmp_path / "thesis")
     with pytest.raises(InputError, match=r"cannot write in .*: Not a directory; choose another folder with --out"):
         execute(out=tmp_path / "thesis" / "chapter.txt" / "run")
@@ -218,7 +220,7 @@ def test_a_failing_trial_is_reported_and_the_others_go_on(execute, root, tmp_pat
     for marker in root.iterdir():
         marker.unlink()
     again = execute()
-    assert "2 of 4 trials there already, 2 to run" in again.text
+    assert "2 of 4 trials are complete, 2 to run" in again.text
     assert again.exit_code == 0
     assert not list((tmp_path / "out").glob("*/failure.json"))
 
@@ -281,7 +283,7 @@ def test_a_damaged_study_file_can_be_deleted(text, execute, tmp_path):
     execute()
     file = tmp_path / "out" / "study.yaml"
     file.write_text(text)
-    with pytest.raises(InputError, match=rf"\. Delete {file} and run the study again: what is complete is kept\.$"):
+    with pytest.raises(InputError, match=rf"\. Delete {file} and run the study again; complete trials are kept\.$"):
         execute()
     file.unlink()
     assert execute(task=refuse).exit_code == 0
@@ -312,12 +314,12 @@ def test_a_trial_of_other_settings_in_the_folder_is_told_of(execute, tmp_path):
     first = execute()
     path = tmp_path / "out" / first.complete[0] / "trial.yaml"
     path.write_text(path.read_text().replace("epochs: 2", "epochs: 9"))
-    assert "trial.yaml is of another trial; delete the folder" in execute(task=refuse).failed[first.complete[0]]
+    assert "trial.yaml belongs to another trial; delete the folder" in execute(task=refuse).failed[first.complete[0]]
 
 
 def test_a_trial_that_ends_without_results_has_failed(execute):
     result = execute(task=lambda settings, folder, root, report: None)
-    assert set(result.failed.values()) == {"it ended without results; its log.txt may tell why"}
+    assert set(result.failed.values()) == {"it ended without results; see its log.txt"}
     assert "0 of 4 trials complete" in result.text
 
 
@@ -352,7 +354,7 @@ def test_processes_give_the_same_rows_and_survive_a_kill(execute, root, tmp_path
     assert result.interrupted == {
         trial_of(
             result, "l1", 0.1
-        ): "its worker was killed (SIGKILL, perhaps for lack of memory); run again to resume it"
+        ): "its worker was killed (SIGKILL, perhaps out of memory); run the study again to resume it"
     }
     assert result.failed == {trial_of(result, "l2", 0.01): "training diverged: the loss is nan in epoch 1."}
     assert (result.exit_code, len(result.complete)) == (1, 2)
@@ -360,7 +362,7 @@ def test_processes_give_the_same_rows_and_survive_a_kill(execute, root, tmp_path
 
     (root / "fail-l2-0.01").unlink()
     again = execute(workers=2, out=tmp_path / "two")
-    assert "2 of 4 trials there already" in again.text
+    assert "2 of 4 trials are complete" in again.text
     assert again.exit_code == 0
     pd.testing.assert_frame_equal(collect(tmp_path / "two"), collect(tmp_path / "one"))
     assert one.run.trials == again.run.trials

@@ -116,7 +116,7 @@ def test_subjects_that_the_settings_leave_out_may_be_listed(lists):
             {"train": ["s01", "s02"], "validation": ["s02", "s03"]},
             "subject s02 is on two sides of the split, train",
         ),
-        ({"train": ["s01", "s02"], "validation": ["s03", "s99"]}, "split.validation lists 's99', unknown"),
+        ({"train": ["s01", "s02"], "validation": ["s03", "s99"]}, "split.validation lists 's99', which the cohort"),
         ({"train": ["s01", "s01"], "validation": ["s02", "s03"]}, "split.train lists subject s01 twice"),
         ({"train": [], "validation": ["s02", "s03"]}, "split.train has 0 of the cohort's 10 subjects"),
         ({"train": ["s01", "s04"], "validation": ["s02"]}, "split.validation has 1 of the cohort's 10 subjects"),
@@ -139,12 +139,15 @@ def test_a_group_on_two_sides_is_named(lists):
     [
         (SplitSettings(train=0.8, validation=0.2, test=0.2), "add up to 1.2, which exceeds 1"),
         (SplitSettings(train=0.0), "split.train is 0.0"),
-        (SplitSettings(train="train.txt"), "split.train is 'train.txt'; split.source fractions needs a number"),
+        (
+            SplitSettings(train="train.txt"),
+            "split.train is 'train.txt'; with split.source fractions it must be a number",
+        ),
         (SplitSettings(train=0.9, validation=0.05, test=0.05), "split.validation has 1 of the cohort's 10"),
-        (SplitSettings(source="files"), "split.train is 0.6; split.source files needs the name"),
+        (SplitSettings(source="files"), "split.train is 0.6; with split.source files it must be the name"),
         (SplitSettings(source="files", train="no.txt", validation="no.txt"), r"cannot read .*no\.txt"),
         (SplitSettings(source="declared"), "declares no split"),
-        (SplitSettings(source="published"), "split.train lists 'OASIS_OAS1_0001_MR1' and 247 more, unknown"),
+        (SplitSettings(source="published"), "split.train lists 'OASIS_OAS1_0001_MR1' and 247 more, which the cohort"),
     ],
 )
 def test_faulty_settings(tmp_path, settings, sentence):

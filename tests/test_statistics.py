@@ -255,8 +255,8 @@ def test_trials_without_a_common_pair_are_not_compared(rows):
     apart = pd.concat([rows[rows["penalty"] == "l1"], rows[rows["penalty"] == "l2"].assign(moving="other")])
     analysis = analyse(apart, resamples=50)
     assert analysis.tables == {}
-    assert analysis.words == ["No test pair is common to all trials of this run; statistics compare the same pairs."]
-    with pytest.raises(InputError, match="no test pair is common"):
+    assert analysis.words == ["The trials of this run share no test pair; statistics need pairs that all of them have."]
+    with pytest.raises(InputError, match="share no test pair"):
         recommend(apart, Limit("displacement_sdlogj", 0.2), resamples=50)
 
 
@@ -294,7 +294,7 @@ def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Limit("dice", 0.1), "a limit can be on"),
+        (lambda: Limit("dice", 0.1), "unknown metric for a limit: dice; expected"),
         (lambda: Limit("displacement_sdlogj", -1.0), "at least 0, found -1"),
         (lambda: Limit("displacement_sdlogj", float("nan")), "at least 0, found nan"),
     ],
@@ -307,7 +307,7 @@ def test_limits_that_mean_nothing(make, sentence):
 def test_a_limit_that_nothing_keeps(rows):
     with pytest.raises(InputError, match=r"no configuration .* the least is .*, l1 at λ = 1"):
         recommend(rows, Limit("displacement_sdlogj", 0.001), resamples=50)
-    with pytest.raises(InputError, match="this run has no tre; it measured dice, mse"):
+    with pytest.raises(InputError, match="this run did not measure tre; choose one of dice, mse"):
         recommend(rows, Limit("displacement_sdlogj", 0.2), "tre", resamples=50)
 
 

@@ -104,8 +104,11 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({**GRID, "axes": {"objective.penalty": []}}, "axis objective.penalty is empty"),
         ({**GRID, "axes": {}}, "axes is empty"),
         ({**GRID, "groups": []}, "either axes or groups"),
-        ({"name": "x", "groups": []}, "at least one group"),
-        ({"name": "x", "groups": [{"name": "a"}, {"name": "a"}]}, "a name of its own"),
+        ({"name": "x", "groups": []}, "expected one or more groups with different names"),
+        (
+            {"name": "x", "groups": [{"name": "a"}, {"name": "a"}]},
+            "expected one or more groups with different names, found ['a', 'a']",
+        ),
         ({"name": "x", "groups": [{"name": "a", "oxes": {}}]}, "unknown key 'groups.0.oxes'"),
         ({**GRID, "axes": {"objective.penalty": "l1"}}, "axes.objective.penalty = 'l1': Input should be a valid list"),
         (
@@ -114,8 +117,8 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ),
         ({**GRID, "axes": {"objective.lambda": [-1]}}, "objective.lambda = -1: Input should be greater than or equal"),
         ({**GRID, "axes": {"objective.lambda": [float("nan")]}}, "objective.lambda = nan: Input should be a finite"),
-        ({**GRID, "axes": {"objective.lambda": [True]}}, "objective.lambda = True holds true or false"),
-        ({**GRID, "base": {"cohort.size": [True, 192]}}, "cohort.size = [True, 192] holds true or false"),
+        ({**GRID, "axes": {"objective.lambda": [True]}}, "objective.lambda is True; expected a number or a word"),
+        ({**GRID, "base": {"cohort.size": [True, 192]}}, "cohort.size is [True, 192]; expected a number or a word"),
         (
             {**GRID, "base": {"cohort.size": [160]}},
             "group grid: cohort.size [160] needs 2 positive numbers",
@@ -144,8 +147,8 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ),
         ("name: x\nbase: " + 5000 * "[", "not valid YAML: more than 50 levels of lists and mappings"),
         ("name: x\nbase: !!set {a}", "not valid YAML: could not determine a constructor for the tag"),
-        ('name: x\ntitle: "\\e[31m"', "the text in line 2 holds '\\x1b', which YAML allows in no text"),
-        ('name: x\ntitle: "\\uD800"', "the text in line 2 holds '\\ud800', which YAML allows in no text"),
+        ('name: x\ntitle: "\\e[31m"', "the text in line 2 holds '\\x1b', which YAML does not allow in text"),
+        ('name: x\ntitle: "\\uD800"', "the text in line 2 holds '\\ud800', which YAML does not allow in text"),
         ("name: x\nbase: {seed: 1" + 100_000 * "0" + "}", "the number in line 2 has 100001 digits, at most 400"),
         ("name: x\nbase: {seed: 190:20:30}", "seed = '190:20:30': Input should be a valid integer"),
         ("name: x\nbase: {seed: yes}", "seed = 'yes': Input should be a valid integer"),
@@ -154,16 +157,16 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({"name": "x", "base": {5000 * "y": 1}}, "yyy'; known keys are"),
         (
             {"name": "x", "axes": {k: [*range(1, 1001)] for k in ("seed", "training.epochs", "pairs.test")}},
-            "the axes make 1,000,000,000 trials, at most 10,000 are run; shorten an axis.",
+            "the axes make 1,000,000,000 trials, expected at most 10,000; shorten an axis.",
         ),
-        ({"name": "x", "axes": {"seed": [*range(10_001)]}}, "axis seed has 10,001 values, at most 10,000 are run."),
+        ({"name": "x", "axes": {"seed": [*range(10_001)]}}, "axis seed has 10,001 values, expected at most 10,000."),
         (
             {
                 "name": "x",
                 "base": {"cohort.exclude": 2000 * ["a"]},
                 "axes": {k: [*range(95)] for k in ("seed", "split.seed")},
             },
-            "9,025 trials with 18,077,075 settings are too many; shorten its lists.",
+            "9,025 trials with 18,077,075 settings are too many; shorten the lists.",
         ),
         ({"name": "x", "base": {"cohort.exclude": [*range(900)]}}, "valid string; and 895 more faults."),
         (b"name: \xe9t\xe9", "study.yaml is not UTF-8 text (byte 7); save it as UTF-8."),
@@ -182,7 +185,7 @@ def test_a_fault_in_a_study_file_is_one_sentence(content, sentence, load):
 def test_aliases_count_wherever_they_stand(again, load):
     """447 bytes in which every line holds the one before eight times: 8**8 values, as lists or merged."""
     lines = ["x0: &x0 {k: 1}", *(f"x{place}: &x{place} {again.format(f'*x{place - 1}')}" for place in range(1, 9))]
-    with pytest.raises(InputError, match="more than 100,000 values, those of aliases counted wherever they stand"):
+    with pytest.raises(InputError, match="more than 100,000 values, where every use of an alias counts"):
         load("\n".join(lines))
 
 
@@ -242,7 +245,8 @@ def test_a_fault_in_an_override_is_one_sentence(override, sentence):
 
 def test_an_unknown_study_names_those_there_are(tmp_path):
     with pytest.raises(
-        InputError, match=r"unknown study 'publishd'; did you mean published\? Built in are baselines, cardiac, demo, fast, hip"
+        InputError,
+        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are baselines, ",
     ):
         load_study("publishd")
     with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):
@@ -262,7 +266,7 @@ def test_settings_of_a_cohort():
     assert (settings.cohort.subjects, with_pairs) == (4, False)
     settings, with_pairs = data_settings("phantom", ["pairs.test=4"])
     assert (settings.pairs.test, with_pairs) == (4, True)
-    with pytest.raises(InputError, match="only keys of cohort, split and pairs"):
+    with pytest.raises(InputError, match="only takes keys of cohort, split and pairs"):
         data_settings("phantom", ["seed=4"])
     with pytest.raises(
         InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, neurite-oasis"

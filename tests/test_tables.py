@@ -164,7 +164,7 @@ def test_any_study_may_have_published_numbers_beside_it(tmp_path):
     [
         (
             "{lines: [{group: a, penalti: l2}]}",
-            r"mine.numbers.yaml: penalti is 'l2'; expected a setting of trials, or a",
+            r"mine.numbers.yaml: penalti is 'l2'; expected a setting of a trial, or a",
         ),
         ("{lines: 3}", r"mine.numbers.yaml: lines = 3"),
         ("{numbers: []}", "mine.numbers.yaml: .*unknown key 'numbers'"),

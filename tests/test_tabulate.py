@@ -130,9 +130,9 @@ def fails(sentence: str, root: Path, **query) -> None:
 
 def test_what_is_ambiguous_or_missing_is_a_sentence(raw, derived, tmp_path):
     fails("nowhere is not a folder", tmp_path / "nowhere")
-    fails(r"is not a BIDS data set: it holds no folders sub-\*; give one of the data sets in it", tmp_path)
-    fails(r"has no FLAIR images; there are T1w \(5\), T2w \(1\)", raw, suffix="FLAIR")
-    fails("has no T1w images with desc-preproc; there are", raw, entities={"desc": "preproc"})
+    fails(r"is not a BIDS data set: it has no folders sub-\*; give one of the data sets in it", tmp_path)
+    fails(r"has no FLAIR images; it has T1w \(5\), T2w \(1\)", raw, suffix="FLAIR")
+    fails("has no T1w images with desc-preproc; it has", raw, entities={"desc": "preproc"})
     fails(
         r"sub-01_ses-a has 2 T1w files, .*; they differ in space: choose by --desc or --entity",
         raw, derivatives=derived, entities={"desc": "preproc"},
@@ -146,7 +146,11 @@ def test_what_is_ambiguous_or_missing_is_a_sentence(raw, derived, tmp_path):
         r"^2 of 5 scans have no label map \(dseg\) in the image's space: sub-01_ses-b, sub-02_run-2; add what is",
         raw, derivatives=derived, label_entities={"desc": "aseg"},
     )  # fmt: skip
-    fails(r"--exclude sub-09: there is no such scan; the first is sub-01_ses-a", raw, exclude=frozenset(["sub-09"]))
+    fails(
+        r"--exclude sub-09: there is no such scan; scans are named like sub-01_ses-a",
+        raw,
+        exclude=frozenset(["sub-09"]),
+    )
     everyone = frozenset(subject.id for subject in find_bids(raw, BidsQuery()).subjects)
     fails("--exclude leaves no scan of .*raw", raw, exclude=everyone)
     fails(
@@ -171,7 +175,7 @@ def test_a_link_to_nothing_is_told(raw):
     path = raw / "sub-03" / "anat" / "sub-03_T1w.nii.gz"
     path.unlink()
     path.symlink_to(raw / ".git" / "annex" / "gone.nii.gz")
-    fails(r"sub-03_T1w\.nii\.gz is a link to a file that is not here; fetch it", raw)
+    fails(r"sub-03_T1w\.nii\.gz is a link to a missing file; fetch the file", raw)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,11 @@ def test_a_link_to_nothing_is_told(raw):
         ("participant_id\tsplit\nsub-01\ttraining\n", None, "line 2 has split 'training'; expected train, validation"),
         ("participant_id\tsplit\nsub-01\n", None, "line 2 has 1 cells, but there are 2 columns"),
         ("", "side", "has the columns none"),
-        ("participant_id\tsplit\nsub-01\t" + 200_000 * "x" + "\n", None, "is not a table of tabs: field larger than"),
+        (
+            "participant_id\tsplit\nsub-01\t" + 200_000 * "x" + "\n",
+            None,
+            "is not a tab-separated table: field larger than",
+        ),
         (
             "participant_id\tsplit\nsub-01\ttrain\n01\ttest\n",
             None,
@@ -224,10 +232,10 @@ def test_a_pattern_with_the_id_in_two_places(tmp_path, monkeypatch):
         ("images/anna.nii", None, r"--images 'images/anna\.nii': expected a path with \* in place of the id"),
         ("**/a*.nii", None, "expected a path with"),
         ("images/*.nii.gz", "labels/seg?.nii", "--labels 'labels/seg"),
-        ("images/*.mha", None, "finds no file from"),
+        ("images/*.mha", None, "matches no file in"),
         ("images/*_t1.nii.gz", "labels/*/truth.nii.gz", r"anna_t1\.nii\.gz has no label map: labels/anna/truth\.nii"),
-        ("*/*_t1.nii.gz", "*/*/*/x.nii.gz", r"--labels .* has 3 times \*, --images .* has 2"),
-        ("*/*.nii.gz", "labels/*.nii.gz", r"--labels .* has 1 times \*, --images .* has 2"),
+        ("*/*_t1.nii.gz", "*/*/*/x.nii.gz", r"--labels .* has \* 3 times, but --images .* has it 2"),
+        ("*/*.nii.gz", "labels/*.nii.gz", r"--labels .* has \* 1 times, but --images .* has it 2"),
     ],
 )
 def test_faulty_patterns(tmp_path, monkeypatch, images, labels, sentence):
@@ -240,7 +248,7 @@ def test_one_id_for_two_files_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a/b_c.nii", "a_b/c.nii"):
         write_image(tmp_path / name, image(0))
-    with pytest.raises(InputError, match=r"a/b_c\.nii and a_b/c\.nii one id, a_b_c"):
+    with pytest.raises(InputError, match=r"a/b_c\.nii and a_b/c\.nii the same id, a_b_c"):
         find_pattern("*/*.nii")
 
 
@@ -289,7 +297,7 @@ def test_an_image_is_never_replaced(raw):
     assert "has none of the endings" in told.stderr
     listing = find_bids(raw, BidsQuery())
     (path.parent / "link.csv").symlink_to(path)
-    with pytest.raises(InputError, match=r"link\.csv is a file that is read, and writing would replace it"):
+    with pytest.raises(InputError, match=r"link\.csv is an input file, and writing would replace it"):
         write_table(listing, path.parent / "link.csv", overwrite=True)
     assert path.read_bytes() == before
 

@@ -28,13 +28,13 @@ from smoothmorph.transforms.basics.errors import InputError, one_line, printable
     [
         (5000 * '{"a":', "more than 50 levels"),
         (51 * "[" + 51 * "]", "more than 50 levels"),
-        ("[NaN]", "'NaN' is no finite number"),
-        ("[-Infinity]", "'-Infinity' is no finite number"),
-        ("[1e999]", "'1e999' is no finite number"),
-        (100_000 * "1", "a number has 100000 digits, at most 400 are read"),
-        ("0." + 1000 * "1", "is no finite number"),
+        ("[NaN]", "'NaN' is not a finite number"),
+        ("[-Infinity]", "'-Infinity' is not a finite number"),
+        ("[1e999]", "'1e999' is not a finite number"),
+        (100_000 * "1", "a number has 100000 digits, at most 400 are allowed"),
+        ("0." + 1000 * "1", "is not a finite number"),
         ('{"a": 1, "a": 2}', "key 'a' is given twice"),
-        ('"\\ud800"', r"the text '\ud800' holds a character that no text may hold"),
+        ('"\\ud800"', r"the text '\ud800' holds a character that is not allowed in text"),
         ('{"a\\u0000": 1}', r"the text 'a\x00' holds a character"),
         ('["a\nb"]', "Invalid control character"),
         ("", "Expecting value"),
@@ -56,7 +56,7 @@ def test_json_within_bounds_is_read_as_it_is(tmp_path):
 def test_a_text_longer_than_its_bound_is_not_read(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * (1 << 20))
     assert len(read_text(tmp_path / "a", 1 << 20)) == 1 << 20
-    with pytest.raises(InputError, match=r"a is longer than 0 MiB, the most that is read of such a file\."):
+    with pytest.raises(InputError, match=r"a is longer than 0 MiB, the limit for such a file\."):
         read_text(tmp_path / "a", (1 << 20) - 1)
     with pytest.raises(InputError, match=r"zero is longer than 64 MiB"):
         read_text(type(tmp_path)("/dev/zero"))
@@ -68,7 +68,7 @@ def test_a_path_with_nul_is_one_sentence(tmp_path):
 
 
 def test_a_name_that_is_no_utf8_is_not_written(tmp_path):
-    with pytest.raises(InputError, match=r"cannot write .*a\.csv: 'sub-\\udcff' is no text in UTF-8; rename the file"):
+    with pytest.raises(InputError, match=r"cannot write .*a\.csv: 'sub-\\udcff' is not UTF-8; rename the file"):
         write_text(tmp_path / "a.csv", "sub-\udcff")
     assert not list(tmp_path.iterdir())
 

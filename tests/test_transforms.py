@@ -396,7 +396,9 @@ class TestPairImages:
 
     def test_what_makes_no_pair_is_named(self):
         fixed = MetaTensor(torch.zeros(1, 4, 5), meta={"filename_or_obj": "f.nii.gz"})
-        with pytest.raises(ValueError, match=r"moving \(1, 4, 6\) and fixed \(1, 4, 5\) \(f.nii.gz\) need one shape"):
+        with pytest.raises(
+            ValueError, match=r"moving \(1, 4, 6\) and fixed \(1, 4, 5\) \(f.nii.gz\) must have the same shape"
+        ):
             sm.PairImages()(torch.zeros(1, 4, 6), fixed)
         with pytest.raises(ValueError, match="two keys"):
             sm.PairImagesd(["moving"])

@@ -131,6 +131,6 @@ def test_a_column_of_rows_belongs_to_a_metric(column, name):
 def test_a_name_is_taken_once():
     registry = Registry("metric", "smoothmorph.tests", [jaccard.ENTRY])
     registry.add(jaccard.ENTRY)
-    with pytest.raises(ValueError, match="there is a metric 'jaccard' already"):
+    with pytest.raises(ValueError, match="there is already a metric 'jaccard'"):
         registry.add(type(jaccard.ENTRY)(name="jaccard", title="J", meaning="another", target="a:b"))
     del REGISTRIES["smoothmorph.tests"]

@@ -207,7 +207,7 @@ def place_twice(path: Path, how: str) -> Path:
 
 
 TWO_PLACES = {
-    "two forms": "place its voxels up to 34.6 mm apart, and tools differ in which one they take; keep one",
+    "two forms": "place its voxels up to 34.6 mm apart, and tools differ in which one they use; keep one",
     "micrometres": "gives lengths in micrometres",
     "NaN": "holds NaN or infinite numbers",
     "no size": "every size must be above 0",

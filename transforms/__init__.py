@@ -1,6 +1,6 @@
-"""Images and displacement fields: pure functions, MONAI array transforms and their dictionary twins.
+"""Images and displacement fields: pure functions, and MONAI array and dictionary transforms.
 
-Names are loaded on first use: reading settings or a command line needs neither torch nor MONAI.
+Names are loaded on first use, so that reading settings or a command line needs neither torch nor MONAI.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Maps and pictures of a displacement: (D, *spatial) in voxels -> (1, *spatial), with its affine and metadata."""
+"""Maps and pictures (1, *spatial) of a displacement (D, *spatial) in voxels; they keep its affine and metadata."""
 
 from collections.abc import Sequence
 
@@ -13,41 +13,44 @@ from .fields.warping import warp
 
 
 class JacobianDeterminant(Transform):
-    """The map of det(I + ∂u/∂x) of a displacement: <= 0 where it folds, > 1 where the warped image is drawn from more
-    space than it fills."""
+    """Computes the map of det(I + ∂u/∂x) of a displacement.
+
+    It is <= 0 where the deformation folds, and > 1 where a voxel of the warped image is taken from more than its own
+    volume of the moving image.
+    """
 
     backend = TORCH
 
     def __call__(self, displacement: NdarrayOrTensor) -> Tensor:
-        """(D, *spatial), voxels -> (1, *spatial), float32 or better."""
+        """Return the map (1, *spatial), float32 or better, of a displacement (D, *spatial) in voxels."""
         return like(jacobian_determinant(plain(displacement)[None]), tracked(displacement))
 
 
 class DeformationGrid(Transform):
-    """A picture of a deformation: a regular grid of lines (planes in 3-D, so that every section shows lines), warped.
+    """Draws a deformation as a warped regular grid of lines (planes in 3-D, so that every section shows lines).
 
     Args:
-        spacing: voxels from line to line.
-        thickness: of a line, voxels, less than ``spacing``.
-        axes: the axes along which the lines are spaced; None means all. For a section across axis 1 of a volume take
-            (0, 2): the planes that lie in the section would cover it.
+        spacing: distance between lines in voxels.
+        thickness: thickness of a line in voxels, less than ``spacing``.
+        axes: axes along which the lines are spaced; None means all. For a section across axis 1 of a volume, use
+            (0, 2): planes that lie in the section would cover it.
     """
 
     backend = TORCH
 
     def __init__(self, spacing: int = 8, thickness: int = 1, axes: Sequence[int] | None = None) -> None:
         if not 0 < thickness < spacing:
-            raise ValueError(f"a grid needs 0 < thickness < spacing, got thickness {thickness}, spacing {spacing}")
+            raise ValueError(f"a grid needs 0 < thickness < spacing, got thickness {thickness} and spacing {spacing}")
         self.spacing = spacing
         self.thickness = thickness
         self.axes = axes
 
     def __call__(self, displacement: NdarrayOrTensor) -> Tensor:
-        """(D, *spatial), voxels -> (1, *spatial), 1 on the lines and 0 between them, bilinear."""
+        """Return the picture (1, *spatial) of a displacement (D, *spatial) in voxels: 1 on lines, 0 between them."""
         field = plain(displacement)
         lines = torch.zeros(1, 1, *field.shape[1:], device=field.device)
         for axis in range(lines.ndim - 2) if self.axes is None else self.axes:
-            # Half a cell from the edge, where lines would be hard to see.
+            # Start half a cell from the edge, where a line would be hard to see.
             position = torch.arange(field.shape[axis + 1], device=field.device) + self.spacing // 2
             on_line = position % self.spacing < self.thickness
             lines.index_fill_(axis + 2, on_line.nonzero()[:, 0], 1.0)
@@ -55,11 +58,11 @@ class DeformationGrid(Transform):
 
 
 class JacobianDeterminantd(EachKeyd):
-    """Dictionary twin of :class:`JacobianDeterminant`.
+    """Dictionary-based version of :class:`JacobianDeterminant`.
 
     Args:
-        keys: displacements (D, *spatial), voxels.
-        output_keys: where to put the maps (1, *spatial), one per key; None replaces the displacements.
+        keys: keys of displacements (D, *spatial) in voxels.
+        output_keys: keys to store the maps (1, *spatial) under, one per key; None replaces the displacements.
         allow_missing_keys: skip keys that a sample lacks.
     """
 
@@ -72,12 +75,12 @@ class JacobianDeterminantd(EachKeyd):
 
 
 class DeformationGridd(EachKeyd):
-    """Dictionary twin of :class:`DeformationGrid`.
+    """Dictionary-based version of :class:`DeformationGrid`.
 
     Args:
-        keys: displacements (D, *spatial), voxels.
-        output_keys: where to put the pictures (1, *spatial), one per key; None replaces the displacements.
-        spacing, thickness, axes: as there.
+        keys: keys of displacements (D, *spatial) in voxels.
+        output_keys: keys to store the pictures (1, *spatial) under, one per key; None replaces the displacements.
+        spacing, thickness, axes: see :class:`DeformationGrid`.
         allow_missing_keys: skip keys that a sample lacks.
     """
 

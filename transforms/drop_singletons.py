@@ -1,4 +1,4 @@
-"""A slice that is stored as a volume, as an image."""
+"""Turn a slice that is stored as a one-slice volume into a 2-D image."""
 
 from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
@@ -10,14 +10,14 @@ from torch import Tensor
 from .basics.metadata import TORCH, EachKeyd, described
 
 SHAPE = "spatial_shape"
-"""MONAI's name in the metadata."""
+"""MONAI's metadata key of the image size."""
 
 
 class DropSingletons(Transform):
-    """Drops trailing axes of length one: a slice that is stored as a volume of one becomes an image.
+    """Drops trailing axes of length one, so that a slice stored as a one-slice volume becomes a 2-D image.
 
-    The affine stays that of the volume, where the slice lies. MONAI's ``SqueezeDim`` drops its column, which leaves
-    none for a slice across another axis, and refuses an image that has no such axis.
+    The affine stays that of the volume, so the slice keeps its place in space. MONAI's ``SqueezeDim`` drops a column
+    and a row, which leaves no valid affine for some slices, and it refuses an image without such an axis.
 
     Args:
         spatial_dims: D, 2 or 3.
@@ -29,10 +29,10 @@ class DropSingletons(Transform):
         self.spatial_dims = spatial_dims
 
     def __call__(self, img: NdarrayOrTensor) -> Tensor:
-        """(C, *spatial, 1, ...) -> (C, *spatial).
+        """Return the image (C, *spatial) of ``img`` (C, *spatial, 1, ...).
 
         Raises:
-            ValueError: another number of axes.
+            ValueError: the image has another number of axes.
         """
         image = convert_to_tensor(img, track_meta=get_track_meta())
         shape = (*image.shape[: self.spatial_dims + 1], *[1] * (image.ndim - self.spatial_dims - 1))
@@ -45,10 +45,10 @@ class DropSingletons(Transform):
 
 
 class DropSingletonsd(EachKeyd):
-    """Dictionary twin of :class:`DropSingletons`.
+    """Dictionary-based version of :class:`DropSingletons`.
 
     Args:
-        keys: images (C, *spatial, 1, ...).
+        keys: keys of images (C, *spatial, 1, ...).
         spatial_dims: D, 2 or 3.
         allow_missing_keys: skip keys that a sample lacks.
     """

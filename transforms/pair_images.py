@@ -1,4 +1,4 @@
-"""A moving and a fixed image as the input of a registration network."""
+"""Stack a moving and a fixed image into the input of a registration network."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from .basics.metadata import FILE, TORCH, described, plain
 
 
 class PairImages(Transform):
-    """Stacks a moving and a fixed image as the two channels that registration networks take.
+    """Stacks a moving and a fixed image into one image of two channels, the input of registration networks.
 
-    The pair lies on the grid of the fixed image: it has its affine and its metadata, and so has what a network makes
-    of it, such as a displacement.
+    The pair takes the affine and metadata of the fixed image, and a network's output, such as a displacement, takes
+    them from the pair.
     """
 
     backend = TORCH
@@ -25,32 +25,32 @@ class PairImages(Transform):
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, moving: NdarrayOrTensor, fixed: NdarrayOrTensor
     ) -> Tensor:
-        """(2, *spatial), channel 0 the moving and channel 1 the fixed image, both (1, *spatial) of one shape.
+        """Return the pair (2, *spatial), channel 0 moving and channel 1 fixed; both images are (1, *spatial).
 
         Raises:
-            ValueError: images of different shape or with other than one channel.
+            ValueError: the images differ in shape or do not have one channel.
         """
         if moving.shape != fixed.shape or moving.shape[0] != 1:
             raise ValueError(
-                f"{described('moving', moving)} and {described('fixed', fixed)} need one shape (1, *spatial); "
-                "pad or crop them to it"
+                f"{described('moving', moving)} and {described('fixed', fixed)} must have the same shape "
+                "(1, *spatial); pad or crop them"
             )
         images = [plain(image) for image in (moving, fixed)]
         pair = torch.cat([image.to(images[1]) for image in images])
         if not get_track_meta():
             return pair
-        return MetaTensor(pair, meta=dict(fixed.meta) if isinstance(fixed, MetaTensor) else None)  # and its affine
+        return MetaTensor(pair, meta=dict(fixed.meta) if isinstance(fixed, MetaTensor) else None)  # with its affine
 
 
 class PairImagesd(MapTransform):
-    """Dictionary twin of :class:`PairImages`.
+    """Dictionary-based version of :class:`PairImages`.
 
     Args:
-        keys: two, of the moving and of the fixed image.
-        output_key: where to put the pair.
-        name_key: where the name of the pair is. ``SaveImaged`` then names what lies on the grid of the fixed image by
-            it, and not by the fixed image's file, which several pairs may share. Samples may be without.
-        allow_missing_keys: leave samples alone that lack an image.
+        keys: the keys of the moving and of the fixed image.
+        output_key: the key to store the pair under.
+        name_key: the key of the pair's name, if a sample has one. ``SaveImaged`` then names outputs on the fixed grid
+            after the pair, not after the fixed image's file, which several pairs may share.
+        allow_missing_keys: return a sample unchanged if one of its images is missing.
     """
 
     backend = PairImages.backend
@@ -64,7 +64,7 @@ class PairImagesd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 2:
-            raise ValueError(f"a pair is made of two keys, moving and fixed, got {self.keys}")
+            raise ValueError(f"two keys are needed, for the moving and the fixed image, got {self.keys}")
         self.output_key = output_key
         self.name_key = name_key
         self.pair_images = PairImages()

@@ -1,4 +1,4 @@
-"""An image warped by a random diffeomorphism; what :mod:`.warp_image` says of images and displacements holds here."""
+"""Warp an image with a random diffeomorphism. Images and displacements have the form that :mod:`.warp_image` states."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -21,24 +21,24 @@ from .warp_image import Modes, warp_tracked
 
 Paddings = Padding | Sequence[Padding]
 NOTHING = {"magnitude": 0.0, "smoothness": 0.0, "seed": 0}
-"""What is drawn where nothing is deformed."""
+"""The parameters of a draw that deforms nothing."""
 
 
 class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
-    """Warps an image with a random diffeomorphism exp(v), v a smooth random velocity.
+    """Warps an image with a random diffeomorphism exp(v), where v is a smooth random velocity field.
 
-    Sampled are three numbers: the magnitude, the smoothness and the seed of :func:`random_velocity`. They are the
-    record in the image's ``applied_operations``, from which ``inverse`` warps with exp(-v): what comes back differs
+    Each draw samples three numbers: the magnitude, the smoothness and the seed of :func:`random_velocity`. They are
+    recorded in the image's ``applied_operations``, and ``inverse`` uses them to warp with exp(-v). The result differs
     from the original by the blur of two interpolations, and where the image was moved out of its grid.
 
     Args:
         prob: probability that an image is deformed.
-        magnitude: range of the largest velocity, voxels; bounds the largest displacement.
-        smoothness: range of the Gaussian filter's standard deviation, voxels. Keep it above half the magnitude:
-            no folding was seen there, and below it the field gets hard to sample.
-        integration_steps: squarings of :func:`integrate`.
+        magnitude: range of the largest velocity in voxels; it bounds the largest displacement.
+        smoothness: range of the Gaussian filter's standard deviation in voxels. Keep it above half the magnitude:
+            no folding was seen there; below, the sampled field may fold.
+        integration_steps: number of squarings of :func:`integrate`.
         mode: ``bilinear``, or ``nearest`` for label maps.
-        padding_mode: beyond the image: ``border`` or ``zeros``.
+        padding_mode: values outside the image: ``border`` or ``zeros``.
     """
 
     backend = TORCH
@@ -63,7 +63,7 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
         self.drawn: Mapping[str, float] = NOTHING
 
     def randomize(self, data: Any = None) -> None:
-        """Draws whether to deform, and the three parameters ``drawn``; magnitude 0 if not."""
+        """Draw whether to deform, and the three parameters in ``drawn``; the magnitude is 0 if not."""
         super().randomize(None)
         self.drawn = NOTHING
         if self._do_transform:
@@ -74,33 +74,33 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
             }
 
     def displacement(self, spatial_shape: Sequence[int]) -> Tensor:
-        """The displacement of the last draw on a grid of this shape: (D, *spatial), float32, zero where none."""
+        """Return the displacement of the last draw on a grid of this shape, (D, *spatial) float32; 0 if none."""
         return self._flow(self.drawn, spatial_shape)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
-        """The deformed image; ``randomize=False`` repeats the last draw."""
+        """Return the deformed image; ``randomize=False`` repeats the last draw."""
         if randomize:
             self.randomize()
         img = self.apply(img, self.displacement(img.shape[1:]), self.mode, self.padding_mode)
         return self.push_transform(img, extra_info=self.record(self.mode, self.padding_mode))
 
     def inverse(self, data: Tensor) -> Tensor:
-        """Undoes the last deformation; ``data`` is a ``MetaTensor`` that this transform has returned."""
+        """Undo the last deformation of ``data``, a ``MetaTensor`` that this transform returned."""
         return self.undo(data, self.pop_transform(data))
 
     def apply(self, img: NdarrayOrTensor, displacement: Tensor, mode: Interpolation, padding_mode: Padding) -> Tensor:
-        """``img`` (C, *spatial) warped with the displacement of the last draw, or as it was if the draw was none."""
+        """Warp ``img`` (C, *spatial) with the last draw's displacement; unchanged if that draw deforms nothing."""
         image = tracked(img)
         if not self._do_transform:
-            return like(plain(image), image)  # a new object, too: recording the transform must not touch the caller's
+            return like(plain(image), image)  # a copy: recording the transform must not change the caller's image
         return warp_tracked(image, displacement, mode, padding_mode)
 
     def record(self, mode: Interpolation, padding_mode: Padding) -> dict[str, Any]:
-        """What :meth:`undo` needs to know of the last draw: numbers and strings, which data loaders can collate."""
+        """Return what :meth:`undo` needs from the last draw, as numbers and strings that data loaders can collate."""
         return {**self.drawn, "mode": str(mode), "padding_mode": str(padding_mode)}
 
     def undo(self, img: Tensor, recorded: Mapping[str, Any]) -> Tensor:
-        """``img`` (C, *spatial) warped with the inverse of a deformation that was recorded in its metadata."""
+        """Warp ``img`` (C, *spatial) with the inverse of the deformation that is recorded in its metadata."""
         if not recorded[TraceKeys.DO_TRANSFORM]:
             return img
         drawn = recorded[TraceKeys.EXTRA_INFO]
@@ -116,15 +116,15 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
 
 
 class RandDiffeomorphicd(RandomizableTransform, MapTransform, InvertibleTransform):
-    """Dictionary twin of :class:`RandDiffeomorphic`: all keys of a sample are deformed by one draw.
+    """Dictionary-based version of :class:`RandDiffeomorphic`: one draw deforms all keys of a sample.
 
     Args:
-        keys: the images (C, *spatial) to deform, all of one spatial shape.
-        prob, magnitude, smoothness, integration_steps: as there.
+        keys: keys of the images (C, *spatial) to deform, all with the same spatial shape.
+        prob, magnitude, smoothness, integration_steps: see :class:`RandDiffeomorphic`.
         mode: ``bilinear`` or ``nearest``, one for all keys or one per key, e.g. ``("bilinear", "nearest")``.
         padding_mode: ``border`` or ``zeros``, one for all keys or one per key.
-        displacement_key: where to put the displacement that was applied, (D, *spatial), voxels; zeros when the sample
-            was left alone. None puts it nowhere.
+        displacement_key: the key to store the applied displacement (D, *spatial) in voxels under; it is 0 if the sample
+            was not deformed. None does not store it.
         allow_missing_keys: skip keys that a sample lacks.
     """
 
@@ -157,15 +157,15 @@ class RandDiffeomorphicd(RandomizableTransform, MapTransform, InvertibleTransfor
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """One draw, the array transform's."""
+        """Draw once, with the array transform."""
         self.deform.randomize()
         self._do_transform = self.deform._do_transform
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        """A copy of the sample with ``keys`` deformed.
+        """Return a copy of the sample with deformed ``keys``.
 
         Raises:
-            ValueError: images of different spatial shape.
+            ValueError: the images differ in spatial shape.
         """
         d: dict[Hashable, Any] = dict(data)
         first = self.first_key(d)
@@ -177,8 +177,8 @@ class RandDiffeomorphicd(RandomizableTransform, MapTransform, InvertibleTransfor
         for key, mode, padding_mode in self.key_iterator(d, self.mode, self.padding_mode):
             if tuple(d[key].shape[1:]) != spatial_shape:
                 raise ValueError(
-                    f"{key!r} {tuple(d[key].shape)} and {first!r} {tuple(d[first].shape)} differ in spatial shape, "
-                    "and one deformation cannot serve both"
+                    f"{key!r} {tuple(d[key].shape)} and {first!r} {tuple(d[first].shape)} differ in spatial shape; "
+                    "one deformation needs one shape for all keys"
                 )
             warped = self.deform.apply(d[key], displacement, mode, padding_mode)
             d[key] = self.push_transform(warped, extra_info=self.deform.record(mode, padding_mode))
@@ -188,7 +188,7 @@ class RandDiffeomorphicd(RandomizableTransform, MapTransform, InvertibleTransfor
         return d
 
     def inverse(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Any]:
-        """A copy of the sample with the deformation of ``keys`` undone; the displacement, if kept, stays."""
+        """Return a copy of the sample with the deformation of ``keys`` undone; a stored displacement stays."""
         d: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.deform.undo(d[key], self.pop_transform(d[key]))
@@ -197,7 +197,7 @@ class RandDiffeomorphicd(RandomizableTransform, MapTransform, InvertibleTransfor
 
 def _check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
     if len(values) != 2 or not 0 <= values[0] <= values[1] < float("inf"):
-        raise ValueError(f"{name} is a range (lowest, highest) of voxels, 0 <= lowest <= highest, got {values}")
+        raise ValueError(f"{name} must be (lowest, highest) in voxels, 0 <= lowest <= highest, got {values}")
     return float(values[0]), float(values[1])
 
 

@@ -1,4 +1,4 @@
-"""Displacements written for ITK, ANTs and Slicer."""
+"""Write displacement fields to files for ITK, ANTs and Slicer."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from .world.physical_field import PhysicalField
 
 
 class SaveField(Transform):
-    """Writes a displacement field (mm, LPS) and passes it on as it is, as MONAI's ``SaveImage`` does with an image.
+    """Writes a displacement field (mm, LPS) and returns it unchanged, as MONAI's ``SaveImage`` does with an image.
 
     Args:
-        output_dir: the folder; files are named as by ``SaveImage``, after the image that the field's metadata tells.
-        output_postfix: between that name and the ending.
+        output_dir: the folder. As with ``SaveImage``, files are named after the image in the field's metadata.
+        output_postfix: text between that name and the ending.
         output_ext: ``.nii``, ``.nii.gz``, ``.mha``, ``.nrrd``, ``.h5`` or ``.npz``.
-        separate_folder: a folder of its own for each field.
+        separate_folder: write each field to its own folder.
     """
 
     backend = TORCH
@@ -38,10 +38,10 @@ class SaveField(Transform):
         self.written = 0
 
     def __call__(self, displacement: MetaTensor) -> MetaTensor:
-        """(D, *spatial), voxels of the grid that its affine (voxels to RAS mm) places.
+        """Write ``displacement`` (D, *spatial), in voxels of the grid of its affine (voxels to RAS mm).
 
         Raises:
-            InputError: the format cannot hold it, or the folder cannot be written.
+            InputError: the format cannot hold the field, or the folder cannot be written.
         """
         affine = np.asarray(displacement.affine, dtype=float)
         axes = displacement.ndim - 1
@@ -57,11 +57,11 @@ class SaveField(Transform):
 
 
 class SaveFieldd(EachKeyd):
-    """Dictionary twin of :class:`SaveField`.
+    """Dictionary-based version of :class:`SaveField`.
 
     Args:
-        keys: displacements (D, *spatial), voxels.
-        output_dir, output_postfix, output_ext, separate_folder: as there.
+        keys: keys of displacements (D, *spatial) in voxels.
+        output_dir, output_postfix, output_ext, separate_folder: see :class:`SaveField`.
         allow_missing_keys: skip keys that a sample lacks.
     """
 

@@ -1,4 +1,4 @@
-"""Slices written where they lie."""
+"""Write slices with their true place in space."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,10 @@ from monai.data.utils import to_affine_nd
 
 
 class SliceWriter(NibabelWriter):
-    """MONAI's NIfTI writer, for ``SaveImage(writer=...)``, with an image left where it lies, also a slice in space.
+    """MONAI's NIfTI writer for ``SaveImage(writer=...)``, but it keeps the place of every image, also of a slice.
 
-    MONAI's own drops the third column of a slice's affine, which fails for one across another axis than the third.
+    MONAI's own writer drops the third column of a slice's affine. That fails for a slice across the first or second
+    axis.
     """
 
     def set_metadata(self, meta_dict: Mapping[Any, Any] | None, resample: bool = False, **options: Any) -> None:

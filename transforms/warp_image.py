@@ -1,9 +1,9 @@
-"""An image warped by a displacement that is given.
+"""Warp an image with a given displacement.
 
-Images are channel-first (C, *spatial), 2-D or 3-D, one sample at a time. A displacement is (D, *spatial), voxels of the
-image's grid, warped(x) = image(x + u(x)). As from MONAI's own transforms, every input comes back as a ``MetaTensor``
-that keeps its affine and metadata (as a plain tensor where ``monai.data.set_track_meta(False)``); ``bilinear`` gives
-float32, ``nearest`` keeps the dtype and every value.
+Images are channel-first (C, *spatial), 2-D or 3-D, one sample at a time. A displacement is (D, *spatial) in voxels of
+the image's grid, warped(x) = image(x + u(x)). As with MONAI's own transforms, the result is a ``MetaTensor`` with the
+affine and metadata of the input (a plain tensor after ``monai.data.set_track_meta(False)``). ``bilinear`` gives
+float32; ``nearest`` keeps the dtype and every value.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -22,11 +22,11 @@ Modes = Interpolation | Sequence[Interpolation]
 
 
 class WarpImage(Transform):
-    """Warps an image with a displacement that is given: warped(x) = image(x + u(x)).
+    """Warps an image with a given displacement: warped(x) = image(x + u(x)).
 
     Args:
         mode: ``bilinear``, or ``nearest`` for label maps.
-        padding_mode: beyond the image: ``border`` or ``zeros``.
+        padding_mode: values outside the image: ``border`` or ``zeros``.
     """
 
     backend = TORCH
@@ -42,26 +42,28 @@ class WarpImage(Transform):
         mode: Interpolation | None = None,
         reference: NdarrayOrTensor | None = None,
     ) -> Tensor:
-        """``img`` (C, *spatial) warped with ``displacement`` (D, *spatial), voxels.
+        """Return ``img`` (C, *spatial) warped with ``displacement`` (D, *spatial) in voxels.
 
         Args:
-            mode: overrides the own.
-            reference: the fixed image, or what lies on its grid: the result takes its affine and metadata instead.
+            img: the image to warp.
+            displacement: the field, on the image's grid.
+            mode: overrides the transform's mode.
+            reference: the fixed image, or any image on its grid; the result takes its affine and metadata.
         """
         warped = warp_tracked(tracked(img), displacement, mode or self.mode, self.padding_mode)
         return warped if reference is None else like(plain(warped), tracked(reference))
 
 
 class WarpImaged(MapTransform):
-    """Dictionary twin of :class:`WarpImage`: warps ``keys`` with the displacement under ``displacement_key``.
+    """Dictionary-based version of :class:`WarpImage`: warps ``keys`` with the displacement in ``displacement_key``.
 
     Args:
-        keys: the images (C, *spatial) to warp.
-        displacement_key: where the displacement (D, *spatial), voxels, is.
+        keys: keys of the images (C, *spatial) to warp.
+        displacement_key: key of the displacement (D, *spatial) in voxels.
         mode: ``bilinear`` or ``nearest``, one for all keys or one per key.
         padding_mode: ``border`` or ``zeros``.
-        reference_key: the fixed image, or what lies on its grid: the warped images take its affine and metadata
-            instead of keeping their own.
+        reference_key: key of the fixed image, or of any image on its grid. Warped images take its affine and metadata;
+            None keeps their own.
         allow_missing_keys: skip keys that a sample lacks.
     """
 
@@ -91,7 +93,7 @@ class WarpImaged(MapTransform):
 
 
 def warp_tracked(img: Tensor, displacement: NdarrayOrTensor, mode: Interpolation, padding_mode: Padding) -> Tensor:
-    """:func:`~smoothmorph.transforms.warp` of one image (C, *spatial) that keeps its metadata."""
+    """Warp one image (C, *spatial) with :func:`~smoothmorph.transforms.warp` and keep its metadata."""
     image = plain(img)
     if image.dtype == torch.float64 and mode == "bilinear":
         image = image.float()  # MONAI's spatial transforms return float32

@@ -1,4 +1,4 @@
-"""Speed and memory against official VoxelMorph: ``make bench``."""
+"""Measure speed and memory against official VoxelMorph: ``make bench``."""
 
 from .cases import CASES
 from .runner import run_bench

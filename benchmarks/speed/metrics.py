@@ -1,4 +1,4 @@
-"""The evaluation of one 3-D pair: ours, and VoxelMorph's NumPy utilities with the same metrics."""
+"""Evaluate one 3-D pair with our code and, for the same metrics, with VoxelMorph's NumPy utilities."""
 
 from itertools import product
 
@@ -18,9 +18,9 @@ _LABELS = {value: str(value) for value in range(1, 36)}
 
 
 def evaluations(case: Case, place: Place, precision: str) -> Sides:
-    """Dice of 35 labels, folding, SDlogJ and non-diffeomorphic volume of one pair.
+    """Measure Dice of 35 labels, folding, SDlogJ and the non-diffeomorphic volume of one pair.
 
-    The other side: voxelmorph's ``dice`` and ``jacobian_determinant``, and the rest in NumPy.
+    The official side uses voxelmorph's ``dice`` and ``jacobian_determinant``, and NumPy for the rest.
     """
     shape = tuple(24 for _ in case.shape) if place.quick else case.shape
     displacement, labels = _pair(shape, torch.float64 if precision == "float64" else torch.float32)
@@ -52,7 +52,7 @@ def evaluations(case: Case, place: Place, precision: str) -> Sides:
 
 
 def _pair(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """A random smooth displacement (1, 3, *shape) that folds here and there, and two label maps (2, 1, 1, *shape)."""
+    """Make a random smooth displacement (1, 3, *shape) that folds in places, and two label maps (2, 1, 1, *shape)."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(1, 3, *[length // 8 for length in shape], generator=generator)
     noise = torch.rand(2, 1, *[length // 8 for length in shape], generator=generator)
@@ -61,7 +61,10 @@ def _pair(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _nondiffeomorphic_percent(field: np.ndarray) -> float:
-    """Liu et al., IJCV 2024, in NumPy: (*spatial, 3) -> % of the volume. Plain corners, not our way of computing it."""
+    """Compute the non-diffeomorphic volume in % of a field (*spatial, 3) in NumPy, from the corners of each simplex.
+
+    Source: Liu et al., IJCV 2024. Our own code computes it in another way.
+    """
     points = field + np.stack(np.meshgrid(*map(np.arange, field.shape[:3]), indexing="ij"), axis=-1)
     halves = (slice(None, -1), slice(1, None))
 

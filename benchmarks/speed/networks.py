@@ -1,4 +1,4 @@
-"""Training steps and forward passes of official VxmDense and of our network, on the same weights and images."""
+"""Run training steps and forward passes of the official VxmDense and of our network with equal weights and images."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from smoothmorph.pipeline.training.loop import autocast, build_model, build_obje
 from .sides import Case, Place, Sides
 
 LAMBDA, LOSS_MULT = 0.01, 2.0
-_SIDE = 16  # of the tiny grids
+_SIDE = 16  # side length of the tiny grids
 
 
 def benchmark_settings(case: Case, precision: str, **sections: dict[str, Any]) -> TrialSettings:
-    """The trial of a case."""
+    """Return the trial settings of a case."""
     content = {
         "cohort": {"spatial_dims": len(case.shape)},
         "objective": {"lambda": LAMBDA, "multiplier": LOSS_MULT},
@@ -30,7 +30,7 @@ def benchmark_settings(case: Case, precision: str, **sections: dict[str, Any]) -
 
 
 def training_steps(case: Case, place: Place, precision: str) -> Sides:
-    """A whole step: forward, MSE + λ · 2 · L2, backward, Adam; as voxelmorph's ``scripts/torch/train.py``."""
+    """Run a whole step as voxelmorph's ``scripts/torch/train.py``: forward, MSE + λ · 2 · L2, backward, Adam."""
     settings = benchmark_settings(case, precision)
     network, model, moving, fixed = _networks(case, place, precision, settings)
     losses, optimizer = import_voxelmorph().losses, torch.optim.Adam(network.parameters(), lr=1e-4)
@@ -41,7 +41,7 @@ def training_steps(case: Case, place: Place, precision: str) -> Sides:
         warped, velocity = network(moving, fixed)
         if moving.ndim == 5:
             penalty = losses.Grad("l2", loss_mult=LOSS_MULT).loss(None, velocity)
-        else:  # Grad of 0.2 is 3-D only; the same formula per axis
+        else:  # voxelmorph 0.2's Grad is 3-D only; this is the same formula per axis
             penalty = LOSS_MULT * sum(velocity.diff(dim=axis).square().mean() for axis in (2, 3)) / 2
         loss = losses.MSE().loss(fixed, warped) + LAMBDA * penalty
         optimizer.zero_grad()
@@ -62,7 +62,7 @@ def training_steps(case: Case, place: Place, precision: str) -> Sides:
 
 
 def forward_passes(case: Case, place: Place, precision: str) -> Sides:
-    """Warped image and full displacement, without gradients."""
+    """Compute the warped image and the full-resolution displacement without gradients."""
     network, model, moving, fixed = _networks(case, place, precision, benchmark_settings(case, precision))
     for module in (network, model):
         module.eval()
@@ -80,7 +80,7 @@ def forward_passes(case: Case, place: Place, precision: str) -> Sides:
 
 
 def _networks(case: Case, place: Place, precision: str, settings: TrialSettings) -> tuple[Any, Any, Tensor, Tensor]:
-    """Official and our network with the same weights, whose fields are of about a voxel, and two smooth images."""
+    """Make the official and our network with equal weights (fields of about a voxel), and two smooth images."""
     shape = tuple(_SIDE for _ in case.shape) if place.quick else case.shape
     torch.manual_seed(0)
     official = official_network(shape)
@@ -95,7 +95,7 @@ def _networks(case: Case, place: Place, precision: str, settings: TrialSettings)
 
 
 def _gradients(network: Any, model: Any) -> list[tuple[Tensor, Tensor]]:
-    """The gradients of all parameters, ours in the official order and layout."""
+    """Pair the gradients of all parameters, ours in the official order and layout."""
     holder = from_official(network.state_dict()).to(network.flow.weight.dtype)
     holder.load_state_dict({name: parameter.grad for name, parameter in model.named_parameters()})
     ours = to_official(holder)

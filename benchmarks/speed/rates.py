@@ -1,4 +1,4 @@
-"""How much of what the device can do is reached: the arithmetic of a run against the rate of a large matrix product."""
+"""Compare the arithmetic of a run with the device's rate in a large matrix product."""
 
 import statistics
 import time
@@ -12,14 +12,14 @@ from .sides import Place
 
 
 def arithmetic(work: Callable[[], Any]) -> float:
-    """The floating-point operations of a run, 10^9: those of convolutions and matrix products, forward and backward."""
+    """Count the floating-point operations (10^9) of convolutions and matrix products in a run, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
 
 
 def matrix_rate(place: Place, precision: str) -> float:
-    """10^9 floating-point operations per second in the product of two large matrices."""
+    """Measure the rate of a large matrix product in 10^9 floating-point operations per second."""
     size = 256 if place.quick else 8192 if place.device.type == "cuda" else 2048
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     matrix = torch.randn(size, size, device=place.device).to(dtype)

@@ -1,8 +1,8 @@
-"""Cases measured in processes of their own, into a table and a JSON file.
+"""Measure the cases, each in its own processes, and write a table and a JSON file.
 
-Within a case both sides alternate, official, ours, official, ours, after their results have been compared; the ratio
-is taken round by round. Each side has a process of its own, because the memory it takes and how that is allocated are
-properties of a process; while one works, the other waits.
+First, the results of both sides are compared. Then the two sides alternate: official, ours, official, ours. The ratio
+is taken in each round. Each side has its own process, because memory use and allocation are properties of a process.
+While one process works, the other waits.
 """
 
 import json
@@ -39,25 +39,25 @@ PACKAGES = ("smoothmorph", "torch", "monai", "voxelmorph", "numpy")
 def run_bench(
     out: Path, names: Sequence[str], device: str, threads: int, quick: bool, console: Console
 ) -> dict[str, Any]:
-    """Measure the named cases (all if none), print the table and write ``out``.
+    """Measure the named cases, print the table and write ``out``.
 
     Args:
-        out: the JSON file; cases measured earlier on the same machine and versions stay in it.
-        names: of the cases; if none, all that are for the device.
+        out: the JSON file. Cases that were measured earlier with the same machine and versions stay in it.
+        names: names of the cases; if empty, all cases for the device.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: for torch and OpenMP.
-        quick: tiny grids and few rounds: to see that it works, not to measure.
-        console: shows what is measured now, and the table at the end.
+        threads: number of threads of torch and OpenMP.
+        quick: use tiny grids and few rounds, only to check that everything works.
+        console: shows the current case, and the table at the end.
 
     Raises:
-        InputError: an unknown case or device, official voxelmorph missing, an ``out`` that is no results file, or two
-            sides that do not compute the same.
+        InputError: a case or device is unknown, official voxelmorph is missing, ``out`` is not a results file, or the
+            two sides compute different results.
     """
     unknown = sorted(set(names) - set(CASES))
     if unknown:
         raise InputError(f"there is no case {unknown[0]!r}; the cases are {', '.join(CASES)}.")
     place = Place(choose_device(parse(ComputeSettings, {"device": device}, "--device").device), threads, quick)
-    import_voxelmorph()  # or say now that it is missing
+    import_voxelmorph()  # fail early if it is missing
     environment = _environment(place)
     results = {"environment": environment, "cases": _earlier(out, environment)}
     usual = [name for name, case in CASES.items() if place.device.type in case.devices]
@@ -70,7 +70,7 @@ def run_bench(
 
 
 def table(cases: dict[str, Any]) -> Table:
-    """The table of a results file; fits 80 columns."""
+    """Make the table of a results file; it fits 80 columns."""
     ratio, memory = "official / ours\n(quartiles)", "peak\nGB"
     view = Table("case", "official", "ours", ratio, memory, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name, measured in cases.items():
@@ -85,7 +85,7 @@ def table(cases: dict[str, Any]) -> Table:
 
 
 def _earlier(out: Path, environment: dict[str, Any]) -> dict[str, Any]:
-    """The cases that ``out`` holds of the same environment."""
+    """Read the cases in ``out`` that were measured in the same environment."""
     if not out.is_file():
         return {}
     try:
@@ -103,9 +103,10 @@ def _measure(case: Case, place: Place) -> dict[str, Any]:
     with _process() as official, _process() as other:
         ours = official if case.one_process else other
         sides = {"official": official, "ours": ours}
-        for process, side in {process: side for side, process in sides.items()}.items():  # once, if it is one
+        for process, side in {process: side for side, process in sides.items()}.items():  # once if both share a process
             process.submit(_prepare, case.name, place, side).result()
-        gflop = ours.submit(_arithmetic).result() if case.training else None  # first: a recorded step is not counted
+        # Count before the step is recorded as a graph, which hides its operations.
+        gflop = ours.submit(_arithmetic).result() if case.training else None
         rounds, warm_up = (2, 0) if place.quick else (case.rounds, case.warm_up)
         taken: list[tuple[float, float]] = []
         for _ in range(rounds + warm_up):
@@ -142,12 +143,12 @@ def _compare(name: str, place: Place) -> dict[str, float] | None:
     for precision, difference in (differences or {}).items():
         if not difference <= allowed[precision]:
             raise InputError(
-                f"{name}: in {precision} the sides differ by {difference:.1e}, more than {allowed[precision]:.0e}."
+                f"{name}: in {precision} the two sides differ by {difference:.1e}, more than {allowed[precision]:.0e}."
             )
     return differences
 
 
-_held: dict[str, Any] = {}  # in a process of a case: its sides, their place, and the memory held before the first run
+_held: dict[str, Any] = {}  # in the process of a case: sides, place, and memory before the first run
 
 
 def _prepare(name: str, place: Place, side: str) -> None:
@@ -170,17 +171,17 @@ def _run(side: str, repeats: int) -> float:
 
 
 def _peak() -> float:
-    """Peak memory above what was held before the first run, GB."""
+    """Return the peak memory above that before the first run, in GB."""
     return _held["place"].memory_peak() - _held["memory"]
 
 
 def _arithmetic() -> float:
-    """GFLOP of a run of ours."""
+    """Count the GFLOP of one run of our side."""
     return arithmetic(_held["sides"].ours)
 
 
 def _matrix_rate(precision: str) -> float:
-    """GFLOP/s of a matrix product on the device of the case."""
+    """Measure the GFLOP/s of a matrix product on the device of the case."""
     return matrix_rate(_held["place"], precision)
 
 

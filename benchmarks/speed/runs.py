@@ -1,4 +1,4 @@
-"""What surrounds the training steps: loading, the rest of an epoch, and a study with one worker and with several."""
+"""Measure everything around the training steps: loading, the rest of an epoch, a study with one or several workers."""
 
 import tempfile
 import time
@@ -25,9 +25,9 @@ _SUBJECTS, _ONE_PAIR = {"subjects": 12}, {"validation": 1, "test": 1}
 
 
 def loading(case: Case, place: Place, precision: str) -> Sides:
-    """The batches of an epoch: voxelmorph's ``scan_to_scan`` reads .npz files, ours are in memory.
+    """Load the batches of an epoch: voxelmorph's ``scan_to_scan`` reads .npz files; our images are in memory.
 
-    (Preloaded volumes, which its documentation allows, end in a TypeError in 0.2.)
+    voxelmorph's documentation allows preloaded volumes, but in 0.2 they raise a TypeError.
     """
     steps = {"epochs": 1, "steps_per_epoch": 4 if place.quick else 100}
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=_ONE_PAIR, training=steps)
@@ -35,7 +35,7 @@ def loading(case: Case, place: Place, precision: str) -> Sides:
     folder, names = tempfile.TemporaryDirectory(), prepared.split.train
     voxelmorph = import_voxelmorph()
 
-    def file(name: str) -> str:  # the folder goes with the last function that needs it
+    def file(name: str) -> str:  # the folder is deleted with the last function that uses it
         return f"{folder.name}/{name}.npz"
 
     def generator() -> Iterator[Any]:
@@ -62,7 +62,7 @@ def loading(case: Case, place: Place, precision: str) -> Sides:
 
 
 def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
-    """Official: the time of `train` without its validation; ours: what of it was spent in the training steps."""
+    """Time an epoch. "Official" is our `train` without validation; "ours" is the part spent in training steps."""
     steps = {"epochs": 1, "steps_per_epoch": 4} if place.quick else {"epochs": 3, "steps_per_epoch": 100}
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=_ONE_PAIR, training=steps)
     prepared = prepare(settings, None)
@@ -95,9 +95,9 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
 
 
 def studies(case: Case, place: Place, precision: str) -> Sides:
-    """Trials from the first training step to the last rows: one worker with all threads against one per thread.
+    """Time trials from the first training step to the last rows: one worker with all threads, or one per thread.
 
-    The seconds in which worker processes start are left out: a study is longer than these few trials.
+    The start of the worker processes is left out, because a real study is much longer than these few trials.
     """
     steps = {"epochs": 1, "steps_per_epoch": 2} if place.quick else {"epochs": 10, "steps_per_epoch": 100}
     pairs, compute = {"validation": 4, "test": 4}, {"device": str(place.device)}

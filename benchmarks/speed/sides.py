@@ -1,4 +1,4 @@
-"""What a comparison is made of: a case, where it is measured, and its two sides."""
+"""The parts of a comparison: a case, the place where it is measured, and its two sides."""
 
 import math
 import resource
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.1}
-"""How far the sides may be apart, relative to the largest value. In float32 official results are up to 2e-5 from its
-own in double precision, and a gradient changes more where a rounding turns an activation's sign."""
+"""Largest allowed difference between the sides, relative to the largest value. Official float32 results differ by up to
+2e-5 from those in double precision, and a gradient by more if rounding flips the sign of an activation."""
 TOLERANCE_ON_GPU = {**TOLERANCE, "float32": 1e-3, "bfloat16": 0.2}
-"""Two runs of the same code differ there: sums are added up in any order."""
+"""On a GPU two runs of the same code differ, because the order of sums is not fixed."""
 DOUBLE_VOXELS = 2**19
-"""In double precision torch convolves by unfolding, which takes 27 times the memory: larger grids are halved."""
+"""Larger grids are halved in double precision: torch then convolves by unfolding, which takes 27 times the memory."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a case is measured. ``quick`` is for tests: tiny grids."""
+    """The device and number of threads that a case is measured with; ``quick`` uses tiny grids, for tests."""
 
     device: torch.device
     threads: int
@@ -32,7 +32,7 @@ class Place:
             torch.cuda.synchronize(self.device)
 
     def memory_peak(self) -> float:
-        """The most memory held so far, GB (10^9 bytes): by tensors on a GPU, by the whole process on a CPU."""
+        """Return the peak memory so far in GB (10^9 bytes): of tensors on a GPU, of the whole process on a CPU."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 1e9
         unit = 1 if sys.platform == "darwin" else 1024
@@ -41,10 +41,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides as functions without arguments.
+    """The two sides of a comparison, as functions without arguments.
 
-    A side that times itself, to leave out what is not compared, returns its seconds as a float. ``results`` gives what
-    both compute as (ours, official) pairs; None where one side is a part of the other.
+    A side can time itself, to leave out a part; it then returns seconds as a float. ``results`` returns the results of
+    both as (ours, official) pairs. It is None if one side is a part of the other.
     """
 
     official: Callable[[], Any]
@@ -54,7 +54,7 @@ class Sides:
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. ``prepare`` makes its sides in the given precision (float32, bfloat16 or float64)."""
+    """A comparison. ``prepare`` makes its sides in the given precision (float32, bfloat16 or float64)."""
 
     name: str
     title: str
@@ -64,26 +64,29 @@ class Case:
     rounds: int = 10
     warm_up: int = 2
     repeats: int = 1
-    """Runs in a turn, where one is short: in training a step follows a step."""
+    """Number of consecutive runs in a round, for short runs: in training, steps follow each other."""
     memory: bool = False
     training: bool = False
-    """A training step: our process is set up as a trial sets it up, and the arithmetic is counted."""
+    """Whether this is a training step. Our process is then set up as in a trial, and the arithmetic is counted."""
     devices: tuple[str, ...] = ("cpu", "cuda")
-    """Where it tells something, in a reasonable time; elsewhere it is measured only when asked for by name."""
+    """Devices where the case is useful and fast enough; on others it is measured only if named."""
     one_process: bool = False
-    """Both sides in one process: the second is a part of the first."""
+    """Whether both sides share one process, because the second is a part of the first."""
 
     def sides(self, place: Place) -> Sides:
-        """The sides as they are timed."""
+        """Make the sides that are timed."""
         torch.set_num_threads(place.threads)
         return self.prepare(self, place, self.precision)
 
     def differences(self, place: Place) -> dict[str, float] | None:
-        """How far the sides are apart, relative to the largest value: in double precision, which shows that both
-        compute the same, and in the precision and on the grid of the case, which rounding decides. (On a GPU without
-        TensorFloat-32, which torch takes for convolutions in float32 and which rounds them to 10 bits.)"""
+        """Return the largest difference of the sides, relative to the largest value.
+
+        It is computed in double precision, which shows that both compute the same, and in the precision and on the grid
+        of the case, where rounding decides. On a GPU, TensorFloat-32 is switched off; torch's default would round
+        float32 convolutions to 10 bits.
+        """
         torch.set_num_threads(place.threads)
-        torch.backends.cudnn.allow_tf32 = False  # in a process of its own, which times nothing
+        torch.backends.cudnn.allow_tf32 = False  # this process times nothing
         differences = {}
         for precision in ("float64", self.precision):
             case = self._halved() if precision == "float64" else self

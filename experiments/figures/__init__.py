@@ -1,4 +1,4 @@
-"""Figures of a study, drawn from its rows, histories and example pairs: never from models or images of a cohort."""
+"""Figures of a study, drawn from its rows, histories and example pairs. They need no models and no cohort."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +23,10 @@ __all__ = ["draw_figures"]
 
 
 def draw_figures(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> list[Path]:
-    """Draw every figure of a run into its ``figures``, as PNG and SVG; a fault in one leaves those before it written.
+    """Draw every figure of a run into its folder ``figures``, as PNG and SVG, one after the other.
 
     Raises:
-        InputError: a damaged file of example pairs.
+        InputError: a file of example pairs is damaged; the figures before it are written.
     """
     folder = run.path / "figures"
     with styled():
@@ -48,7 +48,7 @@ def _draw(
 def _of_networks(
     run: Run, rows: pd.DataFrame, history: pd.DataFrame, measured: list[str]
 ) -> Iterator[tuple[str, Figure | None]]:
-    """The figures of training and over λ, which a run of baselines alone has not."""
+    """The figures of the training and over λ; a run of baselines has none of them."""
     trained, without, title = networks(rows), baselines_of(summary(rows)), run.study.title
     if trained.empty:
         return
@@ -62,10 +62,10 @@ def _of_networks(
 
 
 def _warm_up(run: Run) -> str:
-    """What a caption must say where λ is on its way up during training."""
+    """The sentence for captions if λ is warmed up during training; empty otherwise."""
     trained = [trial for trial in run.trials.values() if trial.model.trains]
     shares = {trial.training.penalty_warmup for trial in trained} - {0.0}
     if not shares:
         return ""
     words = " or ".join(f"{100 * share:g}" for share in sorted(shares))
-    return f"In training λ grows from 0 in the first {words} % of the steps; validation has all of it throughout."
+    return f"In training λ grows from 0 over the first {words} % of the steps; validation always uses the full λ."

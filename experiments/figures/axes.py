@@ -1,4 +1,4 @@
-"""Axes that tell the truth: λ with its 0, percentages that span decades or are 0, labels that do not collide."""
+"""Axes: λ including 0, percentages that span decades and include 0, labels that do not overlap."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 
 
 def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
-    """λ on a logarithmic axis; λ = 0, if it is there, in its own place on the left and labelled 0."""
+    """λ on a logarithmic axis; λ = 0, if present, is at the left end and labelled 0."""
     distinct = sorted(set(values))
     positive = [value for value in distinct if value > 0]
     axes.set_xlabel("λ (weight of the penalty)")
@@ -32,10 +32,10 @@ def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def percent_axis(axes: Axes, which: str, values: np.ndarray, label: str) -> str:
-    """A percentage that spans decades and may be 0: logarithmic, but linear near zero, with 0 marked.
+    """An axis for a percentage that spans decades and may be 0: logarithmic, but linear near 0, with 0 marked.
 
     Returns:
-        The sentence a caption needs about it; empty if the axis is linear throughout.
+        The sentence about it for the caption; empty if the whole axis is linear.
     """
     values = np.asarray(values, dtype=float)
     positive = values[np.isfinite(values) & (values > 0)]
@@ -56,7 +56,7 @@ def percent_axis(axes: Axes, which: str, values: np.ndarray, label: str) -> str:
     set_limits(-0.35 * threshold, top)
     decades = 10.0 ** np.arange(np.log10(threshold), np.log10(top))
     _ticks(axis, [0.0, *decades])
-    return f"Folding axes are logarithmic above and linear below their first tick after 0 ({threshold:g} %)."
+    return f"Axes of folding are logarithmic above {threshold:g} % (the first tick after 0) and linear below."
 
 
 def _ticks(axis: Any, ticks: Sequence[float]) -> None:
@@ -66,7 +66,7 @@ def _ticks(axis: Any, ticks: Sequence[float]) -> None:
 
 
 def annotate_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write a word beside each point (x, y, word, colour), where it overlaps nothing; none where there is no room."""
+    """Write a word beside each point (x, y, word, colour). A word without room is left out, so that none overlap."""
     cast(Figure, axes.figure).draw_without_rendering()
     centres = [axes.transData.transform((x, y)) for x, y, _, _ in points]
     taken = [Bbox([centre - 5, centre + 5]) for centre in centres if np.isfinite(centre).all()]
@@ -86,6 +86,6 @@ def annotate_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) 
 
 
 def say_no_folding(axes: Axes, means: Sequence[float], colour: str) -> None:
-    """Write in the panel that nothing folded, where that is so."""
+    """If nothing folded, say so in the panel."""
     if len(means) and not np.any(np.asarray(means, dtype=float) > 0):
         axes.text(0.5, 0.5, "no folding in any test pair", transform=axes.transAxes, ha="center", color=colour)

@@ -1,4 +1,4 @@
-"""Baselines in figures: grey points and lines with a marker each, beside the curves of networks and never one."""
+"""Baselines in figures: grey points or horizontal lines beside the curves of networks, one marker per method."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,14 +11,14 @@ from matplotlib.lines import Line2D
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..rows.summaries import baselines, pick, setting_columns, variant
 
-GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # of several configurations of one method
+GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # for several configurations of one method
 MARKERS = ("P", "X", "p", "h", "*", "8", "d", "H")
 DASHES: Sequence[Any] = ((0, (1, 2)), (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)))
-"""The methods have these by their order."""
+"""Assigned to the methods by their order."""
 
 
 class Baseline(NamedTuple):
-    """One baseline: how it looks, and its lines by metric, of a summary or of the analysis' means."""
+    """One baseline: its look, and its lines by metric, from a summary or from the table of means."""
 
     label: str
     model: str
@@ -27,7 +27,7 @@ class Baseline(NamedTuple):
 
     @property
     def registers(self) -> bool:
-        """Whether it moves images at all."""
+        """Whether it moves images: false for the baseline without registration."""
         return METHODS[self.model].registers
 
     @property
@@ -43,7 +43,7 @@ class Baseline(NamedTuple):
 
 
 def baselines_of(table: pd.DataFrame) -> list[Baseline]:
-    """The baselines in a summary, or in the means of an analysis, in their own order."""
+    """The baselines in a summary or in the table of means, in the order of the methods."""
     own = baselines(table)
     found: list[Baseline] = []
     for model in untrained():
@@ -55,12 +55,12 @@ def baselines_of(table: pd.DataFrame) -> list[Baseline]:
 
 
 def look(baseline: Baseline) -> dict[str, Any]:
-    """How matplotlib draws a baseline's point."""
+    """The matplotlib style of a baseline's point."""
     return {"color": baseline.colour, "marker": baseline.marker, "linestyle": "", "markersize": 6}
 
 
 def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
-    """A point per baseline; a table with ``low`` and ``high`` gives it bars."""
+    """Draw one point per baseline, with bars if its table has ``low`` and ``high``."""
     for baseline in found:
         across, up = baseline.line(x), baseline.line(y)
         if across is None or up is None:
@@ -71,7 +71,7 @@ def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
 
 
 def draw_levels(axes: Axes, found: Sequence[Baseline], metric: str) -> None:
-    """A line across the axes per baseline."""
+    """Draw one horizontal line per baseline."""
     for baseline in found:
         line = baseline.line(metric)
         if line is not None and np.isfinite(line["mean"]):

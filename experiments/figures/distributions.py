@@ -1,4 +1,4 @@
-"""How measures spread: SDlogJ over pairs and determinants over voxels, for each λ."""
+"""Distributions for each λ: SDlogJ over pairs, and Jacobian determinants over voxels."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
 
 
 def distribution_figures(rows: pd.DataFrame, title: str) -> Iterator[tuple[str, Figure | None]]:
-    """Every figure of this module; those whose columns nobody measured are None."""
+    """Every figure of this module; None for a figure whose columns were not measured."""
     trained = networks(rows)
     if not trained.empty:
         yield "sdlogj_by_lambda", sdlogj_by_lambda(trained, title, baselines_of(summary(rows)))
@@ -29,11 +29,11 @@ def distribution_figures(rows: pd.DataFrame, title: str) -> Iterator[tuple[str, 
 
 
 def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline] = ()) -> Figure | None:
-    """A box per λ over test pairs (each the mean of its seeds); a column per penalty, a row per setting.
+    """One box per λ over test pairs (each pair: mean over seeds); one column per penalty, one row per setting.
 
-    The means of the baselines, which are ``without`` training, are lines across.
+    The means of the baselines (``without`` training) are horizontal lines.
     """
-    without = [baseline for baseline in without if baseline.registers]  # is 0
+    without = [baseline for baseline in without if baseline.registers]  # without registration SDlogJ is 0
     figure, grid = _grid(rows, "SDlogJ of the displacement over test pairs", "SDlogJ")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
@@ -49,18 +49,18 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
     grid[0][0].set_ylim(bottom=0, auto=None)
     if without:
         legend(figure, handles(without, levels=True))
-    pairs_of, lines = rows.groupby("trial")["moving"].size(), " Lines across: means." * bool(without)
-    words = f"Boxes: quartiles over {number(pairs_of, 'test pair')}; whiskers: 1.5 times the box.{lines}"
+    pairs_of, lines = rows.groupby("trial")["moving"].size(), " Horizontal lines: means of baselines." * bool(without)
+    words = f"Boxes: quartiles over {number(pairs_of, 'test pair')}; whiskers: up to 1.5 box lengths.{lines}"
     caption(figure, f"{title}.", words)
     return figure
 
 
 def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
-    """Percentiles of the Jacobian determinant over a pair's voxels, averaged over pairs and seeds, for each λ."""
+    """For each λ: percentiles of the Jacobian determinant over the voxels of a pair, averaged over pairs and seeds."""
     columns = [f"{DETERMINANT}{name}" for name in ("p01", "p05", "p50", "p95", "p99", "min", "max")]
     if not set(columns) <= set(rows):
         return None
-    figure, grid = _grid(rows, "Jacobian determinants of the displacement", "determinant (1: volume kept)")
+    figure, grid = _grid(rows, "Jacobian determinants of the displacement", "Jacobian determinant (1: volume kept)")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
@@ -87,16 +87,18 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
         Line2D([], [], color=GREY, marker="o", markersize=4, label="median"),
         Patch(color=GREY, alpha=0.45, label="5 % to 95 %"),
         Patch(color=GREY, alpha=0.2, label="1 % to 99 %"),
-        Line2D([], [], color=GREY, ls=":", label="least, greatest"),
-        Line2D([], [], color="#FF2A2A", label="0: folded below"),
+        Line2D([], [], color=GREY, ls=":", label="minimum, maximum"),
+        Line2D([], [], color="#FF2A2A", label="0 (below: folding)"),
     ]
     legend(figure, explained)
-    caption(figure, f"{title}.", "Over the voxels of a pair, averaged over pairs and seeds. Logarithmic above 1.")
+    caption(
+        figure, f"{title}.", "Over the voxels of a pair, averaged over pairs and seeds. Axis logarithmic beyond ±1."
+    )
     return figure
 
 
 def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, np.ndarray]:
-    """A row per setting, which shares its scale of a ``measure`` over λ, and a column per penalty, titled."""
+    """One row of panels per setting, with a common scale for ``measure``, and one column per penalty."""
     parts, penalties = list(settings_of(rows)), penalties_of(rows)
     figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
     grid = figure.subplots(len(parts), len(penalties), sharey="row", squeeze=False)
@@ -110,6 +112,6 @@ def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, np.ndar
 
 
 def settings_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """The parts of networks' rows by what is set besides penalty and λ."""
+    """The rows of networks, split by every setting other than penalty and λ."""
     keys = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
     return [part for _, part in rows.groupby(keys, dropna=False, sort=False)]

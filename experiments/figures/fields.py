@@ -1,4 +1,4 @@
-"""Figures of example pairs: displacement components, and the moving image's grid carried along with it."""
+"""Figures of example pairs: components of the displacement, and the warped image with its warped grid."""
 
 import itertools
 import re
@@ -19,14 +19,14 @@ from . import panels
 from .style import caption, colour_of, new_figure
 
 MANY_WEIGHTS = 8
-"""Up to so many λ in all, each has a column of its own."""
+"""Up to this number of λ, each λ has a column of its own."""
 LONGEST_SUFFIX = 60
-"""Characters of what tells the files of figures of one kind apart."""
+"""Characters of the suffix by which files of one kind of figure differ."""
 Images = dict[str, np.ndarray]
 
 
 class Example(NamedTuple):
-    """The example pairs of one trial, of a penalty and λ or of a baseline's name: arrays as in ``examples.npz``."""
+    """The example pairs of one trial: its penalty (or a baseline's name), its λ, and the arrays of ``examples.npz``."""
 
     penalty: str
     weight: float
@@ -38,9 +38,9 @@ class Example(NamedTuple):
 
 
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
-    """Flow fields and warped grids; one of each per model kind or further setting, named after it.
+    """Figures by name: flow fields, warped grids and one pair across λ, for each model or further setting.
 
-    The baselines are in each of them, or in figures of their own where no network was trained.
+    Baselines appear in every figure of flow fields and warped grids; without networks they have figures of their own.
     """
     trained, without = networks(rows), _of_baselines(run, baselines(rows))
     others = [key for key in configuration(trained) if key not in ("penalty", "lambda")]
@@ -63,7 +63,7 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
 
 
 def _suffix(words: Sequence[str], drawn: Collection[str]) -> str:
-    """The words as the end of a file's name: short, plain, and of no figure yet. Repeated numbers are counted."""
+    """The words as a short suffix of a file name that no drawn figure has. Repeated numbers become NUMBERxCOUNT."""
     plain = []
     for word in words:
         name, _, values = word.partition("[")
@@ -76,7 +76,7 @@ def _suffix(words: Sequence[str], drawn: Collection[str]) -> str:
 
 
 def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
-    """The examples of each penalty over λ, of its first seed; empty if no penalty has two λ."""
+    """The examples of each penalty over λ, from the first seed; empty if no penalty has two λ."""
     rows = _with_examples(run, rows)
     found: dict[str, list[Example]] = {}
     for penalty in PENALTIES.in_order(rows["penalty"]):
@@ -87,7 +87,7 @@ def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
 
 
 def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
-    """One trial per penalty: at the middle λ that all penalties have, else at the middle one of each."""
+    """One trial per penalty: at the middle of the common λ; without a common λ, at the middle λ of each penalty."""
     rows = _with_examples(run, rows)
     weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
     shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
@@ -101,7 +101,7 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
 
 
 def _of_baselines(run: Run, rows: pd.DataFrame) -> list[Example]:
-    """The examples of every baseline but the images as they are; of several seeds the first."""
+    """The examples of every baseline that registers, from its first seed."""
     still = [name for name, method in METHODS.items() if not method.registers]
     rows = _with_examples(run, pick(rows, ~rows["model"].isin(still)))
     lines = rows.sort_values("seed", kind="stable").drop_duplicates(configuration(rows)) if len(rows) else rows
@@ -125,7 +125,7 @@ def _read(run: Run, trial: str) -> Images:
 
 
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
-    """Displacement of the example pairs in voxels: a row per penalty or baseline, both components of each pair."""
+    """Displacement of the example pairs in voxels: one row per penalty or baseline, two components per pair."""
     pairs = len(examples[0].arrays["fixed"])
     height, width = panels.panel(examples[0].arrays["fixed"][0])
     down = _downwards(settings)
@@ -148,7 +148,7 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
 
 
 def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
-    """A row per example pair: moving, fixed, and by each penalty and baseline the warped image with its warped grid."""
+    """One row per example pair: moving, fixed, and for each penalty and baseline the warped image with its grid."""
     first = examples[0].arrays
     pairs, (height, width) = len(first["fixed"]), panels.panel(first["fixed"][0], 2.1)
     down = _downwards(settings)
@@ -168,17 +168,17 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
             axes.set_xlabel(f"folded: {100 * (determinant <= 0).mean():.3g} %", fontsize=7.5)
             axes.set_title(example.name if pair == 0 else "")
     handles = [
-        Line2D([], [], color=panels.GRID_COLOUR, linewidth=1, label="grid of the moving image, warped with it"),
+        Line2D([], [], color=panels.GRID_COLOUR, linewidth=1, label="warped grid of the moving image"),
         Line2D([], [], color=panels.FOLD_COLOUR, ls="", marker="s", markersize=4, label="Jacobian determinant ≤ 0"),
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
-    plane = "Determinants within the slice shown. " if settings.cohort.spatial_dims == 3 else ""
+    plane = "Determinants are computed in the plane of the slice. " if settings.cohort.spatial_dims == 3 else ""
     caption(figure, f"{title}. {plane}{_pair_names(examples[0])}")
     return figure
 
 
 def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, title: str) -> Figure:
-    """The first pair over λ: for each penalty the warped image with its grid, and below it the Jacobian determinant."""
+    """The first pair over λ: for each penalty the warped image with its grid, above its Jacobian determinant."""
     first = next(iter(examples.values()))[0].arrays
     weights = sorted({example.weight for own in examples.values() for example in own})
     aligned = len(weights) <= MANY_WEIGHTS  # otherwise each penalty has a row of its own λ
@@ -211,7 +211,7 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
 
 
 def _downwards(settings: TrialSettings) -> bool:
-    """The second axis points down in 2-D images, and in the volumes of which their reader says so."""
+    """Whether the second axis points down: in 2-D images, and in volumes if their reader says so."""
     return settings.cohort.spatial_dims == 2 or READERS[settings.cohort.reader].downwards
 
 

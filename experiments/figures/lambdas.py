@@ -1,4 +1,4 @@
-"""Measures against λ, and similarity against folding: the published kinds."""
+"""Metrics against λ, and similarity against folding: the figures of the published study."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
 from .baselines import Baseline, draw_levels, draw_points, handles
 
 AFTER = "after registration"
-BARS = "bars: ± 1 standard error over pairs, as if pairs shared no subjects"
+BARS = "bars: ± 1 standard error over pairs, which ignores that pairs share subjects"
 MANY_POINTS = 18
-"""More points than this are not named one by one."""
+"""Above this number, points are not labelled with their λ."""
 FIELDS = {"displacement": "Displacement (what warps the image)", "velocity": "Velocity (as in the published study)"}
 
 
 def similarity_vs_folding(
     whole: pd.DataFrame, similarity: str, title: str, without: Sequence[Baseline] = ()
 ) -> Figure | None:
-    """Similarity against folding: a point per λ, a line per penalty; the displacement and the velocity apart.
+    """Similarity against folding: one point per λ, one line per penalty; one panel each for displacement and velocity.
 
-    The baselines ``without`` training are points in the panel of the displacement; they have no velocity.
+    The baselines (``without`` training) are points in the panel of the displacement; they have no velocity.
     """
     found = style.curves(whole, similarity)
     figure = style.new_figure(7.6 + style.legend_width([*found, *without]), 4.2, "Similarity against folding")
@@ -33,7 +33,8 @@ def similarity_vs_folding(
     for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
         metric = f"{field}_nonpositive_percent"
         beside = without if field == "displacement" else ()
-        note = percent_axis(axes, "x", _reach(whole, [metric], beside), f"non-positive Jacobian, {field} (%)") or note
+        label = f"non-positive Jacobian determinants, {field} (%)"
+        note = percent_axis(axes, "x", _reach(whole, [metric], beside), label) or note
         words = []
         for x, y in zip(style.curves(whole, metric), found, strict=True):
             _trade(axes, x, y)
@@ -46,13 +47,13 @@ def similarity_vs_folding(
         annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
     style.legend(figure, [*style.curve_handles(found), *handles(without)])
     bars = f"Mean over {counts(whole)}; {BARS}."
-    numbers = " Numbers: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
+    numbers = " Numbers at points: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
     style.caption(figure, f"{title}. {bars}{numbers}", note)
     return figure
 
 
 def _reach(whole: pd.DataFrame, metrics: list[str], without: Sequence[Baseline]) -> np.ndarray:
-    """The values that an axis has to hold: means, and the upper ends of their bars."""
+    """The values that an axis must show: means, and the upper ends of their bars."""
     lines = pick(whole, whole["metric"].isin(metrics))
     others = [value for metric in metrics for value in _means_of(without, metric)]
     return np.concatenate([lines["mean"], lines["mean"] + style.standard_error(lines), others])
@@ -73,11 +74,11 @@ def _trade(axes: Axes, x: style.Curve, y: style.Curve) -> None:
 def metric_vs_lambda(
     rows: pd.DataFrame, whole: pd.DataFrame, metric: str, title: str, without: Sequence[Baseline] = ()
 ) -> Figure | None:
-    """One metric against λ, a line per penalty, beside its value before registration and that of the baselines.
+    """One metric against λ, one line per penalty, with its value before registration and those of the baselines.
 
-    None if nobody measured it.
+    None if the metric was not measured.
     """
-    without = [baseline for baseline in without if baseline.registers]  # is before registration
+    without = [baseline for baseline in without if baseline.registers]  # the other one is "before registration"
     found = style.curves(whole, metric)
     if not found:
         return None
@@ -102,8 +103,8 @@ def metric_vs_lambda(
 def folding_vs_lambda(
     rows: pd.DataFrame, whole: pd.DataFrame, title: str, without: Sequence[Baseline] = ()
 ) -> Figure | None:
-    """Non-positive Jacobians against λ, of the displacement and of the velocity; 0 stands on the axis as 0."""
-    without = [baseline for baseline in without if baseline.registers]  # never folds
+    """Non-positive Jacobian determinants against λ, of the displacement and of the velocity; the axes include 0."""
+    without = [baseline for baseline in without if baseline.registers]  # the other one never folds
     metrics = [f"{field}_nonpositive_percent" for field in FIELDS]
     found = style.curves(whole, metrics[0])
     figure = style.new_figure(7.6 + style.legend_width([*found, *without]), 4.0, "Folding against λ")
@@ -129,7 +130,7 @@ def _against_lambda(
     found = style.curves(whole, metric)
     lambda_axis(axes, list(whole["lambda"]))
     for place, curve in enumerate(found):
-        shift = 1 + 0.035 * (place - (len(found) - 1) / 2)  # so that bars at one λ do not hide each other
+        shift = 1 + 0.035 * (place - (len(found) - 1) / 2)  # bars at the same λ must not hide each other
         points = curve.points
         error = style.standard_error(points)
         below = error if floor is None else np.minimum(error, points["mean"] - floor)
@@ -144,12 +145,12 @@ def _against_lambda(
 
 
 def _seed_means(rows: pd.DataFrame, points: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
-    """The mean of each seed, where a point stands on more than one."""
+    """The mean of each seed, for points with more than one seed."""
     own = rows.merge(points[keys].drop_duplicates(), on=keys)
     seeds = own.groupby(["lambda", "seed"], as_index=False).agg({metric: "mean"})
     return pick(seeds, seeds.duplicated("lambda", keep=False))
 
 
 def _means(whole: pd.DataFrame) -> str:
-    seeds = " Dashes: single seeds." if whole["n_seeds"].max() > 1 else ""
+    seeds = " Dashes: means of single seeds." if whole["n_seeds"].max() > 1 else ""
     return f"Mean over {counts(whole)}; {BARS}.{seeds}"

@@ -1,4 +1,4 @@
-"""Training and validation loss, and each of its terms, against epoch."""
+"""Training and validation loss, and its terms, against epoch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,18 +16,18 @@ from ..rows.summaries import configuration, number, pick
 from .style import GREY, caption, legend, new_figure, penalties_of, title_panel
 
 FEW_EPOCHS = 12
-"""Up to so many epochs each one gets a dot; a single epoch would otherwise not be seen."""
+"""Up to this number of epochs, each one gets a dot: a line alone would not show a single epoch."""
 Shades = dict[float, tuple[float, float, float]]
 
 
 def training_figures(history: pd.DataFrame, title: str, note: str = "") -> Iterator[tuple[str, Figure | None]]:
-    """The loss and each of its terms against epoch. ``note``: what their captions must say besides."""
+    """The loss and its terms against epoch. ``note``: a further sentence for their captions."""
     for term in ("loss", "similarity", "penalty"):
         yield f"{term}_by_epoch", term_by_epoch(history, term, title, note)
 
 
 def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") -> Figure | None:
-    """One panel per penalty (and a row per further setting), a colour per λ; None without history."""
+    """One panel per penalty, one row per further setting, one colour per λ; None without history."""
     columns = [f"train_{term}", f"validation_{term}"]
     if history.empty or not set(columns) <= set(history):
         return None
@@ -59,7 +59,7 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
     legend(figure, handles)
     seeds = history.groupby(["penalty", "lambda", *others], dropna=False)["seed"].nunique()
     lines = "one seed" if seeds.max() == 1 else f"one line per seed ({number(seeds, 'seed')})"
-    caption(figure, f"{title}.", f"Mean over an epoch's training pairs, and over the validation pairs; {lines}.", note)
+    caption(figure, f"{title}.", f"Mean over the training pairs of an epoch, or the validation pairs; {lines}.", note)
     return figure
 
 
@@ -88,11 +88,11 @@ def _label(history: pd.DataFrame, term: str) -> str:
 
 
 def _similarity(history: pd.DataFrame) -> tuple[str, str]:
-    """What the similarity's loss is called, and its unit in brackets."""
+    """The name of the similarity loss, and its unit in brackets."""
     minimized = set(history["similarity"])
     name = str(minimized.pop())
     if minimized:
-        return "loss of the similarity", ""
+        return "similarity loss", ""
     if name not in SIMILARITIES:
         return name, ""
     entry = SIMILARITIES[name]

@@ -1,4 +1,4 @@
-"""One registration at a glance: images, what differs before and after, the warped grid and the Jacobian map."""
+"""Overview of one registration: images, differences before and after, the warped grid and the Jacobian map."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,11 +16,14 @@ from .style import caption, new_figure, styled
 HEADINGS = ("moving", "fixed", "warped", "moving - fixed", "warped - fixed", "warped grid", "Jacobian")
 SECTIONS = ("across axis 0", "across axis 1", "across axis 2")
 PLANES = ("sagittal", "coronal", "axial")
-"""The same in RAS."""
+"""The names of the sections of a volume in RAS."""
 
 
 class _Section(NamedTuple):
-    """A plane of the pair: images and determinant (H, W), displacement in the plane (2, H, W), mm of W over mm of H."""
+    """A plane of the pair: images and determinant (H, W), in-plane displacement (2, H, W) in voxels.
+
+    ``aspect``: voxel size along W divided by that along H.
+    """
 
     name: str
     moving: np.ndarray
@@ -42,15 +45,16 @@ def overview(
     down: bool = True,
     names: Sequence[str] = SECTIONS,
 ) -> Figure:
-    """A row of pictures for a 2-D pair, one for each of the three middle sections of a 3-D pair.
+    """One row of pictures for a 2-D pair; three rows for a 3-D pair, one for each middle section.
 
     Args:
-        moving, fixed, warped: (*spatial), on one grid.
-        displacement: (D, *spatial), voxels of that grid: warped(x) = moving(x + u(x)).
-        title, words: above and below the pictures.
-        spacing: mm per voxel, D numbers; by default equal.
-        down: whether the second axis of a section points down, or up (3-D images in RAS).
-        names: of the three sections.
+        moving, fixed, warped: images (*spatial) on one grid.
+        displacement: (D, *spatial) in voxels of that grid: warped(x) = moving(x + u(x)).
+        title: the text above the pictures.
+        words: the text below the pictures.
+        spacing: mm per voxel, D numbers; default: equal.
+        down: whether the second axis of a section points down; it points up in 3-D images in RAS.
+        names: the names of the three sections.
     """
     sections = _sections((moving, fixed, warped), displacement, spacing or [1.0] * fixed.ndim, names)
     with styled():
@@ -68,19 +72,20 @@ def overview(
 def overview_in_world(
     moving: np.ndarray, fixed: np.ndarray, warped: np.ndarray, field: PhysicalField, title: str, words: str = ""
 ) -> Figure:
-    """The overview on the fixed grid of ``field``, a volume turned so that its axes lead right, forward and up (RAS).
+    """The overview on the fixed grid of ``field``; a volume is turned to RAS (right, anterior, superior).
 
     Args:
-        moving, fixed, warped: (*spatial), on that grid.
-        field: its displacement; an affine is not drawn.
-        title, words: above and below the pictures.
+        moving, fixed, warped: images (*spatial) on that grid.
+        field: only its displacement is drawn, not its affine.
+        title: the text above the pictures.
+        words: the text below the pictures.
     """
     grid, displacement = field.fixed, field.displacement.numpy()
     if grid.axes == 2:
         down = grid.world_axes == 2 or axes_of(grid.affine)[1] in "IP"
         return overview(moving, fixed, warped, displacement, title, words, grid.spacing, down)
     turn = io_orientation(grid.affine)
-    own = np.argsort(turn[:, 0])  # the image's axis that becomes this one
+    own = np.argsort(turn[:, 0])  # for each axis of RAS, the axis of the image
     moving, fixed, warped = (apply_orientation(image, turn) for image in (moving, fixed, warped))
     turned = np.stack([apply_orientation(displacement[axis], turn) * turn[axis, 1] for axis in own])
     return overview(moving, fixed, warped, turned, title, words, [grid.spacing[axis] for axis in own], False, PLANES)
@@ -104,7 +109,7 @@ def _sections(
     """``images``: moving, fixed and warped."""
     images = [np.asarray(image, np.float32) for image in images]
     displacement = np.asarray(displacement, np.float32)
-    determinant = determinant_of(displacement)  # of the whole volume: a fold may lie across a plane
+    determinant = determinant_of(displacement)  # of the whole volume: a plane alone does not show every fold
     if len(displacement) == 2:
         return [_Section._make(("", *images, displacement, determinant, spacing[1] / spacing[0]))]
     found = []

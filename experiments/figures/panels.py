@@ -1,4 +1,4 @@
-"""What figures of images share: how a slice, a warped grid and a Jacobian map are drawn."""
+"""Parts of figures of images: a slice, a warped grid, a Jacobian map."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ GRID_COLOUR, FOLD_COLOUR, FOLD_IN_MAP = "#56B4E9", "#FF2A2A", "#00A000"
 
 
 def show(axes: Axes, image: np.ndarray, down: bool = True, aspect: float = 1.0, **how: Any) -> Any:
-    """An image (H, W): axis 0 to the right, axis 1 ``down`` or up; ``aspect``: mm per voxel of W over those of H."""
+    """Show an image (H, W): axis 0 to the right, axis 1 down (``down``) or up.
+
+    ``aspect``: voxel size along W divided by that along H.
+    """
     picture = axes.imshow(image.T, origin="upper" if down else "lower", interpolation="nearest", aspect=aspect, **how)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -21,12 +24,12 @@ def show(axes: Axes, image: np.ndarray, down: bool = True, aspect: float = 1.0, 
 
 
 def panel(image: np.ndarray, width: float = 1.45, aspect: float = 1.0) -> tuple[float, float]:
-    """Height and width of an image's panel, inches."""
+    """Height and width of the panel of an image, in inches."""
     return width * aspect * image.shape[1] / image.shape[0], width
 
 
 def brightest(*images: np.ndarray) -> float:
-    """The intensity to draw white: nearly the largest of the images."""
+    """The intensity that is drawn white: the largest 99.8th percentile of the images."""
     return max(float(np.percentile(image, 99.8)) for image in images) or 1.0
 
 
@@ -40,10 +43,10 @@ def determinant_of(displacement: np.ndarray) -> np.ndarray:
 
 
 def draw_grid(axes: Axes, displacement: np.ndarray, determinant: np.ndarray) -> None:
-    """Draw where the moving image's grid lines come to lie in the fixed grid, and mark the folded voxels.
+    """Draw the grid lines of the moving image, warped onto the fixed grid, and mark folded voxels.
 
-    ``displacement`` (2, H, W) in voxels, in the plane: the point x of the warped image shows moving(x + u(x)), so the
-    moving image's line "axis i = c" appears where x_i + u_i(x) = c: a contour line. ``determinant``: (H, W).
+    ``displacement``: (2, H, W) in voxels, within the plane. ``determinant``: (H, W). Point x of the warped image shows
+    moving(x + u(x)), so the line "axis i = c" of the moving image is the contour line x_i + u_i(x) = c.
     """
     shape = displacement.shape[1:]
     spacing = max(2, round(min(shape) / 20))
@@ -55,7 +58,7 @@ def draw_grid(axes: Axes, displacement: np.ndarray, determinant: np.ndarray) -> 
 
 
 def draw_determinant(axes: Axes, determinant: np.ndarray, down: bool = True, aspect: float = 1.0) -> Any:
-    """The Jacobian determinant (H, W): white where volume is kept, marked where it folds."""
+    """Show the Jacobian determinant (H, W): white where volume is kept, marked where it is not positive."""
     norm = TwoSlopeNorm(1.0, 0.0, 3.0)
     picture = show(axes, np.clip(determinant, 0, 3), down, aspect, cmap="RdBu_r", norm=norm)
     _mark(axes, determinant, FOLD_IN_MAP)
@@ -63,7 +66,7 @@ def draw_determinant(axes: Axes, determinant: np.ndarray, down: bool = True, asp
 
 
 def determinant_bar(figure: Figure, picture: Any, panels: list[Axes], **how: Any) -> None:
-    """The colour bar of `draw_determinant`."""
+    """Add the colour bar of `draw_determinant`."""
     figure.colorbar(
         picture, ax=panels, label="Jacobian determinant\n(1: volume kept; green: folded)",
         ticks=[0, 0.5, 1, 2, 3], format=lambda value, _: f"{value:g}" if value < 3 else "≥ 3", **how,

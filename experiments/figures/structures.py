@@ -1,4 +1,4 @@
-"""Dice structure by structure: before registration, with each penalty at a like smoothness, and with the baselines."""
+"""Dice of each structure: before registration, with each penalty at similar smoothness, and with the baselines."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from .style import GREY, caption, colour_of, legend, marker_of, new_figure, pena
 
 
 class Series(NamedTuple):
-    """What is drawn in one colour: its look, and a line of a summary per structure."""
+    """The points of one colour: label, look, and one line of a summary per structure."""
 
     label: str
     look: dict[str, Any]
@@ -24,7 +24,7 @@ class Series(NamedTuple):
 
 
 def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
-    """A line per structure, best first, a panel per setting; None without labels."""
+    """One line per structure, best first, one panel per setting; None without labels."""
     trained = networks(rows)
     chosen = pick(trained, trained["trial"].isin(_alike(trained)))
     without = _of_baselines(baselines(rows))
@@ -51,7 +51,7 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
     shown = {series.label: series for panel in panels_of for series in panel}
     known = [Line2D([], [], label=label, **series.look) for label, series in shown.items()]
-    legend(figure, [*known, Line2D([], [], color=GREY, marker="|", ls="", label="before")])
+    legend(figure, [*known, Line2D([], [], color=GREY, marker="|", ls="", label="before registration")])
     caption(figure, f"{title}.", f"{_weights(parts, rows)}Bars: ± 1 standard error over pairs.")
     return figure
 
@@ -65,7 +65,7 @@ def _of_penalties(part: pd.DataFrame) -> list[Series]:
 
 
 def _of_baselines(rows: pd.DataFrame) -> list[Series]:
-    """Each baseline but the images as they are, which are the values before."""
+    """Each baseline that registers; the other one equals the values before registration."""
     lines = per_label(rows) if len(rows) else rows
     if lines.empty:
         return []
@@ -77,7 +77,7 @@ def _of_baselines(rows: pd.DataFrame) -> list[Series]:
 
 
 def _weights(parts: list[pd.DataFrame], rows: pd.DataFrame) -> str:
-    """Which λ the panels show."""
+    """The sentence of the caption that names the λ of each panel."""
     at: list[str] = []
     for part in parts:
         if len(part):
@@ -85,11 +85,11 @@ def _weights(parts: list[pd.DataFrame], rows: pd.DataFrame) -> str:
             weights = part.groupby("penalty")["lambda"].first()
             shown = ", ".join(f"{PENALTIES.title(p)} λ = {weights[p]:g}" for p in penalties_of(part))
             at.append(f"{words}: {shown}" if words else shown)
-    return f"At the tested λ of nearest SDlogJ. {'; '.join(at)}. " if at else ""
+    return f"Penalties at the tested λ with the most similar SDlogJ. {'; '.join(at)}. " if at else ""
 
 
 def _alike(rows: pd.DataFrame) -> set[str]:
-    """The trials of one λ per penalty and setting: those whose SDlogJ is nearest to the middle of what all reach."""
+    """The trials of one λ per penalty and setting: its SDlogJ is the nearest to the middle of the common range."""
     chosen: set[str] = set()
     for part in settings_of(rows) if len(rows) else ():
         means = part.groupby(["penalty", "lambda"])[SDLOGJ].mean()

@@ -1,4 +1,4 @@
-"""How every figure looks: one colour and marker per penalty, captions, and saving as PNG and SVG."""
+"""The style of all figures: one colour and marker per penalty, captions, and saving as PNG and SVG."""
 
 import functools
 import textwrap
@@ -24,14 +24,14 @@ COLOURS = (
     *("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),
     *("#332288", "#999933", "#882255", "#44AA99", "#661100", "#888888"),
 )
-"""For all kinds of colour vision: Okabe and Ito's palette, then Tol's. Penalties have them by their order."""
+"""The palettes of Okabe and Ito, then Tol, for all kinds of colour vision. Assigned to penalties by their order."""
 MARKERS = ("s", "o", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 LINES = ("-", "--", ":", "-.")
 GREY = "#666666"
 LARGE = 100
 """Square inches."""
 NAMING = (FixedFormatter, FuncFormatter)
-"""What matplotlib makes of names that are given for places of an axis."""
+"""The formatters that matplotlib uses for named ticks."""
 RC: Any = {
     **sns.axes_style("ticks"),
     "font.family": ["DejaVu Sans"],
@@ -61,7 +61,7 @@ def marker_of(penalty: str) -> str:
 
 
 class Curve(NamedTuple):
-    """One line in a figure against λ: a penalty, and a line style where something else varies too."""
+    """One line in a figure against λ: a colour per penalty, and a line style per further setting."""
 
     label: str
     colour: str
@@ -87,22 +87,22 @@ def curves(summary: pd.DataFrame, metric: str) -> list[Curve]:
 
 
 def penalties_of(frame: pd.DataFrame) -> list[str]:
-    """The penalties in a frame, in their own order."""
+    """The penalties in a table, in the order of the registry."""
     return PENALTIES.in_order(frame["penalty"])
 
 
 def standard_error(lines: pd.DataFrame) -> pd.Series:
-    """Of the mean over pairs, from a summary's lines: how far another draw of as many pairs would be, about."""
+    """The standard error of the mean over pairs, from the lines of a summary."""
     return (lines["std_pairs"] / lines["n_pairs"].clip(lower=1).pow(0.5)).fillna(0)
 
 
 def curve_keys(summary: pd.DataFrame) -> list[str]:
-    """The columns that tell curves over λ apart."""
+    """The columns that define a curve over λ: all settings but λ."""
     return [key for key in setting_columns(summary) if key != "lambda"]
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """A figure of its own, outside pyplot: nothing of a notebook's state is touched. Sizes in inches."""
+    """A figure outside pyplot, so that the state of a notebook is not touched. Sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(printable(title), x=0.01, ha="left", fontweight="bold")
     return figure
@@ -114,13 +114,13 @@ def legend(figure: Figure, handles: list[Line2D]) -> None:
 
 
 def title_panel(axes: Axes, penalty: str, part: pd.DataFrame, whole: pd.DataFrame) -> None:
-    """Title the panel of a penalty in one setting, a ``part`` of the ``whole`` rows."""
+    """Write the title of a panel: a penalty in one setting (``part`` of the ``whole`` rows)."""
     words = ", ".join(variant(part.iloc[0], whole))
     axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
 
 
 def curve_look(curve: Curve) -> dict[str, Any]:
-    """How matplotlib draws a curve."""
+    """The matplotlib style of a curve."""
     look = {"color": curve.colour, "marker": curve.marker, "linestyle": curve.line, "linewidth": 1.3, "markersize": 5}
     return look | ({"markerfacecolor": "white"} if curve.hollow else {})
 
@@ -131,26 +131,27 @@ def curve_handles(found: list[Curve]) -> list[Line2D]:
 
 
 def legend_width(found: Sequence[Any]) -> float:
-    """The inches that a legend of these curves takes, about; of each only the label counts."""
+    """The approximate width in inches of a legend with the labels of these curves."""
     return 0.7 + 0.065 * max(len(curve.label) for curve in found)
 
 
 def caption(figure: Figure, *lines: str) -> None:
-    """Small grey lines under the figure: what was measured on how much."""
-    letters = int(figure.get_figwidth() * 17)  # of this size in the figure's width
+    """Write small grey lines below the figure: what is shown, and over how many pairs and seeds."""
+    letters = int(figure.get_figwidth() * 17)  # letters of this size that fit the width of the figure
     printed = [printable(line) for text in lines for line in text.split("\n")]
     wrapped = [part for line in printed for part in textwrap.wrap(line, letters)]
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=7.5, color=GREY)
 
 
 def without_formulas(figure: Figure) -> Figure:
-    """The texts of a figure as they are: a $ in a title, a name or a setting is a $, and no control character is left,
-    which no SVG may hold. Only the numbers along axes are formulas, and those are our own.
+    """Show the texts of a figure literally: a $ in a title, a name or a setting is a $, not the start of a formula.
+
+    Control characters, which SVG does not allow, are removed. Only the numbers along axes may be formulas.
     """
     numbers = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            if isinstance(formatter := axis.get_major_formatter(), NAMING):  # it writes its labels at each drawing
+            if isinstance(formatter := axis.get_major_formatter(), NAMING):  # it makes its labels at each drawing
                 axis.set_major_formatter(
                     FuncFormatter(lambda at, place, names=formatter: printable_lines(names(at, place)))
                 )
@@ -164,7 +165,7 @@ def without_formulas(figure: Figure) -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``name.png`` (180 dpi, a large figure 120) and ``name.svg``, each whole or not at all."""
+    """Write ``name.png`` (180 dpi; 120 for large figures) and ``name.svg``. A file is complete or not written."""
     width, height = without_formulas(figure).get_size_inches()
     how, written = {"dpi": 180 if width * height < LARGE else 120, "facecolor": "white"}, []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):

@@ -1,4 +1,4 @@
-"""Accuracy against smoothness: Pareto fronts, and penalties at equal smoothness."""
+"""Accuracy against smoothness: the Pareto front, and penalties at equal smoothness."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,18 +18,18 @@ from .style import GREY, caption, colour_of, legend, marker_of, new_figure, pena
 
 
 def matched_name(smoothness: str) -> str:
-    """The name of the figure of penalties at equal smoothness."""
+    """The file name of the figure of penalties at equal ``smoothness`` (a metric)."""
     return f"matched_{METRICS.title(smoothness).lower().replace(' ', '_')}"
 
 
 def _across(smoothness: str) -> str:
-    """The label of an axis of smoothness."""
+    """The label of an axis that shows smoothness."""
     label, unit = METRICS[smoothness].axis(), METRICS[smoothness].unit
     return label if unit else f"{label} (smoother to the left)"
 
 
 def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple[str, Figure | None]]:
-    """The Pareto front, and the comparison at equal SDlogJ and at equal folding, where there are curves."""
+    """The Pareto front, and the comparisons at equal SDlogJ and at equal folding if there are curves."""
     if "means" not in analysis.tables:
         return
     yield "pareto_front", pareto_front(analysis, metric, title)
@@ -38,9 +38,9 @@ def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple
 
 
 def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
-    """A panel per setting: accuracy against SDlogJ, both with intervals; filled where no other is better in both.
+    """One panel per setting: accuracy against SDlogJ, both with intervals. Points on the Pareto front are filled.
 
-    The baselines are points in every panel, or in one of their own where no network was trained.
+    The baselines are points in every panel; without networks they have one panel.
     """
     means = analysis.tables["means"]
     points, without = analysis.tables.get("fronts", pd.DataFrame()), baselines_of(means)
@@ -73,12 +73,12 @@ def _front_handles(points: pd.DataFrame) -> list[Line2D]:
     return [
         *_handles(penalties_of(points)),
         Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"),
-        Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="another is better"),
+        Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="not on it"),
     ]
 
 
 def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Figure | None:
-    """Above, accuracy at equal smoothness; below, the paired differences to one penalty. None without curves."""
+    """Top: accuracy at equal smoothness. Bottom: paired differences to one penalty. None without curves."""
     table = analysis.tables.get("matched", pd.DataFrame())
     if table.empty or smoothness not in set(table["matched_in"]):
         return None
@@ -110,14 +110,14 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
     seeds = number(table["n_seeds"], "seed")
     caption(
         figure, f"{title}.",
-        f"Read off each penalty's curve over λ, between neighbouring λ; bars: {_bars(table)} "
-        f"({number(compared['n_pairs'], 'test pair')}, {seeds}). The differences are paired: their bars are shorter.",
+        f"Interpolated between neighbouring λ of each penalty; bars: {_bars(table)} "
+        f"({number(compared['n_pairs'], 'test pair')}, {seeds}). Differences are paired, so their bars are shorter.",
     )  # fmt: skip
     return figure
 
 
 def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference: str) -> pd.DataFrame:
-    """Penalty minus reference, in the order of ``own``; the table has each couple once, in the penalties' order."""
+    """Penalty minus reference, in the order of ``own``. ``compared`` has each two penalties in one order only."""
     keys = [*_setting_keys(own), "at"]
     forward = compared.query("first == @penalty and second == @reference")
     backward = compared.query("first == @reference and second == @penalty")
@@ -128,7 +128,7 @@ def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference:
 
 
 def _setting_keys(table: pd.DataFrame) -> list[str]:
-    """The columns before the penalty: model and what else varies between settings."""
+    """The columns before the penalty: the model and whatever else varies between settings."""
     columns = list(table.columns)
     return columns[: columns.index("matched_in" if "matched_in" in columns else "penalty")]
 

@@ -1,1 +1,1 @@
-"""What a run gives: tables, figures, and what a terminal shows of them."""
+"""The outputs of a run: tables, figures, and their view in a terminal."""

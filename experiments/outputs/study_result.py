@@ -1,4 +1,4 @@
-"""What a run left behind: its tables and figures, written, told, written again, and kept without the models."""
+"""The result of a run: write, print and rebuild its tables and figures, and archive it without the models."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class StudyResult:
-    """What a run of a study left behind; ``failed`` and ``interrupted`` map trial identifiers to reasons."""
+    """The result of a run; ``failed`` and ``interrupted`` map the identifiers of trials to reasons."""
 
     run: Run
     complete: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class StudyResult:
 
 
 def write_outputs(result: StudyResult, console: Console) -> None:
-    """Write the tables and figures of what is complete, and remove what a killed process left beside them."""
+    """Write the tables and figures of the complete trials, and remove partial files of killed processes."""
     from ..figures import draw_figures
     from ..statistics import analyse
     from .tables import collect, collect_history, write_tables
@@ -58,7 +58,7 @@ def write_outputs(result: StudyResult, console: Console) -> None:
 
 
 def print_summary(result: StudyResult, console: Console) -> None:
-    """Print the summary table, where everything is, and what went wrong."""
+    """Print the summary table, the folders of the outputs, and what went wrong."""
     from ..statistics.curves import accuracies
 
     if not result.summary.empty:
@@ -79,13 +79,16 @@ def print_trials(result: StudyResult, console: Console) -> None:
 
 
 def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = None) -> StudyResult:
-    """Keep the complete trials of a run in ``out`` without their folders, and write its tables and figures there.
+    """Archive the complete trials of a run in ``out``, without their folders, and write tables and figures there.
 
     Args:
-        pairs: how many example pairs of each configuration to keep, for the figures.
+        path: folder of the run.
+        out: folder of the archived run.
+        pairs: example pairs per configuration to keep for the figures.
+        console: where to print; default: the standard output.
 
     Raises:
-        InputError: no run there, no complete trial in it, or ``out`` holds something else.
+        InputError: ``path`` holds no run or no complete trial, or ``out`` holds something else.
     """
     from ..store.archive import write_archive
     from .tables import collect, collect_history, further_settings, settings_columns
@@ -99,10 +102,10 @@ def archive(path: Path, out: Path, pairs: int = 1, console: Console | None = Non
 
 
 def status(out: Path, console: Console | None = None) -> dict[str, TrialState]:
-    """Print and return how far each trial of a run is; also while it is going on.
+    """Print and return the state of each trial of a run; the run may be in progress.
 
     Raises:
-        InputError: no run there.
+        InputError: ``out`` holds no run.
     """
     run = open_run(out)
     found, going_on = states(run), running_trials(out) is not None
@@ -111,12 +114,12 @@ def status(out: Path, console: Console | None = None) -> dict[str, TrialState]:
 
 
 def rebuild(out: Path, console: Console | None = None) -> StudyResult:
-    """Write the tables and figures of a run again, from what its trials (or their archive) left; trains nothing.
+    """Write the tables and figures of a run again, from the files of its trials or its archive; nothing is trained.
 
-    Failed and damaged trials are left out, printed, and in the result.
+    Failed and damaged trials are left out; they are printed and listed in the result.
 
     Raises:
-        InputError: no run there, no complete trial in it, or a figure's file is damaged.
+        InputError: ``out`` holds no run or no complete trial, or a file of example pairs is damaged.
     """
     run = open_run(out)
     console = console or Console()
@@ -127,7 +130,7 @@ def rebuild(out: Path, console: Console | None = None) -> StudyResult:
 
 
 def complete_trials(run: Run, console: Console) -> StudyResult:
-    """Which trials count: those that `states` calls complete. Prints which others failed or are damaged.
+    """Find the complete trials of a run, and print which ones failed or are damaged.
 
     Raises:
         InputError: no trial is complete.
@@ -141,6 +144,6 @@ def complete_trials(run: Run, console: Console) -> StudyResult:
     print_trials(result, console)
     if not result.complete:
         raise InputError(
-            f"{run.path} has no complete trial yet; `smoothmorph status {run.path}` tells how far each is."
+            f"{run.path} has no complete trial yet; `smoothmorph status {run.path}` shows the state of each trial."
         )
     return result

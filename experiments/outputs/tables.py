@@ -1,6 +1,6 @@
-"""Tables of a run: rows (one trial, one test pair) gathered, summarized, and set beside published numbers.
+"""Tables of a run: its rows (one trial, one test pair), their summaries, and a comparison with published numbers.
 
-Percent means percent (0..100) in every table.
+Percentages are in percent (0..100) in every table.
 """
 
 import math
@@ -28,10 +28,10 @@ __all__ = ["collect", "collect_history", "per_label", "published", "summary", "w
 def collect(run: Run | Path, trials: Iterable[str] | None = None) -> pd.DataFrame:
     """All rows of the complete trials (or of ``trials``), with a column for every further setting that varies.
 
-    Of a trial without a folder, from the run's archive.
+    The rows of a trial without a folder come from the archive of the run.
 
     Raises:
-        InputError: no run there, a file of a trial cannot be read, or, without ``trials``, a trial is damaged.
+        InputError: no run there, a file of a trial cannot be read, or a trial is damaged and ``trials`` was not given.
     """
     run = open_run(run) if isinstance(run, Path) else run
     archived = dict(iter(read_archived(run.path, ROWS).groupby("trial")))
@@ -62,7 +62,7 @@ def collect_history(run: Run) -> pd.DataFrame:
 
 
 def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
-    """The frames of trials in the order of the study, each with its settings in front."""
+    """The tables of trials, one below the other in the order of the study, with the settings in the first columns."""
     extra = further_settings(run)
     frames = []
     for trial in trials:
@@ -75,7 +75,7 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
 
 
 def further_settings(run: Run) -> list[str]:
-    """The dotted keys that vary among the networks of a study, or one method's trials, and have no column yet."""
+    """The dotted keys that vary among the trials of one method (networks, or a baseline) and have no column yet."""
     by_method: dict[str, list[TrialSettings]] = {}
     for trial in run.trials.values():
         by_method.setdefault(trial.model.method, []).append(trial)
@@ -88,16 +88,16 @@ def further_settings(run: Run) -> list[str]:
 
 
 def settings_columns(settings: TrialSettings, extra: Sequence[str] = ()) -> dict[str, object]:
-    """The settings of a trial as they appear in its rows; empty what is no setting of its method."""
+    """The settings of a trial as columns of its rows; a setting that its method does not use is empty."""
     leaves = leaves_of(settings)
     plain = {key: value_in_words(leaves[key]) for key in extra}
     return {**settings.columns(), **{key: plain[key] if settings.concerns(key) else math.nan for key in extra}}
 
 
 def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Numbers that were published of this study, ours by the same definitions, and the other measures, side by side.
+    """Published numbers of this study beside ours: by the same definitions, and in our usual metrics.
 
-    Without lines if none were published; rows of trials that are not complete have only the published part.
+    Empty if nothing was published. A trial that is not complete has only its published numbers.
     """
     if run.study.numbers is None:
         return pd.DataFrame()
@@ -110,10 +110,10 @@ def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFra
 
 
 def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
-    """Write every table of a run under ``tables/`` and return the summary.
+    """Write every table of a run into ``tables/`` and return the summary.
 
     Raises:
-        InputError: the folder cannot be written; earlier tables stay whole.
+        InputError: the folder cannot be written; earlier tables stay intact.
     """
     folder, whole = run.path / "tables", summary(rows)
     write_atomically(folder / "rows.parquet", rows.to_parquet)

@@ -1,4 +1,4 @@
-"""Views for a terminal: a summary, a recommendation, the states of a run."""
+"""Views for a terminal: a summary, a recommendation, the states of the trials."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 def summary_table(whole: pd.DataFrame, title: str, similarity: str | None = None) -> Table:
-    """A line per configuration: mean and, below it, the standard deviation over pairs. Fits 80 columns.
+    """One line per configuration: mean and, below it, the standard deviation over pairs. It fits 80 columns.
 
-    Of the similarities only the one that is given is shown, by default the first.
-
-    The folding of the velocity gives way to the seconds where there are baselines, which have no velocity.
+    Only one similarity is shown, by default the first. If there are baselines, which have no velocity, the table shows
+    seconds in place of the folding of the velocity.
     """
     keys = setting_columns(whole)
     similar = METRICS.of_role("similarity")
@@ -57,11 +56,11 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
 
 
 def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
-    """What to use, in a sentence, and the other configurations, best first."""
+    """A sentence with the recommended configuration, and a table of all configurations, best first."""
     best, limited, accuracy = found.best, METRICS[limit.metric], METRICS[found.metric]
     wanted, name, form = limited.short_column, accuracy.title, accuracy.form
     unit = f" {limited.unit}" if limited.unit else ""
-    seeds = "" if best["n_seeds"] > 1 else " One seed: how much another training would differ is not known."
+    seeds = "" if best["n_seeds"] > 1 else " One seed only: the spread between trainings is unknown."
     sentence = (
         f"Use {_configuration(best)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
         f"(limit {limit.value:g}{unit}) and "
@@ -70,7 +69,9 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     )
     if found.between is not None:
         weight, value = found.between
-        sentence += f" Between the tested λ, λ = {weight:.2g} would just keep the limit; expect {name} {value:{form}}."
+        sentence += (
+            f" Interpolated: λ = {weight:.2g} would just meet the limit, with an expected {name} of {value:{form}}."
+        )
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     keys = list(found.table.columns[: list(found.table.columns).index("mean")])
     for key in (*keys, name, wanted, "within"):
@@ -97,7 +98,7 @@ def _configuration(line: pd.Series) -> str:
 
 
 def status_table(run: Run, found: Mapping[str, TrialState], going_on: bool) -> Table:
-    """A line per trial: its state, the epochs done, and what went wrong."""
+    """One line per trial: its state, the epochs done, and what went wrong."""
     table = Table(title=plain(f"{run.study.title} · {run.path}{' · running now' if going_on else ''}"))
     for heading in ("trial", "state", "epoch", "note"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "epoch" else "left")

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of blocks. The template draws each ``kind``; nothing here knows HTML."""
+"""The parts of a page: sections of blocks. The template turns each ``kind`` into HTML."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Words:
-    """Paragraphs, or a list with a point each."""
+    """Paragraphs, or a list of points."""
 
     paragraphs: Sequence[str]
     points: bool = False
@@ -17,7 +17,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Terms:
-    """Terms and what is to be said of each."""
+    """A list of terms and their explanations."""
 
     items: Sequence[tuple[str, str]]
     kind: ClassVar[str] = "terms"
@@ -25,12 +25,12 @@ class Terms:
 
 @dataclass(frozen=True)
 class Code:
-    """Commands to type, or a file to look into."""
+    """Commands, or the text of a file."""
 
     title: str
     text: str
     folded: bool = False
-    file: str = ""  # offered for download under this name
+    file: str = ""  # the name of the download; empty: no download
     kind: ClassVar[str] = "code"
 
     @property
@@ -40,7 +40,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Cell:
-    """``value`` is what a number sorts by; a cell without one sorts by its text, an empty one last."""
+    """A cell sorts by ``value``, or by its text if it has none; empty cells come last."""
 
     text: str = ""
     small: str = ""
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Lines of cells; those of ``first`` stay on top however the others are sorted."""
+    """Lines of cells; the lines of ``first`` stay on top when the others are sorted."""
 
     name: str
     title: str
@@ -69,7 +69,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as a data URI, how to read it, and the numbers in it."""
+    """A picture (``source``: a data URI), how to read it (``caption``), and a table of its numbers."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ class Figure:
     alt: str
     caption: str = ""
     numbers: Table | None = None
-    width: int | None = None  # on the page, in pixels; its own if None
+    width: int | None = None  # on the page, in pixels; None: the width of the picture
     kind: ClassVar[str] = "figure"
 
 
@@ -103,5 +103,5 @@ class Page:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """``content`` as a link that needs no file and no network."""
+    """``content`` as a link that needs neither file nor network."""
     return f"data:{kind};base64,{b64encode(content).decode()}"

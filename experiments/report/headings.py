@@ -1,4 +1,4 @@
-"""What columns, values and measures are called in the report, and what the measures mean."""
+"""The names of columns, values and metrics in the report, and the definitions of the metrics."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,7 +21,7 @@ HEADINGS = {
     "effect_high": "effect, 95 % to",
     "p_holm": "p, Holm",
     "matched_in": "at equal",
-    "at": "namely",
+    "at": "value",
     "on_front": "on the front",
     **{f"sd_{part}": f"SD of {part}" for part in ("pairs", "subjects", "seeds")},
     "sd_residual": "SD, residual",
@@ -29,7 +29,7 @@ HEADINGS = {
     "integration_steps": "integration steps",
 }
 OWNERS = {"published_": "published", "our_": "ours"}
-"""Of a measure in the table beside the published numbers."""
+"""Prefixes of columns in the table of published numbers."""
 
 
 def heading(column: str) -> str:
@@ -48,7 +48,7 @@ def heading(column: str) -> str:
 
 
 def value_name(value: Any) -> str:
-    """A word in a table in plain words: penalties, similarities and metrics by their titles."""
+    """A value of a table in plain words: penalties, similarities and metrics by their titles."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -62,19 +62,19 @@ def value_name(value: Any) -> str:
 
 
 def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterable[str]) -> list[tuple[str, str]]:
-    """λ, the penalties, baselines and measures of a run: term and meaning."""
+    """The terms of a run and their meanings: λ, its penalties, baselines and metrics."""
     tools = [METHODS[name] for name in untrained() if name in set(models)]
     known = [PENALTIES[name] for name in PENALTIES.in_order(penalties) if name in PENALTIES]
     return [
-        ("λ", "weight of the penalty in similarity + λ · penalty; the greater, the smoother the field"),
+        ("λ", "weight of the penalty in similarity loss + λ · penalty; a larger λ gives a smoother field"),
         *((f"penalty {entry.title}", entry.definition) for entry in known),
         *((entry.title, entry.definition) for entry in tools),
-        ("displacement", "u in warped(x) = moving(x + u(x)), in voxels: what warps the image"),
+        ("displacement", "the field u that warps the image: warped(x) = moving(x + u(x)), in voxels"),
         (
             "velocity",
-            "the field that the diffeomorphic model integrates into the displacement, at its own resolution; the "
-            "published study measured its folding on it",
+            "the field that the diffeomorphic model integrates to the displacement, often at half resolution; the "
+            "published study measured folding on the velocity",
         ),
         *((METRICS[metric].column, METRICS[metric].definition) for metric in metrics),
-        ("SD", "standard deviation: over the test pairs of one training, or over the means of several seeds"),
+        ("SD", "standard deviation, over the test pairs of one training or over the means of several seeds"),
     ]

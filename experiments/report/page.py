@@ -1,4 +1,4 @@
-"""The page of a run: what it asks, the answer, how it was done, the numbers, and how to get them again."""
+"""The page of a run: question, answer, protocol, results, statistics, and how to reproduce them."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -23,7 +23,7 @@ from .tables import by_configuration, from_frame, structures
 
 
 def build_page(result: StudyResult) -> Page:
-    """Everything a reader needs of a run that was rebuilt; what a run lacks becomes a sentence."""
+    """The whole page of a rebuilt run. A section without content says so in a sentence."""
     run, noted = result.run, environments(result.run.path, result.run.trials)
     version, (words, versions) = version_of(noted), environment(noted)
     tables = result.analysis.tables if result.analysis else {}
@@ -36,11 +36,11 @@ def build_page(result: StudyResult) -> Page:
         Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),
         Section("data", "Data", [Terms(data(run, noted))]),
         Section("results", "Results", list(_results(result))),
-        Section("statistics", "Statistics", statistics or [Words(["There are no statistics of this run."])]),
+        Section("statistics", "Statistics", statistics or [Words(["This run has no statistics."])]),
         Section("trials", "Trials", [trials_table(run, result.rows, result.history)]),
         Section("environment", "Environment", [Words([words]), *([versions] if versions else [])]),
         Section("reproduce", "How to reproduce", reproduce(run, noted)),
-        Section("definitions", "What the words mean", [Terms(meanings)]),
+        Section("definitions", "Definitions", [Terms(meanings)]),
     ]
     trials = f"{len(result.complete)} of {len(run.trials)} trials complete"
     facts = [trials, counts(result.summary), *([f"smoothmorph {version}"] if version else [])]
@@ -62,16 +62,16 @@ def _templates() -> Environment:
 
 
 def _plain(value: object) -> object:
-    """Text of users and files without control characters; what the templates made of it stays as it is."""
+    """Remove control characters from text of users and files; leave the HTML of the templates unchanged."""
     return printable_lines(value) if type(value) is str else value
 
 
 def _warnings(result: StudyResult) -> list[str]:
     names = short_names(result.run)
-    words = [f"{names[trial]} is not in these numbers: {reason}" for trial, reason in result.failed.items()]
+    words = [f"{names[trial]} is not included: {reason}" for trial, reason in result.failed.items()]
     missing = len(result.run.trials) - len(result.complete) - len(result.failed)
     if missing:
-        words.append(f"{missing} trial{'s are' if missing > 1 else ' is'} not complete and not in these numbers.")
+        words.append(f"{missing} trial{'s are' if missing > 1 else ' is'} not complete and therefore not included.")
     return words
 
 
@@ -79,7 +79,7 @@ def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
     minimized = {*set(result.rows["similarity"]), *METRICS.of_role("similarity")[:1]}
     main = [name for name, m in METRICS.items() if m.main and (m.role != "similarity" or name in minimized)]
-    yield by_configuration("summary", whole, main, "Every configuration")
+    yield by_configuration("summary", whole, main, "All configurations")
     beside = published(result.run, result.rows, result.history)
     if not beside.empty:
         start = "published_"
@@ -88,11 +88,11 @@ def _results(result: StudyResult) -> Iterator[Block]:
         yield from_frame("published", beside.drop(columns=alone))
     labels = per_label(result.rows)
     yield structures(labels) if not labels.empty else Words([f"Without label maps there is no {METRICS.title(DICE)}."])
-    yield from_frame("measures", whole, "Every measure", "Before registration and after; standard deviations apart.")
+    yield from_frame("measures", whole, "All metrics", "Before and after registration, with standard deviations (SD).")
 
 
 def _illustrated(sections: list[Section], figures: dict[str, list[Figure]]) -> list[Section]:
-    """The figures before the table that they belong to; the others after the first tables of the results."""
+    """Put each figure before its table; figures without a table go behind the first table of the results."""
     tables = {block.name for section in sections for block in section.blocks if isinstance(block, Table)}
     loose = [figure for name, own in figures.items() if name not in tables for figure in own]
     illustrated = []
@@ -102,6 +102,6 @@ def _illustrated(sections: list[Section], figures: dict[str, list[Figure]]) -> l
             own = figures.get(block.name, []) if isinstance(block, Table) else []
             blocks += [*own, block]
             if section.name == "results" and place == 0:
-                blocks += loose or ([] if figures else [Words(["There are no figures."])])
+                blocks += loose or ([] if figures else [Words(["This run has no figures."])])
         illustrated.append(Section(section.name, section.title, blocks))
     return illustrated

@@ -1,4 +1,4 @@
-"""The figures of a run as pictures inside the page, in a fixed order, each with how to read it."""
+"""The figures of a run as pictures in the page, in a fixed order, each with a sentence on how to read it."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from ..figures.trade import matched_name
 from .blocks import Figure, Table, data_uri
 from .tables import by_configuration
 
-LARGEST_SVG = 400_000  # bytes; a longer one is shown as PNG
-PNG_SCALE = 96 / 180  # a page's dots per inch to the file's: both kinds appear in one size
+LARGEST_SVG = 400_000  # bytes; a larger SVG is replaced by the PNG
+PNG_SCALE = 96 / 180  # dots per inch of the page and of the file, so that PNG and SVG have the same size
 BOTH_FOLD = (FOLDING, VELOCITY_FOLDING)
 
 
 class Look(NamedTuple):
-    """How a figure is presented: ``beside`` the table of that name, or with the ``metrics`` in it as a table."""
+    """How a figure is presented: before the table named ``beside``, or with a table of its ``metrics``."""
 
     title: str
     reading: str = ""
@@ -27,84 +27,85 @@ class Look(NamedTuple):
 
 
 def _looks() -> dict[str, Look]:
-    """The figures that are known, in their order."""
+    """The known figures, in their order on the page."""
     similarities, smoothness = tuple(METRICS.of_role("similarity")), METRICS.of_role("smoothness")
     main = METRICS.title(smoothness[0])
     return {
         "similarity_vs_folding": Look(
             "Similarity against folding",
-            "A point per configuration, a line per penalty from small to great λ. A penalty is better than another "
-            "where its line is better on both axes.",
+            "One point per configuration; a line joins the λ of one penalty. A penalty is better than another where "
+            "its line is better on both axes.",
             (*similarities, *BOTH_FOLD),
         ),
         "similarity_vs_lambda": Look(
             "Similarity against λ",
-            "What a greater weight costs in likeness of the two images. Equal λ is not equal smoothness: the penalties "
-            "differ in scale.",
+            "A larger λ makes the warped and the fixed image less similar. Equal λ does not mean equal smoothness, "
+            "because penalties differ in scale.",
             similarities,
         ),
         **{
             f"{name}_vs_lambda": Look(
                 f"{METRICS.title(name)} against λ",
-                f"What a greater weight does to {METRICS[name].effect or METRICS.title(name)}, which training never "
-                "saw.",
+                f"The effect of a larger λ on {METRICS[name].effect or METRICS.title(name)}, which was not used in "
+                "training.",
                 (name,),
             )
             for name in METRICS.of_role("accuracy")
         },
         "folding_vs_lambda": Look(
             "Folding against λ",
-            "Left the field that warps the image, right the velocity that the published study measured.",
+            "Left: the displacement, which warps the image. Right: the velocity, which the published study measured.",
             BOTH_FOLD,
         ),
         "sdlogj_by_lambda": Look(
-            "SDlogJ by λ", "How unevenly the deformation stretches and squeezes, pair by pair.", (SDLOGJ,)
+            "SDlogJ by λ", "How unevenly the deformation changes volume; boxes over test pairs.", (SDLOGJ,)
         ),
         "determinants_by_lambda": Look(
             "Jacobian determinants by λ",
-            "How much volume is kept: 1 keeps it, below 0 the deformation folds.",
+            "1: volume is kept; below 1: compression; above 1: expansion; at 0 and below: folding.",
             (f"{DETERMINANT}min",),
         ),
         "flow_fields": Look(
-            "Flow fields", "The displacement on example test pairs, component by component; one trial per penalty."
+            "Flow fields", "The two components of the displacement on example test pairs; one trial per penalty."
         ),
         "warped_grids": Look(
             "Warped grids",
-            "Where the deformation takes the moving image and its grid on example test pairs; folds, if any, are red.",
+            "The moving image and its grid, warped onto the fixed image, on example test pairs. Folding is red.",
         ),
         "across_lambda": Look(
             "One pair across λ",
-            "From left to right the weight grows and the deformation gets smoother; below each image its Jacobian "
+            "λ grows from left to right, and the deformation gets smoother. Below each image is its Jacobian "
             "determinant.",
         ),
         "dice_per_structure": Look(
-            f"{METRICS.title(DICE)} structure by structure",
-            "Penalties at a like smoothness: which structures gain.",
+            f"{METRICS.title(DICE)} of each structure",
+            "Which structures improve, with the penalties at similar smoothness.",
             beside="structures",
         ),
         **{
             matched_name(name): Look(
                 f"Penalties at equal {METRICS.title(name)}",
-                "What penalties give when their deformations are equally smooth: the fair comparison."
+                "The fair comparison: every penalty with equally smooth deformations."
                 if name == smoothness[0]
-                else f"The same with equally much {METRICS.title(name)} in place of equal {main}.",
+                else f"The same comparison at equal {METRICS.title(name)} instead of equal {main}.",
                 beside="statistics-matched",
             )
             for name in smoothness
         },
         "pareto_front": Look(
             "Accuracy against smoothness",
-            "Upper left is best, lower left where less is better. Filled points are those that no other beats in both.",
+            "Points on the left are smoother. Higher points are more accurate (lower ones, if the metric is an error). "
+            "Filled points are on the Pareto front: no other point is better on both axes.",
             beside="statistics-fronts",
         ),
-        "loss_by_epoch": Look("Loss against epoch", "Whether training had come to its end.", beside="trials"),
-        "similarity_by_epoch": Look("Similarity against epoch", "The loss without its penalty.", beside="trials"),
-        "penalty_by_epoch": Look("Penalty against epoch", "The penalty without λ, in its own unit.", beside="trials"),
+        "loss_by_epoch": Look("Loss against epoch", "Shows whether training has converged.", beside="trials"),
+        "similarity_by_epoch": Look("Similarity against epoch", "The loss without the penalty.", beside="trials"),
+        "penalty_by_epoch": Look("Penalty against epoch", "The penalty, not multiplied by λ.", beside="trials"),
     }
 
 
 def pictures(paths: Iterable[Path], whole: pd.DataFrame) -> dict[str, list[Figure]]:
-    """Every figure once, those known first, by the name of the table that it belongs to; empty: to none."""
+    """Every figure once, known ones first, by the name of its table; the name is empty for figures without one."""
     files: dict[str, list[Path]] = {}
     for path in paths:
         if path.is_file():
@@ -131,7 +132,7 @@ def _numbers(name: str, whole: pd.DataFrame, metrics: Sequence[str]) -> Table | 
 
 
 def _known(name: str, looks: Iterable[str]) -> str:
-    """The known figure that ``name`` is, or is a variant of; empty if there is none."""
+    """The known figure whose name is ``name`` or its beginning; empty if there is none."""
     return next((known for known in looks if name == known or name.startswith(f"{known}_")), "")
 
 
@@ -141,7 +142,10 @@ def _plain(name: str) -> str:
 
 
 def _embed(files: Sequence[Path]) -> tuple[str, int | None]:
-    """An image of its own, for identifiers inside of one SVG must not meet those of another, and a PNG's width."""
+    """The image as a data URI, and its width if it is a PNG.
+
+    An SVG is embedded as an image, so that its identifiers cannot collide with those of another SVG.
+    """
     kinds = {path.suffix: path for path in files}
     svg = kinds.get(".svg")
     if svg is not None and (svg.stat().st_size <= LARGEST_SVG or ".png" not in kinds):

@@ -1,4 +1,4 @@
-"""The protocol of a study and its data, in words, from its resolved settings."""
+"""The protocol and the data of a study in words, from its settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,21 +15,21 @@ from .tables import from_frame
 
 AXES = {2: "2\N{NON-BREAKING HYPHEN}D", 3: "3\N{NON-BREAKING HYPHEN}D"}
 SPLITS = {
-    "fractions": "drawn from a seed",
-    "files": "by files of subject ids",
-    "declared": "as the data declares it",
+    "fractions": "drawn at random with a seed",
+    "files": "from files of subject ids",
+    "declared": "as declared by the data",
     "published": "that of the published study",
 }
 SELECTIONS = {
-    "best": "those of the epoch with the lowest validation loss",
-    "last": "those of the last epoch",
+    "best": "from the epoch with the lowest validation loss",
+    "last": "from the last epoch",
 }
 MANY = 3
-"""More ways than this to do one thing are not all described."""
+"""The protocol describes at most this number of variants."""
 
 
 def protocol(run: Run) -> list[tuple[str, str]]:
-    """What was trained or registered, and how: term and sentence."""
+    """How the trials were trained, or registered without training: pairs of term and explanation."""
     by_method: dict[str, dict[str, TrialSettings]] = {}
     for name, trial in run.trials.items():
         by_method.setdefault(trial.model.method, {})[name] = trial
@@ -54,30 +54,30 @@ def _networks(run: Run) -> list[tuple[str, str]]:
         ("λ", ", ".join(f"{weight:g}" for weight in weights)),
         ("Acts on", _each(run, lambda trial: f"the {trial.objective.acts_on}")),
         ("Training", _each(run, _training)),
-        ("Weights measured", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
+        ("Weights tested", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
         ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),
     ]
 
 
 def groups(run: Run) -> Table:
-    """What varies: a line per grid of the study."""
+    """The settings that vary: one line per group of the study."""
     lines = []
     for group in run.study.groups:
         varied = [_setting(key, values) for key, values in group.axes.items() if len(values) > 1]
         fixed = {key: values[0] for key, values in group.axes.items() if len(values) == 1} | dict(group.settings)
         lines.append(
             {
-                "part of the study": group.name,
+                "group of the study": group.name,
                 "trials": len(run.study.group_trials(group.name)),
                 "varies": "; ".join(varied) or "nothing",
-                "held at": "; ".join(_setting(key, (value,)) for key, value in fixed.items()) or "as above",
+                "fixed": "; ".join(_setting(key, (value,)) for key, value in fixed.items()) or "as above",
             }
         )
     return from_frame("groups", pd.DataFrame(lines), "What varies", csv=False)
 
 
 def data(run: Run, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Which subjects, and which pairs: term and sentence. ``environments``: what each trial noted, by identifier."""
+    """The subjects and pairs: term and explanation. ``environments``: what each trial recorded, by identifier."""
     counts = {key: _noted(environments, key) for key in ("subjects", "test_pairs", "validation_pairs", "data")}
     items = [("Cohort", _each(run, _cohort)), ("Split", _each(run, _split))]
     subjects = [
@@ -89,12 +89,12 @@ def data(run: Run, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[
     for side in ("test", "validation"):
         hashes = ", ".join(map(str, counts[f"{side}_pairs"])) or "not recorded"
         items.append((f"{side.capitalize()} pairs", f"{_each(run, _pairs(side, counts['subjects']))}; hash {hashes}"))
-    items.append(("Content of the data", f"hash {', '.join(map(str, counts['data'])) or 'not recorded'}"))
+    items.append(("Hash of the data", ", ".join(map(str, counts["data"])) or "not recorded"))
     return items
 
 
 def _noted(environments: Mapping[str, Mapping[str, Any]], key: str) -> list[Any]:
-    """The different things that trials noted under ``key``, in order."""
+    """The different values that trials recorded for ``key``, in order."""
     found: list[Any] = []
     for environment in environments.values():
         if key in environment and environment[key] not in found:
@@ -103,10 +103,10 @@ def _noted(environments: Mapping[str, Mapping[str, Any]], key: str) -> list[Any]
 
 
 def _each(run: Run, say: Callable[[TrialSettings], str]) -> str:
-    """What is said of the trials, each thing once."""
+    """What ``say`` gives for each trial, without repetition."""
     ways = list(dict.fromkeys(say(trial) for trial in run.trials.values()))
     more = len(ways) - MANY
-    return "; or ".join(ways[:MANY]) + (f"; or in {more} more ways (see what varies)" if more > 0 else "")
+    return "; or ".join(ways[:MANY]) + (f"; or {more} more variants (see the table)" if more > 0 else "")
 
 
 def _setting(key: str, values: tuple[Any, ...]) -> str:
@@ -118,25 +118,26 @@ def _network(trial: TrialSettings) -> str:
     from ...pipeline.training.loop import count_parameters
 
     dims = trial.cohort.spatial_dims
-    beyond = {"zeros": "0", "border": "the border's value"}[trial.model.padding_mode]
+    beyond = {"zeros": "0", "border": "the value at the border"}[trial.model.padding_mode]
     backbone = BACKBONES[trial.model.backbone]
     own = ", ".join(f"{heading(name)} {value_name([*value])}" for name, value in trial.model.options.items())
     size, options = f"{count_parameters(trial):,} parameters", own or backbone.usual
     words = [backbone.title, AXES[dims], f"{options} ({size})" if options else size]
     known = "" if backbone.usual else f"; {backbone.definition}"
-    return f"{', '.join(words)}{known}; beyond the border {beyond}"
+    return f"{', '.join(words)}{known}; outside the image: {beyond}"
 
 
 def _model(trial: TrialSettings) -> str:
     model = trial.model
     if not model.integration_steps:
         return (
-            "displacement: the network's field warps the image as it is, and can fold (velocity is another word for it)"
+            "displacement: the field of the network warps the image directly and can fold; displacement and velocity "
+            "are the same field"
         )
     resolution = "half" if model.integration_downsize == 2 else "full"
     return (
-        f"diffeomorphic: a stationary velocity at {resolution} resolution is integrated in {model.integration_steps} "
-        "squarings to the displacement"
+        f"diffeomorphic: a stationary velocity field at {resolution} resolution is integrated to the displacement by "
+        f"scaling and squaring ({model.integration_steps} steps)"
     )
 
 
@@ -149,16 +150,18 @@ def _training(trial: TrialSettings) -> str:
     training = trial.training
     pairs = "one pair" if training.batch_size == 1 else f"{training.batch_size} pairs"
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
-    words = [f"{epochs} of {training.steps_per_epoch} steps with {pairs} of training subjects each"]
+    words = [f"{epochs} of {training.steps_per_epoch} steps; {pairs} of training subjects per step"]
     rate = f"Adam at {training.learning_rate:g}"
-    cycle = f"Adam, learning rate up to {training.learning_rate:g} in the first 10 % of the steps, then down to nothing"
+    cycle = (
+        f"Adam; the learning rate rises to {training.learning_rate:g} in the first 10 % of the steps, then falls to 0"
+    )
     words.append(rate if training.schedule == "constant" else cycle)
     if training.penalty_warmup:
         words.append(f"λ grows from 0 over the first {100 * training.penalty_warmup:g} % of the steps")
     if training.augment:
-        words.append(f"each pair changed at random by {value_in_words(leaves_of(trial)['training.augment'])}")
+        words.append(f"random augmentation of each pair: {value_in_words(leaves_of(trial)['training.augment'])}")
     if training.precision == "bfloat16":
-        words.append("convolutions in bfloat16, warping and losses in float32")
+        words.append("convolutions in bfloat16; warping and losses in float32")
     return "; ".join(words)
 
 
@@ -183,14 +186,14 @@ def _split(trial: TrialSettings) -> str:
         sides = (split.train, split.validation, *([] if split.test is None else [split.test]))
         words += f" ({', '.join(map(str, sides))})"
     if split.source == "published" and split.test is not None:
-        words += f"; of its validation subjects the share {split.test} tests instead"
+        words += f"; a fraction of {split.test} of its validation subjects is the test set"
     if split.source == "fractions" or (split.source == "published" and split.test is not None):
         words += f"; seed {split.seed}"
-    return words + ("; the test pairs are of validation subjects" if split.test is None else "")
+    return words + ("; test pairs are made of validation subjects" if split.test is None else "")
 
 
 def _pairs(side: str, subjects: Sequence[Mapping[str, int]]) -> Callable[[TrialSettings], str]:
-    """How many pairs a side has: those that were asked for, or all that its subjects make if these are fewer."""
+    """The number of pairs of a side: the requested number, or all pairs of its subjects if these are fewer."""
 
     def say(trial: TrialSettings) -> str:
         asked = getattr(trial.pairs, side)
@@ -198,7 +201,7 @@ def _pairs(side: str, subjects: Sequence[Mapping[str, int]]) -> Callable[[TrialS
             return f"at most {asked}, {_chosen(trial)}, drawn once from seed {trial.pairs.seed}"
         possible = max((count * (count - 1) for count in (sides.get(side, 0) for sides in subjects)), default=0)
         there = min(asked, possible or asked)
-        return f"{there}, ordered, drawn once from seed {trial.pairs.seed}"
+        return f"{there}, ordered, drawn once with seed {trial.pairs.seed}"
 
     return say
 

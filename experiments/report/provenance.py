@@ -1,4 +1,4 @@
-"""Where the numbers come from: the trials, the environments they ran in, and how to get them again."""
+"""Provenance of the numbers: the trials, their environments, and the commands that reproduce them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ Environment = Mapping[str, Any]
 
 
 def trials_table(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Table:
-    """A line per trial: how far it is, how long it took, and what it ended at."""
+    """One line per trial: its state, its time, and its last losses."""
     found = states(run)
     lines = []
     for trial, name in short_names(run).items():
@@ -33,14 +33,14 @@ def trials_table(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Table:
     frame = pd.DataFrame(lines)
     for name in ("training (s)", "last train loss", "last validation loss", "per pair (s)"):
         frame[name] = frame[name].astype(float)
-    note = "The hash is of the settings and the data: where it is the same, so are those."
-    return from_frame("trials", frame, "Every trial", note)
+    note = "Trials with the same hash have the same settings and data."
+    return from_frame("trials", frame, "All trials", note)
 
 
 def environment(found: Mapping[str, Environment]) -> tuple[str, Table | None]:
-    """One sentence, and a table with a column per environment that differs."""
+    """A sentence on the environments of the trials, and a table with one column per different environment."""
     if not found:
-        return "The trials' environment.json was not kept: the versions of the packages are unknown.", None
+        return "The environment.json of the trials was not kept, so the versions of the packages are unknown.", None
     noted = [_flat(own) for own in found.values()]
     kinds = [kind for place, kind in enumerate(noted) if kind not in noted[:place]]
     keys = list(dict.fromkeys(key for kind in kinds for key in kind))
@@ -53,7 +53,7 @@ def environment(found: Mapping[str, Environment]) -> tuple[str, Table | None]:
         frame[heading] = [kind.get(key, "") for key in keys]
     differing = [key for key in keys if len({kind.get(key) for kind in kinds}) > 1]
     words = f"The trials ran in {len(kinds)} environments, which differ in {', '.join(differing)}."
-    same = f"All {len(found)} trials ran in the same environment." if len(found) > 1 else "One trial, one environment."
+    same = f"All {len(found)} trials ran in the same environment." if len(found) > 1 else "There is only one trial."
     return words if differing else same, from_frame("environment", frame, "Versions", csv=False)
 
 
@@ -70,7 +70,7 @@ def version_of(found: Mapping[str, Environment]) -> str:
 
 
 def reproduce(run: Run, found: Mapping[str, Environment]) -> list[Code]:
-    """The commands that make this run again, and its study file."""
+    """The commands that reproduce this run, and its study file."""
     study, file = run.study, f"{run.study.name}.yaml"
     built_in = study.name in built_in_studies() and load_study(study.name).trials == study.trials
     readers = [READERS[name] for name in READERS.in_order(trial.cohort.reader for trial in run.trials.values())]

@@ -1,4 +1,4 @@
-"""Tables for the page: any data frame, or a line per configuration with mean and standard deviation."""
+"""Tables for the page: from any data frame, or one line per configuration with mean and standard deviation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,15 +16,16 @@ from ..study.setting_keys import known_keys
 from .blocks import Cell, Column, Table, data_uri
 from .headings import heading, value_name
 
-SMALL_CSV = 200_000  # bytes; a longer table is offered by its file in tables/
-EVEN = 50  # columns whose numbers differ by less than this factor are rounded to one decimal place
+SMALL_CSV = 200_000  # bytes; a larger table has no download, it is in tables/
+EVEN = 50  # a column whose numbers differ by less than this factor has the same number of decimals in every line
 EXACT = ("lambda", "at")
 
 
 def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", csv: bool = True) -> Table:
-    """A data frame with headings in plain words; ``attrs`` may hold its title and note.
+    """A table from a data frame, with headings in plain words; ``attrs`` of the frame may hold its title and note.
 
-    Left out of the table, not of the CSV: what is empty, the unit (headings have it), and a model that is the same.
+    The page omits empty columns, the unit (it is in the headings) and the model if there is only one. The CSV has all
+    columns.
     """
     shown = [key for key in map(str, frame) if key != "unit" and frame[key].notna().any()]
     shown = [key for key in shown if key != "model" or frame[key].nunique() > 1]
@@ -37,11 +38,16 @@ def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", 
 
 
 def by_configuration(name: str, whole: pd.DataFrame, metrics: Sequence[str], title: str, note: str = "") -> Table:
-    """A line per configuration and a column per metric: mean ± standard deviation over pairs, below the values before.
+    """One line per configuration, one column per metric: mean ± standard deviation over pairs.
+
+    The first line has the values before registration.
 
     Args:
+        name: name of the table.
         whole: a summary.
-        metrics: which, in order; those that nobody measured are left out.
+        metrics: the metrics, in order; those that were not measured are left out.
+        title: title of the table.
+        note: note below the table; default: what the numbers are, and over how many pairs and seeds.
     """
     keys = setting_columns(whole)
     wide = whole.pivot(index=keys, columns="metric", values=["mean", "std_pairs"])
@@ -68,7 +74,7 @@ def by_configuration(name: str, whole: pd.DataFrame, metrics: Sequence[str], tit
 
 
 def structures(labels: pd.DataFrame) -> Table:
-    """Dice of each structure: a line per structure, a column per configuration."""
+    """Dice of each structure: one line per structure, one column per configuration."""
     keys = list(labels.columns[: list(labels.columns).index("label")])
     named = labels.assign(metric=DICE, label=labels["label"].astype(str))
     order = named["label"].drop_duplicates()
@@ -77,20 +83,20 @@ def structures(labels: pd.DataFrame) -> Table:
         name = configuration_name(part.iloc[0], named[[*keys, "metric"]])
         columns[name] = part.set_index("label")["mean"].loc[order]
     frame = pd.DataFrame({key: np.asarray(values) for key, values in columns.items()})
-    note = f"Mean over {number(named['n_pairs'], 'test pair')} that have the structure."
+    note = f"Mean over the {number(named['n_pairs'], 'test pair')} that have the structure."
     return replace(
         from_frame("structures", frame, f"{METRICS.title(DICE)} of each structure", note), csv=csv_link(labels)
     )
 
 
 def csv_link(frame: pd.DataFrame) -> str:
-    """A data frame as a CSV file in a link; empty if it is long."""
+    """A data frame as a link to a CSV file; empty if the file is too large."""
     text = csv_text(frame).encode()
     return data_uri("text/csv;charset=utf-8", text) if len(text) <= SMALL_CSV else ""
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits: 0.00238, 41.5, 1.2 · 10⁻⁷; exactly 0 is 0."""
+    """A number with ``digits`` significant digits: 0.00238, 41.5, 1.20 · 10⁻⁷; exactly 0 is 0."""
     if value == 0:
         return "0"
     if not isfinite(value):
@@ -129,7 +135,7 @@ def _p_value(value: float) -> str:
 
 
 def _form(values: Sequence[float] | np.ndarray) -> Any:
-    """How the numbers of one column are written: to one decimal place if they are of like size."""
+    """The format of the numbers of one column: the same number of decimals if they are of similar size."""
     sizes = [abs(float(value)) for value in values if isfinite(value) and value]
     if not sizes or max(sizes) / min(sizes) > EVEN or not 1e-5 < float(np.median(sizes)) < 1e6:
         return significant

@@ -1,4 +1,4 @@
-"""Rows summarized over pairs and seeds. Percent means percent (0..100)."""
+"""Summaries of rows over pairs and seeds. Percentages are in percent (0..100)."""
 
 from typing import Any, cast
 
@@ -14,9 +14,10 @@ SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
-    """The columns that tell configurations apart: penalty, lambda, model and whatever else differs except the seed.
+    """The columns that define a configuration: penalty, lambda, model and every other setting that differs.
 
-    What differs only between networks and baselines, as what a baseline has not, tells nothing that the model does not.
+    The seed is not among them. A setting must differ among networks, or among baselines: if it differs only between
+    the two, the model says it already.
     """
     others = [*SETTINGS[3:], *(key for key in known_keys() if key != "seed" and key in rows)]
     parts = networks(rows), baselines(rows)
@@ -24,17 +25,17 @@ def configuration(rows: pd.DataFrame) -> list[str]:
 
 
 def networks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of trained networks, of rows or of any table with a ``model``."""
+    """The lines of trained networks, from rows or any table with a column ``model``."""
     return pick(frame, ~frame["model"].isin(untrained()))
 
 
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of methods that train nothing."""
+    """The lines of baselines: methods without training."""
     return pick(frame, frame["model"].isin(untrained()))
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The settings of a table for a reader: where a baseline has no penalty and no λ, there is nothing."""
+    """The table with empty cells for the penalty and the λ of baselines, which have none."""
     if not {"penalty", "lambda"} <= set(frame):
         return frame
     trained = frame["penalty"] != "none"
@@ -42,7 +43,10 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def variant(line: Any, frame: pd.DataFrame) -> list[str]:
-    """What sets a configuration apart besides penalty and λ (or method), in words; ``frame``: rows or a summary."""
+    """Where a configuration differs from others besides penalty and λ (or method), in words.
+
+    ``frame``: rows or a summary.
+    """
     trained = line["model"] not in untrained()
     own = networks(frame) if trained else pick(frame, frame["model"] == line["model"])
     words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
@@ -54,7 +58,7 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
 
 
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:
-    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and what else sets it apart."""
+    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and its `variant`."""
     penalized = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
     name = [METHODS.title(line["model"])] if line["model"] in untrained() else penalized
     return ", ".join([*name, *variant(line, frame)])
@@ -63,9 +67,9 @@ def configuration_name(line: Any, frame: pd.DataFrame) -> str:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per configuration and metric: mean and standard deviations over pairs and over seeds.
 
-    ``mean``: of the seeds' means over pairs. ``std_pairs``: the spread between pairs (root mean square over seeds of
-    the sample standard deviation). ``std_seeds``: the sample standard deviation of the seeds' means, empty for one
-    seed. ``before``: the mean before registration, where that exists. ``n_pairs``: measured pairs per seed.
+    ``mean``: the mean over pairs, then over seeds. ``std_pairs``: the sample standard deviation over pairs (root mean
+    square over seeds). ``std_seeds``: the sample standard deviation over the means of the seeds, empty for one seed.
+    ``before``: the mean before registration, if the metric has one. ``n_pairs``: measured pairs per seed.
     """
     keys = configuration(rows)
     listed = [name for name, metric in METRICS.items() if metric.listed and name in rows]
@@ -76,7 +80,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_label(rows: pd.DataFrame) -> pd.DataFrame:
-    """Dice of each structure, in the form of `summary`; empty without labels."""
+    """Dice of each structure, with the columns of `summary`; empty without labels."""
     keys, start = configuration(rows), f"{DICE}/"
     labels = [name.removeprefix(start) for name in map(str, rows) if name.startswith(start)]
     parts = [summarize(rows, keys, f"{start}{label}", f"{DICE}_before/{label}") for label in labels]
@@ -88,7 +92,7 @@ def per_label(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> pd.DataFrame:
-    """`summary` of one column."""
+    """`summary` of one metric; ``before``: the column with its values before registration."""
     seeds = rows.groupby([*keys, "seed"], dropna=False)[metric].agg(["mean", "var", "count"]).reset_index()
     groups: Any = seeds.groupby(keys, dropna=False)
     table = pd.DataFrame(
@@ -108,28 +112,28 @@ def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> 
 
 
 def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
-    """The lines where ``mask`` holds (as a type checker can follow)."""
+    """The lines where ``mask`` is true, typed for the type checker."""
     return cast(pd.DataFrame, frame.loc[mask])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The lines as dictionaries (as a type checker can follow)."""
+    """The lines as dictionaries, typed for the type checker."""
     return cast(list[dict[str, Any]], frame.to_dict("records"))
 
 
 def setting_columns(whole: pd.DataFrame) -> list[str]:
-    """The columns of a summary that name a configuration: those before ``metric``."""
+    """The columns of a summary that define a configuration: those before ``metric``."""
     columns = list(whole.columns)
     return columns[: columns.index("metric")]
 
 
 def counts(whole: pd.DataFrame) -> str:
-    """How many pairs and seeds the numbers of a summary stand on, in words."""
+    """The number of pairs and seeds behind a summary, in words."""
     measured = whole[whole["metric"] == whole["metric"].iloc[0]]
     return f"{number(measured['n_pairs'], 'test pair')}, {number(measured['n_seeds'], 'seed')} per point"
 
 
 def number(values: Any, noun: str) -> str:
-    """``3 seeds``, or ``1 to 3 seeds`` where they differ."""
+    """``3 seeds``, or ``1 to 3 seeds`` if the values differ."""
     low, high = int(values.min()), int(values.max())
     return f"{high} {noun}{'' if high == 1 else 's'}" if low == high else f"{low} to {high} {noun}s"

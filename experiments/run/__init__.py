@@ -1,1 +1,1 @@
-"""Running the trials of a study, here or on a cluster."""
+"""Run the trials of a study on this machine or on a cluster."""

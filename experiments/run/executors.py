@@ -1,6 +1,6 @@
-"""Executors run trials and tell what happens to them. `LocalExecutor`: this process, or N spawned ones.
+"""Executors run trials and report events. `LocalExecutor` uses this process, or N spawned processes.
 
-`distributed.executor.RayExecutor` implements the same small interface on a cluster; another one could.
+`distributed.executor.RayExecutor` implements the same interface on a cluster.
 """
 
 import contextlib
@@ -18,51 +18,52 @@ __all__ = ["Event", "Executor", "Job", "Listen", "LocalExecutor", "Task", "attem
 
 
 class Executor(Protocol):
-    """Runs every job, one event of an end (finished, failed, interrupted) for each; the order is its own."""
+    """Runs every job, in any order; each job ends with one event: finished, failed or interrupted."""
 
     def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None: ...
 
 
 def available_cores() -> int:
-    """The cores this process may use."""
+    """The number of cores that this process may use."""
     with contextlib.suppress(AttributeError):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def with_threads(settings: TrialSettings, threads: int) -> TrialSettings:
-    """Give a trial its share of the cores, unless its settings name one."""
+    """The settings of a trial with a number of threads, unless they have one already."""
     return settings if settings.compute.threads is not None else computing(settings, threads=threads)
 
 
 def computing(settings: TrialSettings, **how: Any) -> TrialSettings:
-    """The same trial, computed otherwise: ``threads`` or ``device``."""
+    """The settings of the same trial with another ``threads`` or ``device``."""
     return settings.model_copy(update={"compute": settings.compute.model_copy(update=how)})
 
 
 class LocalExecutor:
-    """Trials on this machine. One worker: in this process. More: that many processes.
+    """Run trials on this machine: one worker runs in this process, several workers are processes of their own.
 
-    The cores are divided among the workers. A worker that dies costs its trial's last epoch at most (run the study
-    again to resume it) and is replaced.
+    The workers share the cores. If a worker dies, it is replaced; its trial loses at most one epoch, and running the
+    study again resumes it.
 
     Args:
-        workers: processes.
+        workers: number of workers.
 
     Raises:
-        InputError: a number below 1.
+        InputError: ``workers`` is below 1.
     """
 
     def __init__(self, workers: int = 1) -> None:
         if workers < 1:
-            raise InputError(f"--workers {workers}: at least one is needed.")
+            raise InputError(f"--workers {workers}: expected at least 1.")
         self.workers = workers
 
     def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None:
-        """Run every job. KeyboardInterrupt stops them, reports those under way as interrupted and goes on up.
+        """Run every job.
 
         Raises:
-            InputError: this machine lacks the device of a job; none was run.
+            InputError: this machine lacks the device of a job; nothing was run.
+            KeyboardInterrupt: stopped; running trials were reported as interrupted.
         """
         for device in {job.settings.compute.device for job in jobs}:
             choose_device(device)

@@ -1,4 +1,4 @@
-"""A trial as a job, what can happen to it, and how it is attempted on whatever machine it lands."""
+"""A trial as a job, the events of a job, and how a job is run on any machine."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from ...transforms.basics.registry import Vocabulary
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to run in its folder; ``root`` is where the cohort's files are."""
+    """One trial to run in its folder; ``root``: the folder of the cohort's files."""
 
     trial: str
     settings: TrialSettings
@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a trial. ``progress`` is the pipeline's TrialProgress (stage, done, total, message)."""
+    """An event of a trial. ``progress``: a TrialProgress of the pipeline (stage, done, total, message)."""
 
     trial: str
     kind: Literal["started", "progress", "finished", "failed", "interrupted"]
@@ -35,13 +35,13 @@ class Event:
 
 
 Task = Callable[[TrialSettings, Path, "Path | None", Callable[[Any], None]], None]
-"""Runs a trial (settings, folder, root, progress)."""
+"""A function that runs a trial, called with (settings, folder, root, progress)."""
 Listen = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class InformedTask:
-    """A task that may run in another process, which first learns the entries that this one knows."""
+    """A task that may run in another process: there it first registers the registry entries of this process."""
 
     task: Task
     vocabulary: Vocabulary
@@ -54,7 +54,7 @@ class InformedTask:
 
 
 def attempt(task: Task, job: Job, progress: Callable[[Any], None]) -> Event:
-    """Run one trial; whatever goes wrong in it is one sentence, in the event and in its ``failure.json``."""
+    """Run one trial. An error becomes one sentence, in the event and in its ``failure.json``."""
     failure = job.folder / "failure.json"
     try:
         failure.unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def attempt(task: Task, job: Job, progress: Callable[[Any], None]) -> Event:
 
 
 def attempt_quietly(task: Task, job: Job, progress: Callable[[Any], None]) -> Event:
-    """As `attempt`, in a process of its own: what the trial prints goes to its ``log.txt``."""
+    """Like `attempt`, for a process of its own: the output of the trial goes to its ``log.txt``."""
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         log = open(job.folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: bars in a terminal, plain lines elsewhere."""
+"""Progress of a running study: bars in a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Board:
-    """Shows events. A context manager: the bars are on the screen inside it."""
+    """A context manager that shows events, with bars if the console is a terminal."""
 
     def __init__(self, console: Console, names: dict[str, str], total: int, done: int) -> None:
         self._console, self._names, self._total, self._done = console, names, total, done
@@ -60,7 +60,7 @@ class Board:
         (stage, last), now = self._stages.get(trial, ("", 0.0)), time.monotonic()
         if self._live:
             bar = self._bars[trial]
-            if stage != progress.stage:  # another thing is counted: its speed is measured anew
+            if stage != progress.stage:  # a new stage counts something else, so the remaining time starts again
                 self._progress.reset(bar, total=progress.total, completed=0)
                 self._stages[trial] = (progress.stage, now)
             self._progress.update(bar, total=progress.total, completed=progress.done, note=_words(progress))
@@ -88,7 +88,7 @@ def _words(progress: Any) -> str:
 
 @contextlib.contextmanager
 def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on the standard error for work that reports (done, total); nothing where that is not a terminal."""
+    """A bar on the standard error for work that reports (done, total); no output if that is not a terminal."""
     console = Console(stderr=True)
     count: bars.ProgressColumn = bars.DownloadColumn() if in_bytes else bars.MofNCompleteColumn()
     columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), count, bars.TimeRemainingColumn())
@@ -99,7 +99,7 @@ def counting(label: str, in_bytes: bool = False) -> Iterator[Callable[[int, int 
 
 @contextlib.contextmanager
 def following(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for work that reports (what is being done, done, total); where that is no terminal, a line now and then."""
+    """A bar for work that reports (description, done, total); if the console is no terminal, a line every 30 s."""
     columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.TimeElapsedColumn())
     with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar, last = progress.add_task("loading", total=None), time.monotonic()

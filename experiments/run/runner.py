@@ -1,4 +1,4 @@
-"""Run a study: only what is missing, then tables and figures of everything that is complete."""
+"""Run a study: only the missing trials, then tables and figures of all complete trials."""
 
 import json
 import time
@@ -21,7 +21,7 @@ from .jobs import Event, InformedTask, Job, Task
 from .progress import Board
 
 Fingerprint = Callable[[TrialSettings, "Path | None", Callable[[int, int], None]], str]
-"""(trial, root, told of (subjects done, subjects)) -> the fingerprint of its data."""
+"""A function (settings, root, progress(done, subjects)) -> fingerprint of the data of a trial."""
 
 
 def run_study(
@@ -37,14 +37,18 @@ def run_study(
     """Run the trials that ``out`` lacks, then write ``out/tables`` and ``out/figures``.
 
     Args:
-        root: where the cohort's files are (none for the phantom).
-        workers: processes at once; by default one per missing trial, at most one per core, and one for 3-D or a GPU.
-        executor: something else than this machine's processes.
-        task, fingerprint: what runs a trial and what identifies its data; the pipeline's own by default.
+        study: the study.
+        out: folder of the run.
+        root: folder of the cohort's files; None for the phantom.
+        workers: number of processes; default: `default_workers`.
+        executor: replaces the processes of this machine, for example a `RayExecutor`.
+        console: where to print; default: the standard output.
+        task: the function that runs a trial; default: that of the pipeline.
+        fingerprint: the function that identifies the data of a trial; default: that of the pipeline.
 
     Raises:
-        InputError: the study, its data or the folder are at fault, or a baseline is not installed; nothing was run.
-        KeyboardInterrupt: stopped; running again goes on where it stopped.
+        InputError: the study, its data or the folder cannot be used, or a baseline is not installed; nothing was run.
+        KeyboardInterrupt: stopped; running again continues from there.
     """
     begin = time.monotonic()
     console = console or Console()
@@ -60,18 +64,18 @@ def run_study(
             METHODS[method].require()
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
-        say(console, f"{study.name}: {done} of {len(run.trials)} trials there already, {len(jobs)} to run")
+        say(console, f"{study.name}: {done} of {len(run.trials)} trials are complete, {len(jobs)} to run")
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
         try:
             write_outputs(result, console)
-        finally:  # a fault in a figure must not hide how the trials ended
+        finally:  # an error in a figure must not hide how the trials ended
             result.seconds = time.monotonic() - begin
             print_summary(result, console)
     return result
 
 
 def identifiers(study: Study, root: Path | None, fingerprint: Fingerprint, console: Console) -> list[str]:
-    """The identifier of each trial: its settings and the fingerprint of its data, which is read and checked here."""
+    """The identifier of each trial, from its settings and the fingerprint of its data; reads and checks the data."""
     known: dict[str, str] = {}
     ids = []
     for trial in study.trials:
@@ -95,7 +99,7 @@ def _pipeline_fingerprint(settings: TrialSettings, root: Path | None, tell: Call
 
 
 def default_workers(study: Study, missing: int) -> int:
-    """One process per missing trial and at most one per core in 2-D on the CPU; otherwise one."""
+    """2-D on a CPU: one process per missing trial, at most one per core. 3-D or a GPU: one process."""
     if any(trial.cohort.spatial_dims != 2 or _on_gpu(trial) for trial in study.trials):
         return 1
     return max(1, min(missing, available_cores()))
@@ -111,7 +115,7 @@ def _missing(run: Run, root: Path | None, result: StudyResult) -> list[Job]:
     for trial, found in states(run).items():
         if found.state == "complete":
             result.complete.append(trial)
-        elif found.state == "damaged":  # never deleted here: it may be all that is left of a long training
+        elif found.state == "damaged":  # never deleted here: a long training may be lost
             result.failed[trial] = found.reason
         else:
             jobs.append(Job(trial, run.trials[trial], run.path / trial, root))
@@ -141,7 +145,7 @@ def _enter(event: Event, result: StudyResult) -> None:
         if fault.state == "complete":
             result.complete.append(event.trial)
         else:
-            result.failed[event.trial] = fault.reason or "it ended without results; its log.txt may tell why"
+            result.failed[event.trial] = fault.reason or "it ended without results; see its log.txt"
     elif event.kind == "failed":
         result.failed[event.trial] = event.reason
     else:

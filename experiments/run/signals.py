@@ -1,6 +1,6 @@
-"""How a process ends before its work does: a command by SIGTERM as by Ctrl-C, a worker together with its parent.
+"""How processes stop early: SIGTERM stops a command like Ctrl-C does, and a worker ends together with its parent.
 
-Nothing large is imported here, so that a worker can follow its parent while it imports the rest.
+This module imports nothing large, so that a worker watches its parent before it imports the rest.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from types import FrameType
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that this process gets when its parent ends."""
+"""Option of Linux's prctl: the signal that this process gets when its parent ends."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that ends a command in order: a batch system's time limit, a terminal that was closed."""
+    """A signal that stops a command cleanly: the time limit of a batch system, or a closed terminal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -30,9 +30,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise :class:`Stopped` here, once: a second one ends the process at once.
+    """Inside, the first SIGTERM or SIGHUP raises :class:`Stopped`; a second one ends the process immediately.
 
-    Signals that are ignored (nohup) or that others handle are left alone.
+    Signals that are ignored (nohup) or have another handler are not changed.
     """
     main = threading.current_thread() is threading.main_thread()
     ours = [number for number in STOPPING if main and signal.getsignal(number) is signal.SIG_DFL]
@@ -53,7 +53,7 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Undo what a library makes of these signals here: Ray leaves by ``sys.exit`` where SIGTERM should end in order."""
+    """Restore the signal handlers that a library replaces inside: Ray's handler of SIGTERM calls ``sys.exit``."""
     before = {number: signal.getsignal(number) for number in STOPPING}
     try:
         yield
@@ -65,7 +65,7 @@ def handlers_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_interruption() -> Iterator[None]:
-    """Ctrl-C waits until the end; a process that is started here never hears of it, as its parent decides."""
+    """Delay Ctrl-C until the end. Processes that are started inside never get it: their parent stops them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -77,11 +77,11 @@ def without_interruption() -> Iterator[None]:
 
 
 def follow(pipe: Connection) -> None:
-    """What a worker process does first: it sees to it that it ends with its parent, and then does its work."""
+    """The main function of a worker process: make sure that it ends with its parent, then work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    if sys.platform == "linux":  # by the kernel, whatever this process is doing
+    if sys.platform == "linux":  # the kernel ends this process, whatever it is doing
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent.pid:
             os._exit(1)
@@ -92,6 +92,6 @@ def follow(pipe: Connection) -> None:
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """End this process as soon as its parent has ended, in whatever way: nobody would use what it computes."""
+    """End this process as soon as its parent has ended for any reason: nobody would use its results."""
     parent.join()
     os._exit(1)

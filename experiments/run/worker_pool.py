@@ -23,7 +23,7 @@ class Worker:
 
 
 class Pool:
-    """Long-lived worker processes, each with a pipe of its own: a death cannot garble another's messages."""
+    """Long-lived worker processes. Each has its own pipe, so a worker that dies cannot damage messages of others."""
 
     def __init__(self, task: Task, threads: int, listen: Listen) -> None:
         self.task, self.threads, self.listen = task, threads, listen
@@ -60,14 +60,14 @@ class Pool:
             worker = idle or self._start()
             worker.job = waiting.popleft()
             self.listen(Event(worker.job.trial, "started"))
-            with contextlib.suppress(OSError):  # it just died: its sentinel says so
+            with contextlib.suppress(OSError):  # the worker just died: its sentinel reports it
                 worker.pipe.send(worker.job)
 
     def _start(self) -> Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=follow, args=(theirs,), daemon=True)
-        # numerical libraries read the number of threads when they are imported
+        # numerical libraries read these variables when they are imported
         with _environment(OMP_NUM_THREADS=str(self.threads), MKL_NUM_THREADS=str(self.threads)), without_interruption():
             process.start()
         theirs.close()
@@ -96,7 +96,7 @@ class Pool:
         self.workers.remove(worker)
         worker.pipe.close()
         if worker.job is not None:
-            reason = f"its worker {_cause(worker.process.exitcode)}; run again to resume it"
+            reason = f"its worker {_cause(worker.process.exitcode)}; run the study again to resume it"
             self.listen(Event(worker.job.trial, "interrupted", reason))
 
 
@@ -104,7 +104,7 @@ def _cause(code: int | None) -> str:
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-code).name
-            return f"was killed ({name}{', perhaps for lack of memory' if name == 'SIGKILL' else ''})"
+            return f"was killed ({name}{', perhaps out of memory' if name == 'SIGKILL' else ''})"
     return f"died (exit code {code})"
 
 
@@ -123,7 +123,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def work(pipe: Connection) -> None:
-    """The life of a worker: the task comes in, then trials, and events go out."""
+    """The loop of a worker: receive the task, then run each received job and send its events."""
     try:
         task: Task = pipe.recv()
         while True:
@@ -134,5 +134,5 @@ def work(pipe: Connection) -> None:
 
 
 def _report(pipe: Connection, trial: str, progress: Any) -> None:
-    with contextlib.suppress(OSError):  # the parent is gone, and this process with it in a moment
+    with contextlib.suppress(OSError):  # the parent has ended, and so will this process
         pipe.send(Event(trial, "progress", "", progress))

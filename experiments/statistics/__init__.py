@@ -1,6 +1,6 @@
 """Statistics of a study: intervals, paired comparisons, penalties at equal smoothness, Pareto fronts, a recommendation.
 
-`analyse` makes every table and the sentences that sum them up, from rows alone.
+`analyse` makes every table, and the sentences that sum them up, from the rows alone.
 """
 
 import lazy_loader

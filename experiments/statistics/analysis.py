@@ -23,14 +23,14 @@ from .sentences import in_words
 
 @dataclass(frozen=True)
 class Analysis:
-    """``tables`` by name, each with ``attrs['title']`` and ``attrs['note']``; ``words``, the answer in short."""
+    """``tables`` by name, each with ``attrs['title']`` and ``attrs['note']``; ``words``: sentences that sum them up."""
 
     tables: dict[str, pd.DataFrame]
     words: list[str]
 
 
 def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
-    """All statistics of a study's rows; of trials without a common test pair nothing but a sentence that says so."""
+    """All statistics of a study's rows; if the trials share no test pair, only a sentence that says so."""
     measured = accuracies(rows)
     try:
         parts = list(_parts(rows, resamples))
@@ -50,7 +50,7 @@ def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
 
 
 def _parts(rows: pd.DataFrame, resamples: int) -> Iterator[Part]:
-    """First all trials with what all of them have; then those that have a metric which others lack, each metric apart.
+    """First all trials with the metrics that they share; then, for each other metric, the trials that have it.
 
     Raises:
         InputError: no test pair is common to all trials.
@@ -69,7 +69,7 @@ def _parts(rows: pd.DataFrame, resamples: int) -> Iterator[Part]:
 
 
 def _with_intervals(rows: pd.DataFrame) -> list[str]:
-    """What is measured and gets intervals: of images and labels, then what penalties are matched in, then the rest."""
+    """The measured metrics that get intervals: those of images and labels, those of smoothness, then the rest."""
     there = [name for name, metric in METRICS.items() if metric.interval and name in rows and rows[name].notna().any()]
     of_images = [name for name in there if not METRICS[name].of_field]
     matched_in = [name for name in METRICS.of_role("smoothness") if name in there]
@@ -94,14 +94,14 @@ def means(parts: list[Part]) -> pd.DataFrame:
 
 
 def _curves_of(parts: list[Part], measured: list[str]) -> Iterator[tuple[CurveSet, list[str]]]:
-    """The curves of each setting, with the measures of accuracy that all of them have."""
+    """The curves of each setting, with the accuracy metrics that all of them have."""
     for part in parts:
         for group in part.groups:
             yield group, [metric for metric in measured if metric in part.metrics]
 
 
 def comparisons(parts: list[Part], measured: list[str]) -> pd.DataFrame:
-    """Penalties two by two on the same pairs: at every λ they share, and at equal smoothness."""
+    """Compare each two penalties on the same pairs: at every λ that both have, and at equal smoothness."""
     lines: list[dict[str, Any]] = []
     for group, metrics in _curves_of(parts, measured):
         for first, second in combinations(group.curves, 2):
@@ -114,14 +114,14 @@ def comparisons(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     return titled(
         with_holm(lines),
         "Penalties compared pair by pair",
-        f"Difference: first minus second, {INTERVALS}; p: Wilcoxon's signed-rank test over pairs, Holm-corrected over "
-        "all lines of a metric; effect: matched-pairs rank-biserial correlation. The test takes pairs as independent; "
-        "where it and the interval disagree, the interval decides.",
+        f"Difference: first minus second, {INTERVALS}. p: Wilcoxon signed-rank test over pairs, Holm-corrected over "
+        "all lines of a metric. Effect: matched-pairs rank-biserial correlation. The test assumes independent pairs; "
+        "if it disagrees with the interval, trust the interval.",
     )
 
 
 def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
-    """(what is equal, its value, differences (S, P))."""
+    """Yield what is equal, its value, and the differences (S, P)."""
     values = group.sample.values[metric]
     for weight in sorted(set(first.weights) & set(second.weights)):
         lines = [curve.places[list(curve.weights).index(weight)] for curve in (first, second)]
@@ -141,7 +141,7 @@ def _targets(group: CurveSet) -> Iterator[tuple[str, float]]:
 
 
 def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
-    """Each penalty's accuracy read off its curve at equal smoothness, with intervals, and the λ that gives it."""
+    """The accuracy of each penalty at equal smoothness, read from its curve, with its interval and λ."""
     lines = []
     for group, metrics in _curves_of(parts, measured):
         for smoothness, value in _targets(group):
@@ -157,13 +157,13 @@ def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     return titled(
         pd.DataFrame(lines),
         "Accuracy at equal smoothness",
-        "Read off each penalty's curve over λ, linearly between the two nearest λ, at the same SDlogJ or folding of "
-        f"the displacement; {INTERVALS}.",
+        "All penalties at the same SDlogJ or folding of the displacement, by linear interpolation between the two "
+        f"nearest λ; {INTERVALS}.",
     )
 
 
 def mixed_models(groups: list[CurveSet], metric: str) -> pd.DataFrame:
-    """A check of the comparisons with subject and seed as random effects, at the middle of each range of SDlogJ."""
+    """Check the comparisons: subject and seed as random effects, at the middle of each common range of SDlogJ."""
     lines = []
     for group in groups:
         values = [value for smoothness, value in _targets(group) if smoothness == SDLOGJ]
@@ -178,7 +178,8 @@ def mixed_models(groups: list[CurveSet], metric: str) -> pd.DataFrame:
     return titled(
         pd.DataFrame(lines),
         "The same differences by a mixed model",
-        "Difference = mean + effects of both subjects + effect of the seed + residual, restricted maximum likelihood.",
+        "Difference = mean + effects of both subjects + effect of the seed + residual; fitted by restricted maximum "
+        "likelihood.",
     )
 
 
@@ -213,7 +214,8 @@ def fronts(groups: list[CurveSet], metric: str, rows: pd.DataFrame) -> dict[str,
         "hypervolume": titled(
             pd.DataFrame(volumes),
             "Hypervolume",
-            f"The share of the box between (0, 0) and the reference point {reference}, the error before registration "
-            f"and an SDlogJ of {REFERENCE_SDLOGJ}, that a penalty's configurations dominate; {INTERVALS}.",
+            "The share of a box that the configurations of a penalty dominate. The box lies between (0, 0) and the "
+            f"reference point {reference}: the error before registration and an SDlogJ of {REFERENCE_SDLOGJ}. "
+            f"{INTERVALS}.",
         ),
     }

@@ -1,4 +1,4 @@
-"""Networks against baselines: each penalty's curve read off at the baseline's own smoothness, on the same pairs."""
+"""Networks against baselines: the accuracy of each penalty at the smoothness of the baseline, on the same pairs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -17,7 +17,7 @@ from .sentences import as_text, by_setting, interval
 
 
 def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
-    """A line per baseline, setting, penalty and metric, where the penalty's curve reaches the baseline's SDlogJ."""
+    """One line per baseline, setting, penalty and metric; only for curves that reach the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
     for sample, groups, metrics in parts:
         for baseline, own in sample.each():
@@ -35,8 +35,9 @@ def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
     return titled(
         with_holm(lines),
         "Networks against baselines at equal smoothness",
-        "Difference: the penalty's curve over λ, read off linearly where its SDlogJ is the baseline's, minus the "
-        f"baseline; {INTERVALS}; p and effect as above. Curves that do not reach that SDlogJ are left out.",
+        "Difference: penalty minus baseline. The penalty is read at the baseline's SDlogJ, by linear interpolation "
+        f"between the two nearest λ; {INTERVALS}. p and effect: as above. Penalties that do not reach that SDlogJ "
+        "are left out.",
     )
 
 
@@ -49,7 +50,7 @@ def _reaching(groups: Sequence[CurveSet], value: float) -> Iterator[tuple[CurveS
 
 
 def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> Iterator[str]:
-    """What each baseline reaches, how long it takes, and which penalties are better at its smoothness."""
+    """The accuracy and time of each baseline, and which penalties are better at its smoothness."""
     of_baselines, own_rows = baselines(tables["means"]), baselines(rows)
     keys = configuration(rows)
     parts = (frame.groupby(keys, sort=False, dropna=False) for frame in (of_baselines, own_rows))
@@ -58,15 +59,15 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
         name = ", ".join([METHODS.title(line["model"]), *variant(line, of_baselines)])
         reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({interval(found.loc[metric], metric)})"
         if not METHODS[line["model"]].registers:
-            yield f"Without registration, {METRICS.title(metric)} is {reached}."
+            yield f"Without registration, the {METRICS.title(metric)} is {reached}."
             continue
         yield (
-            f"Without training, {name} reaches {METRICS.title(metric)} {reached} with an SDlogJ of "
+            f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
             f"{found.loc[SDLOGJ, 'mean']:.3g} and {found.loc[FOLDING, 'mean']:.2g} % folding, in "
-            f"{own['seconds'].mean():.2g} s a pair."
+            f"{own['seconds'].mean():.2g} s per pair."
         )
     if len(own_rows) and len(networks(rows)):
-        yield f"A trained network takes {networks(rows)['seconds'].mean():.2g} s a pair."
+        yield f"A trained network takes {networks(rows)['seconds'].mean():.2g} s per pair."
     if "baselines" in tables:
         yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric)
 
@@ -79,9 +80,9 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
             verdicts = []
             for line in records(lines):
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
-                word = "cannot be told apart" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
+                word = "no clear difference" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval(line, metric)})")
             yield (
-                f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, difference in "
-                f"{METRICS.title(metric)}: {'; '.join(verdicts)}."
+                f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
+                f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )

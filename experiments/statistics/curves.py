@@ -1,4 +1,4 @@
-"""Curves over λ: each penalty's accuracy as a function of its smoothness, read off at equal smoothness."""
+"""Curves over λ: the accuracy of each penalty as a function of its smoothness, read at equal smoothness."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from ...pipeline.evaluation import METRICS
 from ..rows.summaries import networks, pick
 from .sample import Sample, Statistic, is_everywhere
 
-LEAST_PERCENT = 1e-3  # folding is interpolated in its logarithm above this
+LEAST_PERCENT = 1e-3  # %; above it folding is interpolated in its logarithm, below it counts as this value
 
 
 @dataclass(frozen=True)
 class Curve:
     """The configurations of one penalty in one setting, ordered by λ.
 
-    ``setting``: what else tells it apart (model and whatever varies); ``places``: its lines in the sample's
-    configurations.
+    ``setting``: the values of `setting_keys`, the model and whatever else varies. ``weights``: the λ. ``places``: the
+    lines of the sample's configurations.
     """
 
     penalty: str
@@ -31,7 +31,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurveSet:
-    """The curves that are compared with each other: the same setting, other penalties."""
+    """The curves that are compared with each other: the same setting, different penalties."""
 
     about: dict[str, Any]
     sample: Sample
@@ -47,9 +47,9 @@ class Part(NamedTuple):
 
 
 def accuracies(rows: pd.DataFrame) -> list[str]:
-    """What accuracy is measured in, the main one first, the similarity last.
+    """The metrics of accuracy, the main one first, the similarity last.
 
-    What every trial has comes first: older trials may lack the metric of another package.
+    Metrics that every trial has come first: older trials may lack the metric of another package.
     """
     similarity, there = similarity_of(rows), [name for name in METRICS.of_role("accuracy") if name in rows]
     there = [name for name in there if rows[name].notna().any()]
@@ -59,13 +59,13 @@ def accuracies(rows: pd.DataFrame) -> list[str]:
 
 
 def similarity_of(rows: pd.DataFrame) -> str:
-    """The similarity that all networks minimized; if they differ, or it is not known, the first of all."""
+    """The similarity that all networks optimized; the first known one if they differ or it is unknown."""
     minimized, known = set(networks(rows)["similarity"]), METRICS.of_role("similarity")
     return next((name for name in known if {name} == minimized and name in rows), known[0])
 
 
 def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
-    """The networks' curves of each setting, in the order of the penalties; its columns are `setting_keys`."""
+    """The curves of each setting of the networks, in the order of the penalties; its columns are `setting_keys`."""
     frame, found = sample.configurations, {}
     keys = setting_keys(sample)
     for setting in dict.fromkeys(networks(frame)[keys].itertuples(index=False, name=None)):
@@ -78,7 +78,7 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
 
 
 def groups(sample: Sample) -> Iterator[CurveSet]:
-    """The curves of each setting, with a sample of their own."""
+    """The curves of each setting, with a sample that holds only that setting."""
     frame, keys = sample.configurations, setting_keys(sample)
     for setting in curves(sample):
         own = sample.select((frame[keys] == list(setting)).all(axis=1))
@@ -86,25 +86,25 @@ def groups(sample: Sample) -> Iterator[CurveSet]:
 
 
 def setting_keys(sample: Sample) -> list[str]:
-    """The columns that tell settings of networks apart: the model, and what else not all of them share."""
+    """The columns in which settings of networks differ; always the model, never penalty and λ."""
     frame = networks(sample.configurations)
     others = [key for key in frame.columns if key not in ("penalty", "lambda", "model")]
     return ["model", *(key for key in others if frame[key].nunique(dropna=False) > 1)]
 
 
 def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:
-    """The smoothness that every curve of a group reaches; None if a curve has one point or there is no such range."""
+    """The range of smoothness that every curve of a group reaches; None if a curve has one point or none is common."""
     means = sample.means()[smoothness]
     if len(group) < 2 or min(len(curve.places) for curve in group) < 2:
         return None
     low = max(means[curve.places].min() for curve in group)
     high = min(means[curve.places].max() for curve in group)
-    start, stop = _scale(np.array([low, high]), smoothness)  # of folding: nothing to tell apart below LEAST_PERCENT
+    start, stop = _scale(np.array([low, high]), smoothness)  # folding below LEAST_PERCENT is all the same
     return (float(low), float(high)) if start < stop else None
 
 
 def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndarray:
-    """Values evenly spread over a range, in the scale that is interpolated in, and rounded: fewer in a narrow one."""
+    """Rounded values, evenly spaced on the scale of the interpolation; a narrow range has fewer than ``count``."""
     start, stop = _scale(np.array([low, high]), smoothness)
     scaled = np.linspace(start, stop, count + 2)[1:-1]
     values = 10**scaled if _is_percent(smoothness) else scaled
@@ -112,10 +112,10 @@ def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndar
 
 
 def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray) -> Statistic:
-    """The statistic that reads ``metric`` off a curve where its ``smoothness`` is ``wanted`` (T,).
+    """The statistic that reads ``metric`` from a curve where its ``smoothness`` is ``wanted`` (T,).
 
-    Between two neighbouring λ both are taken as linear (folding in its logarithm); beyond the ends, which only
-    resamples reach, the last line goes on, at most as far again.
+    Between two neighbouring λ the interpolation is linear (of folding: in its logarithm). Only resamples go beyond
+    the ends of a curve; there the last segment is extrapolated by at most its own length.
     """
 
     def statistic(means: dict[str, np.ndarray]) -> np.ndarray:
@@ -128,10 +128,10 @@ def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray
 
 
 def position(roughness: np.ndarray, smoothness: str, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where ``wanted`` (T,) lies on curves (..., K) over growing λ: the point before it, and the share of the way.
+    """Locate ``wanted`` (T,) on curves (..., K) over growing λ: the point before it, and the fraction of the segment.
 
-    A field gets smoother as λ grows; where noise says otherwise the curve is held level. The share is within 0 to 1 but
-    beyond the ends, where it is bounded: a level end would lead anywhere.
+    A field gets smoother as λ grows; where noise makes it rougher, the curve is held constant. The fraction is between
+    0 and 1, beyond the ends of the curve between -1 and 2: on a flat segment it would be unbounded.
     """
     x = np.minimum.accumulate(_scale(roughness, smoothness), axis=-1)
     x = x - 1e-9 * np.arange(x.shape[-1])
@@ -142,9 +142,9 @@ def position(roughness: np.ndarray, smoothness: str, wanted: np.ndarray) -> tupl
 
 
 def weight_at(curve: Curve, sample: Sample, smoothness: str, wanted: np.ndarray) -> np.ndarray:
-    """The λ (T,) of a curve at that smoothness, interpolated in its logarithm, and never beyond those of the curve."""
+    """The λ (T,) of a curve at the ``wanted`` smoothness, interpolated in its logarithm within the tested range."""
     place, share = position(sample.means()[smoothness][curve.places], smoothness, wanted)
-    share = np.clip(share, 0, 1)  # at a level end of the curve any share gives that smoothness
+    share = np.clip(share, 0, 1)  # on a flat end of the curve every fraction gives that smoothness
     left, right = curve.weights[place], curve.weights[place + 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         between = np.exp(np.log(left) + share * (np.log(right) - np.log(left)))
@@ -152,7 +152,7 @@ def weight_at(curve: Curve, sample: Sample, smoothness: str, wanted: np.ndarray)
 
 
 def pairs_at(curve: Curve, sample: Sample, smoothness: str, metric: str, wanted: float) -> np.ndarray:
-    """``metric`` of each seed and pair (S, P), read off where the means of the curve have that smoothness."""
+    """``metric`` of each seed and pair (S, P), read where the curve of the means has the ``wanted`` smoothness."""
     place, share = position(sample.means()[smoothness][curve.places], smoothness, np.array([wanted]))
     left, right = curve.places[place[0]], curve.places[place[0] + 1]
     return (1 - share[0]) * sample.values[metric][left] + share[0] * sample.values[metric][right]

@@ -8,18 +8,18 @@ from .curves import Curve
 from .sample import Sample, Statistic
 
 REFERENCE_SDLOGJ = 0.5
-"""The worst SDlogJ that counts, for every study: the reference point is (the error before registration, this)."""
+"""SDlogJ of the reference point, the same in every study; its error is the one before registration."""
 
 
 def error(metric: str, values: np.ndarray) -> np.ndarray:
-    """A metric as something to minimize, 0 at best where a best is known: Dice and NCC become 1 - value."""
+    """A metric as an error to minimize, 0 at its best value if it has one: Dice and NCC become 1 - value."""
     entry = METRICS[metric]
     away = np.asarray(values) - (entry.best or 0.0)
     return away if entry.smaller_is_better else -away
 
 
 def error_name(metric: str) -> str:
-    """What `error` is called: ``1 - Dice``."""
+    """The name of `error`: ``1 - Dice``."""
     entry = METRICS[metric]
     if entry.smaller_is_better:
         return entry.title
@@ -27,16 +27,16 @@ def error_name(metric: str) -> str:
 
 
 def on_front(errors: np.ndarray, roughness: np.ndarray) -> np.ndarray:
-    """Which points no other point beats in both (of equal points all stay)."""
+    """Which points are not dominated: no other point is better in both. Equal points all stay."""
     return moocore.is_nondominated(np.stack([errors, roughness], axis=-1), keep_weakly=True)
 
 
 def dominated_share(curve: Curve, metric: str, before: float) -> Statistic:
-    """The statistic: the share of the box between (0, 0) and the reference point that a curve's points dominate.
+    """The statistic: which share of the box between (0, 0) and the reference point a curve's points dominate.
 
-    Hypervolume (Zitzler and Thiele 1999, IEEE Transactions on Evolutionary Computation 3:257) over the box's area: 0
-    for a curve no better than no registration, 1 for perfect accuracy without any change of volume. ``before`` is the
-    metric before registration.
+    Hypervolume (Zitzler and Thiele 1999, IEEE Transactions on Evolutionary Computation 3:257) divided by the area of
+    the box: 0 for a curve no better than no registration, 1 for perfect accuracy without any change of volume.
+    ``before``: the metric before registration.
     """
     worst = np.array([float(error(metric, np.array(before))), REFERENCE_SDLOGJ])
 
@@ -51,7 +51,7 @@ def dominated_share(curve: Curve, metric: str, before: float) -> Statistic:
 
 
 def front_of(sample: Sample, group: list[Curve], metric: str) -> dict[int, bool]:
-    """Which configurations of a group are on the front of all its penalties together: line -> yes or no."""
+    """For each configuration of a group (by its line): whether it is on the common front of all penalties."""
     places = np.concatenate([curve.places for curve in group])
     means = sample.means()
     flags = on_front(error(metric, means[metric][places]), means[SDLOGJ][places])

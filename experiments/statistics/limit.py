@@ -1,4 +1,4 @@
-"""How smooth a deformation is asked to be."""
+"""The limit on the roughness of a deformation."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ...transforms.basics.errors import InputError
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that a mean over pairs may be of a measure of smoothness, as folding (%) or SDlogJ."""
+    """The largest allowed mean over pairs of a smoothness metric, such as folding (%) or SDlogJ."""
 
     metric: str
     value: float
@@ -17,8 +17,8 @@ class Limit:
     def __post_init__(self) -> None:
         known = METRICS.of_role("smoothness")
         if self.metric not in known:
-            raise InputError(f"a limit can be on {' or '.join(known)}, found {self.metric}.")
+            raise InputError(f"unknown metric for a limit: {self.metric}; expected {' or '.join(known)}.")
         if not (math.isfinite(self.value) and self.value >= 0):
             raise InputError(
-                f"a limit of {METRICS[self.metric].short_column} must be a number of at least 0, found {self.value}."
+                f"the limit on {METRICS[self.metric].short_column} must be a number of at least 0, found {self.value}."
             )

@@ -24,7 +24,7 @@ class Paired(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """A mixed model's mean difference with its interval, and the spreads of its random effects."""
+    """The mean difference of a mixed model with its interval, and the standard deviations of its random effects."""
 
     difference: float
     low: float
@@ -36,11 +36,11 @@ class Mixed(NamedTuple):
 
 
 def compare(sample: Sample, differences: np.ndarray) -> Paired:
-    """Differences of each seed and pair (S, P), with intervals over subjects and seeds and Wilcoxon's p over pairs.
+    """Test differences of each seed and pair (S, P): intervals over subjects and seeds, Wilcoxon's p over pairs.
 
-    The p value takes pairs as independent, which those that share a subject are not: the interval, which knows
-    better, decides. The effect (Kerby 2014, Comprehensive Psychology 3:1) is (W+ - W-) / (W+ + W-), W the sums of
-    the ranks of positive and of negative differences.
+    The p value assumes independent pairs, but pairs that share a subject are not independent. The interval accounts
+    for that, so trust the interval if both disagree. The effect is (W+ - W-) / (W+ + W-), where W+ and W- are the sums
+    of the ranks of positive and negative differences (Kerby 2014, Comprehensive Psychology 3:1).
     """
     of_pairs = np.nanmean(differences, axis=0)
     own = sample.with_values({"difference": differences[None]})
@@ -50,7 +50,7 @@ def compare(sample: Sample, differences: np.ndarray) -> Paired:
         return Paired(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
     parts = {"signed": np.sign(of_pairs) * ranks, "ranks": ranks}
     signs = sample.with_values({name: part[None, None] for name, part in parts.items()})
-    least = 1e-3 * ranks.mean()  # of a few pairs, a resample may hold none that differs
+    least = 1e-3 * ranks.mean()  # with few pairs, a resample may hold only pairs without a difference
     effect = signs.interval(lambda means: means["signed"] / np.maximum(means["ranks"], least))
     tested: Any = wilcoxon(of_pairs)
     difference, low, high = (float(value[0]) for value in mean[:3])
@@ -66,7 +66,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def with_holm(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Comparisons as a table, with ``p_holm``: corrected over all lines of a metric."""
+    """Comparisons as a table, with ``p_holm``: p, corrected over all lines of a metric."""
     table = pd.DataFrame(lines)
     if not table.empty:
         table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
@@ -74,9 +74,10 @@ def with_holm(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:
-    """Differences (S, P) as mean + subject effects (of moving and fixed) + seed effect + residual; None if it fails.
+    """Fit differences (S, P) = mean + effect of moving + effect of fixed + effect of the seed + residual.
 
-    Fitted by restricted maximum likelihood; a pair's difference holds the effects of both of its subjects.
+    Fitted by restricted maximum likelihood. Both subjects of a pair have effects of the same distribution. None if the
+    fit fails.
     """
     from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
     from statsmodels.tools.sm_exceptions import ConvergenceWarning

@@ -1,4 +1,4 @@
-"""Which penalty, λ and model to use when a deformation may only be so rough."""
+"""Which penalty, λ and model to use if the roughness of the deformation is limited."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ class Recommendation:
     """The most accurate tested configuration within a limit, and the others.
 
     Attributes:
-        best: penalty, lambda, model and what else varies; the accuracy ``mean`` with ``low`` and ``high``; the limited
-            metric as ``roughness`` with ``roughness_low`` and ``roughness_high``; ``n_seeds``.
-        table: the same columns for every configuration, within the limit or not (``within``), best first.
-        metric: what accuracy is measured in.
-        between: λ between two tested ones at which the best configuration's curve meets the limit, and the accuracy
-            to expect there; None where the curve does not cross it or nothing is gained.
+        best: penalty, lambda, model and whatever else varies; the accuracy ``mean`` with ``low`` and ``high``; the
+            limited metric as ``roughness`` with ``roughness_low`` and ``roughness_high``; ``n_seeds``.
+        table: the same columns for every configuration, and ``within`` (the limit); best first.
+        metric: the metric of accuracy.
+        between: a λ between two tested ones, where the curve of the best configuration meets the limit, and the
+            accuracy expected there. None if the curve does not cross the limit or accuracy would not improve.
     """
 
     best: pd.Series
@@ -35,25 +35,27 @@ class Recommendation:
 def recommend(
     rows: pd.DataFrame, limit: Limit, metric: str | None = None, resamples: int = RESAMPLES
 ) -> Recommendation:
-    """Choose by the mean over test pairs; the intervals are over subjects and seeds.
+    """Choose the most accurate configuration within a limit, by the mean over test pairs.
+
+    The intervals are over subjects and seeds.
 
     Args:
-        rows: of a study; its baselines are no candidates.
-        limit: on folding or SDlogJ.
-        metric: what to be accurate in; by default the first that was measured. Trials without it are left out.
+        rows: rows of a study; its baselines are never chosen.
+        limit: the limit on folding or SDlogJ.
+        metric: the metric of accuracy; default: the first measured one. Trials without it are left out.
 
     Raises:
         InputError: nothing is within the limit, no network was trained, or the metric was not measured.
     """
     rows = networks(rows)
     if rows.empty:
-        raise InputError("this run trained no network; there is nothing to choose from.")
+        raise InputError("this run trained no network, so there is nothing to choose from; give another run.")
     measured = accuracies(rows)
     metric = metric or measured[0]
     if metric not in measured:
-        raise InputError(f"this run has no {metric}; it measured {', '.join(measured)}.")
+        raise InputError(f"this run did not measure {metric}; choose one of {', '.join(measured)}.")
     if limit.metric not in rows:
-        raise InputError(f"this run has no {limit.metric}; run the study again to measure it.")
+        raise InputError(f"this run did not measure {limit.metric}; run the study again to measure it.")
     counted = rows.groupby("trial")[[metric, limit.metric]].transform("count").min(axis=1)
     sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric], resamples)
     order = [False, METRICS[metric].smaller_is_better]
@@ -61,9 +63,9 @@ def recommend(
     if not table["within"].any():
         least = table.loc[table["roughness"].idxmin()]
         raise InputError(
-            f"no configuration of this run keeps its mean {METRICS[limit.metric].short_column} within "
-            f"{limit.value:g}; the least is {least['roughness']:.3g}, {least['penalty']} at λ = {least['lambda']:g} "
-            f"({least['model']} model)."
+            f"no configuration of this run has a mean {METRICS[limit.metric].short_column} of at most {limit.value:g}; "
+            f"the lowest is {least['roughness']:.3g}, {least['penalty']} at λ = {least['lambda']:g} "
+            f"({least['model']} model). Choose a higher limit."
         )
     best = table.iloc[0]
     return Recommendation(best, table, metric, _between(sample, best, metric, limit))

@@ -1,6 +1,6 @@
 """The rows of a study as arrays: configurations x seeds x test pairs, and how to resample them.
 
-Legend of shapes: C configurations, S seeds, P test pairs, N subjects, B resamples, T numbers of a statistic.
+Shapes: C configurations, S seeds, P test pairs, N subjects, B resamples, T values of a statistic.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ from ..rows.summaries import configuration, records
 RESAMPLES = 2000
 LEVEL = 0.95
 INTERVALS = (
-    f"{LEVEL:.0%} intervals over subjects, {RESAMPLES} resamples (pairs share subjects), and over seeds where there "
-    "are several"
+    f"{LEVEL:.0%} intervals over subjects ({RESAMPLES} resamples; pairs share subjects), and over seeds if there are "
+    "several"
 )
-"""How tables say what their intervals are."""
-STEP = 1e-4  # of a pair's weight, for the derivative of a statistic
+"""What the notes of tables say about their intervals."""
+STEP = 1e-4  # change of a pair's weight, for the derivative of a statistic
 
 Statistic = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Means of each metric (..., C) -> numbers (..., T); works on any leading shape."""
 
 
 class Interval(NamedTuple):
-    """``estimate`` and the ends of its interval, each (T,); ``seeds`` is how many the interval stands on."""
+    """``estimate`` and the ends of its interval, each (T,); ``seeds``: the number of seeds that it is based on."""
 
     estimate: np.ndarray
     low: np.ndarray
@@ -38,13 +38,14 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """What a study measured on test pairs that all of its configurations share.
+    """The measurements of a study on the test pairs that all of its configurations share.
 
     Attributes:
         configurations: (C lines) the columns of `summaries.configuration`.
-        seeds: (S,) of all trials; a configuration may lack some.
-        moving, fixed: (P,) subjects of each pair, as numbers 0..N-1.
+        seeds: (S,) the seeds of all trials; a configuration may lack some.
+        moving, fixed: (P,) the subjects of each pair, as numbers 0..N-1.
         values: metric -> (C, S, P); NaN where a configuration lacks a seed.
+        weights: (B, P) the weight of each pair in each resample.
     """
 
     configurations: pd.DataFrame
@@ -52,7 +53,7 @@ class Sample:
     moving: np.ndarray
     fixed: np.ndarray
     values: Mapping[str, np.ndarray]
-    weights: np.ndarray = field(repr=False)  # (B, P) of the pairs in each resample
+    weights: np.ndarray = field(repr=False)
 
     @classmethod
     def of(
@@ -63,9 +64,14 @@ class Sample:
         seed: int = 0,
         keys: Sequence[str] | None = None,
     ) -> "Sample":
-        """Arrange rows; a pair that any trial lacks, or has no number for, is left out for all.
+        """Arrange rows; a pair that one trial lacks, or has no value for, is left out for all.
 
-        ``keys``: the columns that tell configurations apart, by default of these rows.
+        Args:
+            rows: one line per trial and test pair.
+            metrics: the metrics to take.
+            resamples: B.
+            seed: seed of the resampling.
+            keys: the columns that define a configuration; default: `summaries.configuration` of ``rows``.
 
         Raises:
             InputError: no test pair is common to all trials.
@@ -78,7 +84,7 @@ class Sample:
         tables = {m: rows.pivot(index="pair", columns=["line", "seed"], values=m) for m in metrics}
         common = pd.concat(list(tables.values()), axis=1).dropna().index
         if not len(common):
-            raise InputError("no test pair is common to all trials of this run; statistics compare the same pairs.")
+            raise InputError("the trials of this run share no test pair; statistics need pairs that all of them have.")
         configurations = rows.drop_duplicates("line").sort_values("line")[keys].reset_index(drop=True)
         seeds = np.sort(rows["seed"].unique())
         places = {seed: place for place, seed in enumerate(seeds)}
@@ -106,33 +112,34 @@ class Sample:
         )
 
     def each(self) -> Iterator[tuple[dict[str, Any], "Sample"]]:
-        """Every configuration: its columns, and the sample of it alone."""
+        """Every configuration: its columns, and a sample of only this configuration."""
         for place, about in enumerate(records(self.configurations)):
             yield about, self.select(np.arange(len(self.configurations)) == place)
 
     def with_values(self, values: Mapping[str, np.ndarray]) -> "Sample":
-        """The same pairs with other numbers (C, S, P)."""
+        """The same pairs with other values, each (C, S, P)."""
         return replace(self, values=values)
 
     def pair_means(self, metric: str) -> np.ndarray:
-        """Of each configuration and pair over its seeds: (C, P)."""
+        """The mean over seeds of each configuration and pair: (C, P)."""
         return np.nanmean(self.values[metric], axis=1)
 
     def means(self) -> dict[str, np.ndarray]:
-        """Of each metric and configuration over pairs and seeds: (C,)."""
+        """The mean over pairs and seeds of each configuration, by metric: (C,)."""
         return {metric: np.nanmean(array.mean(-1), axis=1) for metric, array in self.values.items()}
 
     def interval(self, statistic: Statistic, level: float = LEVEL) -> Interval:
         """A statistic with its percentile interval over resampled subjects and seeds.
 
-        Subjects, not pairs, are drawn with replacement, because pairs share them: a pair counts w_i + w_j - 1 times
-        when its subjects were drawn w_i and w_j times (the part of the pigeonhole bootstrap, Owen 2007, Annals of
-        Applied Statistics 1:386, that is linear in the weights). A pair's own deviation would enter twice, once with
-        each subject; the deviations are shrunk so that their variance is the sum over couples of pairs that have a
-        subject in common, each once (Aronow, Samii and Assenova 2015, Political Analysis 23:564).
+        Subjects, not pairs, are drawn with replacement, because pairs share subjects. If the subjects of a pair were
+        drawn w_i and w_j times, the pair counts w_i + w_j - 1 times: the part of the pigeonhole bootstrap that is
+        linear in the weights (Owen 2007, Annals of Applied Statistics 1:386). This counts the deviation of each pair
+        twice, once with each subject. So the deviations are shrunk: their variance becomes the sum over all couples
+        of pairs with a common subject, each couple counted once (Aronow, Samii and Assenova 2015, Political Analysis
+        23:564).
 
-        Three seeds cannot be resampled with any meaning: their deviation is drawn from Student's distribution with
-        the standard error of the statistic's value per seed. With one seed the interval is over subjects alone.
+        A handful of seeds is too few to resample. Their deviation is drawn from Student's t distribution, with the
+        standard error of the statistic over seeds. With one seed the interval is over subjects only.
         """
         estimate = statistic(self.means())
         resampled = statistic(self._weighted(self.weights)) - estimate
@@ -148,7 +155,7 @@ class Sample:
         return Interval(estimate, low, high, count)
 
     def _weighted(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Means over pairs with ``weights`` (B, P) about 1, then over seeds: (B, C) of each metric."""
+        """Means over pairs with ``weights`` (B, P), whose mean is 1, then over seeds: (B, C) of each metric."""
         means = {}
         for metric, array in self.values.items():
             centre = array.mean(-1, keepdims=True)
@@ -157,7 +164,7 @@ class Sample:
         return means
 
     def _shrinkage(self, statistic: Statistic, estimate: np.ndarray) -> np.ndarray:
-        """(T,): the square root of the share of the variance that is left when a pair's own part is counted once."""
+        """(T,): the factor that removes the second count of each pair: the square root of a ratio of variances."""
         count = len(self.moving)
         influence = (statistic(self._weighted(1 + STEP * np.eye(count))) - estimate) / STEP  # (P, T)
         subjects = np.zeros((max(self.moving.max(), self.fixed.max()) + 1, influence.shape[1]))
@@ -169,24 +176,24 @@ class Sample:
 
 
 def _student(freedom: int, count: int) -> np.ndarray:
-    """(B,): Student's distribution at evenly spaced probabilities, shuffled: its tails as they are, without luck."""
+    """(B,): quantiles of Student's t at evenly spaced probabilities, shuffled: exact tails instead of a random draw."""
     values = student.ppf((np.arange(count) + 0.5) / count, freedom)
     return np.random.default_rng(1).permutation(values)
 
 
 def is_everywhere(rows: pd.DataFrame, metric: str) -> bool:
-    """Whether every configuration has this metric with every seed that it was trained with."""
+    """Whether every configuration has this metric for each of its seeds."""
     return bool(rows.groupby([*configuration(rows), "seed"], dropna=False)[metric].count().min() > 0)
 
 
 def titled(table: pd.DataFrame, title: str, note: str) -> pd.DataFrame:
-    """The table with what a report says of it."""
+    """The table with a title and a note for the report."""
     table.attrs.update(title=title, note=note)
     return table
 
 
 def pair_weights(moving: np.ndarray, fixed: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """(B, P): w_i + w_j - 1, where w counts how often each of the N subjects is drawn."""
+    """(B, P): w_i + w_j - 1, where w is how often each of the N subjects is drawn."""
     subjects = np.unique(np.concatenate([moving, fixed]))
     counts = generator.multinomial(len(subjects), np.full(len(subjects), 1 / len(subjects)), size=resamples)
     place = np.searchsorted(subjects, np.stack([moving, fixed]))

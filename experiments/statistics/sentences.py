@@ -1,4 +1,4 @@
-"""What the statistics of a study say, in sentences."""
+"""The statistics of a study in sentences."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from ..study.setting_keys import known_keys
 
 
 def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
-    """What there is to say of the networks: penalties at equal smoothness, fronts, folding, noise of seeds."""
+    """Sentences about the networks: folding, penalties at equal smoothness, hypervolumes, spread between seeds."""
     metric, trained = measured[0], networks(tables["means"])
     if trained.empty:
         return []
-    # what is no setting of networks has a column only because baselines differ in it
+    # a column without values is a setting of baselines only
     trained = trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
     words = [*_folding(trained)]
     if "matched" in tables:
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
         words += _at_one_weight(trained, metric)
-        words.append("Penalties cannot be compared at equal smoothness: that needs two or more λ of each penalty.")
+        words.append("Penalties cannot be compared at equal smoothness: each penalty needs two or more λ.")
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
     return [*words, *_seeds(trained, metric)]
@@ -33,17 +33,17 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
     folding = pick(means, means["metric"] == FOLDING)
     for model, part in folding.groupby("model"):
         if part["mean"].max() == 0:
-            yield f"In the {model} model no test pair folds, whatever the penalty and λ."
+            yield f"The {model} model folds in no test pair, with any penalty and λ."
         else:
             most = records(part.nlargest(1, "mean"))[0]
             yield (
-                f"In the {model} model the displacement folds in {part['mean'].min():.3g} to {most['mean']:.3g} % "
-                f"of the voxels, most with {PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
+                f"The displacement of the {model} model folds in {part['mean'].min():.3g} to {most['mean']:.3g} % of "
+                f"the voxels; most with {PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
             )
 
 
 def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
-    """Accuracy and smoothness at the middle λ that penalties share."""
+    """Accuracy and smoothness at the middle one of the λ that penalties share."""
     own = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
     for setting, part in by_setting(means, own):
         counts = part.groupby("lambda")["penalty"].nunique()
@@ -55,9 +55,9 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
         smooth = pick(lines, lines["metric"] == SDLOGJ).set_index("penalty")["mean"]
         accurate = records(pick(lines, lines["metric"] == metric))
         reached = "; ".join(
-            f"{_reached(line, metric)}) with an SDlogJ of {smooth[line['penalty']]:.3f}" for line in accurate
+            f"{_reached(line, metric)}) at an SDlogJ of {smooth[line['penalty']]:.3f}" for line in accurate
         )
-        yield f"At λ = {weight:g}{setting}, {METRICS.title(metric)} is: {reached}."
+        yield f"{METRICS.title(metric)} at λ = {weight:g}{setting}: {reached}."
 
 
 def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
@@ -67,14 +67,14 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
         value = values[len(values) // 2]
         lines = pick(part, part["at"] == value).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
         reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
-        yield f"At an SDlogJ of {value:g}{setting}, {METRICS.title(metric)} is: {reached}."
+        yield f"{METRICS.title(metric)} at an SDlogJ of {value:g}{setting}: {reached}."
         same = _same(comparisons, lines.iloc[0]) & (comparisons["metric"] == metric) & (comparisons["at"] == value)
         pairs = pick(comparisons, same & (comparisons["matched_in"] == SDLOGJ))
         yield from (_verdict(line, metric) for line in records(pairs))
 
 
 def _reached(line: dict[str, Any], metric: str) -> str:
-    """Penalty, mean and interval, of which the bracket is left open."""
+    """Penalty, mean and interval; the caller closes the bracket."""
     return f"{PENALTIES.title(line['penalty'])} {as_text(line['mean'], metric)} ({interval(line, metric)}"
 
 
@@ -82,12 +82,12 @@ def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
     reach = interval(line, metric)
     if line["low"] <= 0 <= line["high"]:
-        return f"There {first} and {second} cannot be told apart (difference {reach})."
+        return f"At this smoothness {first} and {second} show no clear difference ({reach})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
     ahead, behind = (first, second) if better else (second, first)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
     size = as_text(abs(line["difference"]), metric)
-    return f"There {ahead} is better than {behind} by {size} (difference {reach}; Wilcoxon, Holm: {p})."
+    return f"At this smoothness {ahead} is better than {behind} by {size} ({reach}; Wilcoxon, Holm: {p})."
 
 
 def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
@@ -97,24 +97,24 @@ def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
             f"{PENALTIES.title(line['penalty'])} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
             for line in ordered
         )
-        yield f"Over all λ, the hypervolume of accuracy and smoothness{setting} is: {shares}."
+        yield f"Hypervolume of accuracy and smoothness over all λ{setting}: {shares}."
 
 
 def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     own = pick(means, means["metric"] == metric)
     if own["n_seeds"].max() < 2:
-        yield "Every configuration was trained with one seed: how much another training would differ is not known."
+        yield "Every configuration was trained with one seed only, so the spread between trainings is unknown."
         return
     spread = own["sd_seeds"].dropna()
     yield (
-        f"The same configuration trained with another seed gives a mean {METRICS.title(metric)} that varies with a "
-        f"standard deviation of {as_text(float(spread.median()), metric)} (median over configurations; at most "
+        f"Between seeds of one configuration, the mean {METRICS.title(metric)} has a standard deviation of "
+        f"{as_text(float(spread.median()), metric)} (median over configurations; at most "
         f"{as_text(float(spread.max()), metric)})."
     )
 
 
 def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The parts of a table by what is set besides penalty and λ, each with its name as it follows a noun."""
+    """The parts of a table by their settings other than penalty and λ, each with its name in brackets."""
     keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
     for values, part in table.groupby(keys, sort=False):
         varied = [(key, value) for key, value in zip(keys, values, strict=True) if table[key].nunique() > 1]
@@ -123,7 +123,7 @@ def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str,
 
 
 def _same(table: pd.DataFrame, line: pd.Series) -> pd.Series:
-    """Where a table has the setting of a line."""
+    """Which lines of a table have the same setting as ``line``."""
     own = ("penalty", "lambda", "metric", "mean", "low", "high", "n_seeds", "matched_in", "at")
     keys = [key for key in line.index if key not in own]
     return (table[keys] == line[keys]).all(axis=1)

@@ -1,1 +1,1 @@
-"""The folder of a run: what it holds, who writes in it, what is kept of it."""
+"""The folder of a run: its files, its lock, and its archive."""

@@ -1,9 +1,9 @@
-"""What is kept of a finished run when its trials' folders are not: ``RUN/archive``, small enough to be committed.
+"""The archive of a finished run, ``RUN/archive``: it replaces the folders of the trials and is small enough to commit.
 
 rows.parquet  history.parquet  environments.json  examples/<trial>.npz
 
-Rows and histories are in single precision and without the settings, which are in ``study.yaml``. A trial that is in
-there counts as complete.
+Rows and histories are in single precision. They have no settings; these are in ``study.yaml``. An archived trial
+counts as complete.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
 HALF = float(np.finfo(np.float16).max)
 KEPT_ARRAYS = ("moving", "fixed", "warped", "displacement", "moving_id", "fixed_id")
 EXAMPLES_AT_MOST = 100
-"""Pairs of a file; a trial keeps 3."""
+"""Largest number of pairs in a file; a trial keeps 3."""
 
 
 def archived_epochs(run: Path, asked: Mapping[str, PairSettings]) -> dict[str, int]:
-    """The trials in a run's archive and the epochs of each; empty without an archive.
+    """The trials in the archive of a run, and the epochs of each; empty without an archive.
 
     Args:
-        run: the folder.
-        asked: the pairs that the settings of each trial ask for.
+        run: folder of the run.
+        asked: the settings of each trial's pairs.
 
     Raises:
         InputError: the archive cannot be read, or it lacks pairs of a trial.
@@ -52,17 +52,17 @@ def archived_epochs(run: Path, asked: Mapping[str, PairSettings]) -> dict[str, i
     for trial in asked:
         if trial in rows and lacks_pairs(rows[trial], asked[trial]):
             raise InputError(
-                f"{run / FOLDER / ROWS} has {len(rows[trial])} rows of {trial}, not those of its {asked[trial].test} "
-                "test pairs; archive the run again."
+                f"{run / FOLDER / ROWS} has {len(rows[trial])} rows of {trial}, expected one for each of its "
+                f"{asked[trial].test} test pairs; archive the run again."
             )
     return {str(trial): int(epochs.get(trial, 0)) for trial in rows}
 
 
 def read_archived(run: Path, name: str) -> pd.DataFrame:
-    """``rows.parquet`` or ``history.parquet`` of a run's archive; without lines if there is none.
+    """``rows.parquet`` or ``history.parquet`` from the archive of a run; an empty table without an archive.
 
     Raises:
-        InputError: it cannot be read, has no rows or lacks a column.
+        InputError: the file cannot be read, has no rows or lacks a column.
     """
     import pandas as pd
 
@@ -74,7 +74,7 @@ def read_archived(run: Path, name: str) -> pd.DataFrame:
 
 
 def examples_file(run: Path, trial: str) -> Path | None:
-    """Where the example pairs of a trial are, in its folder or in the archive; None if nowhere."""
+    """The file with the example pairs of a trial, in its folder or in the archive; None if there is none."""
     places = (run / trial / "examples.npz", run / FOLDER / EXAMPLES / f"{trial}.npz")
     return next((path for path in places if path.exists()), None)
 
@@ -83,7 +83,7 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
     """The ``KEPT_ARRAYS`` of a file of example pairs.
 
     Raises:
-        InputError: it is damaged, or its arrays do not belong together.
+        InputError: the file is damaged, or its arrays do not match each other.
     """
     try:
         arrays = read_npz(path, KEPT_ARRAYS)
@@ -93,12 +93,12 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError):
         raise InputError(f"{path} is damaged; {how_to_mend(path)}.") from None
     if not whole:
-        raise InputError(f"{path} has arrays that are no example pairs; {how_to_mend(path)}.")
+        raise InputError(f"{path} has arrays that are not example pairs; {how_to_mend(path)}.")
     return arrays
 
 
 def _belong_together(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether all are there: pictures (P, H, W), ``displacement`` (P, 2, H, W) and names (P,)."""
+    """Whether all shapes and types are right: images (P, H, W), ``displacement`` (P, 2, H, W), names (P,)."""
     pairs, *plane = arrays["fixed"].shape
     shapes = {"displacement": (pairs, 2, *plane), "moving_id": (pairs,), "fixed_id": (pairs,)}
     return (
@@ -113,7 +113,7 @@ def _belong_together(arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def environments(run: Path, trials: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """What trials noted about their environment. One whose file is missing or damaged is left out: it is not needed."""
+    """What each trial recorded about its environment. Missing or damaged files are left out: no result needs them."""
     kept: dict[str, Any] = {}
     for kind in noted(run / FOLDER / ENVIRONMENTS, list):
         if isinstance(kind, dict) and isinstance(kind.get("trials"), list):
@@ -128,12 +128,15 @@ def write_archive(
     """Write ``out/archive`` from the run in ``source``.
 
     Args:
-        rows, history: of the trials to keep.
-        settings: the columns that ``study.yaml`` tells.
-        pairs: how many example pairs of each configuration's first seed to keep.
+        source: folder of the run.
+        out: folder of the archived run.
+        rows: rows of the trials to keep.
+        history: histories of the trials to keep.
+        settings: the columns to drop, because ``study.yaml`` has them.
+        pairs: example pairs to keep per configuration, from its first seed.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the archive cannot be written.
     """
     from ..rows.summaries import pick  # it loads pandas
 
@@ -143,7 +146,7 @@ def write_archive(
         small = frame.drop(columns=[column for column in settings if column in frame])
         doubles = {column: np.float32 for column, kind in small.dtypes.items() if kind == np.float64}
         small = small.astype(doubles)
-        if not small.empty:  # else no trial kept its history
+        if not small.empty:  # a history is empty if no trial kept it
             write = functools.partial(small.to_parquet, index=False, compression="zstd")
             write_atomically(folder / name, write)
     kinds: list[dict[str, Any]] = []
@@ -153,7 +156,9 @@ def write_archive(
         next(kind for kind in kinds if kind["environment"] == own)["trials"].append(trial)
     write_text(folder / ENVIRONMENTS, json.dumps(kinds, indent=1))
     same = [column for column in settings if column not in ("trial", "seed")]
-    first_seeds = rows.sort_values("seed", kind="stable").drop_duplicates(same)["trial"]  # the figures show no other
+    first_seeds = rows.sort_values("seed", kind="stable").drop_duplicates(same)[
+        "trial"
+    ]  # figures show only the first seed
     for trial in map(str, first_seeds) if pairs else ():
         path = examples_file(source, trial)
         if path is not None:
@@ -163,9 +168,9 @@ def write_archive(
 
 
 def _copy_examples(source: Path, target: Path, pairs: int) -> None:
-    """The first pairs, in half precision: 1/500 of a voxel for displacements up to 4, enough for a picture.
+    """Copy the first pairs in half precision: exact to 1/500 voxel for displacements up to 4, enough for a picture.
 
-    Larger numbers than half precision can hold, such as intensities that are not scaled, stay as they are.
+    Arrays with values beyond half precision, such as unscaled intensities, keep their type.
     """
     arrays = {name: array[:pairs] for name, array in read_examples(source).items()}
     small: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Take the trials of one run into another, so that both stand in the same tables and figures."""
+"""Copy the trials of one run into another, so that both are in the same tables and figures."""
 
 import json
 import os
@@ -17,24 +17,24 @@ from .run_lock import locked
 
 
 def join(path: Path, other: Path) -> Run:
-    """Copy the complete trials of the run in ``other`` into the run in ``path``, whose study gets its groups.
+    """Copy the complete trials of the run in ``other`` into the run in ``path``, and add their groups to its study.
 
-    A baseline is the same trial in every study of the same pairs; joined, it is beside networks that were trained
-    elsewhere. What was there already stays as it is; joining again does nothing.
+    So baselines of one study appear beside the networks of another. Existing trials stay unchanged; joining again does
+    nothing.
 
     Returns:
-        the grown run.
+        the extended run.
 
     Raises:
-        InputError: no run there, they are not measured on the same pairs of the same data, a run is going on in
-            ``path``, or a trial of ``other`` is only in its archive.
+        InputError: a folder holds no run, the runs do not have the same test pairs of the same data, another run is
+            writing in ``path``, or a trial of ``other`` is only in its archive.
     """
     run, guest = open_run(path), open_run(other)
     _check_same_pairs(run, guest)
     with locked(path):
         for trial, found in states(guest).items():
             if found.state == "damaged":
-                raise InputError(f"{other} has a damaged trial. {found.reason} Then give the command again.")
+                raise InputError(f"{other} has a damaged trial: {found.reason} Then repeat this command.")
             if found.state == "complete" and trial not in run.trials:
                 _copy(guest.path / trial, path / trial)
         study = unite_studies(run.study, guest.study)
@@ -45,7 +45,7 @@ def join(path: Path, other: Path) -> Run:
 
 
 def unite_studies(study: Study, other: Study) -> Study:
-    """The study, and the other's groups that add trials, with whatever differs between the two bases set in them."""
+    """The study plus those groups of the other that add trials; settings that differ between the bases go into them."""
     held, names = {_identity(trial) for trial in study.trials}, [group.name for group in study.groups]
     base, others = ({**default_settings(), **one.base} for one in (study, other))
     added: list[Group] = []
@@ -60,36 +60,39 @@ def unite_studies(study: Study, other: Study) -> Study:
 
 
 def _check_same_pairs(run: Run, guest: Run) -> None:
-    """Raise InputError unless every trial that noted its data and test pairs noted the same in both runs."""
+    """Raise InputError unless the trials of both runs recorded the same data and the same test pairs."""
     for key, what in (("data", "data"), ("test_pairs", "test pairs")):
         noted = [{str(e.get(key)) for e in environments(one.path, one.trials).values()} for one in (run, guest)]
         for one, hashes in zip((run, guest), noted, strict=True):
             if not hashes:
-                raise InputError(f"{one.path} has no environment.json of a trial that tells what it was measured on.")
+                raise InputError(
+                    f"{one.path} has no environment.json with the hash of its {what}, so runs cannot be compared; "
+                    "run the study again."
+                )
         if len(noted[0] | noted[1]) > 1:
             first, second = (" and ".join(sorted(hashes)) for hashes in noted)
             raise InputError(
-                f"{run.path} and {guest.path} are not of the same {what} (hash {first}, and {second}); only trials "
-                "that are measured on the same pairs can stand side by side."
+                f"{run.path} and {guest.path} do not have the same {what} (hash {first}, and {second}); join only runs "
+                "with the same pairs of the same data."
             )
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a trial's folder, whole or not at all."""
     if not source.is_dir():
-        raise InputError(f"{source} is only in the archive of its run; give the run that was archived.")
+        raise InputError(f"{source} is only in the archive of its run; give the original run.")
     if target.exists():
         return
     links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
-    if links:  # what they lead to may lie anywhere
-        raise InputError(f"{links[0]} is a link, and only files are taken along; put what it leads to in its place.")
+    if links:  # their targets may be anywhere
+        raise InputError(f"{links[0]} is a symbolic link, expected a file; replace the link by its target.")
     try:
         with temporary_folder(target) as partial:
             shutil.copytree(source, partial, dirs_exist_ok=True)
             os.replace(partial, target)
     except (OSError, shutil.Error) as error:
         raise InputError(
-            f"cannot copy {source} to {target}: {error}. Free space, then give the command again."
+            f"cannot copy {source} to {target}: {error}. Free some space, then repeat the command."
         ) from None
 
 

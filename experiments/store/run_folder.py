@@ -1,4 +1,4 @@
-"""The folder of a study, ``runs/<study>/``: what it holds, who is writing in it, and how far each trial is.
+"""The folder of a run, ``runs/<study>/``: its study, and the state of each trial.
 
 study.yaml  <trial id>/...  archive/...  tables/...  figures/...  report.html  .lock  .running.json
 """
@@ -22,13 +22,13 @@ from .run_lock import noted, running_trials
 from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 
 MADE = ("tables", "figures", "report.html", "archive", f"study{ENDING}")
-"""What is made of the trials, and what stands beside the study."""
+"""Files that are made from the trials, and the published numbers beside the study."""
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A study and the folder its trials are in; ``trials`` maps identifier to settings."""
+    """A study and the folder of its trials; ``trials`` maps identifiers to settings."""
 
     path: Path
     study: Study
@@ -37,7 +37,7 @@ class Run:
 
 @dataclass(frozen=True)
 class TrialState:
-    """How far one trial is: ``epochs`` done, and the ``reason`` of a failure or a damage."""
+    """The state of one trial: the ``epochs`` done, and the ``reason`` if it failed or is damaged."""
 
     state: State
     epochs: int = 0
@@ -45,10 +45,10 @@ class TrialState:
 
 
 def open_run(path: Path) -> Run:
-    """Read which study is in a run folder.
+    """Read the study of a run folder.
 
     Raises:
-        InputError: no run there, or a damaged ``study.yaml``.
+        InputError: ``path`` holds no run, or its ``study.yaml`` is damaged.
     """
     file = check_run(path)
     try:
@@ -58,26 +58,26 @@ def open_run(path: Path) -> Run:
         for trial, settings in zip(ids, study.trials, strict=True):
             settings.check_id(trial, str(file))
     except InputError as error:
-        raise InputError(f"{error} Delete {file} and run the study again: what is complete is kept.") from None
+        raise InputError(f"{error} Delete {file} and run the study again; complete trials are kept.") from None
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
 
 
 def check_run(path: Path) -> Path:
-    """The ``study.yaml`` of a run folder; InputError if there is none."""
+    """Return the path of ``study.yaml`` in a run folder; raise InputError if there is none."""
     file = path / "study.yaml"
     if not file.is_file():
-        raise InputError(f"{path} holds no run (there is no {file}); give the folder that `smoothmorph run` wrote.")
+        raise InputError(f"{path} holds no run: {file} is missing; give a folder that `smoothmorph run` wrote.")
     return file
 
 
 def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
-    """Make ``path`` the folder of this study: create it, or check that it already is (it may have fewer trials).
+    """Make ``path`` the folder of this study: create it, or check that it belongs to this study.
 
-    A folder that holds nothing but this study's trials and what is made of them is taken, too: its ``study.yaml`` was
-    lost.
+    An existing run may have fewer trials. A folder without ``study.yaml`` is accepted if it holds nothing but trials of
+    this study and their outputs.
 
     Raises:
-        InputError: it cannot be written, or it holds another configuration, other data, or something else.
+        InputError: the folder cannot be written, or it holds other settings, other data, or something else.
     """
     check_writable(path)
     if (path / "study.yaml").exists():
@@ -91,7 +91,11 @@ def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
 
 
 def check_place(path: Path, study: Study) -> None:
-    """Refuse, before the data are read, a folder that :func:`claim` would refuse whatever they are."""
+    """Check, before the data are read, whether :func:`claim` would refuse the folder with any data.
+
+    Raises:
+        InputError: it would.
+    """
     check_writable(path)
     if not (path / "study.yaml").exists():
         names = "|".join({re.escape(trial.readable) for trial in study.trials})
@@ -101,11 +105,11 @@ def check_place(path: Path, study: Study) -> None:
 def _check_alone(path: Path, is_trial: Callable[[str], bool]) -> None:
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*MADE}
     if not all(map(is_trial, names)):
-        raise InputError(f"{path} is not empty and holds no study.yaml; give another folder with --out.")
+        raise InputError(f"{path} is not empty and has no study.yaml; give another folder with --out.")
 
 
 def check_writable(path: Path) -> None:
-    """Raise `InputError` unless files can be created in ``path``, which is created first."""
+    """Create ``path``, and raise `InputError` unless files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path) as file:
@@ -116,7 +120,7 @@ def check_writable(path: Path) -> None:
 
 
 def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
-    """Raise unless every trial of the run is wanted. A study may have grown, its trials are independent."""
+    """Raise InputError unless the study has every trial of the run; it may have more."""
     if set(run.trials) <= set(ids):
         return
     wanted = [leaves_of(trial) for trial in study.trials]
@@ -126,22 +130,22 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
         nearest = min(range(len(wanted)), key=lambda place: len(differences[place]))
         if differences[nearest]:
             key = differences[nearest][0]
-            whole = f", or `smoothmorph run {run.path / 'study.yaml'} --out {run.path}` for all that was joined there"
+            whole = f", or `smoothmorph run {run.path / 'study.yaml'} --out {run.path}` for all joined trials"
             raise InputError(
-                f"{run.path} holds a run with {key} = {held[key]!r}, asked for {wanted[nearest][key]!r}; "
+                f"{run.path} holds a run with {key} = {held[key]!r}, but the study has {wanted[nearest][key]!r}; "
                 "use the same settings, or another folder with --out"
                 f"{whole if set(ids) < set(run.trials) else ''}."
             )
     raise InputError(
-        f"{run.path} holds results of the same settings on other data; "
+        f"{run.path} holds results with the same settings but other data; "
         "use the same data root, or another folder with --out."
     )
 
 
 def trial_state(folder: Path, settings: TrialSettings, running: bool = False) -> TrialState:
-    """Look at a trial's folder, without changing it."""
+    """The state of a trial, from the files in its folder; nothing is changed."""
     found = _look(folder, settings, running)
-    # a folder that was removed meanwhile is not damaged
+    # the folder may have been removed while it was read: then it is missing, not damaged
     return TrialState("missing") if found.state == "damaged" and not folder.exists() else found
 
 
@@ -163,18 +167,19 @@ def _look(folder: Path, settings: TrialSettings, running: bool) -> TrialState:
 
 
 def damage(folder: Path, settings: TrialSettings) -> str:
-    """What is wrong with a complete trial, in one sentence; empty if nothing is."""
+    """What is wrong with a complete trial, in one sentence; empty if nothing is wrong."""
     file = folder / "trial.yaml"
     try:
         if read_trial(file).identity() != settings.identity():
-            return f"{file} is of another trial; delete the folder {folder} and run the study again."
+            return f"{file} belongs to another trial; delete the folder {folder} and run the study again."
     except InputError as error:
-        return f"{error} To mend it, {how_to_mend(file)}."
+        return f"{error} To repair it, {how_to_mend(file)}."
     try:
         rows = read_parquet(path := folder / "pairs.parquet", folder.name)
         if lacks_pairs(rows, settings.pairs):
             return (
-                f"{path} has {len(rows)} rows, not those of the {settings.pairs.test} test pairs; {how_to_mend(path)}."
+                f"{path} has {len(rows)} rows, expected one for each of the {settings.pairs.test} test pairs; "
+                f"{how_to_mend(path)}."
             )
     except InputError as error:
         return str(error)
@@ -191,7 +196,7 @@ def _epochs_done(path: Path) -> tuple[int, str]:
 
 
 def states(run: Run) -> dict[str, TrialState]:
-    """How far each trial is; also while a run is going on. One without a folder may be in the run's archive."""
+    """The state of each trial, also while a run is in progress. A trial without a folder may be in the archive."""
     asked = {trial: settings.pairs for trial, settings in run.trials.items()}
     running, archived = running_trials(run.path) or set(), archived_epochs(run.path, asked)
     found = {}
@@ -203,6 +208,6 @@ def states(run: Run) -> dict[str, TrialState]:
 
 
 def short_names(run: Run) -> dict[str, str]:
-    """Trial identifiers without their hash, where that still tells them apart."""
+    """Identifiers of trials without their hash, if they are still unique."""
     names = {trial: trial.rpartition("_")[0] for trial in run.trials}
     return names if len(set(names.values())) == len(names) else {trial: trial for trial in run.trials}

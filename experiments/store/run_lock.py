@@ -1,8 +1,8 @@
-"""One run at a time writes in a folder, and others can see which trials it is working on.
+"""The lock of a run folder: only one run writes there, and other processes can see which trials are running.
 
-The run locks ``.lock``, and the system takes the lock away when its process ends, however it ends. Its process number
-and its trials in work are in ``.running.json``: a locked file cannot be read on Windows. Only beside a lock that is
-held is that file believed.
+The run locks the file ``.lock``. The operating system releases the lock when the process ends, for any reason. The
+process id and the running trials are in ``.running.json``, because a locked file cannot be read on Windows. That file
+is valid only while the lock is held.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ LOCK, RUNNING = ".lock", ".running.json"
 
 
 class Lock:
-    """Held by the one run that writes in a folder; names the trials in work."""
+    """The lock that a run holds while it writes in a folder; it lists the running trials."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / RUNNING
 
     def note(self, running: Sequence[str]) -> None:
-        """Tell `running_trials` what is in work now."""
-        with contextlib.suppress(InputError):  # on a full disk the trials go on, as far as they can
+        """Record the trials that are running now, for `running_trials`."""
+        with contextlib.suppress(InputError):  # a full disk must not stop the trials
             write_text(self._file, json.dumps({"process": os.getpid(), "running": list(running)}))
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[Lock]:
-    """Hold the folder for one run.
+    """Hold the lock of a folder.
 
     Raises:
         InputError: another run is writing there.
@@ -43,7 +43,7 @@ def locked(path: Path) -> Iterator[Lock]:
         if _is_locked(file.fileno()):
             process = noted(path / RUNNING).get("process", "unknown")
             raise InputError(
-                f"another run (process {process}) is writing in {path}; wait for it, or use another --out."
+                f"another run (process {process}) is writing in {path}; wait for it, or give another folder with --out."
             )
         lock = Lock(path)
         lock.note([])
@@ -54,11 +54,13 @@ def locked(path: Path) -> Iterator[Lock]:
 
 
 def running_trials(path: Path) -> set[str] | None:
-    """The trials in work in a folder; None if no run is going on."""
+    """The running trials in a folder; None if no run is in progress."""
     try:
-        if not (path / RUNNING).exists():  # so that asking never takes the lock from a run that begins
+        if not (path / RUNNING).exists():  # without this check, asking could take the lock from a run that begins
             return None
-        with open(path / LOCK, "r+b" if os.access(path / LOCK, os.W_OK) else "rb") as file:  # NFS wants it writable
+        with open(
+            path / LOCK, "r+b" if os.access(path / LOCK, os.W_OK) else "rb"
+        ) as file:  # NFS needs write access to lock
             if not _is_locked(file.fileno()):
                 return None
     except OSError:
@@ -68,15 +70,15 @@ def running_trials(path: Path) -> set[str] | None:
 
 
 def _is_locked(file: int) -> bool:
-    """Whether another has the lock of an open file; if not, this process has it, until it closes the file."""
+    """Whether another process holds the lock of an open file; if not, this process gets it until it closes the file."""
     try:
         return not lock_descriptor(file, blocking=False)
-    except OSError:  # a file system without locks: go on unlocked
+    except OSError:  # a file system without locks: continue unlocked
         return False
 
 
 def noted(file: Path, kind: type[Any] = dict) -> Any:
-    """A JSON file that no result depends on; empty if it is missing, damaged or of another kind."""
+    """Read a JSON file on which no result depends; an empty ``kind`` if it is missing, damaged or of another type."""
     with contextlib.suppress(OSError, InputError):
         if isinstance(content := read_json(file), kind):
             return content

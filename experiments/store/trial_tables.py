@@ -1,6 +1,6 @@
-"""The tables that a trial leaves behind: read within bounds, judged, and what to do when one of them is damaged.
+"""The tables of a trial (rows and history): read within bounds, check, and advise what to do with a damaged one.
 
-This is the one judgement of rows and histories: a trial is complete if its rows pass it, and nothing else reads them.
+All rows and histories are read and checked here. A trial is complete if its rows pass the checks.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ OF_HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
 def needed_columns(file: str) -> tuple[str, ...]:
-    """What tables and figures need of every trial: of its ``history.parquet``, or of the rows in any other file."""
+    """The columns that tables and figures need: of ``history.parquet``, or of rows in any other file."""
     return OF_HISTORY if file == "history.parquet" else ("moving", "fixed", *_required(), "loss", "trial")
 
 
 def _required() -> list[str]:
-    """The numbers that every row has; the loss only those of a network, and a Dice needs label maps."""
+    """The metrics that every row has. Others are optional: Dice needs label maps, and baselines have no loss."""
     return [name for name, metric in METRICS.items() if metric.required]
 
 
 def _range(column: str) -> tuple[float, float]:
-    """The numbers that can be in a column."""
+    """The range of possible values of a column."""
     metric = METRICS.of_column(column)
     return metric.range if metric else (0.0 if column.endswith("_penalty") else -np.inf, np.inf)
 
@@ -44,10 +44,10 @@ def read_parquet(path: Path, trial: str | None = None) -> pd.DataFrame:
 
     Args:
         path: the file.
-        trial: whose rows they must be; None: of any one trial.
+        trial: the identifier of the trial; None: any single trial.
 
     Raises:
-        InputError: as `read_checked`, or rows of another trial or of several.
+        InputError: as in `read_checked`, or the file has rows of another trial or of several trials.
     """
     frame = read_checked(path, needed_columns(path.name), lambda: how_to_mend(path))
     owners = frame["trial"].unique() if "trial" in frame else []
@@ -57,17 +57,18 @@ def read_parquet(path: Path, trial: str | None = None) -> pd.DataFrame:
 
 
 def read_checked(path: Path, columns: Sequence[str], advice: Callable[[], str]) -> pd.DataFrame:
-    """Read a parquet file of rows or of histories and judge what is in it; ``advice`` ends the sentence of a fault.
+    """Read a parquet file of rows or histories and check its content; ``advice`` ends the sentence of an error.
 
     Raises:
-        InputError: missing, truncated or otherwise unreadable, without rows or without one of ``columns``, beyond the
-            bounds, text for numbers, a number that cannot be, a pair twice, or epochs that are not 1, 2, 3, ...
+        InputError: the file is missing, truncated or otherwise unreadable, has no rows, lacks one of ``columns``,
+            exceeds the bounds, has text in place of numbers, an impossible number, a pair twice, or epochs other than
+            1, 2, 3, ...
     """
     import pandas as pd
 
     try:
         texts = _check_bounds(path)
-        frame = pd.read_parquet(path, read_dictionary=texts)  # a text that many rows share is held once
+        frame = pd.read_parquet(path, read_dictionary=texts)  # a text that many rows share is stored once
         for name in texts:
             if frame[name].cat.categories.str.len().max() > LONGEST_ID:
                 raise InputError(f"has a text of more than {LONGEST_ID} characters in {quoted(name)}")
@@ -86,11 +87,11 @@ def read_checked(path: Path, columns: Sequence[str], advice: Callable[[], str]) 
 
 
 def _check_bounds(path: Path) -> list[str]:
-    """The columns of text; all by the file's own account, before its columns are read.
+    """Check the size of a file by its metadata, before its columns are read; return the columns of text.
 
     Raises:
         InputError: more rows, cells or bytes than any study has.
-        Exception: pyarrow's, for what is no parquet file.
+        Exception: from pyarrow, if it is not a parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -100,14 +101,14 @@ def _check_bounds(path: Path) -> list[str]:
         rows, columns, schema = about.num_rows, about.num_columns, file.schema_arrow
         size = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
     if rows > MOST_ROWS or rows * columns > MOST_CELLS or size > 8 * MOST_CELLS:
-        raise InputError(f"claims {rows:,} rows of {columns:,} columns in {size:,} bytes, and no study has so many")
+        raise InputError(f"claims {rows:,} rows of {columns:,} columns in {size:,} bytes, more than any study has")
     return [column.name for column in schema if column.type in (pa.string(), pa.large_string())]
 
 
 def _faults(frame: pd.DataFrame) -> Iterator[str]:
-    """What is wrong with rows or histories, first what makes the rest impossible to tell."""
+    """What is wrong with rows or histories. Faults that would hide others come first."""
     if not frame.columns.is_unique:
-        yield "has two columns of one name"
+        yield "has two columns with the same name"
     finite = {*OF_HISTORY, *_required()}
     for name, column in frame.items():
         yield from _column_faults(str(name), column, name in finite)
@@ -117,13 +118,13 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
         if pairs.isna().any(axis=None) or pairs.duplicated().any():
             yield "has a pair twice, or a row without its pair or trial"
         if (frame["loss"].isna().groupby(frame["trial"]).nunique() > 1).any():
-            yield "has a loss in only some rows of a trial"
+            yield "has a loss in only some of the rows of a trial"
     elif (frame["epoch"] != (np.arange(len(frame)) if trial is None else frame.groupby(trial).cumcount()) + 1).any():
         yield "has other epochs than 1, 2, 3 and so on"
 
 
 def _column_faults(name: str, column: pd.Series, finite: bool) -> Iterator[str]:
-    """Text for numbers or the reverse, and a number that cannot be in a column of this name."""
+    """Text in place of numbers or the reverse, and numbers that are impossible in a column of this name."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
 
     if column.isna().all() and not finite:
@@ -138,13 +139,13 @@ def _column_faults(name: str, column: pd.Series, finite: bool) -> Iterator[str]:
         wrong |= (values < low) | (values > high)
         wrong |= np.isnan(values) & finite
         if wrong.any():
-            yield f"has {values[wrong][0]:g} in {quoted(name)}, which cannot be"
+            yield f"has {values[wrong][0]:g} in {quoted(name)}, which is impossible"
 
 
 def lacks_pairs(rows: pd.DataFrame, asked: PairSettings) -> bool:
-    """Whether these are not the rows of all test pairs: as many as were asked for, or all that the subjects make.
+    """Whether rows are missing: expected are ``asked.test`` pairs, or all pairs of the subjects if these are fewer.
 
-    How many pairs there are within groups, onto an atlas or in a file is not known here: then there may be fewer.
+    Only the data say how many pairs there are within groups, onto an atlas or in a file; then fewer are accepted.
     """
     if asked.chosen:
         return not 0 < len(rows) <= asked.test
@@ -155,8 +156,8 @@ def lacks_pairs(rows: pd.DataFrame, asked: PairSettings) -> bool:
 def how_to_mend(path: Path) -> str:
     """What to do about a damaged file of a trial.
 
-    Without ``pairs.parquet`` a trial goes on from its checkpoint and writes every other file anew.
+    Without ``pairs.parquet`` a trial continues from its checkpoint and writes all other files again.
     """
     files = [str(file) for file in dict.fromkeys([path, path.with_name("pairs.parquet")]) if file.exists()]
     delete = f"delete {' and '.join(files)} and " if files else ""
-    return f"{delete}run the study again; what checkpoint.pt holds is not trained again"
+    return f"{delete}run the study again; epochs saved in checkpoint.pt are not trained again"

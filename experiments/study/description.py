@@ -1,4 +1,4 @@
-"""A study in a terminal, before anything of it is run."""
+"""How a terminal shows a study before it is run."""
 
 from rich.console import Group as Stack
 from rich.table import Table
@@ -11,7 +11,7 @@ from .study import Study
 
 
 def study_view(study: Study) -> Stack:
-    """What all trials share, and a line per trial with what varies."""
+    """The settings that all trials share, and one line per trial with the settings that vary."""
     varying = [key for key in study.varying() if any(trial.concerns(key) for trial in study.trials)]
     shared = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
     sections: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The JSON schema of a study file, made from the settings: editors complete and check YAML with it."""
+"""The JSON schema of study files, generated from the settings. Editors use it to complete and check YAML."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +10,11 @@ from .study import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ALSO = {"lambda": "weight"}
-"""Settings that have a second name."""
+"""The second name of a setting."""
 
 
 def study_schema() -> dict[str, Any]:
-    """The schema. ``base`` and ``set`` take settings nested or by dotted keys, ``axes`` by dotted keys."""
+    """The schema. ``base`` and ``set`` take nested settings or dotted keys; ``axes`` takes dotted keys only."""
     given = {"$ref": "#/$defs/settings"}
     axes = {key: {"type": "array", "minItems": 1, "items": leaf} for key, leaf in leaves()}
     schema = StudyFile.model_json_schema()
@@ -32,7 +32,7 @@ def study_schema() -> dict[str, Any]:
 
 
 def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every setting of a trial by its dotted key, with type, bounds, default and meaning as JSON schema."""
+    """Every setting of a trial: its dotted key, and its type, bounds, default and meaning as JSON schema."""
     schema = settings.model_json_schema()
     for key, field, section in fields_of(settings):
         if section:
@@ -41,7 +41,7 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
         leaf = {word: value for word, value in _whole(schema["properties"][key], schema).items() if word != "title"}
         for validator in field.metadata:
             registry = getattr(getattr(validator, "func", None), "__self__", None)
-            if isinstance(registry, Registry):  # it checks the names that this setting takes
+            if isinstance(registry, Registry):  # the setting takes the names of this registry
                 meanings = "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
                 leaf |= {"enum": list(registry), "markdownDescription": meanings}
         yield prefix + key, leaf
@@ -50,14 +50,14 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
 
 
 def _section(settings: type[Settings]) -> dict[str, Any]:
-    """One section of settings, nested."""
+    """The schema of one section of settings, with its sections inside."""
     own = {key: _section(section) for key, _, section in fields_of(settings) if section}
     own |= {key: leaf for key, leaf in leaves(settings) if "." not in key}
     return {"type": "object", "description": settings.__doc__, "additionalProperties": False, "properties": own}
 
 
 def _whole(part: Any, schema: dict[str, Any]) -> Any:
-    """A part of a schema with what it refers to in its place."""
+    """A part of a schema in which every reference is replaced by its definition."""
     if isinstance(part, list):
         return [_whole(item, schema) for item in part]
     if not isinstance(part, dict):

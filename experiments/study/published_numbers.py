@@ -1,4 +1,4 @@
-"""Numbers that somebody printed of a study, from the file ``NAME.numbers.yaml`` beside its ``NAME.yaml``."""
+"""Published numbers of a study: the file ``NAME.numbers.yaml`` beside its ``NAME.yaml``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 ENDING = ".numbers.yaml"
 BESIDE = ("mse", "mse_before", "dice", "dice_before", "displacement_nonpositive_percent", "displacement_sdlogj")
-"""What is shown of our trials besides what was printed."""
+"""Metrics of our trials that are shown besides the published ones."""
 
 
 class PublishedNumbers(Settings):
-    """What such a file may hold."""
+    """The content of such a file."""
 
-    note: str = Field(default="", description="how the numbers are defined, for the report")
-    validation_every: int = Field(default=1, ge=1, description="epochs between the losses of which the lowest counts")
+    note: str = Field(default="", description="definition of the numbers, for the report")
+    validation_every: int = Field(
+        default=1, ge=1, description="epochs between two validations; the lowest validation loss counts"
+    )
     lines: list[dict[str, str | float]] = Field(
-        description="each a group of the study, settings that name one trial of it, and measures by their names in rows"
+        description="one line per trial: its group, the settings that identify it, and metrics by their names in rows"
     )
 
 
@@ -36,7 +38,7 @@ def read_numbers(study: Path) -> PublishedNumbers | None:
     """The numbers beside a study file; None if there are none.
 
     Raises:
-        InputError: the file cannot be read, or holds something else.
+        InputError: the file cannot be read, or does not hold such numbers.
     """
     file = study.with_suffix(ENDING)
     if not file.is_file():
@@ -46,13 +48,13 @@ def read_numbers(study: Path) -> PublishedNumbers | None:
         for name, value in _parts(line)[1].items():
             if not isinstance(value, float):
                 raise InputError(
-                    f"{file}: {name} is {quoted(value)}; expected a setting of trials, or a measured number."
+                    f"{file}: {name} is {quoted(value)}; expected a setting of a trial, or a metric with a number."
                 )
     return numbers
 
 
 def write_numbers(study: Path, numbers: PublishedNumbers) -> None:
-    """Write the file that :func:`read_numbers` reads."""
+    """Write the file that :func:`read_numbers` reads, beside a study file."""
     write_text(study.with_suffix(ENDING), to_yaml(numbers.model_dump(mode="json"), allow_unicode=True, width=110))
 
 
@@ -62,13 +64,16 @@ def beside_ours(
     rows: pd.DataFrame,
     history: pd.DataFrame,
 ) -> pd.DataFrame:
-    """A line per printed line: its numbers, ours by the same definitions, and measures as everywhere else.
+    """One line per published line: its numbers, ours by the same definitions, and our usual metrics (`BESIDE`).
 
-    ``loss`` is the lowest validation loss in the epochs that were looked at, the last among them; other measures are
-    means over the test pairs. Where the trial is not complete, there is only what was printed.
+    ``loss`` is the lowest validation loss among every ``validation_every``-th epoch and the last one. The other
+    metrics are means over the test pairs. A trial that is not complete has only its published numbers.
 
     Args:
-        trials: of each group of the study, by identifier.
+        numbers: the published numbers.
+        trials: for each group of the study, the settings of its trials by identifier.
+        rows: the rows of the complete trials.
+        history: the histories of the trials.
     """
     import pandas as pd
 
@@ -96,7 +101,7 @@ def beside_ours(
 
 
 def _parts(line: Mapping[str, str | float]) -> tuple[dict[str, str | float], dict[str, str | float]]:
-    """The settings that name a trial, as rows have them, and the measures."""
+    """The settings that identify a trial, by their names in rows, and the metrics."""
     known = TrialSettings().columns()
     named = {key: value for key, value in line.items() if key in known}
     return named, {key: value for key, value in line.items() if key not in {"group", *named}}

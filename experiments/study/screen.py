@@ -1,4 +1,4 @@
-"""What reaches a terminal: the text of users and of their files as it is, never taken for markup or for control."""
+"""Text for a terminal. Text of users and of their files is shown literally: no markup, no control characters."""
 
 from rich.console import Console
 from rich.text import Text
@@ -7,10 +7,10 @@ from ...transforms.basics.errors import printable
 
 
 def plain(text: object, style: str = "") -> Text:
-    """A cell, a title or a line of its own."""
+    """The text of a cell, a title or a line."""
     return Text(printable(text), style)
 
 
 def say(console: Console, text: object, style: str = "") -> None:
-    """Print a line, which the terminal may wrap."""
+    """Print one line; the terminal may wrap it."""
     console.print(plain(text, style), soft_wrap=True)

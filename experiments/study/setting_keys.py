@@ -1,4 +1,4 @@
-"""Dotted keys into a trial's settings, such as ``objective.lambda``: checked against the schema, read and assigned."""
+"""Dotted keys of a trial's settings, such as ``objective.lambda``: check, read and assign them."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ from ...transforms.basics.errors import InputError, quoted
 
 
 def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
-    """Every dotted key a trial has, in order: ``cohort.reader`` ... ``seed``."""
+    """Every dotted key of a trial, in order: ``cohort.reader`` ... ``seed``."""
     keys: list[str] = []
     for key, _, section in fields_of(schema):
         keys += known_keys(section, f"{prefix}{key}.") if section else [prefix + key]
@@ -20,7 +20,7 @@ def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list
 
 
 def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Settings] | None]]:
-    """Each field by its name in files, with the settings that it is a section of; None where it is a value."""
+    """Each field: its name in files, its definition, and its class of settings if it is a section (else None)."""
     for name, field in schema.model_fields.items():
         inner = field.annotation
         yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
@@ -30,7 +30,7 @@ def check_key(key: str, where: str) -> str:
     """Return ``key`` in its canonical spelling (``objective.weight`` is ``objective.lambda``).
 
     Raises:
-        InputError: no such key; the sentence names the closest ones.
+        InputError: unknown key; the sentence names the nearest ones.
     """
     keys = known_keys()
     key = "objective.lambda" if key == "objective.weight" else key
@@ -46,8 +46,8 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
     """Turn nested or dotted settings into ``{dotted key: value}``; every key is checked.
 
     Raises:
-        InputError: an unknown key, one key in two spellings, a section where a value belongs (or the reverse), or
-            true/false for a number.
+        InputError: an unknown key, one key in two spellings, a value in place of a section (or the reverse), or
+            true/false in place of a number.
     """
     leaves: dict[str, Any] = {}
     for name, value in values.items():
@@ -56,21 +56,21 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
             leaves = unite(leaves, flatten(value, where, key + "."), where)
         elif any(known.startswith(key + ".") for known in known_keys()):
             raise InputError(
-                f"{where}: {key} is a section of settings, found {quoted(value)}; set one of its keys instead."
+                f"{where}: {key} is a section of settings, found the value {quoted(value)}; set one of its keys."
             )
         elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
-            # pydantic would read them as 1 and 0
-            raise InputError(f"{where}: {key} = {quoted(value)} holds true or false, expected a number or a word.")
+            # pydantic would read true and false as 1 and 0
+            raise InputError(f"{where}: {key} is {quoted(value)}; expected a number or a word, not true or false.")
         else:
             leaves = unite(leaves, {check_key(key, where): value}, where)
     return leaves
 
 
 def unite(some: Mapping[str, Any], more: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Both, if no key is in both.
+    """Merge two sets of settings that have no key in common.
 
     Raises:
-        InputError: a key is, perhaps once nested and once dotted, or as objective.weight and objective.lambda.
+        InputError: a key is in both, perhaps in two spellings (objective.weight and objective.lambda).
     """
     for key in more:
         if key in some:
@@ -91,12 +91,12 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leaves_of(settings: TrialSettings) -> dict[str, Any]:
-    """A trial's settings as ``{dotted key: plain value}``, the same keys for every trial; without ``compute``."""
+    """A trial's settings as ``{dotted key: plain value}`` without ``compute``; every trial has the same keys."""
     return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"}), frozenset(known_keys())))
 
 
 def value_in_words(value: Any) -> Any:
-    """A plain value as it stands in a column: a number as it is, otherwise a text, another one for another value."""
+    """A plain value for a column of a table: numbers stay numbers, others become texts. Different values differ."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {own}" for key, own in value.items()) or "any"
     if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):

@@ -1,4 +1,4 @@
-"""Studies: a YAML file (or a built-in name) becomes typed, immutable trials, the union of grids over dotted keys."""
+"""Studies: a YAML file (or a built-in study) becomes typed, immutable trials, the union of grids over dotted keys."""
 
 import difflib
 import itertools
@@ -23,7 +23,7 @@ BUILT_IN = Path(__file__).parents[1] / "studies"
 
 
 class GroupFile(Settings):
-    """One grid of a study file: fixed settings and the axes that vary."""
+    """One grid of a study file: fixed settings, and axes with the values that vary."""
 
     name: str
     set: dict[str, Any] = Field(default_factory=dict)
@@ -31,7 +31,7 @@ class GroupFile(Settings):
 
 
 class StudyFile(Settings):
-    """What a study file may hold. ``axes`` alone is short for one group."""
+    """The content of a study file. ``axes`` without ``groups`` is short for one group."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     title: str = ""
@@ -40,13 +40,13 @@ class StudyFile(Settings):
     axes: dict[str, list[Any]] | None = None
     groups: list[GroupFile] | None = None
     trials: list[str] = Field(
-        default_factory=list, description="identifiers of the trials, written by a run, ignored on reading"
+        default_factory=list, description="identifiers of the trials; a run writes them, reading a study ignores them"
     )
 
 
 @dataclass(frozen=True)
 class Group:
-    """A grid: ``settings`` (dotted keys) hold for all its trials, the trials are the product of ``axes``."""
+    """A grid: its trials are the product of ``axes``; all of them have the ``settings`` (dotted keys)."""
 
     name: str
     settings: Mapping[str, Any]
@@ -55,7 +55,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and the trials that answer it; ``numbers`` are those that somebody published of it."""
+    """A question and the trials that answer it. ``numbers``: published numbers of this study."""
 
     name: str
     title: str
@@ -65,12 +65,12 @@ class Study:
     numbers: PublishedNumbers | None = None
 
     def group_trials(self, name: str) -> tuple[TrialSettings, ...]:
-        """The trials of one group, in the order of its axes (the last one varies fastest); empty if there is none."""
+        """The trials of one group, the last axis varying fastest; empty if there is no such group."""
         return tuple(trial for group in self.groups if group.name == name for trial in self._expand(group))
 
     @cached_property
     def trials(self) -> tuple[TrialSettings, ...]:
-        """Every trial once, even where two groups meet."""
+        """Every trial once, even if several groups hold it."""
         unique: dict[str, TrialSettings] = {}
         for group in self.groups:
             for trial in self._expand(group):
@@ -84,11 +84,11 @@ class Study:
         return [parse(TrialSettings, nest(leaves), where) for leaves in settings]
 
     def varying(self) -> list[str]:
-        """The dotted keys in which the trials differ, in the order of the configuration."""
+        """The dotted keys in which the trials differ, in the order of the settings."""
         return varying_keys(self.trials)
 
     def override(self, key: str, value: Any) -> "Study":
-        """Fix ``key`` to ``value`` in every trial; an axis over that key shrinks to the one value."""
+        """Set ``key`` to ``value`` in every trial; an axis over this key shrinks to this one value."""
         groups = tuple(
             replace(
                 group,
@@ -100,7 +100,7 @@ class Study:
         return replace(self, base={**self.base, key: value}, groups=groups)
 
     def to_yaml(self, trials: Sequence[str] = ()) -> str:
-        """The study with every setting written out: a study file again. ``trials``: identifiers to note in it."""
+        """A study file with every setting written out. ``trials``: identifiers to write into it."""
         defaults = default_settings()
         groups = [
             {"name": g.name}
@@ -115,12 +115,12 @@ class Study:
 
 
 def default_settings() -> dict[str, Any]:
-    """What holds for every trial that says nothing else, by dotted keys."""
+    """The default of every setting, by dotted keys."""
     return flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")
 
 
 def built_in_studies() -> list[str]:
-    """The names of the studies that come with the package."""
+    """The names of the studies in this package."""
     return sorted(path.stem for path in BUILT_IN.glob("*.yaml") if "." not in path.stem)
 
 
@@ -129,14 +129,14 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
 
     Args:
         name_or_path: a built-in name, or a YAML file.
-        overrides: ``"dotted.key=value"``, values in YAML; they hold in every trial and replace axes.
+        overrides: ``"dotted.key=value"`` with values in YAML; they apply to every trial and replace axes.
 
     Raises:
-        InputError: no such study, or any fault in it: unknown key, wrong type, empty axis, value out of range.
+        InputError: no such study, or a mistake in it: unknown key, wrong type, empty axis, value out of range.
     """
     path, where = _find(name_or_path)
     study = _build(parse(StudyFile, read_yaml(path), where), where)
-    # A run that was made before there was such a file has none beside it.
+    # an older run has no such file beside its study.yaml
     study = replace(study, numbers=read_numbers(path) or read_numbers(BUILT_IN / f"{study.name}.yaml"))
     for key, value in parse_overrides(overrides).items():
         study = study.override(key, value)
@@ -154,19 +154,19 @@ def _find(name_or_path: str) -> tuple[Path, str]:
     close = difflib.get_close_matches(name_or_path, names, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InputError(
-        f"unknown study {quoted(name_or_path)}; {hint}Built in are {', '.join(names)}; "
+        f"unknown study {quoted(name_or_path)}; {hint}The built-in studies are {', '.join(names)}; "
         "or give the path of a .yaml file."
     )
 
 
 def _build(file: StudyFile, where: str) -> Study:
     if file.axes is not None and file.groups is not None:
-        raise InputError(f"{where}: give either axes or groups, found both; move axes into a group.")
+        raise InputError(f"{where}: found both axes and groups, expected one of them; move axes into a group.")
     groups = file.groups if file.groups is not None else [GroupFile(name="grid", axes=file.axes)]
     names = [group.name for group in groups]
     if not groups or len(set(names)) < len(names):
         found = quoted(names)
-        raise InputError(f"{where}: groups needs at least one group and a name of its own for each, found {found}.")
+        raise InputError(f"{where}: expected one or more groups with different names, found {found}.")
     study = Study(
         name=file.name,
         title=file.title or file.name,
@@ -179,16 +179,18 @@ def _build(file: StudyFile, where: str) -> Study:
 
 
 def _check_size(study: Study, where: str) -> None:
-    """Refuse, before they are made, more trials than anybody runs."""
+    """Refuse more trials than anybody runs, before they are created."""
     trials = settings = 0
     for group in study.groups:
         points = math.prod(map(len, group.axes.values()))
         leaves = (*study.base.values(), *group.settings.values(), *(max(v, key=_items) for v in group.axes.values()))
         trials, settings = trials + points, settings + points * sum(map(_items, leaves))
     if trials > MOST_TRIALS:
-        raise InputError(f"{where}: the axes make {trials:,} trials, at most {MOST_TRIALS:,} are run; shorten an axis.")
+        raise InputError(
+            f"{where}: the axes make {trials:,} trials, expected at most {MOST_TRIALS:,}; shorten an axis."
+        )
     if settings > MOST_SETTINGS:
-        raise InputError(f"{where}: {trials:,} trials with {settings:,} settings are too many; shorten its lists.")
+        raise InputError(f"{where}: {trials:,} trials with {settings:,} settings are too many; shorten the lists.")
 
 
 def _items(value: Any) -> int:
@@ -204,9 +206,9 @@ def _group(group: GroupFile, where: str) -> Group:
         if not values:
             raise InputError(f"{where}: axis {key} is empty; give it at least one value.")
         if len(values) > MOST_TRIALS:
-            raise InputError(f"{where}: axis {key} has {len(values):,} values, at most {MOST_TRIALS:,} are run.")
+            raise InputError(f"{where}: axis {key} has {len(values):,} values, expected at most {MOST_TRIALS:,}.")
         if key.startswith("compute."):
-            raise InputError(f"{where}: {key} cannot be an axis, for it does not change a trial's result.")
+            raise InputError(f"{where}: {key} cannot be an axis, because it does not change the result of a trial.")
         for value in values:
             flatten({key: value}, where)
         axes = unite(axes, {key: tuple(values)}, where)
@@ -216,7 +218,7 @@ def _group(group: GroupFile, where: str) -> Group:
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
-    """Read ``"dotted.key=value"`` texts, the values as YAML, into ``{dotted key: value}``; the last of a key holds.
+    """Read texts ``"dotted.key=value"``, with values in YAML, into ``{dotted key: value}``. A later text wins.
 
     Raises:
         InputError: no ``=``, an unknown key, or a value that is not YAML.
@@ -232,7 +234,10 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def data_settings(reader: str, overrides: Sequence[str] = ()) -> tuple[TrialSettings, bool]:
-    """A trial's data by the name of a reader, with ``"key=value"`` texts applied, and whether they tell of its pairs.
+    """The settings of data: a reader, and texts ``"key=value"`` with keys of cohort, split and pairs.
+
+    Returns:
+        A trial with these settings, and whether one of the texts is about the split or the pairs.
 
     Raises:
         InputError: unknown reader or key, or a value out of range.
@@ -241,6 +246,6 @@ def data_settings(reader: str, overrides: Sequence[str] = ()) -> tuple[TrialSett
     strange = [key for key in leaves if key.partition(".")[0] not in ("cohort", "split", "pairs")]
     if strange:
         raise InputError(
-            f"--set {strange[0]}: only keys of cohort, split and pairs can be set here, such as cohort.labels."
+            f"--set {strange[0]}: this command only takes keys of cohort, split and pairs, such as cohort.labels."
         )
     return parse(TrialSettings, nest(leaves), "data"), any(not key.startswith("cohort.") for key in leaves)

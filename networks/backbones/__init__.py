@@ -1,1 +1,1 @@
-"""What computes a field from two images."""
+"""Backbones: the networks that predict a velocity or displacement field from two images."""

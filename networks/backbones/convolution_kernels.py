@@ -1,8 +1,8 @@
-"""What VoxelMorph's U-Net convolves with, made from its parameters once a pass.
+"""The convolution kernels of VoxelMorph's U-Net, computed from its parameters once per forward pass.
 
-Kernels are rounded to the precision of the convolutions (autocast's), and those of a decoder level are split into one
-for the skip connection and one for the features that are upsampled (see ``unet``). All of it is one node of autograd's
-graph: as operations of their own, a hundred tiny ones, it took 4 % of a 2-D step in bfloat16 longer.
+Kernels are rounded to the precision of the convolutions (autocast's). The kernel of a decoder level is split in two:
+one part for the skip connection and one for the upsampled features (see ``unet``). All this is a single node of
+autograd's graph. As a hundred tiny operations, it made a 2-D step in bfloat16 4 % slower.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,10 @@ from ...transforms.basics.cached_tensors import keep
 
 
 class Kernels(NamedTuple):
-    """Of one convolution; of a decoder level, ``weight`` is for the skip connection.
+    """The kernels of one convolution.
 
-    ``weight`` (out, in, 3, ...), ``bias`` (out,), and ``transposed`` (in, out, 4, ...) for the features to upsample.
+    ``weight`` is (out, in, 3, ...) and ``bias`` (out,). In a decoder level, ``weight`` is for the skip connection and
+    ``transposed`` (in, out, 4, ...) for the features to upsample.
     """
 
     weight: Tensor
@@ -27,7 +28,7 @@ class Kernels(NamedTuple):
 
 
 def make_kernels(convolutions: Sequence[Any], skips: Sequence[int]) -> list[Kernels]:
-    """The kernels of ``convolutions``, of whose input channels the first ``skips`` come over a skip connection."""
+    """Return the kernels of ``convolutions``; the first ``skips`` input channels of each are a skip connection."""
     parameters = [tensor for convolution in convolutions for tensor in (convolution.weight, convolution.bias)]
     make = _Make.apply if torch.is_grad_enabled() else _Make.forward
     made = iter(make(_computed_in(parameters[0]), skips, *parameters))
@@ -35,7 +36,7 @@ def make_kernels(convolutions: Sequence[Any], skips: Sequence[int]) -> list[Kern
 
 
 def _computed_in(weight: Tensor) -> torch.dtype:
-    """Autocast's precision; as everywhere, it leaves double precision alone."""
+    """Return the dtype to convolve in: autocast's, except that double precision stays as it is."""
     kind = weight.device.type
     if weight.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
         return weight.dtype
@@ -43,7 +44,7 @@ def _computed_in(weight: Tensor) -> torch.dtype:
 
 
 class _Make(torch.autograd.Function):
-    """Linear in the parameters, so that it can be differentiated again."""
+    """Makes the kernels; linear in the parameters, so second derivatives work, too."""
 
     generate_vmap_rule = True
 
@@ -73,14 +74,14 @@ class _Make(torch.autograd.Function):
 
 
 def _transposed(weight: Tensor) -> Tensor:
-    """(out, in, 3, ...) for use after nearest upsampling -> (in, out, 4, ...) for a transposed convolution.
+    """Turn a kernel used after nearest upsampling (out, in, 3, ...) into a transposed kernel (in, out, 4, ...).
 
-    Along each axis, fine voxel j reads fine voxel j + t - 1 with weight t, which is a copy of the coarse voxel
-    i = (j + t - 1) // 2: the transposed kernel's entry k = j - 2 i + 1 is the sum of the weights t with
+    Along each axis, weight t of fine voxel j multiplies fine voxel j + t - 1, which is a copy of the coarse voxel
+    i = (j + t - 1) // 2. Entry k = j - 2 i + 1 of the transposed kernel is therefore the sum of the weights t with
     2 <= t + k <= 3.
     """
     axes = weight.ndim - 2
-    with torch.autocast(weight.device.type, enabled=False):  # sums of weights, to be rounded once
+    with torch.autocast(weight.device.type, enabled=False):  # round the sums of weights only once
         kernel = weight.transpose(0, 1).reshape(-1, 3**axes) @ _spread(axes, weight.dtype, weight.device)
     return kernel.view(weight.shape[1], weight.shape[0], *[4] * axes)
 
@@ -94,6 +95,6 @@ def _transposed_backward(gradient: Tensor) -> Tensor:
 
 @keep
 def _spread(axes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Which of the 3^D weights count for which of the 4^D entries: (3^D, 4^D)."""
+    """Return the 0/1 matrix (3^D, 4^D) that says which of the 3^D weights add to which of the 4^D entries."""
     one_axis = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]], dtype=dtype, device=device)
     return reduce(torch.kron, [one_axis] * axes)

@@ -1,4 +1,4 @@
-"""A network that registers from coarse to fine: warp the features, correlate them locally, convolve, add a velocity.
+"""A coarse-to-fine pyramid network: each level warps features, correlates them locally and adds to the velocity.
 
 Sun et al., CVPR 2018 (PWC-Net: warping and correlation of feature pyramids); Hu et al., MICCAI 2019 (dual-stream
 pyramid for medical images); Mok and Chung, MICCAI 2020 (LapIRN: velocities added from level to level); Greer et al.,
@@ -20,32 +20,33 @@ from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
 from .vocabulary import check_pair, whole
 
-SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
+SLOPE = 0.2  # negative slope of LeakyReLU, as in VoxelMorph
 MOST_RADIUS = 4
-"""Of the correlation: 81 products in 2-D, 729 in 3-D."""
+"""Largest radius of the correlation: 81 products in 2-D, 729 in 3-D."""
 
 
 class Pyramid(nn.Module):
-    """(B, 1, *spatial) moving and fixed of any size -> velocity (B, D, *grid), voxels of its own grid.
+    """Predicts a velocity (B, D, *grid), in voxels of its grid, from moving and fixed images (B, 1, *spatial).
 
-    Both images pass one encoder. On each level of its pyramid, from coarse to fine, the moving features are warped by
-    the velocity known so far, compared with the fixed ones, and convolved to what the velocity lacks. A level has half
-    the voxels per axis of the one above it, corner on corner, so that no size needs padding.
+    One encoder computes a feature pyramid of each image. On each level, from coarse to fine, the velocity so far warps
+    the moving features. They are compared with the fixed features, and convolutions predict a correction of the
+    velocity. Each level has half the voxels per axis of the next finer one, with corners aligned, so images of any size
+    need no padding.
 
     Args:
         spatial_dims: D, 2 or 3.
-        channels: widths of the encoder from the image's own grid to the coarsest, 2 or more.
-        integration_steps: squarings of the diffeomorphic model; 0 is the displacement model.
-        downsize: 2 puts the finest velocity on half the image's grid, 1 on all of it.
-        padding_mode: of warp and integration.
-        symmetric: exchanging the images gives exactly -v. Both images' features are warped, each half of the way.
-        radius: of the correlation, voxels of each level; 0 compares features at one place only.
-        convolutions: of each level before its velocity.
-        repeats: how often the finest level is evaluated, always with the same weights.
-        residual: whether the convolutions of a level after its first one add to their input.
+        channels: channel numbers of the encoder, from the image's grid to the coarsest level; two or more.
+        integration_steps: number of squarings of the diffeomorphic model; 0 is the displacement model.
+        downsize: 2 predicts the velocity at half the image's resolution, 1 at full resolution.
+        padding_mode: padding of warp and integration, ``zeros`` or ``border``.
+        symmetric: swapping the images gives exactly -v. The features of both images are warped, each half of the way.
+        radius: radius of the correlation in voxels of each level; 0 compares features at the same voxel only.
+        convolutions: number of convolutions per level before the velocity.
+        repeats: how many times the finest level is applied, each time with the same weights.
+        residual: add the input of each convolution after the first one of a level to its output.
 
     Raises:
-        ValueError: an argument that is none of these, or out of the bounds of ``transforms/basics/bounds.py``.
+        ValueError: an argument is invalid or out of the bounds of ``transforms/basics/bounds.py``.
     """
 
     def __init__(
@@ -92,15 +93,15 @@ class Pyramid(nn.Module):
         )
         self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
         self.warp = Warp(padding_mode=padding_mode)
-        # The order in memory that convolutions are fastest with.
+        # Convolutions are fastest in this memory layout.
         order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
         self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """The velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial); float32 or better.
+        """Return the velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial), in float32 or better.
 
         Raises:
-            ValueError: the images differ in shape or do not fit the network's number of axes.
+            ValueError: the images differ in shape, or the network has another number of axes.
         """
         check_pair("pyramid", self.spatial_dims, moving, fixed)
         pyramid = self.encoder(torch.cat([moving, fixed]))
@@ -119,7 +120,7 @@ class Pyramid(nn.Module):
     def _compare(
         self, level: nn.Module, features: Tensor, velocity: Tensor, carried: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """What a level adds to the velocity, and its hidden features; of both orders of the images when symmetric."""
+        """Return what a level adds to the velocity, and its hidden features (of both image orders if symmetric)."""
         moving, fixed = features.chunk(2)
         if not self.symmetric:
             return level(self._warped(moving, velocity), fixed, carried)
@@ -134,7 +135,10 @@ class Pyramid(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, 1, *spatial) -> features of every level: (B, channels[l], *grid), each grid half of the one before."""
+    """Computes the features of every level, (B, channels[l], *grid), from images (B, 1, *spatial).
+
+    Each level's grid has half the voxels per axis of the one before.
+    """
 
     def __init__(self, spatial_dims: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -152,7 +156,7 @@ class Encoder(nn.Module):
 
 
 class Level(nn.Module):
-    """Two features (B, width, *grid) on one grid -> what the velocity lacks (B, D, *grid), hidden features of width."""
+    """Predicts a correction of the velocity (B, D, *grid) and hidden features from two features (B, width, *grid)."""
 
     def __init__(
         self, spatial_dims: int, width: int, coarser: int, radius: int, convolutions: int, residual: bool, bias: bool
@@ -165,7 +169,7 @@ class Level(nn.Module):
         self.flow = Convolution(spatial_dims, width, spatial_dims, kernel_size=3, bias=bias, conv_only=True)
         flow: Any = self.flow.conv
         nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
-        if bias:  # of both orders of the images it would cancel
+        if bias:  # a symmetric network has none: it would cancel
             nn.init.zeros_(flow.bias)
 
     def forward(self, warped: Tensor, fixed: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -177,14 +181,14 @@ class Level(nn.Module):
 
 
 def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Mean product over channels of ``first`` at x and ``second`` at x + o, for all offsets o of up to ``radius``.
+    """Correlate two features locally: the mean over channels of ``first`` at x times ``second`` at x + o.
 
     Args:
-        first, second: (B, C, *grid); 0 beyond the grid.
-        radius: voxels per axis.
+        first, second: features (B, C, *grid); ``second`` counts as 0 outside the grid.
+        radius: largest offset o along each axis, in voxels.
 
     Returns:
-        (B, (2 · radius + 1)^D, *grid), the offsets in the order of their axes.
+        (B, (2 · radius + 1)^D, *grid), one channel per offset; the last axis varies fastest.
     """
     if torch.is_grad_enabled():
         return _Correlation.apply(first, second, radius)
@@ -192,7 +196,7 @@ def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
 
 
 class _Correlation(torch.autograd.Function):
-    """The correlation with its gradients added up in place: torch's own write a whole grid for every offset."""
+    """The correlation with gradients that are summed in place; torch's own allocate a whole grid per offset."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -218,7 +222,7 @@ def _padded(features: Tensor, radius: int) -> Tensor:
 
 
 def _shifted(padded: Tensor, radius: int) -> list[Tensor]:
-    """Views of features on their grid at x + o for every offset o, given them with ``radius`` voxels on every side."""
+    """Return views of the features at x + o for every offset o; ``padded`` has ``radius`` extra voxels per side."""
     views = [padded]
     for axis in range(2, padded.ndim):
         length = padded.shape[axis] - 2 * radius

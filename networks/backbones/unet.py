@@ -1,12 +1,12 @@
-"""VoxelMorph's U-Net: MONAI's modules and weights, evaluated with less work and memory.
+"""VoxelMorph's U-Net with MONAI's modules and weights, computed faster and in less memory.
 
 A decoder level convolves [skip, upsample(x)]. Convolution is linear in its input channels, and a 3-wide convolution
 after nearest upsampling is one transposed convolution of stride 2 with a 4-wide kernel, so
 
     conv([s, upsample(x)]) = conv_s(s) + conv_transposed(x),
 
-which needs neither the upsampled nor the concatenated copy, and for the second term 4 products per output voxel and
-channel pair instead of 9 in 2-D, 8 instead of 27 in 3-D.
+This needs neither the upsampled nor the concatenated copy. Its second term takes 4 instead of 9 products per output
+voxel and channel pair in 2-D, and 8 instead of 27 in 3-D.
 """
 
 import math
@@ -24,22 +24,22 @@ from .convolution_kernels import Kernels, make_kernels
 from .entries.voxelmorph import CHANNELS, FINAL_CHANNELS, check_widths
 from .vocabulary import Integration
 
-SLOPE = 0.2  # of LeakyReLU, as in VoxelMorph
-SLAB_VOXELS = 2**22  # of the top level at once, where no gradient is needed
+SLOPE = 0.2  # negative slope of LeakyReLU, as in VoxelMorph
+SLAB_VOXELS = 2**22  # number of top-level voxels computed at once when no gradient is needed
 
 
 class UNet(VoxelMorphUNet):
-    """(B, 2, *spatial) -> (B, D, *spatial); the sizes divide by 2 to the number of levels.
+    """U-Net from (B, 2, *spatial) to (B, D, *spatial). Each size must be divisible by 2^levels.
 
     Args:
         spatial_dims: D, 2 or 3.
-        channels: widths, (down, up) per level from the top.
-        final_channels: widths of the convolutions after the top level.
+        channels: channel numbers, (down, up) per level from the top.
+        final_channels: channel numbers of the convolutions after the top level.
     """
 
     def __init__(self, spatial_dims: int, channels: Sequence[int], final_channels: Sequence[int]) -> None:
         super().__init__(spatial_dims, 2, 32, channels, final_channels)
-        # The order in memory that convolutions are fastest with; in 3-D float32 three times faster on a CPU.
+        # Convolutions are fastest in this memory layout: in 3-D float32 three times as fast on a CPU.
         order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
         self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
 
@@ -50,17 +50,17 @@ class UNet(VoxelMorphUNet):
 
     @cached_property
     def convolutions(self) -> list[Any]:
-        """All convolutions in the order of evaluation."""
+        """All convolutions in the order in which they are applied."""
         return [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
 
     @cached_property
     def skips(self) -> list[int]:
-        """How many channels each convolution takes over a skip connection; they are the first of its input."""
+        """How many input channels of each convolution are a skip connection; they come first."""
         widths = [convolution.out_channels for convolution in self.convolutions[: self.levels]]
         return [0] * (self.levels + 1) + widths[::-1] + [0] * (len(self.convolutions) - 2 * self.levels - 1)
 
     def forward(self, concatenated_pairs: Tensor) -> Tensor:
-        """The flow of ``concatenated_pairs``; without gradients a large grid's top level is evaluated in slabs."""
+        """Return the flow of ``concatenated_pairs``. Without gradients, the top level of a large grid runs in slabs."""
         pairs, levels = concatenated_pairs, self.levels
         kernels = make_kernels(self.convolutions, self.skips)
         first, inner, last = kernels[0], kernels[1 : 2 * levels], kernels[2 * levels :]
@@ -73,7 +73,9 @@ class UNet(VoxelMorphUNet):
             for read, own in slabs(pairs.shape[2], planes, before=2, after=2)
         ]
         features = self._inner(torch.cat(halves, dim=2), inner)
-        margin = 2 * math.ceil((len(last) + 1) / 2)  # a voxel per convolution; even, because coarse planes are two fine
+        margin = 2 * math.ceil(
+            (len(last) + 1) / 2
+        )  # one voxel per convolution; even, because a coarse plane is two fine ones
         flows = []
         for read, own in slabs(pairs.shape[2], planes, margin, margin):
             top = _activate(_convolve(pairs[:, :, read], first))
@@ -81,7 +83,7 @@ class UNet(VoxelMorphUNet):
         return torch.cat(flows, dim=2)
 
     def _inner(self, features: Tensor, kernels: Sequence[Kernels]) -> Tensor:
-        """The levels below the top one."""
+        """Apply the levels below the top one."""
         skips = []
         for down in kernels[: self.levels - 1]:
             skips.append(_activate(_convolve(features, down)))
@@ -93,15 +95,15 @@ class UNet(VoxelMorphUNet):
 
 
 class PairUNet(UNet):
-    """The backbone of VoxelMorph: the U-Net over both images, on the images' own grid.
+    """VoxelMorph's backbone: the U-Net applied to both images. The field lies on the images' grid.
 
     Args:
         spatial_dims: D, 2 or 3.
-        integration: of the field; it changes nothing here.
-        channels, final_channels: as of :class:`UNet`.
+        integration: how the field is integrated; not used here.
+        channels, final_channels: see :class:`UNet`.
 
     Raises:
-        ValueError: as :func:`check_widths`.
+        ValueError: a channel number is bad, see :func:`check_widths`.
     """
 
     def __init__(
@@ -120,11 +122,14 @@ class PairUNet(UNet):
 
     @property
     def multiple(self) -> int:
-        """What the poolings divide."""
+        """Number that every padded image size is divisible by."""
         return 2**self.levels
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The flow (B, D, *spatial) of two images (B, 1, *spatial): those padded to a multiple, this cropped back."""
+        """Return the flow (B, D, *spatial) of two images (B, 1, *spatial).
+
+        Images are padded to sizes divisible by ``multiple``, and the flow is cropped back.
+        """
         pair = torch.cat([moving, fixed], dim=1)
         missing = [-length % self.multiple for length in pair.shape[2:]]
         if not any(missing):
@@ -139,7 +144,7 @@ class PairUNet(UNet):
 
 
 def _leave(top: Tensor, features: Tensor, kernels: Sequence[Kernels]) -> Tensor:
-    """From the features below the top level to the flow."""
+    """Compute the flow from the features of the top level and of the level below it."""
     decoder, *finals, flow = kernels
     features = _activate(_convolve_upsampled(top, features, decoder))
     for final in finals:
@@ -153,17 +158,17 @@ def _convolve(features: Tensor, kernels: Kernels) -> Tensor:
 
 
 def _convolve_upsampled(skip: Tensor, features: Tensor, kernels: Kernels) -> Tensor:
-    """The convolution of [skip, upsample(features)]."""
+    """Convolve [skip, upsample(features)] without making it."""
     convolve = F.conv_transpose2d if features.ndim == 4 else F.conv_transpose3d
     coarse = _safely(convolve, features, kernels.transposed, None, stride=2, padding=1)
     return _convolve(skip, kernels).add_(coarse)
 
 
 def _safely(convolve: Any, features: Tensor, weight: Any, bias: Tensor | None, **how: int) -> Tensor:
-    """``convolve``, but in float32 on 3-D grids of only one or two voxels along an axis.
+    """Call ``convolve``, in float32 if a 3-D grid on a CPU has only one or two voxels along an axis.
 
-    There oneDNN 3.12 (torch 2.13) reads memory that was never written, for gradients of bfloat16 weights on a CPU: on
-    a grid two deep they are off by anything, and those of transposed kernels on a grid one high end the process.
+    On such grids, oneDNN 3.12 (torch 2.13) reads uninitialized memory for the gradients of bfloat16 weights. With two
+    voxels the gradients are arbitrary; with one, those of transposed kernels crash the process.
     """
     if weight.dtype.itemsize > 2 or features.ndim == 4 or min(features.shape[2:]) > 2 or features.device.type != "cpu":
         return convolve(features, weight, bias, **how)
@@ -173,7 +178,7 @@ def _safely(convolve: Any, features: Tensor, weight: Any, bias: Tensor | None, *
 
 
 def _pool(features: Tensor) -> Tensor:
-    """In the precision of ``features``, of which it only chooses: a CPU's autocast pools volumes in float32."""
+    """Halve the grid by max pooling, which only selects values, so the dtype is kept (a CPU's autocast changes it)."""
     with torch.autocast(features.device.type, enabled=False):
         return F.max_pool2d(features, 2) if features.ndim == 4 else F.max_pool3d(features, 2)
 

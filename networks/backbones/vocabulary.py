@@ -1,4 +1,4 @@
-"""The backbones that a study can name. Reading them loads neither torch nor MONAI."""
+"""The registry of backbones. Reading it loads neither torch nor MONAI."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Integration(NamedTuple):
-    """What becomes of a backbone's field: ``steps`` squarings (0: none), at 1/``downsize`` of the resolution.
+    """How the network integrates the backbone's field: ``steps`` squarings at 1/``downsize`` of the image resolution.
 
-    ``padding_mode`` is that of every warp, ``zeros`` or ``border``. Without squarings the resolution is the image's.
+    With 0 steps the field is a displacement at the image's resolution. ``padding_mode`` is ``zeros`` or ``border`` and
+    holds for every warp.
     """
 
     steps: int
@@ -25,20 +26,21 @@ class Integration(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneEntry(Entry):
-    """A backbone: the target is the class of a module from (moving, fixed) to a field.
+    """The registry entry of a backbone: ``target`` is a module class that predicts a field from (moving, fixed).
 
-    The class takes ``spatial_dims``, ``integration`` (:class:`Integration`) and its options by their names, has the
-    options, with their defaults, in the attribute ``options`` as plain values, and raises ValueError for others.
+    The class takes the keyword arguments ``spatial_dims``, ``integration`` (:class:`Integration`) and its own options.
+    It raises ValueError for bad options. Its attribute ``options`` holds all options, also defaults, as plain values.
 
-    An instance takes two images (B, 1, *spatial) of any size. It returns the field (B, D, *grid), a velocity, or a
-    displacement where nothing is integrated, in voxels of its grid: the images' own, or the integration's.
+    An instance takes two images (B, 1, *spatial) of any size. It returns a field (B, D, *grid) in voxels of its grid,
+    which is the images' grid or the grid of the integration. The field is a velocity, or a displacement if there is no
+    integration.
 
     Attributes:
-        settings: the options that a study can give, by their names in its section ``model``.
-        check: of those, a function by import path that raises ValueError, as the class does, without loading torch.
-        usual: what the default options are called, for a reader.
+        settings: names of the options that a study can set in its section ``model``.
+        check: import path of a function that checks these options. It raises ValueError and loads no torch.
+        usual: a phrase for the default options, used in texts.
         references: papers that a model card cites.
-        part: what the backbone is called within the network; the names of its weights begin with it.
+        part: name of the backbone's submodule in the network; the names of its weights begin with it.
     """
 
     settings: tuple[str, ...] = ()
@@ -48,23 +50,23 @@ class BackboneEntry(Entry):
     part: str = "backbone"
 
     def __call__(self, spatial_dims: int, integration: Integration, options: Mapping[str, Any]) -> "nn.Module":
-        """The module, with new weights.
+        """Return the module with newly initialized weights.
 
         Raises:
-            TypeError, ValueError: options that it does not have.
+            TypeError, ValueError: an option is unknown or out of bounds.
         """
         return self.load()(spatial_dims=spatial_dims, integration=integration, **{**self.arguments, **options})
 
     def check_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of a study's settings that are not None.
+        """Check the options that a study sets and return them; None means not set.
 
         Raises:
-            InputError: one that this backbone does not have.
+            InputError: this backbone does not have an option, or its value is bad.
         """
         options = {name: value for name, value in given.items() if value is not None}
         for name in options:
             if name not in self.settings:
-                raise InputError(f"model.{name} is given, but the backbone {self.name} has none; leave it out")
+                raise InputError(f"model.{name} is set, but the backbone {self.name} has no such option; remove it")
         if self.check:
             try:
                 replace(self, target=self.check).load()(**options)
@@ -74,17 +76,17 @@ class BackboneEntry(Entry):
 
 
 def check_pair(name: str, spatial_dims: int, moving: "Tensor", fixed: "Tensor") -> None:
-    """Raise ValueError unless two images are (B, 1, *spatial) of one shape, for what is called ``name``."""
+    """Raise ValueError unless both images have the same shape (B, 1, *spatial); ``name`` is the network's."""
     if moving.shape != fixed.shape or moving.ndim != spatial_dims + 2 or moving.shape[1] != 1:
         raise ValueError(
-            f"a {spatial_dims}-D {name} takes moving and fixed images of one shape "
+            f"a {spatial_dims}-D {name} takes moving and fixed images of the same shape "
             f"(B, 1, {'H, W' if spatial_dims == 2 else 'H, W, L'}); "
             f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
         )
 
 
 def whole(value: Any, least: int, most: int) -> bool:
-    """Whether ``value`` is a whole number within bounds; true and false are none."""
+    """Whether ``value`` is a whole number from ``least`` to ``most``; True and False do not count as numbers."""
     return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 

@@ -1,1 +1,1 @@
-"""Networks in files: weights, checkpoints, official weights, graphs."""
+"""Reading and writing networks: model files, official VoxelMorph weights, exported graphs."""

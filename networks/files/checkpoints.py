@@ -1,4 +1,4 @@
-"""A network in one file: safetensors with its weights, its configuration and where it comes from."""
+"""Model files: one safetensors file with a network's weights, its configuration and its origin."""
 
 import hashlib
 import json
@@ -23,35 +23,35 @@ _KEY = "smoothmorph"
 def save_model(
     path: Path, model: VoxelMorph, about: Mapping[str, Any] | None = None, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write weights of ``dtype``, the constructor's arguments and ``about`` (plain JSON) to a safetensors file.
+    """Write a network to a safetensors file: its weights as ``dtype``, its arguments and ``about`` (plain JSON).
 
     Raises:
-        InputError: a weight is not finite, or not as ``dtype``.
+        InputError: a weight is not finite, or becomes infinite in ``dtype``.
     """
     weights = writable(model.state_dict(), path, dtype)
     description = json.loads(json.dumps({"model": model.config, "about": dict(about or {})}))
     told = json.dumps({**description, "sha256": _digest(description, weights)}, sort_keys=True)
-    path.write_bytes(save(weights, metadata={_KEY: told}))  # save_file hides what a full disk answers
+    path.write_bytes(save(weights, metadata={_KEY: told}))  # save_file hides the error of a full disk
 
 
 def load_model(path: Path) -> VoxelMorph:
-    """The network of :func:`save_model`, in evaluation mode on the CPU.
+    """Read a network that :func:`save_model` wrote, in evaluation mode on the CPU.
 
     Raises:
-        InputError: missing or damaged file, or one that is not a smoothmorph model.
+        InputError: the file is missing or damaged, or not a smoothmorph model.
     """
     return read_model(path)[0]
 
 
 def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
-    """As :func:`load_model`, with what :func:`save_model` was told about the network."""
+    """Read a network as :func:`load_model` does, and the ``about`` that :func:`save_model` was given."""
     if not path.is_file():
         raise InputError(f"no model at {path}.")
     try:
         check_size(path)
         with safe_open(path, framework="pt") as file:
             description = _description((file.metadata() or {}).get(_KEY))
-            with torch.device("meta"):  # takes no memory: what a file claims has to be in it
+            with torch.device("meta"):  # takes no memory, whatever sizes the file claims
                 expected = VoxelMorph(**description["model"]).state_dict()
             stored = {name: file.get_tensor(name) if name in expected else None for name in file.keys()}  # noqa: SIM118
         if description.pop("sha256", None) not in (None, _digest(description, stored)):  # older files have none
@@ -63,14 +63,14 @@ def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
     except PermissionError:
         raise
     except (SafetensorError, OSError) as error:
-        said = re.sub(r" for tensor `.*`", "", one_line(error))  # which one of several is by chance
+        said = re.sub(r" for tensor `.*`", "", one_line(error))  # which of several tensors it names is random
         raise InputError(f"{path} is damaged or not a safetensors file: {said}.") from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a smoothmorph model: {one_line(error)}.") from None
 
 
 def _description(text: str | None) -> dict[str, Any]:
-    """What a file says about its network; ValueError unless it is as :func:`save_model` writes it."""
+    """Parse a file's description of its network; ValueError unless it has the form that :func:`save_model` writes."""
     if text is None:
         raise InputError("it does not describe its network; give a file that smoothmorph wrote")
     if len(text) > LONGEST_ABOUT:
@@ -83,7 +83,7 @@ def _description(text: str | None) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, whose parser would keep the last of two equal keys without a word."""
+    """Make a dictionary from a JSON object; an error if a key occurs twice (the parser would keep the last one)."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
@@ -92,7 +92,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _digest(description: Mapping[str, Any], weights: Mapping[str, Tensor | None]) -> str:
-    """sha256 over all that a file holds: safetensors itself has no checksum."""
+    """Return the sha256 of everything in a file; safetensors itself has no checksum."""
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, weight in sorted(weights.items()):
         if weight is not None:

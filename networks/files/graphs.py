@@ -1,6 +1,6 @@
-"""A network as a graph that runs without smoothmorph: ``torch.export``, and TorchScript for MONAI bundles.
+"""Export a network as a graph that runs without smoothmorph: ``torch.export``, or TorchScript for MONAI bundles.
 
-Both are for images of one size, refuse any other, and are compared with the network before they are returned.
+A graph is made for one image size and refuses any other. It is compared with the network before it is returned.
 """
 
 import copy
@@ -15,19 +15,19 @@ from ..displacement_network import DisplacementNetwork, check_finite
 from ..voxelmorph import VoxelMorph
 
 TOLERANCE = 1e-5
-"""Voxels; on a CPU no difference was seen."""
+"""Largest allowed difference between graph and network, in voxels; on a CPU no difference was seen."""
 
 
 def export_program(network: VoxelMorph, shape: Sequence[int]) -> torch.export.ExportedProgram:
-    """:class:`DisplacementNetwork` of ``network`` as a ``torch.export`` program, on the CPU.
+    """Export ``network``, as a :class:`DisplacementNetwork`, to a ``torch.export`` program on the CPU.
 
     Args:
-        network: is left as it is.
-        shape: (*spatial) of the images; the program takes (1, 2, *spatial) and returns (1, D, *spatial), voxels.
+        network: the network; it is not changed.
+        shape: image size (*spatial). The program takes (1, 2, *spatial) and returns (1, D, *spatial) in voxels.
 
     Raises:
-        ValueError: a shape that does not fit the network's number of axes, or weights beyond single precision.
-        RuntimeError: the program computes something else than the network.
+        ValueError: the shape has another number of axes than the network, or weights exceed single precision.
+        RuntimeError: the program's result differs from the network's.
     """
     eager, pair, expected = _reference(network, shape)
     with torch.no_grad():
@@ -37,12 +37,15 @@ def export_program(network: VoxelMorph, shape: Sequence[int]) -> torch.export.Ex
 
 
 def export_torchscript(network: VoxelMorph, shape: Sequence[int]) -> torch.jit.ScriptModule:
-    """As :func:`export_program`, as TorchScript, which takes (B, 2, *spatial) and returns (B, D, *spatial), voxels."""
-    graph = export_program(network, shape).module()  # tracing the network would fix parts of the shape without a word
+    """Export ``network`` to TorchScript, which takes (B, 2, *spatial) and returns (B, D, *spatial) in voxels.
+
+    Arguments and errors are those of :func:`export_program`.
+    """
+    graph = export_program(network, shape).module()  # tracing the network itself would silently fix parts of the shape
     _, pair, expected = _reference(network, shape)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)  # of TorchScript, which MONAI's bundles use
-        warnings.filterwarnings("ignore", message="Converting a tensor")  # in the graph's own check of the shape
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # MONAI's bundles use TorchScript
+        warnings.filterwarnings("ignore", message="Converting a tensor")  # from the graph's check of the shape
         traced: Any = torch.jit.trace(graph, pair, check_trace=False)
         script = torch.jit.script(_OfOneShape(traced, [2, *shape]))
     _check(script, pair, expected)
@@ -50,7 +53,7 @@ def export_torchscript(network: VoxelMorph, shape: Sequence[int]) -> torch.jit.S
 
 
 class _OfOneShape(nn.Module):
-    """Refuses what a traced network was not traced for; otherwise it could give a wrong answer."""
+    """Refuses images of any size that the network was not traced for; the result could be wrong."""
 
     def __init__(self, traced: nn.Module, shape: list[int]) -> None:
         super().__init__()
@@ -64,9 +67,9 @@ class _OfOneShape(nn.Module):
 
 
 def _reference(network: VoxelMorph, shape: Sequence[int]) -> tuple[nn.Module, Tensor, Tensor]:
-    """The network on the CPU, a pair of images of noise and their displacement.
+    """Return the network on the CPU, a pair of noise images and their displacement.
 
-    Running it first also makes the grids, which become constants of the graphs.
+    This first run also makes the grids, which become constants of the graph.
     """
     eager = DisplacementNetwork(copy.deepcopy(network).cpu()).eval()
     pair = torch.rand(1, 2, *shape, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Official VoxelMorph's weights in and out (PyPI voxelmorph 0.2, PyTorch), without that package."""
+"""Read and write weights of the official VoxelMorph (PyPI voxelmorph 0.2, PyTorch) without that package."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,32 +14,32 @@ from ..voxelmorph import VoxelMorph
 from .weights import check_weights, read_torch, writable
 
 CONFIG = {"integration_steps": "int_steps", "integration_downsize": "int_downsize"}
-"""Our settings and official VoxelMorph's."""
+"""Names of our settings and of the official VoxelMorph's."""
 HOLDERS = ("model_state", "state_dict", "model_state_dict")
-"""What a state dictionary is called within a file: by VoxelMorph, by Lightning and in PyTorch's own tutorials."""
+"""Keys of the state dictionary in a file: VoxelMorph's, Lightning's and that of PyTorch's tutorials."""
 FLOW = "flow.weight"
 
 
 def from_official(state: Mapping[str, Tensor], **settings: Any) -> VoxelMorph:
-    """A network with the weights of official ``VxmDense``.
+    """Make a network from the weights of the official ``VxmDense``.
 
     Args:
-        state: ``vxm.state_dict()``; sampling grids in it are ignored. Where the network was a part of another module
-            (DataParallel, torch.compile, Lightning), the prefix of its weights' names is, too, and so are other parts.
+        state: ``vxm.state_dict()``. Sampling grids are ignored. If the network was part of another module
+            (DataParallel, torch.compile, Lightning), the prefix of its weights' names and all other parts are ignored.
         settings: ``integration_steps`` (``int_steps``) and ``integration_downsize`` (``int_downsize``) of that network.
 
     Raises:
-        InputError: not a ``VxmDense`` with the default feature widths, or as :func:`~.weights.check_weights`.
+        InputError: this is not a ``VxmDense`` with default feature widths, or see :func:`~.weights.check_weights`.
     """
     state = _bare(state)
     try:
         model = VoxelMorph(spatial_dims=getattr(state[FLOW], "ndim", 0) - 2, **settings)
     except (TypeError, ValueError) as error:
-        raise InputError(f"such a VxmDense network cannot be made: {one_line(error)}.") from None
+        raise InputError(f"no VxmDense network can be made with these settings: {one_line(error)}.") from None
     try:
         checked = check_weights(state, to_official(model))
     except InputError as error:
-        raise InputError(f"these are no weights of VxmDense with its default feature widths: {error}.") from None
+        raise InputError(f"these are not the weights of a VxmDense with default feature widths: {error}.") from None
     with torch.no_grad():
         for name, weight, skip in _official_names(model):
             weight.copy_(checked[name].roll(skip, dims=1) if skip else checked[name])
@@ -47,12 +47,12 @@ def from_official(state: Mapping[str, Tensor], **settings: Any) -> VoxelMorph:
 
 
 def _bare(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The network's own entries, without sampling grids, by their names in ``VxmDense``."""
+    """Return the entries of the network itself, without sampling grids, under their names in ``VxmDense``."""
     if not all(isinstance(name, str) for name in state):
-        raise InputError("these are no VxmDense weights: not every weight has a name.")
+        raise InputError("these are not VxmDense weights: not every weight has a name.")
     flows = [name for name in state if f".{name}".endswith(f".{FLOW}")]
     if not flows:
-        raise InputError(f"these are no VxmDense weights: there is no {FLOW!r}.")
+        raise InputError(f"these are not VxmDense weights: there is no {FLOW!r}.")
     if len(flows) > 1:
         raise InputError(f"these are weights of {len(flows)} networks; save the state dictionary of one.")
     prefix = flows[0].removesuffix(FLOW)
@@ -61,7 +61,7 @@ def _bare(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_official(model: VoxelMorph) -> dict[str, Tensor]:
-    """The weights under the names, and in the channel order, of official ``VxmDense`` (without its sampling grids)."""
+    """Return the weights with the names and the channel order of the official ``VxmDense``, without sampling grids."""
     return {
         name: (weight.roll(-skip, dims=1) if skip else weight).detach().clone()
         for name, weight, skip in _official_names(model)
@@ -69,33 +69,33 @@ def to_official(model: VoxelMorph) -> dict[str, Tensor]:
 
 
 def load_official(path: Path, **settings: Any) -> VoxelMorph:
-    """A network from a file that official VoxelMorph saved (``.pt``), read without running any code in it.
+    """Read a network from a ``.pt`` file of the official VoxelMorph. No code in the file is run.
 
     Args:
-        path: what ``VxmDense.save`` wrote, or its state dictionary.
-        settings: as for :func:`from_official`; what is not given is taken from the file.
+        path: a file that ``VxmDense.save`` wrote, or a saved state dictionary.
+        settings: see :func:`from_official`; missing settings are taken from the file.
 
     Raises:
-        InputError: as :func:`read_official`, or another network than VoxelMorph's default one.
+        InputError: see :func:`read_official`; or the network is not VoxelMorph's default one.
     """
     state, config = read_official(path)
     settings = {ours: config[theirs] for ours, theirs in CONFIG.items() if theirs in config} | settings
     missing = [name for name in CONFIG if name not in settings]
     if missing:
         raise InputError(
-            f"{path} does not say how its network integrates; give {' and '.join(missing)} (VoxelMorph's are 7 and 2)."
+            f"{path} does not say how its network integrates; give {' and '.join(missing)} (VoxelMorph uses 7 and 2)."
         )
     with naming(path):
         return from_official(state, **settings).eval()
 
 
 def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights in a file of official VoxelMorph, and its configuration (``inshape``, ...; empty if there is none).
+    """Read weights and configuration (``inshape``, ...; may be empty) from a file of the official VoxelMorph.
 
     Neither is checked.
 
     Raises:
-        InputError: missing or damaged file, or one that holds more than tensors and plain values.
+        InputError: the file is missing or damaged, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise InputError(f"no weights at {path}.")
@@ -103,7 +103,7 @@ def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = read_torch(path)
     except InputError:
         raise InputError(
-            f"{path} cannot be read as plain weights: it is damaged, no file of torch's, or holds more than tensors "
+            f"{path} cannot be read as plain weights: it is damaged, not a torch file, or holds more than tensors "
             "and plain values; give the .pt file that VxmDense.save wrote."
         ) from None
     state, config = content, {}
@@ -115,20 +115,20 @@ def read_official(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
-    """Write what ``voxelmorph.networks.VxmDense.load`` reads.
+    """Write a file that ``voxelmorph.networks.VxmDense.load`` reads.
 
     Args:
         path: the ``.pt`` file.
-        model: of the default feature widths, padded with zeros.
-        shape: (*spatial) of the images; official networks are made for one.
+        model: a network with the default feature widths and zero padding.
+        shape: image size (*spatial); an official network is made for one size.
 
     Raises:
-        InputError: a network or a shape that official VoxelMorph does not have, or a weight that is not finite.
+        InputError: official VoxelMorph has no such network or shape, or a weight is not finite.
     """
     default, unet = VoxelMorph(model.spatial_dims), model.field
     if not isinstance(unet, PairUNet):
         raise InputError(
-            f"this network has the backbone {model.entry.name}; official VoxelMorph has only its own: export this one "
+            f"this network has the backbone {model.entry.name}, which official VoxelMorph does not have; export it "
             "as bundle, model, torchscript or torch-export."
         )
     if unet.options != default.field.options:
@@ -140,20 +140,21 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
         )
     if len(shape) != model.spatial_dims or any(length < 1 or length % unet.multiple for length in shape):
         raise InputError(
-            f"official VoxelMorph takes {model.spatial_dims} sizes that divide by {unet.multiple}, got "
+            f"official VoxelMorph takes {model.spatial_dims} sizes that are multiples of {unet.multiple}, got "
             f"{times(shape)}; give --shape, and pad the images to it."
         )
     config = {"inshape": tuple(shape)} | {theirs: getattr(model, ours) for ours, theirs in CONFIG.items()}
     state = writable(to_official(model), path)
-    content = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
+    content = io.BytesIO()  # on a full disk, torch.save itself raises RuntimeError
     torch.save({"config": config, "model_state": state}, content)
     path.write_bytes(content.getbuffer())
 
 
 def _official_names(model: VoxelMorph) -> Iterator[tuple[str, Tensor, int]]:
-    """(official name, our parameter, channels of the skip connection) for every parameter, in the order of both.
+    """Yield (official name, our parameter, channels of the skip connection) for every parameter, in order.
 
-    MONAI concatenates [skip, upsampled], VoxelMorph [upsampled, skip]: the input channels are rolled by the skip's.
+    MONAI concatenates [skip, upsampled], VoxelMorph [upsampled, skip]. The input channels are therefore rolled by the
+    number of skip channels.
     """
     unet: PairUNet = model.field
     levels = unet.levels

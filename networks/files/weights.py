@@ -1,4 +1,4 @@
-"""What a network's weights may be, wherever they come from, and how a file of torch's is read."""
+"""Check a network's weights, and read torch files safely."""
 
 import io
 import pickletools
@@ -21,32 +21,32 @@ PLAIN = re.compile(
     r"collections OrderedDict|torch (Size|device|bool|bfloat16|float\d+|u?int\d+)|torch\._utils _rebuild_parameter"
     r"|torch\._utils _rebuild_tensor(_v2)?|torch (Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
 )
-"""The classes of torch's that a file may name: all of dense tensors. Others can claim memory that the file lacks."""
+"""Classes that a torch file may name: those of dense tensors. Others can claim more memory than the file holds."""
 
 
 def check_weights(weights: Any, expected: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """The weights of a network, checked.
+    """Return the weights of a network if they have the expected names and shapes and are finite.
 
     Args:
-        weights: by name, as they come from a file or a network.
-        expected: of the same names and shapes, such as the network's own; on any device, also torch's ``meta``.
-        dtype: to convert to; None is that of ``expected``.
+        weights: weights by name, from a file or a network.
+        expected: tensors with the expected names and shapes, such as the network's own; any device, even ``meta``.
+        dtype: dtype to convert to; None takes that of ``expected``.
 
     Raises:
-        InputError: one is missing or unknown, has another shape, is no dense tensor of real floating-point numbers, or
-            holds a number that is not finite as ``dtype``. The message is a part of a sentence.
+        InputError: a weight is missing or unknown, has another shape, is not a dense tensor of real floating-point
+            numbers, or is not finite in ``dtype``. The message is a part of a sentence.
     """
     if not isinstance(weights, Mapping):
         raise InputError(f"there is {quoted(weights)} instead of weights")
     for name in [*expected, *weights]:
         if name not in weights or name not in expected:
-            fault = "is none of this network's" if name in weights else "is missing"
+            fault = "is not a weight of this network" if name in weights else "is missing"
             raise InputError(f"weight {quoted(name)} {fault}")
     return {name: _check(quoted(name), weights[name], like, dtype or like.dtype) for name, like in expected.items()}
 
 
 def writable(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """A network's own weights as they go into the file ``path``; InputError as :func:`check_weights`."""
+    """Return a network's weights on the CPU, ready to be written to ``path``; InputError as :func:`check_weights`."""
     try:
         checked = check_weights(weights, weights, dtype)
     except InputError as error:
@@ -57,8 +57,8 @@ def writable(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype | Non
 def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
     dense = type(weight) in (Tensor, nn.Parameter) and weight.layout == torch.strided and not weight.is_nested
     if not dense or weight.is_meta or weight.dtype not in REAL:
-        raise InputError(f"weight {name} is no dense tensor of real floating-point numbers")
-    if weight.shape != like.shape:  # before anything is computed: a view can claim any shape
+        raise InputError(f"weight {name} is not a dense tensor of real floating-point numbers")
+    if weight.shape != like.shape:  # check this before computing anything: a view can claim any shape
         raise InputError(f"weight {name} has shape {quoted(tuple(weight.shape))}, expected {quoted(tuple(like.shape))}")
     weight = weight.detach().to(dtype)
     if not torch.isfinite(weight).all():
@@ -67,23 +67,23 @@ def _check(name: str, weight: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def check_size(path: Path) -> None:
-    """Refuse, as InputError, what is no file or far larger than any network's; OSError if there is none."""
+    """Raise InputError if ``path`` is not a regular file or far too large for a network; OSError if it is missing."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise InputError("it is no file")
+        raise InputError("it is not a file")
     if (size := found.st_size) > LARGEST_MODEL:
-        raise InputError(f"it has {size:,} bytes, where no network's weights take more than {LARGEST_MODEL:,}")
+        raise InputError(f"it has {size:,} bytes, but a network's weights take at most {LARGEST_MODEL:,}")
 
 
 def read_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU, if that is tensors and plain values; no code in the file is run.
+    """Read a file of ``torch.save`` that holds only tensors and plain values, on the CPU. No code in it is run.
 
-    The checksums within the file are compared, which ``torch.load`` does not.
+    Unlike ``torch.load``, this compares the checksums in the file.
 
     Raises:
-        InputError: a file that is damaged, too large, not torch's or holds other things. The message is a part of a
-            sentence, without torch's advice to run the code in the file.
-        OSError: no file, or one that cannot be read.
+        InputError: the file is damaged, too large, not a torch file, or holds other objects. The message is a part of
+            a sentence, without torch's advice to run the code in the file.
+        OSError: the file is missing or cannot be read.
     """
     check_size(path)
     content = io.BytesIO(path.read_bytes())
@@ -98,12 +98,12 @@ def read_torch(path: Path) -> Any:
             return torch.load(content, map_location="cpu", weights_only=True)
     except (InputError, MemoryError):
         raise
-    except Exception:  # zipfile, pickletools and torch raise many kinds
-        raise InputError("its content is not what torch wrote") from None
+    except Exception:  # zipfile, pickletools and torch raise many exceptions
+        raise InputError("its content is not what torch.save wrote") from None
 
 
 def _pickles(content: BinaryIO) -> Iterator[BinaryIO]:
-    """The pickles in a file, whose members, of a zip file, have their checksums and are not compressed."""
+    """Yield the pickles in a file. The members of a zip file must be uncompressed and match their checksums."""
     if content.read(4) != b"PK\3\4":  # before torch 1.6: magic number, version, system, content, names; then numbers
         content.seek(0)
         yield from (content for _ in range(5))

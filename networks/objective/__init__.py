@@ -1,1 +1,1 @@
-"""What is minimized: penalties, similarities, and the objective that they make."""
+"""The training objective and its terms: smoothness penalties and image similarities."""

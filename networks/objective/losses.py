@@ -11,13 +11,13 @@ from .vocabulary import PENALTIES, PenaltyEntry
 
 
 class Penalty(_Loss):
-    """A penalty as a loss: ``multiplier`` times the penalty, reduced over the samples of a batch.
+    """A smoothness penalty as a loss: ``multiplier`` · penalty, reduced over the samples of a batch.
 
     Args:
-        penalty: its name, or its entry.
-        spacing: mm per voxel and axis; None works in voxels.
-        multiplier: a factor on the value; VoxelMorph's scripts and the published study hide a 2 here (``loss_mult``).
-        reduction: ``mean`` or ``sum`` over samples, or ``none`` for (B,).
+        penalty: the name of a penalty, such as ``l2``, or a :class:`PenaltyEntry`.
+        spacing: voxel size along each axis in mm; None computes in voxels.
+        multiplier: factor on the value; VoxelMorph's scripts and the published study use 2 silently (``loss_mult``).
+        reduction: ``mean`` or ``sum`` over the samples; ``none`` returns one value per sample (B,).
 
     Raises:
         InputError: no penalty has this name.
@@ -37,7 +37,7 @@ class Penalty(_Loss):
         self.multiplier = multiplier
 
     def forward(self, field: Tensor) -> Tensor:
-        """Penalize ``field`` (B, D, *spatial), a displacement or velocity field in voxels."""
+        """Return the penalty of ``field`` (B, D, *spatial), a displacement or velocity field in voxels."""
         values = self.multiplier * self.function(field, spacing=self.spacing, **self.entry.arguments)
         if self.reduction == LossReduction.NONE.value:
             return values
@@ -49,7 +49,7 @@ class Penalty(_Loss):
 
 
 class L1Penalty(Penalty):
-    """mean_a mean |∂u/∂x_a| as a loss: :func:`l1_penalty`."""
+    """The L1 penalty, mean_a mean |∂u/∂x_a|, as a loss; see :func:`l1_penalty`."""
 
     def __init__(
         self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
@@ -58,7 +58,7 @@ class L1Penalty(Penalty):
 
 
 class L2Penalty(Penalty):
-    """mean_a mean (∂u/∂x_a)² as a loss: :func:`l2_penalty`."""
+    """The L2 penalty, mean_a mean (∂u/∂x_a)², as a loss; see :func:`l2_penalty`."""
 
     def __init__(
         self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
@@ -67,7 +67,7 @@ class L2Penalty(Penalty):
 
 
 class BendingEnergy(Penalty):
-    """:func:`bending_energy` as a loss; ``form`` is ``hessian``, ``laplacian`` or ``pure``."""
+    """The bending energy as a loss; ``form`` is ``hessian``, ``laplacian`` or ``pure``; see :func:`bending_energy`."""
 
     def __init__(
         self,
@@ -77,5 +77,5 @@ class BendingEnergy(Penalty):
         reduction: str = "mean",
     ) -> None:
         if form not in FORMS:
-            raise ValueError(f"bending energy has the forms {', '.join(FORMS)}; got {form!r}")
+            raise ValueError(f"the form of the bending energy must be one of {', '.join(FORMS)}; got {form!r}")
         super().__init__(f"bending-{form}", spacing, multiplier, reduction)

@@ -1,4 +1,4 @@
-"""What training minimizes: similarity + λ · penalty, with its terms by name."""
+"""The training objective: similarity + λ · penalty, with its terms by name."""
 
 from typing import Literal, NamedTuple
 
@@ -9,7 +9,10 @@ from .vocabulary import PENALTIES, SIMILARITIES
 
 
 class ObjectiveTerms(NamedTuple):
-    """``loss`` = ``similarity`` + λ · multiplier · ``penalty``; the penalty is without its factors. Scalars."""
+    """The terms of the objective, as scalars: ``loss`` = ``similarity`` + λ · multiplier · ``penalty``.
+
+    ``penalty`` is the value before it is multiplied by λ and the multiplier.
+    """
 
     loss: Tensor
     similarity: Tensor
@@ -17,15 +20,16 @@ class ObjectiveTerms(NamedTuple):
 
 
 class Objective(nn.Module):
-    """similarity(warped, fixed) + λ · multiplier · penalty(field).
+    """The training objective: similarity(warped, fixed) + λ · multiplier · penalty(field).
 
     Args:
         spatial_dims: 2 or 3.
         similarity: the name of a similarity, such as ``mse`` or ``ncc``.
         penalty: the name of a penalty, such as ``l2``.
         weight: λ.
-        acts_on: the field that is penalized, ``velocity`` (VoxelMorph's way) or ``displacement``.
-        multiplier: 2 is VoxelMorph's ``loss_mult`` at half resolution, hidden in the published study's λ.
+        acts_on: the penalized field: ``velocity``, as in VoxelMorph, or ``displacement``.
+        multiplier: extra factor on the penalty. VoxelMorph uses 2 at half resolution (``loss_mult``); the published
+            study did too, but did not count it in its λ.
 
     Raises:
         InputError: no similarity or penalty has this name.

@@ -1,4 +1,4 @@
-"""Similarities that MONAI lacks, or has with other numbers."""
+"""Image similarities that MONAI lacks, or that it computes differently."""
 
 import torch
 from monai.losses.image_dissimilarity import LocalNormalizedCrossCorrelationLoss
@@ -9,26 +9,27 @@ from torch.nn.modules.loss import _Loss
 class LocalNCCLoss(_Loss):
     """Minus the mean squared local normalized cross-correlation: -1 is a perfect local linear relation.
 
-    MONAI's loss with VoxelMorph's window, in float32 outside autocast: half precision gives NaN on blank background.
-    Both images are first shifted and scaled so that the fixed one has the range 0 to 1: correlation does not depend on
-    it, but MONAI's variances do, as differences of sums with an absolute floor. So windows of the fixed image's
-    background, its lowest value, count as 0, whatever that value is. Avants et al., Medical Image Analysis 2008, Eq. 5.
+    This is MONAI's loss with VoxelMorph's window size. It is computed in float32 outside autocast, because half
+    precision gives NaN on blank background. Both images are first shifted and scaled so that the fixed image has the
+    range 0 to 1. The correlation does not depend on this, but MONAI's variances have an absolute floor. Windows of
+    constant background in the fixed image therefore count as 0, whatever the background value.
+    Source: Avants et al., Medical Image Analysis 2008, Eq. 5.
 
     Args:
         spatial_dims: 2 or 3.
-        window: side of the cubic window in voxels, odd.
-        reduction: ``mean``, ``sum`` or ``none`` over samples and voxels.
+        window: side length of the cubic window in voxels, odd.
+        reduction: ``mean``, ``sum`` or ``none``, over samples and voxels.
     """
 
     def __init__(self, spatial_dims: int, window: int = 9, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.loss = LocalNormalizedCrossCorrelationLoss(spatial_dims, window, reduction=reduction)
         smallest = torch.tensor(self.loss.smooth_dr)
-        del self.loss.smooth_dr  # as a plain number it makes the host wait for the GPU at every step
+        del self.loss.smooth_dr  # a Python number would make the host wait for the GPU at every step
         self.loss.register_buffer("smooth_dr", smallest, persistent=False)
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
-        """Compare two images (B, 1, *spatial) of one intensity range, whichever it is."""
+        """Return the loss of two images (B, 1, *spatial) that share an intensity range; any range will do."""
         with torch.autocast(warped.device.type, enabled=False):
             low, high = fixed.detach().float().flatten(1).aminmax(dim=1)
             low, high = (value.view(-1, *[1] * (fixed.ndim - 1)) for value in (low, high))

@@ -1,4 +1,4 @@
-"""The penalties and similarities that a study can name. Reading them loads neither torch nor MONAI."""
+"""The registries of penalties and similarities. Reading them loads neither torch nor MONAI."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyEntry(Entry):
-    """A smoothness penalty: the target is a function of a field (B, D, *spatial), voxels, and ``spacing``: (B,), >= 0.
+    """The registry entry of a smoothness penalty.
 
-    It is measured on the displacement and on the velocity of every test pair.
+    ``target`` is a function of a field (B, D, *spatial) in voxels, and of ``spacing``. It returns (B,) values >= 0.
+    The penalty becomes a metric, too: it is measured on the displacement and on the velocity of every test pair.
     """
 
     def __call__(self, **options: Any) -> "Penalty":
-        """The penalty as a loss, with its ``spacing``, ``multiplier`` and ``reduction``."""
+        """Return the penalty as a loss; ``options`` are ``spacing``, ``multiplier`` and ``reduction``."""
         from .losses import Penalty
 
         return Penalty(self, **options)
@@ -27,18 +28,20 @@ class PenaltyEntry(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityEntry(Entry):
-    """A similarity of images: the target is the class of a loss of (warped, fixed), lower is more alike.
+    """The registry entry of an image similarity.
+
+    ``target`` is a loss class. Its instances are called with (warped, fixed) and return less for more similar images.
 
     Attributes:
         of_dims: whether the class takes ``spatial_dims``.
-        sign: the measure that rows report is the loss times this.
-        better: which values of that measure are better.
-        best: the best value of that measure, if there is one.
-        unit: of the measure; ``a.u.`` are the intensity's own units.
-        form: how a value of that measure is written in a terminal.
-        always: it is measured in every trial; otherwise in the trials that minimize it.
-        required: rows without it are damaged, as it was measured from the first; not for one of another package.
-        minimized: the loss in words; by default made of title and meaning.
+        sign: the reported measure is ``sign`` times the loss.
+        better: whether lower or higher values of the measure are better.
+        best: the best possible value of the measure, if there is one.
+        unit: the unit of the measure; ``a.u.`` stands for the images' own intensity units.
+        form: the format of the measure in a terminal.
+        always: true: every trial measures it; false: only the trials that minimize it.
+        required: rows without it are damaged, because every version measured it; false for another package's entry.
+        minimized: the loss in words; default: made from title and meaning.
     """
 
     of_dims: bool = False
@@ -53,16 +56,16 @@ class SimilarityEntry(Entry):
 
     @property
     def loss(self) -> str:
-        """What the loss is called: ``MSE`` is one itself, ``NCC loss`` is minus the measure."""
+        """The name of the loss: the title if ``sign`` is 1 (``MSE``), otherwise with "loss" added (``NCC loss``)."""
         return self.title if self.sign == 1 else f"{self.title} loss"
 
     @property
     def loss_in_words(self) -> str:
-        """The loss and what it is."""
+        """The name of the loss and its definition."""
         return self.minimized or f"{self.loss} ({'minus the ' if self.sign == -1 else ''}{self.definition})"
 
     def __call__(self, spatial_dims: int) -> "nn.Module":
-        """The loss for images of so many axes."""
+        """Return the loss for 2-D or 3-D images."""
         return self.load()(**({"spatial_dims": spatial_dims} if self.of_dims else {}), **self.arguments)
 
 

@@ -1,9 +1,9 @@
-"""A cohort whose images are not aligned: every subject is brought onto the voxels of one of them, the reference.
+"""Alignment of a cohort: every subject is resampled onto the voxel grid of one of them, the reference.
 
-``centre`` lays the middles of the fields of view onto each other, along the axes of the world. It looks at no voxel: in
-crops around an organ the centre of mass is that of the crop and of its shading. ``affine`` registers, see
-:mod:`..images.affine_alignment`; its result is kept in the cache, so that it is computed once for a subject and a
-reference. Neither looks at labels.
+``centre`` matches the centres of the fields of view, along the axes of the world. It ignores the intensities: in images
+cropped around an organ, the centre of mass depends on the crop and the shading. ``affine`` registers, see
+:mod:`..images.affine_alignment`; the result is cached, so that each subject and reference are registered only once.
+Neither uses labels.
 """
 
 import contextlib
@@ -33,19 +33,21 @@ from .subject_transforms import ToSampled, first_voxel, source_of
 
 
 def align_cohort(cohort: Cohort, settings: CohortSettings, train: Sequence[str]) -> Cohort:
-    """The cohort with images that are aligned when they are loaded; the same one where ``settings.align`` is none.
+    """A cohort that aligns its images when it loads them; the same cohort if ``settings.align`` is none.
 
     Args:
-        cohort: of a reader that reads files.
-        settings: its own.
+        cohort: a cohort from a reader that reads files.
+        settings: the settings of this cohort.
         train: ids of the training subjects; the first is the reference unless the settings name one.
 
     Raises:
-        InputError: a reference that the cohort does not have, or one where nothing is aligned.
+        InputError: the cohort does not have the reference, or a reference is given although ``align`` is none.
     """
     if settings.align == "none":
         if settings.reference is not None:
-            raise InputError(f"cohort.reference is {settings.reference!r}, but cohort.align is none; set it, too.")
+            raise InputError(
+                f"cohort.reference is {settings.reference!r}, but cohort.align is none; set cohort.align, too."
+            )
         return cohort
     reference = cohort[settings.reference or train[0]]
     noted = {**cohort.reading, "align": settings.align, "reference": reference.id, "recipe": RECIPE}
@@ -56,9 +58,9 @@ def align_cohort(cohort: Cohort, settings: CohortSettings, train: Sequence[str])
 
 
 class FindPlaced(Transform):
-    """Finds where the voxels of the reference lie in ``image``: ``place`` (D + 1, D + 1), voxels to voxels.
+    """Adds ``place``: the matrix (D + 1, D + 1) from voxels of the reference to voxels of ``image``.
 
-    It looks at the intensities as they are in the file, so it stands before their scaling.
+    It needs the intensities as stored in the file, so it comes before intensity scaling.
     """
 
     def __init__(self, reference: "Reference") -> None:
@@ -70,10 +72,10 @@ class FindPlaced(Transform):
 
 
 class ResampleOnd(Transform):
-    """Samples ``image`` (linearly) and ``label`` (nearest) on the grid of the reference.
+    """Resamples ``image`` (linear) and ``label`` (nearest neighbour) onto the grid of the reference.
 
-    MONAI's ``SpatialResampled`` samples by ``grid_sample`` in normalized coordinates, which changes voxels that are
-    only to be copied, does not smooth before larger voxels, and rounds large labels.
+    MONAI's ``SpatialResampled`` uses ``grid_sample`` in normalized coordinates. It changes voxels that should only be
+    copied, does not smooth before downsampling, and rounds large labels.
     """
 
     def __init__(self, reference: "Reference") -> None:
@@ -89,9 +91,10 @@ class ResampleOnd(Transform):
 
 @dataclass(frozen=True)
 class Reference:
-    """The subject whose voxels, padded or cropped in the middle to ``size``, every image comes onto.
+    """The reference subject. Its grid, padded or cropped around its centre to ``size``, becomes that of all images.
 
-    ``item``: of the data list. ``reading``: what reads its files, unscaled. ``align``: ``centre`` or ``affine``.
+    ``item`` is its entry in the data list; ``reading`` reads its files without intensity scaling; ``align`` is
+    ``centre`` or ``affine``.
     """
 
     item: Mapping[str, Any]
@@ -103,7 +106,7 @@ class Reference:
         return f"{self.item['id']!r}"
 
     def place_in(self, subject_id: str, volume: Volume) -> np.ndarray:
-        """(D + 1, D + 1), voxels of :attr:`grid` -> voxels of ``volume``, the image of a subject as it is stored."""
+        """The matrix (D + 1, D + 1) from voxels of :attr:`grid` to voxels of ``volume``, a subject's stored image."""
         check_planes(self.volume, volume)
         transform = np.eye(4) if subject_id == self.item["id"] else self._transform(volume)
         to_moving = np.linalg.inv(volume.grid.affine_4x4) @ transform @ self.grid.affine_4x4
@@ -111,17 +114,17 @@ class Reference:
 
     @cached_property
     def stored(self) -> Mapping[Hashable, Any]:
-        """Its files as they are."""
+        """Its files as stored."""
         return self.reading(self.item)
 
     @cached_property
     def volume(self) -> Volume:
-        """Its image as it is."""
+        """Its image as stored."""
         return _volume(self.stored)
 
     @cached_property
     def grid(self) -> Geometry:
-        """The voxels that every image comes onto."""
+        """The grid onto which every image is resampled."""
         stored = self.volume.grid
         size, start = tuple(self.size or stored.shape), np.eye(4)
         start[: stored.axes, 3] = first_voxel(stored.shape, size)
@@ -132,7 +135,7 @@ class Reference:
         return _digest(self.volume)
 
     def _transform(self, volume: Volume) -> np.ndarray:
-        """4x4, RAS mm of the reference -> RAS mm of another subject."""
+        """The 4x4 matrix from RAS mm of the reference to RAS mm of another subject."""
         if self.align == "affine":
             return self._affine(volume)
         shift = np.eye(4)
@@ -142,18 +145,18 @@ class Reference:
     def _affine(self, volume: Volume) -> np.ndarray:
         key = hashlib.sha256(f"{RECIPE} {self._reference_digest} {_digest(volume)}".encode()).hexdigest()
         path = cache_folder() / "affine" / f"{key}.json"
-        with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is found again
+        with contextlib.suppress(OSError, ValueError):  # missing or damaged: compute it again
             kept = np.array(read_json(path), dtype=float)
             if kept.shape == (4, 4) and np.isfinite(kept).all():
                 return kept
         found = register_affine(self.volume, volume)
-        with contextlib.suppress(InputError):  # where nothing can be kept, it is found again next time
+        with contextlib.suppress(InputError):  # the cache cannot be written: compute it again next time
             write_text(path, json.dumps(found.tolist()))
         return found
 
 
 def _volume(data: Mapping[Hashable, Any]) -> Volume:
-    """The image of an item as :class:`.Volume`; InputError where its grid is none."""
+    """The image of an item as :class:`.Volume`; InputError if its grid is invalid."""
     image, path = data["image"], Path(source_of(data))
     with naming(path):
         return Volume(path, plain(image), Geometry(tuple(image.shape[1:]), image.affine.numpy()))

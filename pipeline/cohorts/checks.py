@@ -1,4 +1,4 @@
-"""What is in a cohort and what is wrong with it: one pass over all its subjects that does not stop at a fault."""
+"""A check of a whole cohort: one pass over all subjects that collects statistics and faults, and stops at none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANY_DUPLICATES = 20
 """More suspected duplicates than these are not all shown."""
 LABEL_COLUMNS = ["label", "name", "subjects_percent", "mean_voxels"]
 MANY_SHAPES = 6
-"""More shapes than these are summarized by their range along each axis."""
+"""If there are more shapes than this, their range along each axis is reported instead."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class CohortFindings:
     cohort: str
     spatial_dims: int
     subjects: int
-    """All that are listed, faulty ones included."""
+    """The number of subjects, including faulty ones."""
     groups: int
     faults: tuple[str, ...]
-    """One sentence per unreadable or faulty subject."""
+    """One sentence for each unreadable or faulty subject."""
     images: pd.DataFrame
-    """One row per subject read: id, group, shape, spacing (mm), minimum, p01, p50, p99, maximum, labels (how many)."""
+    """A row per readable subject: id, group, shape, spacing (mm), minimum, p01, p50, p99, maximum, number of labels."""
     labels: pd.DataFrame
-    """One row per label: label, name, subjects_percent (of those read), mean_voxels (over those that have it)."""
+    """A row per label: label, name, subjects_percent (of the readable subjects), mean_voxels (if present)."""
     duplicates: tuple[Duplicate, ...]
-    """Pairs of subjects that look like one brain; the most alike first."""
+    """Pairs of subjects that are probably the same brain, the most similar first."""
 
     @property
     def ok(self) -> bool:
@@ -50,7 +50,7 @@ class CohortFindings:
         return not self.faults
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Short tables by title: shapes, intensities, labels, suspected duplicates, faults; empty ones are left out."""
+        """Short tables by title: shapes, intensities, labels, suspected duplicates, faults; without empty tables."""
         import pandas as pd
 
         shapes = self.images.groupby(["shape", "spacing"])["id"].agg(subjects="size").reset_index()
@@ -88,15 +88,15 @@ class CohortFindings:
 def check_cohort(
     settings: CohortSettings, root: Path | None = None, progress: Callable[[int, int], None] | None = None
 ) -> CohortFindings:
-    """Read every subject as it is stored (no intensity scaling, no size) and report on all of them.
+    """Read every subject as stored, without intensity scaling, padding or cropping, and report the findings.
 
     Args:
         settings: as for ``read_cohort``.
         root: folder of the data; the phantom needs none.
-        progress: called with (done, total) after each subject.
+        progress: called after each subject with (subjects done, total subjects).
 
     Raises:
-        InputError: the cohort cannot be listed at all (no folder, no label table, fewer than two subjects).
+        InputError: the cohort cannot be listed (no folder, no label table, fewer than two subjects).
     """
     cohort = list_cohort(settings.model_copy(update={"intensity": "none", "size": None}), root)
     import pandas as pd

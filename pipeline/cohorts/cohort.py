@@ -1,4 +1,4 @@
-"""What a cohort is made of: subjects, the samples they load to, and the cohort that holds them."""
+"""Cohorts, their subjects, and the samples that subjects are loaded to."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WHOLE_FILE = 1 << 20
-"""Files up to this many bytes are hashed whole."""
+"""Files up to this size in bytes are hashed completely."""
 EDGE = 1 << 16
-"""Of larger files, so many bytes of either end are hashed; the end of a gzip file is the checksum of its content."""
+"""Of a larger file, this many bytes at each end are hashed. A gzip file ends with the checksum of its content."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One scan. Subjects that show one person (repeat scans, duplicates) share a ``group``.
+    """One scan. Scans of the same person (repeat scans, duplicates) share a ``group``.
 
-    ``image`` and ``label`` are files, or None where a reader makes its images (phantom) or has no labels. ``id`` and
-    ``group`` are any text of one line, with blanks and slashes too: they stand in tables and pictures, and no file is
-    named by them.
+    ``image`` and ``label`` are files; they are None if the reader generates its images (phantom), and ``label`` is None
+    without labels. ``id`` and ``group`` are any single line of text, also with blanks and slashes: they appear in
+    tables and pictures, but never name a file.
 
     Raises:
-        InputError: an id or a group that is no such text, or a path that no file can have.
+        InputError: an id or a group is not such a line, or a path cannot be that of a file.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Subject:
 
     @property
     def item(self) -> dict[str, Any]:
-        """This subject in a MONAI data list; ``image`` and ``label`` only where there are files."""
+        """This subject's entry in a MONAI data list, with ``image`` and ``label`` only if they are files."""
         item = {"id": self.id, "group": self.group, "image": self.image, "label": self.label}
         return {key: value for key, value in item.items() if value is not None}
 
@@ -62,54 +62,54 @@ class Subject:
 
 
 def check_text(text: str, what: str) -> None:
-    """Raise InputError for a name that is empty, too long, begins or ends with a blank or cannot be printed."""
+    """Raise InputError for text that is empty, too long or not printable, or that begins or ends with a blank."""
     if not text or len(text) > LONGEST_FILE_NAME or not text.isprintable() or text != text.strip():
         raise InputError(
-            f"{what} is {quoted(text)}; expected one line of at most {LONGEST_FILE_NAME} characters that can be "
-            "printed, without blanks around it."
+            f"{what} is {quoted(text)}; expected one line of at most {LONGEST_FILE_NAME} printable characters, without "
+            "a blank at its start or end."
         )
 
 
 def check_path(path: Path, what: str) -> None:
-    """Raise InputError for a path that no file can have, where the system would raise an error of its own."""
+    """Raise InputError for a path that is too long or has a NUL byte, before the system raises its own error."""
     text = os.fsencode(path)
     if b"\0" in text or len(text) > LONGEST_PATH or max(map(len, text.split(b"/"))) > LONGEST_FILE_NAME:
-        raise InputError(f"{what} has a file that cannot be, {quoted(str(path))}; correct its path.")
+        raise InputError(f"{what} has a file path that is too long or invalid, {quoted(str(path))}; correct it.")
 
 
 class Sample(TypedDict):
-    """What loading a subject yields: contiguous CPU tensors without metadata."""
+    """A loaded subject: contiguous CPU tensors without metadata."""
 
     id: str
     image: Tensor
     """(1, *spatial) float32, after intensity scaling and size."""
     label: Tensor | None
-    """(1, *spatial) int16, or int32 or int64 where one is larger; 0 is the background."""
+    """(1, *spatial) int16, or int32 or int64 if a label value needs it; 0 is the background."""
     landmarks: Tensor | None
-    """(N, D) float32, voxel coordinates in this subject's grid, in one order for all subjects."""
+    """(N, D) float32, voxel coordinates in this subject's grid, in the same order for all subjects."""
     spacing: tuple[float, ...]
     """mm per voxel, D numbers."""
     axes: str
-    """Where each axis of the grid leads, as nibabel has it ("RAS"); of a slice with the axis across it ("LIA")."""
+    """The direction of each grid axis, in nibabel's notation ("RAS"); a slice has the axis across it, too ("LIA")."""
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Subjects that can be registered to each other, and how to load them."""
+    """A set of subjects that can be registered to each other, and the transform that loads them."""
 
     name: str
     spatial_dims: int
     subjects: tuple[Subject, ...]
     label_names: Mapping[int, str]
-    """Without the background 0."""
+    """Name of each label value, without the background 0."""
     declared_split: Mapping[str, tuple[str, ...]] | None
-    """The split the data itself states: ``{"train": ids, "validation": ids, "test": ids}``; test may be absent."""
+    """The split given by the data itself: ``{"train": ids, "validation": ids, "test": ids}``; test may be absent."""
     transform: Compose
-    """From an item of the data list to its sample, read and checked; raises InputError."""
+    """Turns an item of the data list into a checked sample; raises InputError."""
     reading: Mapping[str, Any] = field(default_factory=dict)
-    """Plain JSON values: everything besides the files that decides what ``transform`` returns."""
+    """Everything besides the files that decides the result of ``transform``, as plain JSON values."""
     left_out: frozenset[str] = frozenset()
-    """Ids that exist but that the settings leave out, so that a list of ids may still name them."""
+    """Ids of existing subjects that the settings leave out; a list of ids may still name them."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -117,16 +117,16 @@ class Cohort:
 
     @property
     def data_list(self) -> list[dict[str, Any]]:
-        """The subjects as MONAI's datasets take them: dictionaries with ``id``, ``group``, ``image`` and ``label``."""
+        """The subjects as a MONAI data list: dictionaries with ``id``, ``group``, ``image`` and ``label``."""
         return [subject.item for subject in self.subjects]
 
     def load(self, subject: Subject) -> Sample:
-        """The sample of one subject; raises InputError."""
+        """Load the sample of one subject; raises InputError."""
         sample: Any = self.transform(subject.item)
         return sample
 
     def __getitem__(self, subject_id: str) -> Subject:
-        """The subject of this id; InputError if there is none."""
+        """The subject with this id; InputError if there is none."""
         if subject_id not in self._by_id:
             raise InputError(f"the cohort {self.name} has no subject {subject_id!r}.")
         return self._by_id[subject_id]
@@ -136,9 +136,9 @@ class Cohort:
         return {subject.id: subject for subject in self.subjects}
 
     def fingerprint(self) -> str:
-        """sha256 over what decides the samples and their split: reader settings, label names, ids, groups and files.
+        """The sha256 of all that decides samples and split: reader settings, label names, ids, groups and files.
 
-        Cheap: of files above 1 MiB only the size and both ends are read.
+        It is fast: for files above 1 MiB, it uses the size and both ends only.
 
         Raises:
             InputError: a file cannot be read.
@@ -158,7 +158,7 @@ class Cohort:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file: all of it up to 1 MiB, otherwise of its size and its first and last 64 KiB.
+    """The sha256 of a file up to 1 MiB; for a larger one, of its size and its first and last 64 KiB.
 
     Raises:
         InputError: the file cannot be read.

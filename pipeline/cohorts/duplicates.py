@@ -1,4 +1,4 @@
-"""Which subjects of a cohort look like one brain: every pair of images is correlated."""
+"""Detection of subjects that are probably the same brain: every pair of images is correlated."""
 
 from dataclasses import dataclass, field
 
@@ -10,39 +10,40 @@ from torch import Tensor
 from .cohort import Subject
 
 LONGEST = {2: 192, 3: 40}
-"""Images are averaged down to at most so many voxels per axis before they are correlated."""
+"""Maximum number of voxels per axis, by number of axes; larger images are averaged down before correlation."""
 IDENTICAL = 1 - 1e-5
-"""From this correlation on two images have the same content."""
+"""Images with at least this correlation have the same content."""
 SCORE = 6.0
-"""A pair is suspect from so many robust standard deviations above the median of all pairs on; the most alike pair of
-different brains reaches 3.5 in Neurite-OASIS (414 slices) and 4.5 in 200 phantoms, the known duplicates reach 8.9."""
+"""A pair above this score is suspect. The score counts robust standard deviations above the median of all pairs. The
+most similar pair of different brains scores 3.5 in Neurite-OASIS (414 slices) and 4.5 in 200 phantoms; known duplicates
+score 8.9."""
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two subjects that look like one brain."""
+    """Two subjects that are probably the same brain."""
 
     first: str
     second: str
     correlation: float
     score: float
-    """Robust standard deviations above the median pair, in Fisher's z = artanh(correlation)."""
+    """Number of robust standard deviations above the median pair, in Fisher's z = artanh(correlation)."""
     identical: bool
-    """The images have the same content."""
+    """Whether the images have the same content."""
     same_group: bool
-    """The cohort knows: a split never divides them."""
+    """Whether the cohort has them in one group, which a split never divides."""
 
 
 @dataclass
 class Thumbnails:
-    """Images as unit vectors without mean on one grid, so that a scalar product is a correlation."""
+    """Images on one grid as unit vectors with mean 0, so that a scalar product is a correlation."""
 
     subjects: list[Subject] = field(default_factory=list)
     vectors: list[np.ndarray] = field(default_factory=list)
     _size: tuple[int, ...] | None = None
 
     def add(self, subject: Subject, image: Tensor) -> None:
-        """Append an image (1, *spatial); the first one decides the grid, others are resampled to it."""
+        """Append an image (1, *spatial). The first image decides the grid; the others are resampled to it."""
         axes = image.ndim - 1
         if self._size is None:
             self._size = tuple(min(size, LONGEST[axes]) for size in image.shape[1:])
@@ -55,17 +56,17 @@ class Thumbnails:
 
 
 def find_duplicates(thumbnails: Thumbnails) -> tuple[Duplicate, ...]:
-    """Pairs that correlate far better than the pairs of this cohort do, or fully.
+    """Pairs that correlate much better than most pairs of this cohort, or that are identical.
 
-    The correlations' z are compared with their median and median absolute deviation, which a few duplicates, or one
-    repeat scan of everybody, do not move.
+    Fisher's z of each correlation is compared with the median and the median absolute deviation of all pairs. A few
+    duplicates, or one repeat scan of every person, hardly change these two.
     """
     first, second, correlation = _pairs(thumbnails.vectors)
     if not len(correlation):
         return ()
     z = np.arctanh(np.clip(correlation, -IDENTICAL, IDENTICAL))
     centre = np.median(z)
-    deviation = max(1.4826 * float(np.median(np.abs(z - centre))), 0.05)  # a handful of pairs can agree by chance
+    deviation = max(1.4826 * float(np.median(np.abs(z - centre))), 0.05)  # a few pairs can be equal by chance
     score = (z - centre) / deviation
     suspects = np.flatnonzero((score > SCORE) | (correlation >= IDENTICAL))
     suspects = suspects[np.argsort(-correlation[suspects], kind="stable")]
@@ -84,7 +85,7 @@ def find_duplicates(thumbnails: Thumbnails) -> tuple[Duplicate, ...]:
 
 
 def _pairs(vectors: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices and correlation of all pairs i < j."""
+    """The indices and the correlation of all pairs i < j."""
     matrix = np.stack(vectors) if vectors else np.empty((0, 1), np.float32)
     first, second = np.triu_indices(len(matrix), 1)
     return first, second, (matrix @ matrix.T)[first, second]

@@ -1,4 +1,4 @@
-"""Cohorts whose subjects lie in files: what their readers share."""
+"""What all readers of cohorts in files share."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ SIDES = ("train", "validation", "test")
 
 
 def read_label_table(path: Path) -> dict[int, str]:
-    """Label names from a FreeSurfer-style table: lines of ``value name ...``, and ``#`` for comments.
+    """Read label names from a FreeSurfer-style table: lines ``value name ...``; ``#`` starts a comment.
 
     Returns:
         value -> name, without the background 0.
 
     Raises:
-        InputError: no such file, or a line that is not of that form.
+        InputError: the file does not exist, or a line has another form.
     """
     named: list[tuple[str, str]] = []
     for line in read_text(path, LONGEST_LIST).splitlines():
         fields = line.partition("#")[0].split()
         if len(fields) == 1:
-            raise InputError(f"{path}: {quoted(line.strip())} is not a label's number and name.")
+            raise InputError(f"{path}: {quoted(line.strip())} is not a label value and a name.")
         if fields:
             named.append((fields[0], fields[1]))
     return label_names(path, named)
 
 
 def label_names(source: Path, named: Iterable[tuple[str, str]]) -> dict[int, str]:
-    """Value -> name, sorted and without the background 0, of the numbers and names that a file lists.
+    """The sorted mapping value -> name, without the background 0, from the values and names in a file.
 
-    Measures are told apart by the names: one that several values have gets the value behind it.
+    Metrics need distinct names: if several values have the same name, the value is appended to it.
 
     Raises:
-        InputError: no whole number from 0 to 2^63 - 1, a name that is no text of one line, or two for one value.
+        InputError: a value is not a whole number from 0 to 2^63 - 1, a name is not a single line of text, or one value
+            has two names.
     """
     names: dict[int, str] = {}
     for number, name in named:
         value = int(number) if number.isascii() and number.isdecimal() and len(number) < 20 else -1
         if not 0 <= value < 1 << 63:
-            raise InputError(f"{source}: {quoted(f'{number} {name}')} is not a label's number and name.")
+            raise InputError(f"{source}: {quoted(f'{number} {name}')} is not a label value and a name.")
         check_text(name, f"{source}: the name of label {value}")
         if names.setdefault(value, name) != name:
             raise InputError(f"{source}: label {value} has two names, {names[value]} and {name}; keep one of them.")
@@ -69,23 +70,23 @@ def file_cohort(
     """The cohort of ``subjects``, sorted by id, each loaded by :func:`file_transforms`.
 
     Args:
-        settings: how they are loaded.
-        listing: the file or folder that lists them, for the sentences.
-        subjects: with an image each, and a label each or none.
-        names: of the labels.
-        declared_split: of the data.
+        settings: settings of the cohort, for loading.
+        listing: the file or folder that lists the subjects, for error messages.
+        subjects: subjects with an image each; all or none have a label map.
+        names: the label names.
+        declared_split: the split given by the data.
 
     Raises:
-        InputError: one id stands for two subjects, one image has two ids, or some subjects only have a label.
+        InputError: two subjects have the same id, two ids have the same image, or only some subjects have a label.
     """
     subjects = sorted(subjects, key=lambda subject: subject.id)
     _check_distinct(subjects, listing)
     unlabelled = [subject.id for subject in subjects if subject.label is None]
     if 0 < len(unlabelled) < len(subjects):
         raise InputError(
-            f"{listing}: subject {unlabelled[0]} has no label but others have; give every subject a label, or none."
+            f"{listing}: subject {unlabelled[0]} has no label but others have; give all subjects a label, or none."
         )
-    from .loading import file_transforms  # it loads MONAI, and a mistake is told before
+    from .loading import file_transforms  # here, so that mistakes are reported before MONAI is loaded
 
     return Cohort(
         name=settings.reader,
@@ -105,7 +106,7 @@ def _check_distinct(subjects: Sequence[Subject], listing: Path) -> None:
     id_of_image: dict[str, str] = {}
     for subject in subjects:
         other = id_of_image.setdefault(os.path.realpath(str(subject.image)), subject.id)
-        if other != subject.id:  # it could be trained on under one id and tested on under the other
+        if other != subject.id:  # the same image could be in training and test under two ids
             raise InputError(
                 f"{listing}: {other} and {subject.id} have the same image {subject.image}; give it one id only."
             )

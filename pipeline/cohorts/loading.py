@@ -1,4 +1,4 @@
-"""From the files of a cohort to its samples: MONAI transforms in one ``Compose``, and MONAI datasets that hold them."""
+"""Loading of samples from files: a ``Compose`` of MONAI transforms, and MONAI datasets that keep the samples."""
 
 import hashlib
 import inspect
@@ -33,19 +33,20 @@ SCALING: dict[str, dict[str, dict[str, Any]]] = {
     "minmax": {"ScaleIntensityd": {}},
     "percentile": {"ScaleIntensityRangePercentilesd": {"lower": 1, "upper": 99, "b_min": 0, "b_max": 1, "clip": True}},
 }
-"""``cohort.intensity`` as MONAI's dictionary transforms, by name, with their arguments."""
+"""For each value of ``cohort.intensity``, the names and arguments of MONAI's dictionary transforms."""
 IN_MEMORY = 4 << 30
-"""Bytes of a cohort that a process holds in memory; a larger one is mapped from files in the user's cache."""
+"""A cohort up to this size in bytes is kept in memory; a larger one is memory-mapped from files in the user's cache."""
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 SAME_SPACING = 0.01
-"""Spacings of one cohort differ by no more than this fraction, so by about a voxel in a hundred."""
+"""Spacings within a cohort may differ by this fraction: one voxel in a hundred."""
 
 
 class Transforms(Compose):
-    """MONAI's ``Compose``, but it can be printed, and what a transform raises is raised as it is.
+    """MONAI's ``Compose`` with a readable ``repr``, which passes on the errors of its transforms unchanged.
 
-    MONAI wraps it in a RuntimeError that names the transform; a fault in a file is one sentence, an InputError.
+    MONAI would wrap every error in a RuntimeError that names the transform. Here, a fault in a file stays an
+    InputError of one sentence.
     """
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -59,7 +60,7 @@ class Transforms(Compose):
 
 
 def _described(transform: Any) -> str:
-    """A transform and those of its arguments that it, or what it wraps, keeps under their names."""
+    """A transform with its arguments, as far as it or the transform that it wraps stores them under their names."""
     wrapped = [value for value in vars(transform).values() if isinstance(value, Transform)]
     held = {name: value for part in (*wrapped, transform) for name, value in vars(part).items()}
     names = [name for name in inspect.signature(type(transform)).parameters if name in held]
@@ -67,22 +68,22 @@ def _described(transform: Any) -> str:
 
 
 def file_transforms(settings: CohortSettings, names: Mapping[int, str] | None = None) -> Transforms:
-    """From ``{"id", "image", "label"}`` of a data list, files of one subject, to its sample.
+    """The transforms from an item ``{"id", "image", "label"}`` of a data list, with files, to its sample.
 
     Args:
         settings: axes, intensity scaling and size.
-        names: the values a label map may hold besides 0; None allows all.
+        names: the values that a label map may hold besides 0; None allows all.
 
     Raises:
-        InputError: when called: a file is missing, unreadable or truncated; wrong number of axes; NaN, infinite or
-            constant image; label of another shape or affine, not of integers from 0 on, or with a value that has no
-            name; what :func:`scaling` raises.
+        InputError: raised by the transforms: a file is missing, unreadable or truncated; the number of axes is wrong;
+            the image is constant or has NaN or infinite values; the label map has another shape or affine, negative or
+            fractional values, or a value without a name; intensity scaling fails.
     """
     return Transforms([*reading(settings.spatial_dims, names), *finishing(settings)])
 
 
 def reading(spatial_dims: int, names: Mapping[int, str] | None = None) -> list[Any]:
-    """The files as they are, checked: image in float64, label in int64, with their affines; spacing and axes."""
+    """Transforms that read and check the files: image (float64), label (int64), affines, spacing and axes."""
     return [
         ReadImaged("image", spatial_dims),
         CheckImaged("image"),
@@ -93,11 +94,11 @@ def reading(spatial_dims: int, names: Mapping[int, str] | None = None) -> list[A
 
 
 def finishing(settings: CohortSettings) -> list[Any]:
-    """Intensities and size of an image, its label and landmarks; then the sample.
+    """Transforms that scale intensities, pad or crop image, label and landmarks, and make the sample.
 
     Raises:
-        InputError: when called: as :func:`scaling`; nothing but one value is left of the image, or a landmark is
-            cropped away.
+        InputError: raised by the transforms: intensity scaling fails, cropping leaves a constant image, or a landmark
+            is cropped away.
     """
     steps = scaling(settings.intensity)
     if settings.size is not None:
@@ -107,10 +108,10 @@ def finishing(settings: CohortSettings) -> list[Any]:
 
 
 def scaling(intensity: str) -> list[Any]:
-    """What scales the intensities of ``image``.
+    """Transforms that scale the intensities of ``image``.
 
     Raises:
-        InputError: when called: they cannot be scaled, as nearly every voxel has the same one or they are too large.
+        InputError: raised by the transforms: nearly all voxels have the same intensity, or intensities are too large.
     """
     steps = []
     for name, own in SCALING[intensity].items():
@@ -120,12 +121,12 @@ def scaling(intensity: str) -> list[Any]:
 
 
 def scale(image: Tensor, intensity: str, source: str) -> Tensor:
-    """An image (1, *spatial), as it is in the file ``source``, scaled as :func:`scaling` does it."""
+    """Scale the intensities of an image (1, *spatial) as in :func:`scaling`; ``source`` names it in error messages."""
     return plain(Transforms(scaling(intensity))({"id": source, "image": image})["image"])
 
 
 class Samples(Mapping[str, Sample]):
-    """The samples of a MONAI dataset by their ids."""
+    """The samples of a MONAI dataset by subject id."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -143,18 +144,18 @@ class Samples(Mapping[str, Sample]):
 
 
 def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None = None) -> Samples:
-    """Load subjects, several at once, into a MONAI dataset.
+    """Load subjects into a MONAI dataset, several subjects in parallel.
 
-    ``CacheDataset`` holds them in memory; what exceeds ``IN_MEMORY`` bytes is in a :class:`.MappedDataset`.
+    Up to ``IN_MEMORY`` bytes, a ``CacheDataset`` keeps them in memory; beyond, a :class:`.MappedDataset` maps files.
 
     Args:
-        cohort: the subjects and how to load one.
-        ids: each is loaded once; the result is sorted by id.
-        progress: called with (done, total) after each subject.
+        cohort: the subjects and the transform that loads them.
+        ids: subject ids. Each is loaded once; the result is sorted by id.
+        progress: called after each subject with (subjects done, total subjects).
 
     Raises:
-        InputError: an unknown id, whatever loading one subject raises, or subjects of different shapes or spacings;
-            they exceed the disk.
+        InputError: an id is unknown, a subject cannot be loaded, shapes, spacings or axes differ, or the disk is too
+            small.
     """
     items = [cohort[subject_id].item for subject_id in sorted(set(ids))]
     dataset: Dataset = CacheDataset(items, cohort.transform, progress=False, as_contiguous=False, runtime_cache=True)
@@ -162,11 +163,11 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
     if items and _exceeds_memory(first, len(items)):
         dataset = MappedDataset(items, cohort.transform, _folder_for(cohort, first, len(items)))
     pool = ThreadPoolExecutor(torch.get_num_threads())
-    try:  # MONAI's own way to fill the cache goes on in its threads after a fault
+    try:  # MONAI's own filling of the cache would not stop its threads after an error
         for done, _ in enumerate(pool.map(dataset.__getitem__, range(len(items))), 1):
             if progress is not None:
                 progress(done, len(items))
-    finally:  # after a fault or Ctrl-C, too: threads that still load while the interpreter ends abort the process
+    finally:  # also after an error or Ctrl-C: threads still loading while the interpreter exits abort the process
         pool.shutdown(cancel_futures=True)
     samples = Samples(dataset)
     _check_grids(samples)
@@ -174,13 +175,13 @@ def load_samples(cohort: Cohort, ids: Iterable[str], progress: Progress | None =
 
 
 def _exceeds_memory(first: Sample, subjects: int) -> bool:
-    """Whether so many subjects like the first one do."""
+    """Whether this many subjects, all like the first, exceed ``IN_MEMORY``."""
     label = torch.int16 if first["label"] is None else first["label"].dtype
     return needed_bytes(first["image"].shape, subjects, label) > IN_MEMORY
 
 
 def _folder_for(cohort: Cohort, first: Sample, subjects: int) -> Path:
-    """Where the samples of a cohort are kept; InputError if they exceed the disk."""
+    """The cache folder for the samples of a cohort; InputError if the disk is too small for them."""
     folder = cache_folder() / "samples" / hashlib.sha256(cohort.fingerprint().encode()).hexdigest()[:16]
     if not folder.is_dir():
         check_disk(first["image"].shape[1:], subjects, folder)
@@ -188,27 +189,27 @@ def _folder_for(cohort: Cohort, first: Sample, subjects: int) -> Path:
 
 
 def needed_bytes(size: Sequence[int], subjects: int, label: torch.dtype = torch.int16) -> int:
-    """Of images and label maps of so many subjects."""
+    """The size in bytes of the images (float32) and label maps of this many subjects."""
     return subjects * math.prod(size) * (torch.float32.itemsize + label.itemsize)
 
 
 def check_disk(size: Sequence[int], subjects: int, folder: Path) -> None:
-    """Raise InputError if images and label maps that exceed the memory exceed the disk of ``folder``, too."""
+    """Raise InputError if images and label maps exceed both the memory limit and the free disk space at ``folder``."""
     there = next(parent for parent in folder.parents if parent.exists())
     needed, free = needed_bytes(size, subjects), shutil.disk_usage(there).free
     if needed > max(free, IN_MEMORY):
         raise InputError(
-            f"{subjects} subjects of {times(size)} voxels take {needed / 2**30:,.0f} GiB, but {there} has "
-            f"{free / 2**30:,.0f} GiB free; make cohort.size smaller or cohort.subjects fewer, or "
-            "let SMOOTHMORPH_CACHE name a folder on a larger disk."
+            f"{subjects} subjects of {times(size)} voxels need {needed / 2**30:,.0f} GiB, but {there} has "
+            f"{free / 2**30:,.0f} GiB free; reduce cohort.size or cohort.subjects, or "
+            "set SMOOTHMORPH_CACHE to a folder on a larger disk."
         )
 
 
 def _check_grids(samples: Mapping[str, Sample]) -> None:
-    """Raise InputError unless all images have one shape and, within 1 %, one voxel spacing.
+    """Raise InputError unless all images have the same shape, axes and, within 1 %, voxel spacing.
 
-    The network sees voxels only: between two spacings it would learn the difference in scale as a deformation, and
-    millimetres, taken from the fixed image, would be wrong for the moving one.
+    The network sees voxels only. With two spacings, it would learn the difference in scale as a deformation. Distances
+    in mm use the fixed image's spacing, so they would be wrong for the moving image.
     """
     first_id, first = next(iter(samples.items()), ("", {}))
     for subject_id, sample in samples.items():
@@ -216,15 +217,15 @@ def _check_grids(samples: Mapping[str, Sample]) -> None:
         if shape != first_shape:
             raise InputError(
                 f"{subject_id} has {times(shape)} voxels but {first_id} has {times(first_shape)}; "
-                "set cohort.size to pad or crop every image to one shape."
+                "set cohort.size to pad or crop all images to the same size."
             )
         if not np.allclose(sample["spacing"], first["spacing"], rtol=SAME_SPACING, atol=0):
             raise InputError(
-                f"{subject_id} has voxels of {times(sample['spacing'])} mm but {first_id} of "
-                f"{times(first['spacing'])} mm; resample every image to one voxel spacing, or set cohort.align."
+                f"{subject_id} has voxels of {times(sample['spacing'])} mm but {first_id} has "
+                f"{times(first['spacing'])} mm; resample all images to one voxel spacing, or set cohort.align."
             )
         if sample["axes"] != first["axes"]:
             raise InputError(
-                f"the voxel axes of {subject_id} lead to {sample['axes']} but those of {first_id} to {first['axes']}; "
-                "bring every image into one orientation, or set cohort.align."
+                f"{subject_id} has the orientation {sample['axes']} but {first_id} has {first['axes']}; "
+                "reorient all images in the same way, or set cohort.align."
             )

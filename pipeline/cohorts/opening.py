@@ -1,4 +1,4 @@
-"""From cohort settings to a cohort: one entry for every reader, and the checks all of them share."""
+"""Opening of a cohort by any reader, with the checks that all readers share."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,15 @@ from .cohort import Cohort, Subject
 
 
 def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
-    """The cohort that the settings describe; its images are read later, by ``Cohort.load``.
+    """The cohort that the settings describe. ``Cohort.load`` reads its images later.
 
     Args:
-        settings: reader, axes, label set and which subjects.
+        settings: the settings of the cohort.
         root: folder of the data; the phantom needs none.
 
     Raises:
-        InputError: missing or empty root, files missing, unknown excluded id, fewer than two subjects.
+        InputError: ``root`` is missing or empty, a file is missing, an excluded id is unknown, or there are fewer than
+            two subjects.
     """
     cohort = list_cohort(settings, root)
     for subject in cohort.subjects:
@@ -26,7 +27,7 @@ def read_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
 
 
 def list_cohort(settings: CohortSettings, root: Path | None = None) -> Cohort:
-    """As :func:`read_cohort`, but without asking whether every subject's files exist."""
+    """As :func:`read_cohort`, but without checking that the files of all subjects exist."""
     reader = READERS[settings.reader]
     return _choose(reader(settings, root), settings.exclude, settings.subjects if reader.on_disk else None)
 

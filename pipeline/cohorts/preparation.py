@@ -1,4 +1,4 @@
-"""From settings to data in memory: cohort, split, frozen pairs and samples, read and checked once per process."""
+"""Preparation of the data of a trial: cohort, split, frozen pairs and samples, loaded once per process."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,14 +23,14 @@ from .pairs import PossiblePairs, drawn_pairs, epoch_pairs, pairs_table, possibl
 from .splits import Pair, Split, split_cohort
 
 SMALLEST = 6
-"""Voxels per axis: at half resolution, second differences need three."""
+"""Minimum number of voxels per axis: second differences at half resolution need three."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that trials on the same data share.
+    """The data that trials with the same data settings share.
 
-    ``samples`` holds every subject of the split, by id; ``fingerprint`` names the content of the cohort.
+    ``samples`` holds every subject of the split by id; ``fingerprint`` identifies the content of the cohort.
     """
 
     cohort: Cohort
@@ -44,15 +44,16 @@ class Prepared:
 
 
 def prepare(settings: TrialSettings, root: Path | None, progress: Callable[[int, int], None] | None = None) -> Prepared:
-    """Read and check the data of a trial; the latest few are kept, so that the next trial finds them in memory.
+    """Read and check the data of a trial. The latest two results are kept in memory for the next trials.
 
     Args:
-        settings: its ``cohort``, ``split`` and ``pairs`` count.
+        settings: only ``cohort``, ``split`` and ``pairs`` matter.
         root: folder of the data; None for the phantom.
-        progress: called with (subjects done, subjects) while loading.
+        progress: called during loading with (subjects done, total subjects).
 
     Raises:
-        InputError: any fault in the data, naming the file; images too small to register or too large for the memory.
+        InputError: the data has a fault (the message names the file), or images are too small to register or too
+            large for the disk.
     """
     key = data_key(settings, root)
     if key not in _PREPARED:
@@ -66,12 +67,12 @@ _PREPARED: dict[DataKey, Prepared] = {}
 
 
 def data_key(settings: TrialSettings, root: Path | None) -> DataKey:
-    """What decides the data of a trial: trials of one key share what `prepare` returns."""
+    """All that decides the data of a trial. Trials with the same key share the result of `prepare`."""
     return settings.cohort, settings.split, settings.pairs, root
 
 
 def remember(settings: TrialSettings, root: Path | None, prepared: Prepared) -> None:
-    """Let `prepare` find data that came from another machine."""
+    """Store data that came from another machine, so that `prepare` returns them."""
     key = data_key(settings, root)
     if key not in _PREPARED:
         _make_room()
@@ -93,12 +94,12 @@ def _prepare(
     cohort, split, possible = _find(cohort_settings, split_settings, pairs, root)
     ids = {*split.train, *split.validation, *split.test}
     if cohort_settings.size is not None:
-        check_disk(cohort_settings.size, len(ids), cache_folder())  # before one image of an absurd size is made
+        check_disk(cohort_settings.size, len(ids), cache_folder())  # before an image of an absurd size is allocated
     samples = load_samples(cohort, ids, progress)
     shape = next(iter(samples.values()))["image"].shape[1:]
     if min(shape) < SMALLEST:
         raise InputError(
-            f"the images have {times(shape)} voxels; registration needs at least {SMALLEST} along each axis, "
+            f"the images have {times(shape)} voxels, but registration needs at least {SMALLEST} along each axis; "
             "set cohort.size to pad them."
         )
     return Prepared(
@@ -115,13 +116,13 @@ def _prepare(
 def find_data(
     cohort: CohortSettings, split: SplitSettings, root: Path | None, pairs: PairSettings | None = None
 ) -> tuple[Cohort, Split]:
-    """The cohort, to be aligned as it is loaded, and its split; no image is opened.
+    """The cohort, which aligns its images when it loads them, and its split. No image is opened.
 
-    A split by files of ids and pairs that columns or files name are part of the cohort's fingerprint: the settings
-    have only the names.
+    A split by files of ids, and pairs chosen by columns or by a file, are part of the cohort's fingerprint, because
+    the settings only have the names of files and columns.
 
     Raises:
-        InputError: any fault in the folder, the lists or the settings.
+        InputError: the folder, the lists or the settings have a fault.
     """
     return _find(cohort, split, pairs or PairSettings(), root)[:2]
 
@@ -150,7 +151,7 @@ def show_pairs(settings: TrialSettings, root: Path | None) -> list[dict[str, obj
 
 
 def data_list(settings: CohortSettings, root: Path | None = None) -> list[dict[str, Any]]:
-    """A cohort as MONAI's datasets take it: a dictionary with ``id``, ``group`` and files for each subject.
+    """A cohort as a MONAI data list: one dictionary per subject with ``id``, ``group`` and files.
 
     Raises:
         InputError: as :func:`read_cohort`.
@@ -161,24 +162,24 @@ def data_list(settings: CohortSettings, root: Path | None = None) -> list[dict[s
 def loading_transforms(settings: CohortSettings, root: Path | None = None) -> Compose:
     """MONAI's ``Compose`` from an item of :func:`data_list` to its sample; ``print`` shows its transforms.
 
-    Where ``settings.align`` asks for a reference and names none, it is the first subject.
+    If ``settings.align`` needs a reference and the settings name none, it is the first subject.
 
     Raises:
-        InputError: as :func:`read_cohort`; when called: a fault in a file, as one sentence.
+        InputError: as :func:`read_cohort`; the transforms raise it for a fault in a file.
     """
     cohort = read_cohort(settings, root)
     return align_cohort(cohort, settings, cohort.ids).transform
 
 
 class PairDataset(Dataset):
-    """Pairs of images over a dataset of subjects: ``{"moving": (1, *spatial), "fixed": (1, *spatial)}``.
+    """A dataset of pairs of images: ``{"moving": (1, *spatial), "fixed": (1, *spatial)}``.
 
     Args:
         samples: the subjects by id.
-        pairs: from an index to ids.
-        length: how many there are.
-        augment: makes another pair of one and its index, if given.
-        labels: with ``moving_label`` and ``fixed_label``.
+        pairs: function from an index to (moving id, fixed id).
+        length: number of pairs.
+        augment: function (pair, index) -> augmented pair, if given.
+        labels: whether to include ``moving_label`` and ``fixed_label``.
     """
 
     def __init__(
@@ -203,10 +204,10 @@ class PairDataset(Dataset):
 
 
 def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: int, pin_memory: bool) -> DataLoader:
-    """The batches from epoch ``first_epoch`` (counted from 1) to the last: the same for a resumed trial.
+    """The training batches from epoch ``first_epoch`` (counted from 1) on; a resumed trial gets the same batches.
 
     Raises:
-        InputError: ``training.augment`` names label maps and there are none; while it is read: what a transform raises.
+        InputError: ``training.augment`` names label maps and there are none; during iteration, a transform fails.
     """
     training = settings.training
     per_epoch = training.steps_per_epoch * training.batch_size
@@ -222,7 +223,7 @@ def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: in
     if training.augment:
         augmentation = Augmentation([step.model_dump() for step in training.augment], settings.seed)
         if augmentation.labels and next(iter(prepared.samples.values()))["label"] is None:
-            raise InputError("training.augment names label maps, but the subjects of the cohort have none.")
+            raise InputError("training.augment names label maps, but the subjects of the cohort have no label maps.")
         dataset.labels = augmentation.labels
         dataset.augment = lambda pair, index: augmentation(pair, index // per_epoch + 1, index % per_epoch)
     remaining = Subset(dataset, range((first_epoch - 1) * per_epoch, len(dataset)))
@@ -230,7 +231,7 @@ def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: in
 
 
 def validation_loader(prepared: Prepared, batch_size: int, pin_memory: bool) -> DataLoader:
-    """The frozen validation pairs in their order."""
+    """The batches of the frozen validation pairs, in order."""
     pairs = prepared.validation_pairs
     dataset = PairDataset(prepared.samples, pairs.__getitem__, len(pairs))
     return DataLoader(dataset, batch_size=batch_size, pin_memory=pin_memory)

@@ -1,4 +1,4 @@
-"""Which subjects train, validate and test, and which pairs are registered. Nothing here opens an image."""
+"""The split of a cohort into training, validation and test subjects, and their pairs. No image is opened here."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Split:
-    """Subject ids of each side, sorted. ``test`` equals ``validation`` where there is no test side of its own."""
+    """Sorted subject ids of each side. ``test`` equals ``validation`` if the split has no test side of its own."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -31,18 +31,20 @@ class Split:
 
 
 def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = None) -> Split:
-    """Divide a cohort by its groups.
+    """Split a cohort into sides without dividing a group.
+
+    ``settings.source`` says how: ``fractions`` at random by seed, ``files`` by text files of ids, ``declared`` by the
+    data itself, ``published`` as in the VoxelMorph Smoothness Study on Neurite-OASIS. That study had no test side: if
+    ``settings.test`` is a number, that fraction of its validation subjects, drawn by seed, becomes the test side.
 
     Args:
         cohort: subjects and groups.
-        settings: ``fractions`` (seeded), ``files`` (text files of ids, relative to ``root``), ``declared`` (by the
-            data) or ``published`` (of the VoxelMorph Smoothness Study on Neurite-OASIS, which had no test side: where
-            ``settings.test`` is a number, that fraction of its validation subjects, seeded, tests instead).
-        root: folder of the data.
+        settings: the section ``split``.
+        root: folder of the data, to which files of ids are relative.
 
     Raises:
-        InputError: a side with fewer than two subjects (test, too, unless ``settings.test`` is None), a subject or a
-            group on two sides, an unknown id, fractions that are not positive or exceed 1 together.
+        InputError: a side has fewer than two subjects (also test, unless ``settings.test`` is None), a subject or
+            group is on two sides, an id is unknown, or fractions are not positive or add up to more than 1.
     """
     if settings.source == "fractions":
         sides = _by_fractions(cohort, settings)
@@ -61,7 +63,7 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
     for side in ("train", "validation", *(["test"] if settings.test is not None else [])):
         count = len(sides.get(side, ()))
         if count < 2:
-            otherwise = "; or set split.test=null to test on the validation subjects" if side == "test" else ""
+            otherwise = ", or set split.test=null to test on the validation subjects" if side == "test" else ""
             raise InputError(
                 f"split.{side} has {count} of the cohort's {len(cohort.subjects)} subjects; "
                 f"at least two are needed to make pairs{otherwise}."
@@ -87,8 +89,8 @@ def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Seque
 
 
 def permutation(count: int, seed: int) -> np.ndarray:
-    """The numbers below ``count`` in an order that is drawn from a seed, the same for ever."""
-    # numpy promises a bit generator's raw numbers for ever, but not Generator.permutation's result
+    """The numbers 0 to ``count - 1`` in random order: a function of ``seed``, the same in every version of NumPy."""
+    # NumPy guarantees the raw numbers of a bit generator for all versions, but not the result of Generator.permutation
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
@@ -100,7 +102,7 @@ def _from_files(settings: SplitSettings, root: Path | None) -> Mapping[str, Sequ
             continue
         if not isinstance(name, str):
             raise InputError(
-                f"split.{side} is {quoted(name)}; split.source files needs the name of a text file of ids."
+                f"split.{side} is {quoted(name)}; with split.source files it must be the name of a text file of ids."
             )
         lines = read_text((root or Path()) / name, LONGEST_LIST).splitlines()
         sides[side] = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -121,17 +123,19 @@ def _published(settings: SplitSettings) -> Mapping[str, Sequence[str]]:
 def _fraction(settings: SplitSettings, side: str) -> float:
     value = getattr(settings, side)
     if isinstance(value, str) or not 0 < value < 1:
-        raise InputError(f"split.{side} is {value!r}; split.source {settings.source} needs a number between 0 and 1.")
+        raise InputError(
+            f"split.{side} is {value!r}; with split.source {settings.source} it must be a number between 0 and 1."
+        )
     return value
 
 
 def _rounded(count: float) -> int:
-    """To the nearest whole number, half up, whatever the platform's rounding."""
+    """Round to the nearest whole number, halves up, in the same way on all platforms."""
     return int(count + 0.5 + 1e-9)
 
 
 def _known(ids: Iterable[str], cohort: Cohort, side: str) -> tuple[str, ...]:
-    """Sorted, without those that the cohort's settings leave out."""
+    """The ids in order, without those that the cohort's settings leave out; InputError for unknown or repeated ids."""
     ids = sorted(ids)
     for one, next_one in pairwise(ids):
         if one == next_one:
@@ -140,7 +144,7 @@ def _known(ids: Iterable[str], cohort: Cohort, side: str) -> tuple[str, ...]:
     if unknown:
         raise InputError(
             f"split.{side} lists {quoted(unknown[0])}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}, "
-            f"unknown to the cohort {cohort.name} of {len(cohort.subjects)} subjects."
+            f"which the cohort {cohort.name} of {len(cohort.subjects)} subjects does not have."
         )
     return tuple(subject_id for subject_id in ids if subject_id not in cohort.left_out)
 
@@ -165,20 +169,20 @@ def _check_disjoint(sides: Mapping[str, Sequence[str]], cohort: Cohort, source: 
 
 
 def frozen_pairs(ids: Iterable[str], count: int, seed: int) -> tuple[Pair, ...]:
-    """Ordered pairs of distinct subjects, none twice: the same for ever, whatever the order of ``ids``.
+    """Draw ordered pairs of distinct subjects, no pair twice. The result is the same for any order of ``ids``.
 
     Args:
         ids: subject ids.
-        count: how many pairs; all n (n - 1) if there are fewer.
-        seed: of the draw.
+        count: number of pairs; all n (n - 1) pairs if there are fewer.
+        seed: random seed.
 
     Raises:
-        InputError: fewer than two subjects.
+        InputError: there are fewer than two subjects.
     """
     ids = sorted(set(ids))
     total = len(ids) * (len(ids) - 1)
     if total == 0:
-        raise InputError(f"{len(ids)} subject(s) make no pairs; at least two are needed.")
+        raise InputError(f"{len(ids)} subject(s) make no pairs; at least two subjects are needed.")
     pairs, moved = [], {}
     raw = np.random.PCG64(seed).random_raw(min(count, total))
     for index, number in enumerate(raw):  # the first steps of a Fisher-Yates shuffle of all pairs
@@ -191,23 +195,26 @@ def frozen_pairs(ids: Iterable[str], count: int, seed: int) -> tuple[Pair, ...]:
 
 
 def pairs_hash(pairs: Iterable[Pair]) -> str:
-    """sha256 of the pairs in their order, one line of ``moving<tab>fixed`` each."""
+    """The sha256 of the pairs in their order, as lines ``moving<tab>fixed``."""
     return hashlib.sha256("".join(f"{moving}\t{fixed}\n" for moving, fixed in pairs).encode()).hexdigest()
 
 
 def training_pairs(ids: Sequence[str], count: int, seed: int, epoch: int) -> list[Pair]:
-    """Random ordered pairs of distinct subjects, with repeats: a pure function of its arguments.
+    """Draw the ordered training pairs of one epoch; pairs may repeat, the two subjects of a pair are distinct.
+
+    The result depends on the arguments only, so a resumed trial draws the same pairs as an uninterrupted one.
 
     Args:
         ids: at least two subject ids.
-        count: steps per epoch times batch size.
-        seed, epoch: so that a resumed trial draws what an uninterrupted one would have drawn.
+        count: number of pairs: steps per epoch times batch size.
+        seed: random seed.
+        epoch: number of the epoch.
 
     Raises:
-        InputError: fewer than two subjects.
+        InputError: there are fewer than two subjects.
     """
     if len(ids) < 2:
-        raise InputError(f"{len(ids)} subject(s) make no pairs; at least two are needed.")
+        raise InputError(f"{len(ids)} subject(s) make no pairs; at least two subjects are needed.")
     generator = np.random.default_rng([seed, epoch])
     moving = generator.integers(len(ids), size=count)
     fixed = (moving + generator.integers(1, len(ids), size=count)) % len(ids)

@@ -1,6 +1,6 @@
-"""MONAI dictionary transforms from a subject's files to its sample. What is wrong with a file is one sentence.
+"""MONAI dictionary transforms from a subject's files to its sample. A fault in a file gives an error of one sentence.
 
-Those that MONAI lacks; they stand beside MONAI's own in :func:`.loading.file_transforms`.
+MONAI lacks these transforms; :func:`.loading.file_transforms` combines them with MONAI's own.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -23,16 +23,16 @@ Item = Mapping[Hashable, Any]
 
 
 class ReadImaged(MapTransform):
-    """Reads image files, or label maps, of every format that is known here; each fault is an InputError.
+    """Reads image files or label maps of every supported format; each fault is an InputError.
 
-    MONAI's ``LoadImaged`` would try one reader after another and end with all their tracebacks, and the headers would
-    not be checked before its libraries see them.
+    MONAI's ``LoadImaged`` would try one reader after another and fail with all their tracebacks. It would also not
+    check headers before its libraries read them.
 
     Args:
-        keys: of the files; each becomes a ``MetaTensor`` (1, *spatial), float64 or of labels int64, with its 4x4 affine
-            (voxels to RAS mm).
+        keys: keys of the files. Each becomes a ``MetaTensor`` (1, *spatial), float64 or int64 for labels, with its 4x4
+            affine (voxels to RAS mm).
         spatial_dims: D, 2 or 3.
-        labels: they are label maps.
+        labels: whether the files are label maps.
         allow_missing_keys: skip keys that an item lacks.
     """
 
@@ -51,11 +51,11 @@ class ReadImaged(MapTransform):
 
 
 class CheckImaged(MapTransform):
-    """InputError if an image holds one value only, NaN, infinity, or what single precision cannot hold.
+    """Raises InputError if an image is constant or has values that are NaN, infinite or too large for float32.
 
     Args:
-        keys: of images.
-        after: what was done to them, for the sentence.
+        keys: keys of the images.
+        after: the processing before this check, for the error message.
     """
 
     def __init__(self, keys: KeysCollection, after: str = "") -> None:
@@ -69,10 +69,10 @@ class CheckImaged(MapTransform):
 
 
 class CheckSpreadd(MapTransform):
-    """InputError where two percentiles of an image are one value, and MONAI would divide by 0 or leave it as it is.
+    """Raises InputError if two percentiles of an image are equal; MONAI would divide by 0 or not scale the image.
 
     Args:
-        keys: of images.
+        keys: keys of the images.
         lower, upper: the percentiles.
     """
 
@@ -86,13 +86,13 @@ class CheckSpreadd(MapTransform):
             if low == high:
                 raise InputError(
                     f"{self.upper - self.lower:g} % of the voxels of {source_of(data)} are {low:g}, so its intensities "
-                    "cannot be scaled by their percentiles; crop it to what it shows."
+                    "cannot be scaled by percentiles; crop the image around the object."
                 )
         return dict(data)
 
 
 class AddGridd(Transform):
-    """Notes where the voxels of ``image`` lie: ``spacing`` (mm) and ``axes``, see :class:`.Sample`."""
+    """Adds ``spacing`` (mm per voxel) and ``axes`` of ``image``, see :class:`.Sample`."""
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
         image = data["image"]
@@ -101,10 +101,10 @@ class AddGridd(Transform):
 
 
 class CheckLabeld(Transform):
-    """InputError unless ``label``, if there is one, lies on the grid of ``image`` and holds known labels from 0 on.
+    """Raises InputError unless ``label``, if it exists, has the grid of ``image`` and only known labels.
 
     Args:
-        names: those that it may hold besides 0; None allows all.
+        names: the values that it may hold besides 0, with their names; None allows all values from 0 on.
     """
 
     def __init__(self, names: Mapping[int, str] | None = None) -> None:
@@ -120,10 +120,10 @@ class CheckLabeld(Transform):
 
 
 class MoveLandmarksd(Transform):
-    """Lets ``landmarks``, voxels, move along where MONAI's ``ResizeWithPadOrCropd`` then pads or crops ``image``.
+    """Shifts ``landmarks`` (voxels) as MONAI's ``ResizeWithPadOrCropd``, which comes next, pads or crops ``image``.
 
     Args:
-        spatial_size: of the new grid.
+        spatial_size: size of the new grid.
     """
 
     def __init__(self, spatial_size: Sequence[int]) -> None:
@@ -136,19 +136,19 @@ class MoveLandmarksd(Transform):
         moved = data["landmarks"] - torch.tensor(first_voxel(data["image"].shape[1:], self.spatial_size))
         if bool(((moved < 0) | (moved > torch.tensor(self.spatial_size) - 1)).any()):
             raise InputError(
-                f"cohort.size {times(self.spatial_size)} cuts landmarks off {source_of(data)}; choose a larger size."
+                f"cohort.size {times(self.spatial_size)} crops landmarks of {source_of(data)}; choose a larger size."
             )
         return {**data, "landmarks": moved}
 
 
 class ToSampled(Transform):
-    """The :class:`.Sample` of an item: plain contiguous tensors of settled types.
+    """Makes the :class:`.Sample` of an item: plain contiguous tensors with defined dtypes.
 
-    MONAI's ``EnsureTyped`` leaves voxels in the order in which their file has them, and takes one type for all labels.
+    MONAI's ``EnsureTyped`` keeps the memory order of the file, and one dtype for all label maps.
     """
 
     def __call__(self, data: Item) -> Sample:
-        """InputError if nothing but one value is left of the image."""
+        """The sample; InputError if scaling and cropping left a constant image."""
         label, landmarks = data.get("label"), data.get("landmarks")
         image = plain(data["image"]).float().contiguous()
         check_image(image, f"{source_of(data)}, after intensity scaling and size,")
@@ -163,17 +163,17 @@ class ToSampled(Transform):
 
 
 def first_voxel(size: Sequence[int], new_size: Sequence[int]) -> list[int]:
-    """Where the grid that MONAI pads or crops to begins, in voxels of the old one."""
+    """The position of the new grid's first voxel in voxels of the old grid, after MONAI's padding or cropping."""
     return [-((new - old) // 2) if new >= old else old // 2 - new // 2 for old, new in zip(size, new_size, strict=True)]
 
 
 def source_of(data: Item) -> str:
-    """What an item's image is called in sentences: its file, or the subject's id where it has none."""
+    """The name of an item's image in messages: its file, or the subject's id if there is no file."""
     image = data["image"]
     return image.meta.get(FILE, data["id"]) if isinstance(image, MetaTensor) else data["id"]
 
 
 def _smallest(label: Tensor) -> torch.dtype:
-    """The smallest type from int16 on that holds the labels."""
+    """The smallest dtype of int16, int32 and int64 that holds the labels."""
     types = (torch.int16, torch.int32, torch.int64)
     return next(dtype for dtype in types if int(label.max()) <= torch.iinfo(dtype).max)

@@ -1,1 +1,1 @@
-"""Public data sets: download, check, unpack."""
+"""Download, check and unpacking of public data sets."""

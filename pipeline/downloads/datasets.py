@@ -1,4 +1,4 @@
-"""Public data sets by name: download, checksum, unpack."""
+"""The public data sets that can be fetched by name: download, checksum and unpacking."""
 
 import hashlib
 import re
@@ -13,20 +13,20 @@ from .unpack import unpack
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where a data set is, and how to know that it is whole."""
+    """The location of a data set, and how to check that it is complete."""
 
     url: str
     folder: str
-    """What its folder is called on disk."""
+    """Name of its folder on disk."""
     marker: str
-    """A file that every whole copy has."""
+    """A file that every complete copy has."""
     terms: str
     md5: str | None = None
     sha256: str | None = None
     members: int = MOST_MEMBERS
-    """The most files and folders that the archive holds."""
+    """Maximum number of files and folders in the archive."""
     size: int = MOST_UNPACKED
-    """The most bytes that they have together."""
+    """Maximum size of all files in bytes."""
 
     @property
     def archive(self) -> str:
@@ -58,38 +58,39 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """The outcome of :func:`fetch`; as text, a message to the user."""
+    """The result of :func:`fetch`; converted to text, it is a message for the user."""
 
     folder: Path
     terms: str
     sha256: str | None
-    """Of the archive; None if the folder was there already."""
+    """Checksum of the archive; None if the folder existed already."""
     verified: bool = False
-    """Whether the archive was compared with a checksum known before."""
+    """Whether the archive was compared with a known checksum."""
 
     def __str__(self) -> str:
         if self.sha256 is None:
-            return f"{self.folder} is there already; nothing to do."
-        known = "as expected" if self.verified else "not compared: no checksum is published, and none was given"
+            return f"{self.folder} exists already; nothing to do."
+        known = "as expected" if self.verified else "not checked: no checksum is published, and none was given"
         return f"{self.folder} is ready.\narchive sha256 {self.sha256} ({known})\nTerms of use: {self.terms}."
 
 
 def fetch(name: str, into: Path, sha256: str | None = None, progress: Progress | None = None) -> Fetched:
-    """Download a data set and unpack it to its own folder in ``into``; continue where an earlier call stopped.
+    """Download a data set and unpack it to its folder in ``into``. An interrupted download is continued.
 
-    An archive that already lies in ``into`` is used instead of a download. It is removed once it is unpacked.
+    An archive that is already in ``into`` is used instead of a download. It is removed after unpacking.
 
     Args:
         name: a key of DATASETS.
-        sha256: the checksum the archive must have, in hexadecimal.
-        progress: called with (bytes there, bytes in all or None).
+        into: the folder for data sets.
+        sha256: the checksum that the archive must have, in hexadecimal.
+        progress: called with (bytes done, total bytes or None).
 
     Raises:
-        InputError: unknown name, no connection, wrong checksum, unsafe or damaged archive, a folder of this name that
-            is something else.
+        InputError: the name is unknown, there is no connection, the checksum is wrong, the archive is unsafe or
+            damaged, or the folder exists with other content.
     """
     if name not in DATASETS:
-        raise InputError(f"unknown data set {quoted(name)}; there are {', '.join(DATASETS)}.")
+        raise InputError(f"unknown data set {quoted(name)}; known are {', '.join(DATASETS)}.")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InputError(f"--sha256 {quoted(sha256)} is not a sha256 checksum of 64 hexadecimal digits.")
     dataset = DATASETS[name]
@@ -101,7 +102,7 @@ def fetch(name: str, into: Path, sha256: str | None = None, progress: Progress |
     try:
         into.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the folder {into}: {error.strerror or error}.") from None
+        raise InputError(f"cannot create the folder {into}: {error.strerror or error}.") from None
     archive = into / dataset.archive
     if not archive.is_file():
         download(dataset.url, archive, progress)
@@ -112,7 +113,7 @@ def fetch(name: str, into: Path, sha256: str | None = None, progress: Progress |
 
 
 def _verify(archive: Path, dataset: Dataset, sha256: str | None) -> tuple[str, bool]:
-    """Compare with every known checksum; returns the sha256 and whether there was one to compare with."""
+    """Compare the archive with all known checksums; return its sha256 and whether there was any to compare with."""
     digests = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     with open(archive, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -125,6 +126,6 @@ def _verify(archive: Path, dataset: Dataset, sha256: str | None) -> tuple[str, b
             archive.replace(aside)
             raise InputError(
                 f"{archive.name} has {kind} {digests[kind].hexdigest()}, expected {value.lower()}: it is damaged or "
-                f"another version, and was set aside as {aside}; run again to download it anew."
+                f"another version, and was renamed to {aside}; run again to download a new copy."
             )
     return digests["sha256"].hexdigest(), any(value is not None for _, value in expected)

@@ -1,4 +1,4 @@
-"""One file over HTTP that survives interruptions: the part that has arrived is kept and continued."""
+"""Resumable download of a file over HTTP: the received part is kept and continued after an interruption."""
 
 import http.client
 import os
@@ -14,15 +14,15 @@ from pathlib import Path
 from ...transforms.basics.errors import InputError
 
 Progress = Callable[[int, int | None], None]
-"""Called with (bytes there, bytes in all or None if the server does not say)."""
+"""Called with (bytes done, total bytes or None if the server does not state them)."""
 AGENT = "Mozilla/5.0 (compatible; smoothmorph)"
-"""The FreeSurfer server turns away the default agents of download tools."""
+"""User agent; the FreeSurfer server rejects the default ones of download tools."""
 CHUNK = 1 << 18
 TRIES = 4
 
 
 class _BrokenError(Exception):
-    """The transfer stopped early; it is worth another try."""
+    """The transfer stopped early and should be tried again."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class _Transfer:
 
     @property
     def validator(self) -> Path:
-        # names the version of the file on the server that the part belongs to
+        # holds the server's version of the file that the received part belongs to
         return self.partial.with_name(self.partial.name + ".version")
 
     @property
@@ -49,18 +49,20 @@ class _Transfer:
 def download(
     url: str, target: Path, progress: Progress | None = None, wait: float = 1.0, timeout: float = 60.0
 ) -> Path:
-    """Download ``url`` to ``target``, which appears only when it is complete.
+    """Download ``url`` to ``target``, which exists only when it is complete.
 
-    What has arrived stays in ``target.partial`` until then. The next try, or the next call, asks for the rest (HTTP
-    Range, If-Range); if the server sends the whole file instead, or another version of it, it starts anew.
+    Until then, the received part is in ``target.partial``. The next try, or the next call, requests the rest (HTTP
+    Range, If-Range). If the server sends the whole file or another version, the download starts from the beginning.
 
     Args:
-        progress: called with (bytes there, bytes in all or None).
-        wait: seconds before the second try; doubled before each further one. Progress resets the count of tries.
-        timeout: seconds without a byte that count as a broken transfer.
+        url: the address of the file.
+        target: the file to write.
+        progress: called with (bytes done, total bytes or None).
+        wait: seconds before the second try, doubled before each further try. Received data resets the number of tries.
+        timeout: seconds without data after which a transfer counts as broken.
 
     Raises:
-        InputError: no connection, refused by the server, a web page instead of a file, or no space on the disk.
+        InputError: there is no connection or no disk space, the server refuses, or it sends a web page instead.
     """
     transfer = _Transfer(url, target.with_name(target.name + ".partial"), progress, timeout)
     tries = 0
@@ -109,7 +111,7 @@ def _attempt(transfer: _Transfer) -> None:
 
 def _refused(transfer: _Transfer, error: urllib.error.HTTPError) -> None:
     with error:
-        if error.code == 416 and transfer.there:  # nothing beyond the part: it is whole, or of another version
+        if error.code == 416 and transfer.there:  # nothing beyond the received part: it is complete, or outdated
             if error.headers.get("Content-Range") == f"bytes */{transfer.there}":
                 return
             transfer.discard()
@@ -125,15 +127,15 @@ def _receive(transfer: _Transfer, response: http.client.HTTPResponse, there: int
     if response.headers.get_content_type() == "text/html":
         raise InputError("the server sends a web page instead of the file")
     start, total = _extent(response)
-    if start != there:  # 200: the whole file, from its beginning
+    if start != there:  # status 200: the whole file from its beginning
         start = 0
     if start == 0:
         transfer.discard()
         version = response.headers.get("ETag", "") or response.headers.get("Last-Modified", "")
-        if version and not version.startswith("W/"):  # If-Range takes no weak validators
+        if version and not version.startswith("W/"):  # If-Range does not accept weak validators
             transfer.validator.write_text(" ".join(version.split()), encoding="ascii", errors="ignore")
     elif response.status != 206:
-        raise _BrokenError("the server sends something else than the rest of the file")
+        raise _BrokenError("the server did not send the rest of the file")
     if total is not None and total - start > shutil.disk_usage(transfer.partial.parent).free:
         raise InputError(f"the disk of {transfer.partial.parent} has no space for {total} bytes")
     done = _copy(transfer, response, start, total)
@@ -145,11 +147,11 @@ def _receive(transfer: _Transfer, response: http.client.HTTPResponse, there: int
 
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Where the body begins in the file, and how long the whole file is, as far as the server says."""
+    """The offset of the response body in the file, and the file's length if the server states it."""
     if response.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match is None:
-            raise _BrokenError("the server's Content-Range is unreadable")
+            raise _BrokenError("the server sent an invalid Content-Range")
         return int(match[1]), None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length")
     return 0, int(length) if length and length.isdecimal() else None

@@ -1,4 +1,4 @@
-"""Unpacking a tar archive that nobody vouches for: it cannot write outside its folder, nor leave half a folder."""
+"""Safe unpacking of an untrusted tar archive: nothing is written outside its folder, and no partial folder is left."""
 
 import bz2
 import gzip
@@ -19,29 +19,29 @@ from ...transforms.basics.bounds import (
 from ...transforms.basics.errors import InputError, one_line
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
-"""How a file is opened, by its first bytes."""
+"""Functions that open compressed files, by the first bytes of the file."""
 CHUNK = 1 << 20
 LONGEST_END = 1 << 26
-"""Bytes behind the last member: tar fills its last block with zeros."""
+"""Maximum number of bytes after the last member; tar fills its last block with zeros."""
 
 
 def unpack(archive: Path, target: Path, marker: str, members: int = MOST_MEMBERS, size: int = MOST_UNPACKED) -> Path:
     """Unpack ``archive`` into the new folder ``target``.
 
-    It is read once, member by member, into a folder beside ``target``, which is then renamed; the first member that
-    must not be unpacked ends it. An archive may hold its files at the top or in one folder: the folder that holds
-    ``marker`` becomes ``target``.
+    It is unpacked once, member by member, into a temporary folder, which is then renamed. The first member that is not
+    allowed stops it. An archive may have its files at the top level or in one folder; the folder with ``marker``
+    becomes ``target``.
 
     Args:
-        archive: a tar file, plain or compressed with gzip or bzip2.
-        target: does not exist yet.
-        marker: name of a file that every whole copy of the data has.
-        members: the most files and folders that it may hold.
-        size: the most bytes that they may have together.
+        archive: a tar file, uncompressed or compressed with gzip or bzip2.
+        target: the folder to create; it must not exist.
+        marker: name of a file that every complete copy of the data has.
+        members: maximum number of files and folders.
+        size: maximum size of all files in bytes.
 
     Raises:
-        InputError: not a whole tar archive; a member that is a link, a device or outside the folder, too many or too
-            large ones; no ``marker``; no space. ``target`` does not exist then.
+        InputError: the file is not a complete tar archive; a member is a link, a device or outside of the folder;
+            members are too many or too large; ``marker`` is missing; there is no space. ``target`` is then not created.
     """
     try:
         with temporary_folder(target, "unpacking") as unpacking:
@@ -51,7 +51,7 @@ def unpack(archive: Path, target: Path, marker: str, members: int = MOST_MEMBERS
             )
             if holder is None:
                 raise InputError(
-                    f"{archive} does not hold {marker}: it is not the expected data set, or not all of it."
+                    f"{archive} does not hold {marker}: it is not the expected data set, or it is incomplete."
                 )
             holder.chmod(0o755)
             holder.rename(target)
@@ -59,7 +59,7 @@ def unpack(archive: Path, target: Path, marker: str, members: int = MOST_MEMBERS
         raise
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{archive} is not a whole tar archive ({one_line(error)}); delete it and run again."
+            f"{archive} is not a complete tar archive ({one_line(error)}); delete it and run again."
         ) from None
     except OSError as error:
         raise InputError(f"cannot unpack {archive} to {target}: {error.strerror or error}.") from None
@@ -67,7 +67,7 @@ def unpack(archive: Path, target: Path, marker: str, members: int = MOST_MEMBERS
 
 
 class _Headers:
-    """A file as tarfile may read it: headers, of a bounded length from one member to the next. Data are not its."""
+    """A file object that lets tarfile read only headers, up to a maximum length per member."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.left = file, LONGEST_MEMBER_HEADER
@@ -89,16 +89,16 @@ def _extract(archive: Path, folder: Path, most: int, largest: int) -> None:
         headers: Any = _Headers(file)
         tar: Any = tarfile.open(fileobj=headers, mode="r:")  # noqa: SIM115
         while (member := tar.next()) is not None:
-            tar.members.clear()  # nothing is kept of those that were read
+            tar.members.clear()  # tarfile would keep every member in memory
             headers.left = LONGEST_MEMBER_HEADER
             count, size = count + 1, size + max(member.size, 0)
             if size > free:
-                raise InputError(f"{archive} unpacks to {size} bytes and more, for which {folder.parent} has no space.")
+                raise InputError(f"{archive} unpacks to {size} bytes or more, but {folder.parent} has less free space.")
             fault = _fault(member)
             if fault is None and count > most:
-                fault = f"is one more than the {most} files and folders that were expected"
+                fault = f"exceeds the limit of {most} files and folders"
             if fault is None and size > largest:
-                fault = f"makes {size} bytes in all, where at most {largest} were expected"
+                fault = f"makes the total size {size} bytes, but at most {largest} are expected"
             if fault is not None:
                 raise InputError(
                     f"{archive} is not safe to unpack: {member.name[:100]!r} {fault}. Nothing was written."
@@ -125,11 +125,11 @@ def _write(file: IO[bytes], member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _is_clutter(name: str) -> bool:
-    return PurePosixPath(name).name.startswith("._")  # what macOS adds to archives
+    return PurePosixPath(name).name.startswith("._")  # macOS adds such files to archives
 
 
 def _fault(member: tarfile.TarInfo) -> str | None:
-    """Why a member must not be unpacked, if so. Data sets of images need no links, so none is followed."""
+    """The reason why a member is not allowed, or None. Image data sets need no links, so links are not allowed."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or PureWindowsPath(member.name).drive or "\\" in member.name:
         return "is not a relative path"
@@ -138,7 +138,7 @@ def _fault(member: tarfile.TarInfo) -> str | None:
     if not member.name.isprintable():
         return "has a name that cannot be printed"
     if len(path.parts) > DEEPEST_PATH:
-        return f"lies {len(path.parts)} folders deep, where at most {DEEPEST_PATH} were expected"
+        return f"is {len(path.parts)} folders deep, but at most {DEEPEST_PATH} are allowed"
     if max((len(part.encode()) for part in path.parts), default=0) > LONGEST_FILE_NAME:
         return f"has a name of more than {LONGEST_FILE_NAME} bytes"
     if member.issym() or member.islnk():
@@ -151,9 +151,9 @@ def _fault(member: tarfile.TarInfo) -> str | None:
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:
-    """Read to the end, where a compressed file has its checksum: tarfile takes a lost end for the end of the archive.
+    """Read to the end of the file, where compressed files have their checksum; EOFError for a truncated archive.
 
-    The end is marked by two blocks of zeros.
+    An archive ends with two blocks of zeros. tarfile accepts archives that were truncated before them.
     """
     file.seek(offset)
     if len(end := file.read(1024)) < 1024 or end.strip(b"\0"):
@@ -162,4 +162,4 @@ def _check_end(file: IO[bytes], offset: int) -> None:
     while chunk := file.read(CHUNK):
         beyond += len(chunk)
         if beyond > LONGEST_END:
-            raise EOFError("data follow its end")
+            raise EOFError("there is data after its end")

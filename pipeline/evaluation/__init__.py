@@ -1,6 +1,6 @@
-"""What is measured on a registered pair: the words, the pair, and a file for each kind of metric in ``metrics``.
+"""Measurement of registered pairs. ``metrics`` has one file for each kind of metric.
 
-Importing this reads the vocabulary of metrics, and loads neither torch nor MONAI.
+Importing this package reads the vocabulary of metrics and loads neither torch nor MONAI.
 """
 
 from .metrics.cost import SECONDS

@@ -1,4 +1,4 @@
-"""Test pairs that are measured, kept one by one, so that a slow method goes on where it was stopped."""
+"""Files that keep each measured test pair, so that a slow method resumes where it was stopped."""
 
 import json
 import shutil
@@ -12,24 +12,25 @@ from ...transforms.basics.npz import read_npz
 from ..files.text import write_atomically
 
 Measured = tuple[dict[str, Any], dict[str, Any]]
-"""A row, and the arrays of an example; empty for the pairs that are none."""
+"""A row and the arrays of an example; the arrays are empty if the pair is not an example."""
 
 
 class FinishedPairs:
-    """A file per pair in a folder of their own, each written atomically.
+    """A folder with one file per measured pair, each written atomically.
 
     Args:
-        folder: made with the first pair.
+        folder: the folder; it is created with the first pair.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def read(self, index: int, about: Mapping[str, Any]) -> Measured | None:
-        """The pair of this place in the list; None if it is not there whole, or of another trial or pair.
+        """The kept pair with this index; None if it is missing or damaged, or belongs to another trial or pair.
 
         Args:
-            about: ``trial``, ``moving`` and ``fixed``, which its row must have.
+            index: the pair's index in the list of test pairs.
+            about: the values of ``trial``, ``moving`` and ``fixed`` that its row must have.
         """
         try:
             example = read_npz(self._path(index))
@@ -40,20 +41,20 @@ class FinishedPairs:
         return (row, example) if same else None
 
     def write(self, index: int, row: Mapping[str, Any], example: Mapping[str, Any]) -> None:
-        """Keep a pair.
+        """Write the file of a pair.
 
         Raises:
             InputError: the disk is full or the folder cannot be written.
         """
 
         def write(path: Path) -> None:
-            with open(path, "wb") as file:  # a path without .npz would get that ending
+            with open(path, "wb") as file:  # given a path, NumPy would append .npz
                 np.savez_compressed(file, row=np.array(json.dumps(row)), **example)
 
         write_atomically(self._path(index), write)
 
     def clear(self) -> None:
-        """Remove them all."""
+        """Remove the folder with all its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int) -> Path:

@@ -1,4 +1,4 @@
-"""One pair of images, registered or as it is before: what metrics are functions of."""
+"""One pair of images before or after registration, the argument of every metric."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,44 +14,45 @@ from ...transforms import displace_points, jacobian_statistics
 from .vocabulary import MetricEntry
 
 LARGE = 1000
-"""A label value; Allen's atlas has some above 600 million."""
+"""Label maps with a value above this are renumbered; the Allen atlas has values above 600 million."""
 
 
 class LabelMap:
     """A label map (1, 1, *spatial) of named structures.
 
     Args:
-        labels: integers; values without a name count as background.
-        names: by value, above 0.
+        labels: integer label values; a value without a name counts as background.
+        names: name of each label value; values are above 0.
         spacing: mm per voxel.
     """
 
     def __init__(self, labels: Tensor, names: Mapping[int, str], spacing: Sequence[float]) -> None:
-        if names and max(names) > LARGE:  # numbered anew, because every pair of values is counted
+        if names and max(names) > LARGE:  # because `label_counts` has a cell for every pair of values
             labels, names = _numbered(labels, list(names)), dict(enumerate(names.values(), start=1))
         self.names, self.spacing, self.size = dict(names), spacing, max(names, default=0) + 1
         self.values = torch.where((labels >= 0) & (labels < self.size), labels, 0).long()
 
     @cached_property
     def surfaces(self) -> dict[int, np.ndarray]:
-        """By value, the places (N, D) in mm of the voxels that touch another value or the edge of the image."""
+        """Surface voxels of each label value: positions (N, D) in mm. They touch another value or the image's edge."""
         return _surfaces(self.values[0, 0].cpu().numpy(), self.spacing)
 
 
 @dataclass(frozen=True)
 class MeasuredPair:
-    """A pair and its registration; without fields, the pair before registration.
+    """A pair of images and its registration; without fields, the pair before registration.
 
-    What several metrics need is computed once: `label_counts`, `surface_distances`, `landmark_distances`, `jacobian`.
+    Values that several metrics use are computed once: `label_counts`, `surface_distances`, `landmark_distances`,
+    `jacobian`.
 
     Attributes:
         warped, fixed: images (1, 1, *spatial).
-        displacement, velocity: (1, D, *spatial), voxels of their own grid, fixed -> moving.
-        labels: the warped and the fixed label map, of the same structures.
-        landmarks: (N, D) corresponding points of the moving and of the fixed image, in voxels of their own image.
+        displacement, velocity: fields (1, D, *spatial) in voxels of their own grid, fixed -> moving.
+        labels: the warped and the fixed label map, with the same structures.
+        landmarks: corresponding points (N, D) of the moving and the fixed image, each in voxels of its own image.
         spacing: mm per voxel.
-        objective: what training minimized; None where nothing was trained.
-        seconds: that the registration took.
+        objective: the objective of the training; None without training.
+        seconds: duration of the registration.
     """
 
     warped: Tensor
@@ -65,7 +66,7 @@ class MeasuredPair:
     seconds: float | None = None
 
     def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
-        """The columns of these metrics, of those whose needs are there."""
+        """The columns of these metrics. A metric is skipped if the pair lacks a part that it needs."""
         row: dict[str, float] = {}
         for metric in metrics:
             if any(getattr(self, part) is None for part in metric.needs):
@@ -79,7 +80,7 @@ class MeasuredPair:
         return row
 
     def field(self, name: str) -> Tensor:
-        """``displacement`` or ``velocity``."""
+        """The field of this name, ``displacement`` or ``velocity``."""
         return getattr(self, name)
 
     def jacobian(self, field: str) -> dict[str, float]:
@@ -95,7 +96,7 @@ class MeasuredPair:
 
     @property
     def registration(self) -> Registration:
-        """The registration itself."""
+        """The registration as networks return it."""
         return Registration(self.warped, self.field("displacement"), self.field("velocity"))
 
     @property
@@ -110,7 +111,7 @@ class MeasuredPair:
 
     @cached_property
     def label_counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Voxels of each structure (S,): in both maps, in the warped one, in the fixed one."""
+        """Number of voxels of each structure, (S,) each: in both maps, in the warped map, in the fixed map."""
         ours, truth = self.maps
         joint = torch.bincount((ours.values * ours.size + truth.values).flatten(), minlength=ours.size**2)
         joint, values = joint.view(ours.size, ours.size).double(), torch.tensor(list(ours.names), dtype=torch.long)
@@ -118,7 +119,7 @@ class MeasuredPair:
 
     @cached_property
     def surface_distances(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """mm from each point of a structure's surface to the other's, both ways, of structures in both maps."""
+        """Surface distances in mm, in both directions, of each structure that is in both maps."""
         sides, distances = self.maps, {}
         for value, name in sides[0].names.items():
             here, there = (labels.surfaces.get(value) for labels in sides)
@@ -136,15 +137,15 @@ class MeasuredPair:
 
 
 def _numbered(labels: Tensor, values: Sequence[int]) -> Tensor:
-    """The place of each voxel's label in ``values``, counted from 1; 0 where it is not there."""
+    """Replace each voxel's label by its position in ``values``, counted from 1, or by 0 if it is not there."""
     ordered, places = torch.tensor(values, device=labels.device).sort()
-    found = torch.searchsorted(ordered, labels.long().contiguous())  # else torch warns
+    found = torch.searchsorted(ordered, labels.long().contiguous())  # contiguous, or torch warns
     found = found.clamp(max=len(values) - 1)
     return torch.where(ordered[found] == labels, places[found] + 1, 0)
 
 
 def _surfaces(labels: np.ndarray, spacing: Sequence[float]) -> dict[int, np.ndarray]:
-    """By label above 0, the places (N, D) in mm of its voxels that touch another label or the edge of the image."""
+    """Positions (N, D) in mm of each label's voxels that touch another label or the image's edge; labels above 0."""
     inside = np.ones(labels.shape, bool)
     around = np.pad(labels, 1)
     for axis in range(labels.ndim):
@@ -156,5 +157,5 @@ def _surfaces(labels: np.ndarray, spacing: Sequence[float]) -> dict[int, np.ndar
     values = labels[tuple(points.T)]
     order = np.argsort(values, kind="stable")
     found, starts = np.unique(values[order], return_index=True)
-    parts = np.split(points[order] * np.asarray(spacing), starts[1:])  # one, and empty, where nothing is found
+    parts = np.split(points[order] * np.asarray(spacing), starts[1:])  # without labels: one empty part
     return dict(zip(found.tolist(), parts, strict=False))

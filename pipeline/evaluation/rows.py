@@ -1,4 +1,7 @@
-"""One row per (trial, test pair), and a few pairs kept as pictures. Figures and reports read these, never a model."""
+"""Evaluation of a trial: one row per test pair, and a few example pairs for figures.
+
+Figures and reports read rows and examples only, never a model.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +23,11 @@ from .finished_pairs import FinishedPairs
 from .measured_pair import LabelMap, MeasuredPair
 from .vocabulary import METRICS, MetricEntry
 
-EXAMPLES = 3  # test pairs whose images and fields are kept
+EXAMPLES = 3  # number of test pairs whose images and fields are kept
 
 
 Registrar = Callable[[Sample, Sample], tuple[Registration, float]]
-"""(moving, fixed) -> their registration, its parts on the CPU in float32, and the seconds that it took."""
+"""(moving, fixed) -> registration (float32, on the CPU) and its duration in seconds."""
 
 
 def evaluate(
@@ -41,14 +44,15 @@ def evaluate(
         register: the trained network (see `by_network`) or a baseline.
         settings: the trial.
         prepared: its data.
-        progress: called with (pairs done, pairs, message).
-        slow: also measure what takes longer than all the rest.
-        finished: where pairs are kept one by one, for a slow method; those that are there are not measured again.
+        progress: called with (pairs done, total pairs, message).
+        slow: whether to measure the slow metrics, too.
+        finished: keeps the pairs of a slow method one by one; a pair that is kept is not measured again.
 
     Returns:
         rows, one per test pair, and the examples: ``moving``, ``fixed``, ``warped``
         (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
-        ``moving_id`` and ``fixed_id``; of 3-D images the middle coronal slice with the components in its plane.
+        ``moving_id`` and ``fixed_id``. Examples of 3-D images are the middle coronal slice, with the two field
+        components in its plane.
     """
     trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
     trained = settings.model.trains
@@ -77,9 +81,9 @@ def evaluate(
 
 
 def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
-    """Registers with a network on ``device``; the seconds are the network's alone.
+    """A registrar that runs a network on ``device``. Its seconds count the network only.
 
-    It raises TrialFailed for a displacement that is not finite.
+    The registrar raises TrialFailed for a displacement that is not finite.
     """
     model = model.to(device).eval()
 
@@ -115,7 +119,7 @@ def _measure(
     registration: Registration,
     seconds: float,
 ) -> dict[str, float]:
-    """The row of one pair: before registration, as ``dice_before`` and ``dice_before/left``, and after."""
+    """The metrics of one pair before registration (as ``dice_before`` and ``dice_before/left``) and after it."""
     spacing = fixed["spacing"]
     landmarks = (moving["landmarks"], fixed["landmarks"])
     shared: dict[str, Any] = {"spacing": spacing, "landmarks": None if None in landmarks else landmarks}
@@ -138,7 +142,7 @@ def _measure(
 def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[str, np.ndarray]:
     images = {"moving": moving["image"][None], "fixed": fixed["image"][None], "warped": registration.warped}
     fields = {"displacement": registration.displacement, "velocity": registration.velocity}
-    in_plane = [0, -1]  # of both axes, or of three
+    in_plane = [0, -1]  # the components in the slice, of two or of three
     return {
         **{name: _coronal(image)[0].numpy() for name, image in images.items()},
         **{name: _coronal(field)[in_plane].numpy() for name, field in fields.items()},
@@ -146,5 +150,5 @@ def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[
 
 
 def _coronal(volume: Tensor) -> Tensor:
-    """(1, C, *spatial) -> (C, H, W): the slice itself, or the middle one along the second axis."""
+    """(1, C, *spatial) -> (C, H, W): a 2-D image itself, or the middle slice along the second axis."""
     return volume[0] if volume.ndim == 4 else volume[0, :, :, volume.shape[3] // 2]

@@ -1,4 +1,4 @@
-"""The metrics that rows have. Reading them loads neither torch nor MONAI."""
+"""The vocabulary of metrics. Reading it loads neither torch nor MONAI."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -17,30 +17,31 @@ Role = Literal["similarity", "accuracy", "smoothness", ""]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricEntry(Entry):
-    """A metric of a registered pair: the target is a function of a ``MeasuredPair``; see ``metrics``.
+    """A metric of a registered pair. The target is a function of a ``MeasuredPair``; see ``metrics``.
 
     Attributes:
-        needs: parts of the pair without which it is not measured: ``labels``, ``landmarks``, ``displacement``,
-            ``velocity``. One that needs no field and no time is measured before registration, too.
-        better: which values are better, if one can say so.
+        needs: parts of the pair that the metric needs: ``labels``, ``landmarks``, ``displacement``, ``velocity``,
+            ``seconds``. It is measured only if they exist. Without fields and seconds, it is also measured before
+            registration.
+        better: which values are better; empty if neither.
         best: the best value, if there is one.
-        unit: ``a.u.`` are the intensity's own units.
-        range: the values that can be.
-        form: how a value is written in a terminal.
-        role: configurations are compared in ``accuracy`` and ``similarity``, at equal ``smoothness``.
-        priority: the metrics of a role stand in this order; the first is the main one.
-        main: it stands in the short tables.
-        interval: its mean gets an interval; only what is neither stands apart.
-        listed: it stands in the summary; otherwise only in the rows.
-        always: it is measured in every trial; otherwise where training minimizes the similarity of this name.
-        required: rows without it are damaged, as it was measured from the first; not for one of another package.
-        slow: it takes longer than all the rest; it has no column in a terminal.
-        heading: of a column; by default title and unit.
-        narrow: of a column in a terminal; by default title above unit.
-        quantity: what it is of, on an axis and in a sentence; by default the title.
-        note: follows the quantity on an axis, in brackets; by default the unit, or what is best.
-        effect: what a study's λ has an effect on, in a sentence; by default the title.
-        remark: follows the meaning; by default which values are better.
+        unit: the unit; ``a.u.`` are the units of the intensity.
+        range: the possible values.
+        form: format of a value in a terminal.
+        role: studies compare ``accuracy`` and ``similarity`` at equal ``smoothness``.
+        priority: order of the metrics with the same role; the first is the main metric.
+        main: whether short tables include it.
+        interval: whether its mean gets a confidence interval.
+        listed: whether the summary includes it; otherwise only the rows do.
+        always: whether every trial measures it; otherwise only trials that minimize the similarity of this name.
+        required: whether rows without it are damaged. Only for metrics of this package that all results have.
+        slow: whether it takes longer than all others together; terminal tables then leave it out.
+        heading: column heading; default: title and unit.
+        narrow: column heading in a terminal; default: title above unit.
+        quantity: name on an axis and in a sentence; default: the title.
+        note: text in brackets after the quantity on an axis; default: the unit, or the best value.
+        effect: the quantity that λ affects, in a sentence; default: the title.
+        remark: text after the meaning; default: which values are better.
     """
 
     needs: tuple[str, ...] = ()
@@ -65,12 +66,12 @@ class MetricEntry(Entry):
     remark: str | None = None
 
     def __call__(self, pair: "MeasuredPair") -> float | Mapping[str, float]:
-        """The value, or the value of each structure."""
+        """The value of the metric, or its value for each structure."""
         return self.load()(pair, **self.arguments)
 
     @property
     def of_field(self) -> bool:
-        """Whether it is a measure of a field alone."""
+        """Whether the metric measures a field only."""
         return not set(self.needs).isdisjoint(FIELDS)
 
     @property
@@ -79,7 +80,7 @@ class MetricEntry(Entry):
 
     @property
     def direction(self) -> str:
-        """Which values are better, in words; empty where one cannot say so."""
+        """Which values are better, in words; empty if neither."""
         known = self.best is not None and self.better == "higher"
         return f"{self.best:g} is best" if known else f"{self.better} is better" if self.better else ""
 
@@ -90,21 +91,21 @@ class MetricEntry(Entry):
 
     @property
     def short_column(self) -> str:
-        """Title and unit, but for the intensity's own units, which tell a reader nothing here."""
+        """Title and unit; without the unit if it is ``a.u.``, which would not inform the reader."""
         return f"{self.title} ({self.unit})" if self.unit and not self.unit.startswith("a.u.") else self.title
 
     @property
     def narrow_column(self) -> str:
-        """The heading of a column in a terminal, of two lines at most."""
+        """The heading of a column in a terminal, at most two lines."""
         return self.narrow or (self.title if self.short_column == self.title else f"{self.title}\n{self.unit}")
 
     @property
     def column_with_note(self) -> str:
-        """The heading of a line or column that stands alone: with unit, or note, or direction."""
+        """The heading of a single line or column, with the unit, the note or the direction."""
         return self.column if self.of_field else self.axis()
 
     def axis(self, when: str = "") -> str:
-        """The label of an axis; ``when`` follows the name."""
+        """The label of an axis; ``when`` is appended to the name."""
         words = f"{self.quantity or self.title} {when}".strip()
         note = self.note or self.unit or (self.direction if not self.of_field else "")
         return f"{words} ({note})" if note else words
@@ -116,30 +117,30 @@ class MetricEntry(Entry):
 
 
 class Metrics(Registry[MetricEntry]):
-    """The metrics by name, those of every similarity and of every penalty among them."""
+    """The metrics by name, including those derived from every similarity and penalty."""
 
     def __init__(self) -> None:
         super().__init__("metric", "smoothmorph.metrics", package=f"{__package__}.metrics")
         self.derived: list[tuple[Registry, Callable[..., Iterable[MetricEntry]]]] = []
-        """Other registries, which may grow, and what makes metrics of an entry of each."""
+        """Other registries, each with a function that makes metrics from one of its entries."""
         self._derived_from: list[list[str]] = []
 
     def of_role(self, role: Role) -> list[str]:
-        """The metrics of a role, the main one first."""
+        """The names of the metrics with this role, the main metric first."""
         return sorted((name for name in self if self[name].role == role), key=lambda name: self[name].priority)
 
     def of_column(self, column: str) -> MetricEntry | None:
-        """What a column of rows holds: ``dice_before/left`` is of ``dice``; None if no metric."""
+        """The metric in a column of rows: ``dice`` for ``dice_before/left``; None if the column is not a metric."""
         return self.get(column.partition("/")[0].removesuffix("_before"))
 
     def measured(self, similarity: str | None, slow: bool = True) -> list[MetricEntry]:
-        """What is measured where training minimizes this similarity (None: nothing is trained)."""
+        """The metrics to measure in a trial that minimizes this similarity (None: no training)."""
         return [m for m in self.values() if (m.always or m.name == similarity) and (slow or not m.slow)]
 
     def _known(self) -> dict[str, MetricEntry]:
         known = super()._known()
         names = [list(registry._known()) for registry, _ in self.derived]
-        if names != self._derived_from:  # every look-up comes here
+        if names != self._derived_from:  # they may have grown; every look-up comes here
             self._derived_from = names
             for registry, metrics_of in self.derived:
                 for metric in chain.from_iterable(map(metrics_of, registry.values())):

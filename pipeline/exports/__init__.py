@@ -1,1 +1,1 @@
-"""A trained network in the forms that other software reads."""
+"""Exports of a trained network for other software."""

@@ -1,4 +1,4 @@
-"""A trained network in the forms that other software reads."""
+"""The formats to which a trained network can be exported."""
 
 from __future__ import annotations
 
@@ -31,19 +31,22 @@ def export(
     rows: pd.DataFrame | None = None,
     authors: str | None = None,
 ) -> None:
-    """Write ``trained`` to ``out``.
+    """Export ``trained`` to ``out``.
 
     Args:
         trained: the network.
-        kind: ``bundle`` (a folder), ``model`` (a small file with a model card beside it), or ``torchscript``,
-            ``torch-export`` or ``official`` (a file).
-        out: must not exist, nor the card beside a model; a file ends as ``ENDINGS`` has it.
-        shape: (*spatial) of the images; None is the shape it was trained on. A model keeps that one where it is known.
-        rows: of its test pairs, and ``authors``: for the model card of a bundle or a model.
+        kind: ``bundle`` (a folder), ``model`` (a small file with a model card), or ``torchscript``, ``torch-export`` or
+            ``official`` (a file).
+        out: the file or folder to write; it must not exist, nor the card of a model. ``ENDINGS`` are the allowed
+            endings of files.
+        shape: shape (*spatial) of the images; None for that of the training images. If a model states its shape, no
+            other is allowed.
+        rows: rows of its test pairs, for the model card of a bundle or a model.
+        authors: authors of the network, for the model card.
 
     Raises:
-        InputError: an unknown kind, ``out`` exists or cannot be written, a shape that is unknown or does not fit, or
-            a network that the kind cannot hold.
+        InputError: the kind is unknown, ``out`` exists or cannot be written, the shape is unknown or does not fit, or
+            the kind cannot represent the network.
     """
     check_export(kind, out, authors)
     if kind in CARDED:
@@ -54,15 +57,15 @@ def export(
 
 
 def check_export(kind: str, out: Path, authors: str | None = None) -> None:
-    """Refuse, before the network is read, what :func:`export` would refuse whatever the network.
+    """Check the arguments of :func:`export` that do not depend on the network, before it is read.
 
     Raises:
-        InputError: an unknown kind, authors where no card is written, ``out`` exists or cannot be written.
+        InputError: the kind is unknown, authors are given but no card is written, ``out`` exists or cannot be written.
     """
     if kind not in (*CARDED, *FILES):
         raise InputError(f"unknown kind {kind!r}; expected {', '.join((*CARDED, *FILES))}.")
     if authors is not None and kind not in CARDED:
-        raise InputError(f"--authors is for a bundle or a model; leave it out for {kind}.")
+        raise InputError(f"--authors is only for a bundle or a model; leave it out for {kind}.")
     if out.exists():
         raise InputError(f"{out} exists; choose another name or remove it.")
     if kind == "bundle":
@@ -70,7 +73,7 @@ def check_export(kind: str, out: Path, authors: str | None = None) -> None:
         return
     check_output(out, ENDINGS[kind])
     if kind == "model" and (card := out.with_suffix(".md")).exists():
-        raise InputError(f"{card}, where the model card goes, exists; choose another name or remove it.")
+        raise InputError(f"the file for the model card, {card}, exists; choose another name or remove it.")
 
 
 def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
@@ -84,7 +87,7 @@ def _bundle(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None
 
 
 def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None) -> None:
-    """Weights in half precision, which are half as large and register alike, and a model card beside them."""
+    """Write weights in half precision, which halves the file and does not change results much, and a model card."""
     import torch
 
     from .bundle.metadata import measures, metadata, model_card
@@ -99,12 +102,12 @@ def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None,
 
 
 def _with_shape(trained: Trained, shape: Shape) -> Trained:
-    """``trained`` with the shape that is given, where its own is not known."""
+    """``trained`` with the given shape, if its own is not known."""
     chosen, known = trained.shape_or(shape), trained.images.shape
     if known is not None and chosen != tuple(known):
         raise InputError(
-            f"--shape {times(chosen)}: {trained.source} was trained on images of {times(known)}, and a model is of no "
-            "other shape; leave out --shape."
+            f"--shape {times(chosen)}: {trained.source} was trained on images of {times(known)}, and its model must "
+            "state that shape; leave out --shape."
         )
     return replace(trained, images=replace(trained.images, shape=chosen))
 
@@ -112,7 +115,8 @@ def _with_shape(trained: Trained, shape: Shape) -> Trained:
 def _torchscript(trained: Trained, path: Path, shape: Sequence[int]) -> None:
     from monai.data.torchscript_utils import save_net_with_metadata
 
-    script, buffer = networks.export_torchscript(trained.network, shape), io.BytesIO()  # for the same reason
+    # into memory first: when the disk is full, torch raises RuntimeError instead of OSError
+    script, buffer = networks.export_torchscript(trained.network, shape), io.BytesIO()
     save_net_with_metadata(script, buffer, False, meta_values=_about(trained, shape))
     path.write_bytes(buffer.getvalue())
 
@@ -122,7 +126,7 @@ def _torch_export(trained: Trained, path: Path, shape: Sequence[int]) -> None:
 
     program, buffer = networks.export_program(trained.network, shape), io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights in the convolutions' order
+        warnings.filterwarnings("ignore", message="No complete tensor found")  # for weights in channels-last order
         about = {"smoothmorph.json": json.dumps(_about(trained, shape))}
         torch.export.save(program, buffer, extra_files=about)
     path.write_bytes(buffer.getvalue())
@@ -133,7 +137,7 @@ def _official(trained: Trained, path: Path, shape: Sequence[int]) -> None:
 
 
 CARDED = {"bundle": _bundle, "model": _model}
-"""With a model card."""
+"""Kinds with a model card."""
 ENDINGS = {"model": (".safetensors",), "torchscript": (".ts", ".pt"), "torch-export": (".pt2",), "official": (".pt",)}
 FILES: dict[str, Callable[[Trained, Path, Sequence[int]], None]] = {
     "torchscript": _torchscript,

@@ -1,1 +1,1 @@
-"""Commands on displacement fields and landmarks in files."""
+"""Commands for displacement fields and landmarks in files."""

@@ -1,4 +1,4 @@
-"""Fields in files, put to use: which field the user means, and images warped with it."""
+"""Loading of a field file with its options, and warping of an image with it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ...transforms import Geometry, PhysicalField
 
 Files = Iterable[Path | None]
-"""None is what was not given."""
+"""Paths; None for a file that was not given."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a command did: the file that it wrote, what to tell, and what the user should look at."""
+    """The result of a command: the file it wrote, its output lines, and notices that the user should read."""
 
     path: Path
     told: tuple[str, ...]
@@ -33,15 +33,17 @@ class Done:
 
 
 def check_files(out: Path, endings: Sequence[str], fields: Files, images: Files = (), others: Files = ()) -> None:
-    """Refuse, before anything heavy is loaded, what :func:`check_output` does and files that cannot be read.
+    """Check the output path, see :func:`check_output`, and the input files, before heavy packages are loaded.
 
     Args:
-        out, endings: of the file to write.
-        fields, images: what is read, with affines alone among the fields.
-        others: what is read besides, and is checked by its own reader.
+        out: the file to write.
+        endings: its allowed endings.
+        fields: input fields and affines.
+        images: input images.
+        others: other input files, which their own readers check.
 
     Raises:
-        InputError: the first mistake.
+        InputError: the first fault found.
     """
     fields, images = list(fields), list(images)
     check_output(out, endings, [*fields, *images, *others])
@@ -52,32 +54,32 @@ def check_files(out: Path, endings: Sequence[str], fields: Files, images: Files 
 
 
 def load_field(path: Path, like: Path | None = None, affine: Path | None = None) -> PhysicalField:
-    """The field of a file.
+    """Read the field of a file.
 
     Args:
         path: as for :func:`~smoothmorph.transforms.read_field`.
-        like: the fixed image; its grid must be the field's.
-        affine: a file of ITK or ANTs with an affine alone, applied after the field: A(p + d(p)), as
+        like: the fixed image; the field must have its grid.
+        affine: an ITK or ANTs file with only an affine, which is applied after the field: A(p + d(p)), like
             ANTs' list [field, affine].
 
     Raises:
-        InputError: what ``read_field`` raises, another grid, or a file that is not an affine alone.
+        InputError: as ``read_field``; the grid differs, or ``affine`` holds more than an affine.
     """
     grid = read_grid(like) if like is not None else None
     field = read_field(path, grid)
     if grid is not None and not field.fixed.is_same(grid):
         raise InputError(
-            f"{path} lies on another grid than {like}: {field.fixed}, expected {grid}; give the fixed image that it "
-            f"was made for, or bring it onto this grid with `smoothmorph convert {path} --like {like} -o ...`."
+            f"{path} lies on another grid than {like}: {field.fixed}, expected {grid}; give the fixed image of this "
+            f"field, or resample the field with `smoothmorph convert {path} --like {like} -o ...`."
         )
     return field if affine is None else follow(field, affine)
 
 
 def follow(field: PhysicalField, path: Path) -> PhysicalField:
-    """``field``, and after it the affine of a file: T ↦ A ∘ T."""
+    """Append the affine A of a file to the field's map T: A ∘ T."""
     alone = read_field(path, field.fixed)
     if alone.affine is None or not is_affine(path):
-        raise InputError(f"{path} is not an affine alone; combine fields with `smoothmorph compose`.")
+        raise InputError(f"{path} must hold only an affine; combine fields with `smoothmorph compose`.")
     return replace(field, affine=alone.affine if field.affine is None else alone.affine @ field.affine)
 
 
@@ -90,22 +92,22 @@ def apply(
     affine: Path | None = None,
     background: float = 0.0,
 ) -> Done:
-    """Warp an image file, on any grid, onto the field's fixed grid: warped(p) = moving(T(p)).
+    """Warp an image file with any grid onto the field's fixed grid: warped(p) = moving(T(p)).
 
     Args:
         path: the field.
-        image: the moving image, or a label map over it.
-        out: the warped image.
+        image: the moving image, or a label map of it.
+        out: the warped image to write.
         like: the fixed image.
-        labels: nearest neighbour, in the file's type; otherwise linear interpolation, float32.
+        labels: use nearest neighbour and keep the file's dtype; otherwise use linear interpolation and float32.
         affine: see :func:`load_field`.
-        background: the value where T leads out of the moving image; of a label map 0.
+        background: the value where T(p) is outside of the moving image; for a label map always 0.
 
     Raises:
-        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
+        InputError: files cannot be used or do not belong together, or ``out`` is an input.
     """
     if labels and background:
-        raise InputError(f"the background of a label map is 0, got {background:g}; leave out --background.")
+        raise InputError(f"the background of a label map is always 0, got {background:g}; leave out --background.")
     check_files(out, IMAGES, [path, affine], [image, like])
     field = load_field(path, like, affine)
     moving = read_volume(image, labels, constant=True)
@@ -115,8 +117,8 @@ def apply(
     share = 100 * float(inside.float().mean())
     if not share:
         raise InputError(
-            f"{path} leads nowhere into {image}: all of its points lie outside ({moving.grid}); is this the moving "
-            "image, and does the field go from fixed to moving?"
+            f"{path} maps no point into {image} ({moving.grid}); is this the moving image, and does the field map "
+            "from the fixed to the moving image?"
         )
     if labels:
         write_labels(out, warped[0], image, field.fixed)
@@ -126,19 +128,19 @@ def apply(
     if not labels and moving.looks_like_labels:
         notices.append(f"{image} looks like a label map and was interpolated; if it is one, add --labels.")
     if share < 100:
-        notices.append(f"{100 - share:.3g} % of the voxels come from outside of {image}; they are {background:g}.")
+        notices.append(f"{100 - share:.3g} % of the voxels map outside of {image}; they are set to {background:g}.")
     how = "nearest neighbour" if labels else "linear interpolation"
     return Done(out, (f"wrote {out}: {image} on the fixed grid, {field.fixed}; {how}.",), tuple(notices))
 
 
 def write_labels(path: Path, labels: Tensor, source: Path, grid: Geometry) -> Path:
-    """Write a label map (*grid.shape), int64, in the type of the file ``source`` that it comes from.
+    """Write a label map (*grid.shape), int64, with the dtype of the file ``source`` that it comes from.
 
     Raises:
         InputError: as :func:`~smoothmorph.pipeline.images.volumes.write_volume`.
     """
     stored = labels.numpy().astype(stored_type(source))
-    exact = bool((stored.astype(np.int64) == labels.numpy()).all())  # a file's scale may have taken it beyond its type
+    exact = bool((stored.astype(np.int64) == labels.numpy()).all())  # scaled labels may exceed the file's dtype
     return write_volume(path, stored if exact else labels.numpy(), grid)
 
 
@@ -149,12 +151,12 @@ def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:
     if shares_one_grid(path) and not moving.grid.is_same(field.fixed):
         raise InputError(
             f"{path} is a VoxelMorph warp, for moving and fixed images on one grid, but {moving.path} has "
-            f"{moving.grid}, expected {field.fixed}; resample it onto the fixed image's grid."
+            f"{moving.grid}, expected {field.fixed}; resample the image onto the fixed image's grid."
         )
 
 
 def check_world(path: Path, grid: Geometry, other: Path, other_grid: Geometry) -> None:
-    """Raise InputError unless both files lie in two dimensions, or both in 3-D space."""
+    """Raise InputError unless both files are in two dimensions, or both in 3-D space."""
     if grid.world_axes != other_grid.world_axes:
         kinds = {2: "two dimensions", 3: "3-D space"}
         raise InputError(

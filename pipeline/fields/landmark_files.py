@@ -1,6 +1,6 @@
-"""Files of landmarks: .csv tables, and Slicer's .fcsv and .mrk.json, which say whether they are in LPS or RAS.
+"""Landmark files: .csv tables, and Slicer's .fcsv and .mrk.json, which state whether they are in LPS or RAS.
 
-What is not a coordinate is kept, so that Slicer loads its file again with the points where they went.
+All other content is kept, so that Slicer can load the written file with the points at their new positions.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ if TYPE_CHECKING:
 
 AXES = ("x", "y", "z")
 FRAMES = {"LPS": True, "1": True, "RAS": False, "0": False}
-"""Whether a coordinate system of Slicer's is LPS; before Slicer 4.11 it was a number."""
+"""Slicer's names of coordinate systems, and whether each is LPS. Before Slicer 4.11, they were numbers."""
 UNNAMED = ("positionStatus", "autoCreated")
-"""The last cells of newer .fcsv files, which their header leaves out."""
+"""The last cells in rows of newer .fcsv files; the header does not name them."""
 UNPLACED = ("undefined", "missing", "0", "3")
-"""What Slicer has as the status of a point without a position, in .mrk.json and in .fcsv."""
+"""Slicer's status values of a point without a position, in .mrk.json and in .fcsv."""
 POINTS = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")
-"""Slicer's markups that their points alone define."""
+"""Slicer's markups that are defined by their points only."""
 SLICERS = (".fcsv", ".mrk.json", ".json")
 
 
 @dataclass(frozen=True)
 class LandmarkFile:
-    """A file's points, in its own frame."""
+    """The points of a file, in the file's coordinate system."""
 
     table: pd.DataFrame
-    """All columns, as text; x, y and z in mm among them."""
+    """All columns as text, including x, y and z in mm."""
     lps: bool | None
-    """Whether the file says that it is in LPS, or (False) RAS; None where it does not say."""
+    """True if the file states LPS, False if it states RAS, None if it states neither."""
     text: Callable[[pd.DataFrame], str]
-    """The file with the x, y and z of another table."""
+    """Makes the content of the file with the x, y and z of another table."""
 
 
 def read_landmark_file(path: Path) -> LandmarkFile:
-    """Read a file by its ending: .fcsv, .mrk.json (.json), or else a .csv table.
+    """Read a file by its ending: .fcsv, .mrk.json (.json), or otherwise a .csv table.
 
     Raises:
-        InputError: it cannot be read, is too long, has no such points, or, as a file of Slicer's, no frame.
+        InputError: the file cannot be read, is too long or has no such points, or a Slicer file states no coordinate
+            system.
     """
     name = path.name.lower()
     if name.endswith(".fcsv"):
@@ -57,7 +58,7 @@ def read_landmark_file(path: Path) -> LandmarkFile:
 
 
 def _fcsv(path: Path, text: str) -> LandmarkFile:
-    """Comments with the frame and the columns, then a row of cells for each point."""
+    """Parse .fcsv: comments with the coordinate system and the columns, then one row per point."""
     lines = text.splitlines()
     comments = [line for line in lines if line.startswith("#")]
     said = {key.strip(): value.strip() for key, _, value in (line[1:].partition("=") for line in comments)}
@@ -77,7 +78,7 @@ def _fcsv(path: Path, text: str) -> LandmarkFile:
 
 
 def _markups(path: Path) -> LandmarkFile:
-    """JSON: lists of control points, each with its coordinate system and units."""
+    """Parse .mrk.json: lists of control points, each list with its coordinate system and units."""
     import pandas as pd
 
     try:
@@ -95,12 +96,14 @@ def _markups(path: Path) -> LandmarkFile:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise InputError(
-            f"{path} holds no markups of Slicer's: lists of control points, each with a position of three numbers."
+            f"{path} holds no Slicer markups, which are lists of control points with a position of three numbers each."
         ) from None
     others = [*kinds - {*POINTS}, *units - {"mm"}]
     if others or len(frames) > 1:
         found = quoted((others or ["several coordinate systems"])[0])
-        raise InputError(f"{path} holds markups of {found}; expected {', '.join(POINTS)}, all in mm and one frame.")
+        raise InputError(
+            f"{path} holds markups of {found}; expected {', '.join(POINTS)}, all in mm and in one coordinate system."
+        )
     return LandmarkFile(table, _frame(path, *frames), partial(_markups_text, content))
 
 
@@ -116,7 +119,7 @@ def _markups_text(content: Any, table: pd.DataFrame) -> str:
     moved = copy.deepcopy(content)
     positions = iter(table[[*AXES]].astype(float).to_numpy().tolist())
     for markup in moved["markups"]:
-        markup["measurements"] = []  # lengths and angles of before
+        markup["measurements"] = []  # lengths and angles of the old points
         for point in markup["controlPoints"]:
             point["position"] = next(positions)
     return json.dumps(moved, indent=2) + "\n"
@@ -124,11 +127,11 @@ def _markups_text(content: Any, table: pd.DataFrame) -> str:
 
 def _frame(path: Path, stated: str = "") -> bool:
     if stated not in FRAMES:
-        raise InputError(f"{path} states no coordinate system that is LPS or RAS; save it with Slicer again.")
+        raise InputError(f"{path} does not state LPS or RAS as its coordinate system; save it with Slicer again.")
     return FRAMES[stated]
 
 
 def _check_placed(path: Path, statuses: list[str]) -> None:
     unplaced = [index for index, status in enumerate(statuses, start=1) if status in UNPLACED]
     if unplaced:
-        raise InputError(f"{path}, point {unplaced[0]} has no position; place it in Slicer, or remove it.")
+        raise InputError(f"{path}, point {unplaced[0]} has no position; place it in Slicer or remove it.")

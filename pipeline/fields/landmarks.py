@@ -1,4 +1,4 @@
-"""Landmarks in files: warped by a field, and how far they are from where they should be (TRE)."""
+"""Warping of landmark files by a field, and the target registration error (TRE)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from ...transforms import PhysicalField
 
 NAMES = ("id", "label", "name")
-"""Columns that name a point: two files that both have one must agree on it."""
+"""Columns that name a point. If two files have the same one, their names must agree."""
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """A file of points, and what else it says of them."""
+    """The points of a file, with the file's other content."""
 
     path: Path
     file: LandmarkFile
     points: Tensor
     """(N, W) float64, RAS mm."""
     lps: bool
-    """Whether the file's own numbers are in LPS."""
+    """Whether the coordinates in the file are LPS."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -54,27 +54,27 @@ def warp_points(
     like: Path | None = None,
     affine: Path | None = None,
 ) -> Done:
-    """Warp a file of landmarks; the field takes points of the fixed image to the moving one, T(p) = A(p + d(p)).
+    """Warp a landmark file. The field maps points of the fixed image to the moving image: T(p) = A(p + d(p)).
 
     Args:
         path: the field.
-        landmarks: points of the fixed image (``inverse``: of the moving image): a .csv with columns x, y, z in mm, or
-            Slicer's .fcsv or .mrk.json.
-        out: a .csv file, the same table with the warped x, y, z; with ``against`` also tre_before_mm and tre_after_mm.
-            Or a file of Slicer's with the ending of ``landmarks``, in its frame.
-        inverse: T⁻¹ instead, from the moving image to the fixed one.
-        against: the same landmarks in the other image, row by row, in any of the formats.
-        lps: coordinates in .csv files are LPS, as those of ITK and ANTs, not RAS. Slicer's files say it themselves.
+        landmarks: points of the fixed image (with ``inverse``, of the moving image): a .csv file with columns x, y, z
+            in mm, or Slicer's .fcsv or .mrk.json.
+        out: the file to write. Either a .csv with the same table and the warped x, y, z, and with ``against`` also
+            tre_before_mm and tre_after_mm; or a Slicer file with the ending and coordinate system of ``landmarks``.
+        inverse: apply T⁻¹ instead, from the moving image to the fixed image.
+        against: the same landmarks in the other image, in the same order, in any of these formats.
+        lps: coordinates in .csv files are LPS, as in ITK and ANTs, instead of RAS. Slicer files state theirs.
         like, affine: see :func:`~smoothmorph.pipeline.fields.apply.load_field`.
 
     Raises:
-        InputError: files that cannot be used, do not belong together, or are an input and ``out`` at once.
+        InputError: files cannot be used or do not belong together, or ``out`` is an input.
     """
     own = tuple(ending for ending in SLICERS if landmarks.name.lower().endswith(ending))
     check_files(out, TABLES + own, [path, affine], [like], [landmarks, against])
     for file in (landmarks, against):
         if file is not None:
-            read_text(file)  # whether it is there and text; with the field it is known how many columns it needs
+            read_text(file)  # checks that it is a text file; the columns it needs depend on the field
     from ...transforms.world.physical_field import INVERTED
 
     field = load_field(path, like, affine)
@@ -103,8 +103,8 @@ def warp_points(
     notices = []
     if beyond:
         notices.append(
-            f"{beyond} of {len(warped)} points lie outside of the fixed grid, where the displacement of its edge was "
-            f"taken: are the coordinates {'LPS' if given.lps else 'RAS'}, and is the direction right?"
+            f"{beyond} of {len(warped)} points lie outside of the fixed grid; the displacement at its edge was used. "
+            f"Are the coordinates {'LPS' if given.lps else 'RAS'}, and is the direction correct?"
         )
     if lost:
         notices.append(f"{lost} of {len(warped)} points have no reliable inverse: the field folds there.")
@@ -112,16 +112,16 @@ def warp_points(
 
 
 def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
-    """Read points.
+    """Read a landmark file.
 
     Args:
-        path: a .csv file with the columns x, y and (in 3-D) z, mm, or Slicer's .fcsv or .mrk.json.
-        world_axes: W.
-        lps: a .csv file is in LPS; RAS otherwise.
+        path: a .csv file with the columns x, y and (in 3-D) z in mm, or Slicer's .fcsv or .mrk.json.
+        world_axes: W, the number of coordinates.
+        lps: whether a .csv file is in LPS instead of RAS.
 
     Raises:
-        InputError: no such file, missing columns or two of one name, no rows, a row of another width than the header,
-            a cell that is not a number, or ``lps`` for a file that says RAS.
+        InputError: the file does not exist, a column is missing or occurs twice, there are no rows, a row has another
+            number of cells than the header, a cell is not a number, or ``lps`` is set for a file that states RAS.
     """
     file = read_landmark_file(path)
     table, columns = file.table, list(AXES[:world_axes])
@@ -131,7 +131,7 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     if not len(table):
         raise InputError(f"{path} holds no points.")
     if lps and file.lps is False:
-        raise InputError(f"{path} says that it is in RAS; leave --lps out, or give it in LPS.")
+        raise InputError(f"{path} states that it is in RAS; leave out --lps, or save the file in LPS.")
     cells = table[columns].where(table[columns].map(len) <= MOST_DIGITS, "")
     import pandas as pd
     import torch
@@ -141,7 +141,7 @@ def read_landmarks(path: Path, world_axes: int, lps: bool = False) -> Landmarks:
     if len(faulty):
         row, column = faulty[0]
         found = quoted(table[columns[column]][row])
-        raise InputError(f"{path}, row {row + 1}: {columns[column]} is {found}, expected a number of mm.")
+        raise InputError(f"{path}, row {row + 1}: {columns[column]} is {found}, expected a number in mm.")
     own = lps if file.lps is None else file.lps
     return Landmarks(path, file, torch.from_numpy(_turned(numbers, own)), own)
 
@@ -156,7 +156,7 @@ def _text(numbers: Tensor | np.ndarray) -> list[str]:
 
 
 def _turned(points: np.ndarray, lps: bool) -> np.ndarray:
-    """(N, W) between RAS and LPS: the first two components change their sign."""
+    """Convert points (N, W) between RAS and LPS, if ``lps``: the first two components change their sign."""
     return points * np.array([-1.0, -1.0, 1.0])[: points.shape[1]] if lps else points
 
 
@@ -164,22 +164,22 @@ def _check_pairs(given: Landmarks, truth: Landmarks) -> None:
     if len(given.table) != len(truth.table):
         raise InputError(
             f"{truth.path} holds {len(truth.table)} points, but {given.path} holds {len(given.table)}; give the same "
-            "landmarks row by row."
+            "landmarks in the same order."
         )
     slicers = [one.file.lps is not None for one in (given, truth)]
-    for column in NAMES[any(slicers) :]:  # ids are Slicer's own
+    for column in NAMES[any(slicers) :]:  # Slicer generates its ids, so they differ between files
         if column in given.table and column in truth.table:
             own, other = ([_named(name, all(slicers)) for name in one.table[column]] for one in (given, truth))
             row = next((row for row, names in enumerate(zip(own, other, strict=True)) if len({*names}) > 1), None)
             if row is not None:
                 raise InputError(
                     f"{truth.path}, row {row + 1} has {column} {quoted(other[row])}, but {given.path} has "
-                    f"{quoted(own[row])}; give the same landmarks row by row."
+                    f"{quoted(own[row])}; give the same landmarks in the same order."
                 )
 
 
 def _named(label: str, slicers: bool) -> str:
-    """A label; of Slicer's own, list and number as in F-1, the number: two lists have two names."""
+    """A label without the list's name if it is from Slicer: ``-1`` for ``F-1``, because two lists have two names."""
     return re.sub(r"^.*-(?=\d+$)", "-", label) if slicers else label
 
 
@@ -192,6 +192,6 @@ def _in_grid(field: PhysicalField, points: Tensor) -> Tensor:
 def _sentence(out: Path, given: Landmarks, inverse: bool, lps: bool) -> str:
     source, target, equation = ("moving", "fixed", "T⁻¹(q)") if inverse else ("fixed", "moving", "T(p) = A(p + d(p))")
     return (
-        f"wrote {out}: {len(given.points)} points of the {source} image, {given.path}, where they lie in the {target} "
-        f"image, {equation}; {'LPS' if lps else 'RAS'} mm."
+        f"wrote {out}: {len(given.points)} points of the {source} image ({given.path}) mapped to the {target} image, "
+        f"{equation}; {'LPS' if lps else 'RAS'} mm."
     )

@@ -1,4 +1,4 @@
-"""Field files from field files: composed, inverted, converted, and their Jacobian determinant."""
+"""Operations on field files: composition, inversion, conversion and Jacobian determinant."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .apply import Done, check_files, check_world, follow, load_field
 
 
 def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
-    """One field for warping an image with the first of ``paths``, the result with the second, and so on.
+    """Compose fields: the result warps an image as the first of ``paths``, then the second and so on would.
 
-    As maps it is T = T₁ ∘ T₂ ∘ ... on the fixed grid of the last one, which ``like`` has to be where it is given.
+    The composed map is T = T₁ ∘ T₂ ∘ ..., on the fixed grid of the last field. If given, ``like`` must have this grid.
     """
     if len(paths) < 2:
         raise InputError(f"compose needs two fields or more, got {len(paths)}.")
@@ -31,13 +31,13 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
         share = 100.0 if is_affine(first) else _entering(composed, field.fixed)
         if not share:
             raise InputError(
-                f"{after} leads nowhere into {first}: all of its points lie outside ({field.fixed}); do they belong "
-                "together, and in this order?"
+                f"{after} maps no point into {first} ({field.fixed}); do these fields belong together, and is their "
+                "order correct?"
             )
         if share < 100:
             notices.append(
-                f"{100 - share:.3g} % of the points that {after} leads to lie outside of {first}, where the "
-                "displacement of its edge was taken."
+                f"{100 - share:.3g} % of the points that {after} maps to lie outside of {first}; the displacement at "
+                "its edge was used there."
             )
         composed = field.followed_by(composed)
     write_field(out, composed)
@@ -48,23 +48,23 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
 
 
 def invert(path: Path, out: Path, like: Path | None = None, fixed: Path | None = None) -> Done:
-    """The inverse of a field.
+    """Invert a field.
 
     Args:
         path: the field.
-        out: the inverse.
-        like: the moving image, on whose grid the inverse is to lie; by default the field's own.
-        fixed: the fixed image, for a field of a file that does not say its grid: one that begins with an affine.
+        out: the inverse to write.
+        like: the moving image, whose grid the inverse gets; default: the field's own grid.
+        fixed: the fixed image, if the file does not state the grid of its field because it begins with an affine.
 
     Raises:
-        InputError: files that cannot be used or do not belong together.
+        InputError: files cannot be used or do not belong together.
     """
     check_files(out, FIELDS, [path], [like, fixed])
     from ...transforms.field_files.voxelmorph import shares_one_grid
 
     grid = read_grid(like) if like is not None else None
     alone = is_affine(path)
-    if fixed is None and grid is not None and (alone or shares_one_grid(path)):  # which hold on that grid, too
+    if fixed is None and grid is not None and (alone or shares_one_grid(path)):  # these are valid on that grid, too
         field = read_field(path, grid)
     else:
         field = load_field(path, fixed)
@@ -72,15 +72,15 @@ def invert(path: Path, out: Path, like: Path | None = None, fixed: Path | None =
         check_world(path, field.fixed, like, grid)
     if not alone and not field.enters(grid or field.fixed).any():
         raise InputError(
-            f"{path} leads nowhere into {like}: all of its points lie outside ({grid}); is this the moving image?"
+            f"{path} maps no point into {like} ({grid}); is this the moving image?"
             if like is not None
-            else f"{path} leads nowhere into its own grid, {field.fixed}; name the moving image with --like."
+            else f"{path} maps no point into its own grid, {field.fixed}; give the moving image with --like."
         )
     inverse, notices = inverted(field, grid, path)
     write_field(out, inverse)
     error = field.inverse_error(inverse)
     told = [f"wrote {out}: from the moving image to the fixed one; {inverse.fixed}."]
-    if len(error):  # not of an affine that leads away from the moving image's grid, which stands for the fixed one's
+    if len(error):  # empty for an affine that maps out of the moving grid, which is used as its fixed grid, too
         mean, largest = float(error.mean()), float(error.max())
         told.append(f"inverse-consistency error |T⁻¹(T(p)) - p|: mean {mean:.3g} mm, max {largest:.3g} mm.")
     return Done(out, (*told, regularity(inverse)), notices)
@@ -89,7 +89,7 @@ def invert(path: Path, out: Path, like: Path | None = None, fixed: Path | None =
 def inverted(
     field: transforms.PhysicalField, grid: transforms.Geometry | None, source: Path
 ) -> tuple[transforms.PhysicalField, tuple[str, ...]]:
-    """The inverse on ``grid``, and what there is to say of it."""
+    """The inverse on ``grid``, and notices about it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         inverse = field.inverse(grid)
@@ -97,7 +97,7 @@ def inverted(
 
 
 def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
-    """The map of det ∂T/∂p on the fixed grid, its affine included: the moving mm³ that one fixed mm³ is drawn from."""
+    """Write det ∂T/∂p on the fixed grid, including the affine: the moving volume (mm³) per mm³ of the fixed image."""
     check_files(out, IMAGES, [path, affine], [like])
     field = load_field(path, like, affine).dense()
     write_volume(out, field.jacobian_determinant().numpy(), field.fixed)
@@ -105,7 +105,7 @@ def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | Non
 
 
 def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
-    """The same field in another kind of file, and on the grid of ``like``."""
+    """Write the same field in another format and, if ``like`` is given, on its grid."""
     check_files(out, FIELDS, [path, affine], [like])
     grid = read_grid(like) if like is not None else None
     field = read_field(path, grid)
@@ -117,30 +117,30 @@ def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None
         beyond = 100 - _entering(transforms.PhysicalField.identity(grid), field.fixed)
         if beyond == 100:
             raise InputError(
-                f"{like} lies outside of {path}, all of it: {grid}, expected a part of {field.fixed}; is this the "
+                f"{like} lies completely outside of {path}: {grid}, expected a part of {field.fixed}; is this the "
                 "fixed image?"
             )
         notices.append(
-            f"{path} was brought from its own grid, {field.fixed}, onto that of {like}"
-            + (f"; {beyond:.3g} % of it lies beyond, where the edge's displacement goes on." if beyond else ".")
+            f"{path} was resampled from its own grid, {field.fixed}, onto that of {like}"
+            + (f"; {beyond:.3g} % of that lies outside, where the displacement at the edge is used." if beyond else ".")
         )
         field = field.resampled_onto(grid)
     write_field(out, field)
     apart = field.affine is not None and out.suffix.lower() == ".h5"
-    folded = "" if field.affine is None else ", affine apart" if apart else ", affine folded in"
+    folded = "" if field.affine is None else ", affine stored separately" if apart else ", affine included in the field"
     return Done(out, (f"wrote {out}: {field.fixed}{folded}.",), tuple(notices))
 
 
 def _entering(field: transforms.PhysicalField, grid: transforms.Geometry) -> float:
-    """How much of its fixed grid a field takes into ``grid``, %."""
+    """The percentage of its fixed grid that a field maps into ``grid``."""
     return 100 * float(field.enters(grid).double().mean())
 
 
 def regularity(field: transforms.PhysicalField) -> str:
-    """Folding, SDlogJ and the range of the determinant of the whole map, in words.
+    """A sentence with folding, SDlogJ and the range of the determinant of the whole map.
 
-    A map that flips the axes as a whole, such as a mirror, does not fold: a voxel does whose determinant is 0 or has
-    the other sign than that of the affine that fits the map. SDlogJ is of |det|.
+    A map that flips the axes everywhere, such as a mirror, does not fold. A voxel folds if its determinant is 0 or has
+    another sign than the determinant of the affine that fits the map best. SDlogJ is computed from |det|.
     """
     apart = field.dense().apart
     found = {name: float(value) for name, value in transforms.jacobian_statistics(apart.displacement[None]).items()}

@@ -1,1 +1,1 @@
-"""Text, JSON, YAML and CSV files: read within bounds, written atomically."""
+"""Text, JSON, YAML and CSV files: read with limits on their size, written atomically."""

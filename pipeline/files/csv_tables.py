@@ -1,8 +1,8 @@
-"""CSV tables in and out: every table that the project reads is checked here, and every one that it writes is safe.
+"""Checked reading and safe writing of all CSV tables of the project.
 
-Spreadsheet programs take a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula and run it. So such a text
-gets an apostrophe before it, as OWASP advises against CSV injection; numbers stay as they are. Reading takes the
-apostrophe away again, so that nothing is changed by a table in between.
+Spreadsheet programs run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula. Writing therefore puts an
+apostrophe before such text, as OWASP recommends against CSV injection; numbers stay as they are. Reading removes the
+apostrophe, so that writing and reading keep every text.
 """
 
 from __future__ import annotations
@@ -23,67 +23,67 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
-"""How a text begins that would be run, and one that could be taken for such a text with its apostrophe."""
+"""Matches text that a spreadsheet would run, also after apostrophes, so that removing one is unambiguous."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table."""
+    """A row of a table."""
 
     line: int
-    """Its number in the file, for the sentences; of a row of several lines that of the last."""
+    """Line number in the file, for error messages; of a row over several lines, that of its last line."""
     cells: tuple[str, ...]
-    """One per column of the table, without blanks around them."""
+    """One cell per column, without leading and trailing blanks."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text."""
+    """A table whose cells are text."""
 
     path: Path
     columns: tuple[str, ...]
-    """Each name once; none of an empty file."""
+    """Distinct names; empty for an empty file."""
     rows: tuple[Row, ...]
-    """Without empty lines."""
+    """The rows, without empty lines."""
 
     def dicts(self) -> list[dict[str, str]]:
-        """Each row by column."""
+        """Each row as a dictionary from column to cell."""
         return [dict(zip(self.columns, row.cells, strict=True)) for row in self.rows]
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The cells as text. Not by pandas' reader, which takes the first column of longer rows for their index."""
+        """The cells as a data frame of text. pandas' own reader would use the first column of longer rows as index."""
         import pandas as pd
 
         return pd.DataFrame([row.cells for row in self.rows], columns=pd.Index(self.columns), dtype=str)
 
     @property
     def named(self) -> str:
-        """The columns for a sentence: the first of them, shortened."""
+        """The column names for an error message: the first twelve, shortened."""
         few = [quoted(name)[1:-1] for name in self.columns[:12]]
         return ", ".join(few) + (", ..." if len(self.columns) > 12 else "") or "none"
 
 
 def read_csv(path: Path, tabs: bool = False) -> Table:
-    """Read a table: a header, and rows of as many cells as it has.
+    """Read a table: a header, and rows with the same number of cells.
 
     Args:
-        path: UTF-8 text.
-        tabs: cells are separated by tabs and without quotes around them, as in BIDS: a quotation mark is a character
-            and does not swallow the lines that follow.
+        path: a UTF-8 text file.
+        tabs: cells are separated by tabs and not quoted, as in BIDS. A quotation mark is then an ordinary character
+            and cannot make following lines part of a cell.
 
     Raises:
-        InputError: no such file, no CSV, larger than `transforms.basics.bounds` allows, a name of a column twice, a
-            row of another width, or NUL in a cell.
+        InputError: the file does not exist, is not CSV or exceeds a limit in `transforms.basics.bounds`, a column name
+            occurs twice, a row has another number of cells, or a cell has a NUL character.
     """
     rows = list(parse_rows(path, read_text(path), tabs))
     return make_table(path, rows[0].cells if rows else (), rows[1:])
 
 
 def parse_rows(path: Path, text: str, tabs: bool = False) -> Iterator[Row]:
-    """The lines of a CSV text that are not empty; InputError where :func:`read_csv` has it."""
+    """The rows of a CSV text that are not empty; InputError as in :func:`read_csv`."""
     if "\0" in text:
-        raise InputError(f"{path} holds NUL characters, so it is no text; save it as plain CSV.")
+        raise InputError(f"{path} holds NUL characters, so it is not text; save it as plain CSV.")
     options: Any = (
         {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"skipinitialspace": True, "strict": True}
     )
@@ -94,19 +94,19 @@ def parse_rows(path: Path, text: str, tabs: bool = False) -> Iterator[Row]:
             if any(cells):
                 yield Row(reader.line_num, cells)
     except csv.Error as error:
-        where = f"{path} is not a table of tabs" if tabs else f"{path}, line {reader.line_num}"
+        where = f"{path} is not a tab-separated table" if tabs else f"{path}, line {reader.line_num}"
         raise InputError(f"{where}: {one_line(error)}; save it as plain {'text' if tabs else 'CSV'}.") from None
 
 
 def make_table(path: Path, columns: tuple[str, ...], rows: Sequence[Row]) -> Table:
-    """The table of a header and rows; InputError where :func:`read_csv` has it."""
+    """Make a table from a header and rows; InputError as in :func:`read_csv`."""
     if len(columns) > MOST_COLUMNS:
-        raise InputError(f"{path} has {len(columns)} columns; at most {MOST_COLUMNS} are read.")
+        raise InputError(f"{path} has {len(columns)} columns; at most {MOST_COLUMNS} are allowed.")
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise InputError(f"{path} has {columns.count(twice)} columns {quoted(twice)}; keep one of them.")
     if len(rows) > MOST_TABLE_ROWS:
-        raise InputError(f"{path} has more than {MOST_TABLE_ROWS} rows, the most that are read of a table.")
+        raise InputError(f"{path} has more than {MOST_TABLE_ROWS} rows, the limit for a table.")
     for row in rows:
         if len(row.cells) != len(columns):
             raise InputError(
@@ -117,7 +117,7 @@ def make_table(path: Path, columns: tuple[str, ...], rows: Sequence[Row]) -> Tab
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """A data frame as CSV for people: no cell of it is a formula. The index is left out."""
+    """A data frame as CSV text in which no cell is a formula, without the index."""
     from pandas.api.types import is_numeric_dtype
 
     safe = frame.rename(columns=_with_apostrophe)

@@ -1,9 +1,8 @@
-"""YAML in and out, as strict as the rest: no key twice, no value within itself, one sentence for every fault.
+"""Strict reading and writing of YAML: no key twice, no value that contains itself, a one-sentence error for each fault.
 
-Words without quotes are read by the core schema of YAML 1.2, not by PyYAML's YAML 1.1: ``1e3`` is a number, ``0x1F``
-and ``0o17`` are 31 and 15, and ``yes``, ``190:20:30``, ``1_000`` and ``2026-02-30`` are texts. In one thing this is
-stricter: ``0777``, which is 511 in YAML 1.1 and 777 in 1.2, is a text, too. A setting that is a number takes it for
-777, and a name keeps its zeros.
+Unquoted words follow the core schema of YAML 1.2, not PyYAML's YAML 1.1: ``1e3`` is a number, ``0x1F`` and ``0o17`` are
+31 and 15, and ``yes``, ``190:20:30``, ``1_000`` and ``2026-02-30`` are text. There is one exception: ``0777``, which is
+511 in YAML 1.1 and 777 in 1.2, is text, too. So a numeric setting reads it as 777, and a name keeps its zeros.
 """
 
 import re
@@ -18,7 +17,7 @@ from ...transforms.basics.errors import InputError, one_line, quoted
 from .text import read_text
 
 _TAG = "tag:yaml.org,2002:"
-_PLAIN: dict[str, tuple[str, list[str]]] = {  # tag -> what a word without quotes looks like, and its first characters
+_PLAIN: dict[str, tuple[str, list[str]]] = {  # tag -> pattern of an unquoted word, and its possible first characters
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     "int": (r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
@@ -36,7 +35,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping with :func:`parse_yaml`.
 
     Raises:
-        InputError: missing, empty or too long file, invalid YAML, or something other than a mapping.
+        InputError: the file is missing, empty, too long, invalid YAML or not a mapping.
     """
     values = parse_yaml(read_text(path, LONGEST_YAML), str(path))
     if not isinstance(values, dict):
@@ -46,33 +45,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text.
+    """Parse a YAML text.
 
     Raises:
-        InputError: invalid YAML, a key that stands twice in one mapping, a value that contains itself, a tag such as
-            ``!!set``, or more levels, values or digits than `transforms.basics.bounds` allows.
+        InputError: the YAML is invalid, a key occurs twice in one mapping, a value contains itself, there is a tag such
+            as ``!!set``, or levels, values or digits exceed the limits in `transforms.basics.bounds`.
     """
     try:
         return yaml.load(text, _StrictLoader)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: "\UFFFFFFFF" is no character
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for "\UFFFFFFFF", not a character
         raise InputError(f"{where} is not valid YAML: {one_line(error)}.") from None
 
 
 def to_yaml(content: Any, **options: Any) -> str:
-    """The YAML of plain values in their order, which `parse_yaml` and readers of YAML 1.1 read alike."""
+    """The YAML of plain values in their order, with the same meaning for `parse_yaml` and for YAML 1.1 readers."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, **options)
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """The safe loader by YAML 1.2 and within bounds, which are kept while the text is read and before values exist."""
+    """PyYAML's safe loader for YAML 1.2 with limits, which are checked during parsing, before values are built."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's names)
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (a name of PyYAML)
     yaml_constructors: dict[Any, Any] = {None: yaml.SafeLoader.construct_undefined}  # noqa: RUF012 (refuses other tags)
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self._depth = self._nodes = 0
-        self._sizes: dict[yaml.Node, int] = {}  # of finished nodes, with aliases written out
+        self._sizes: dict[yaml.Node, int] = {}  # number of values in each finished node, with aliases expanded
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node:
         alias, before = self.check_event(yaml.AliasEvent), self._nodes
@@ -85,7 +84,7 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"a value contains itself by the alias in line {self._line(node)}; write it out")
         self._nodes += self._sizes[node] if alias else 1
         if self._nodes > MOST_NODES:
-            raise yaml.YAMLError(f"more than {MOST_NODES:,} values, those of aliases counted wherever they stand")
+            raise yaml.YAMLError(f"more than {MOST_NODES:,} values, where every use of an alias counts")
         self._sizes[node] = self._nodes - before
         return node
 
@@ -106,7 +105,7 @@ class _StrictLoader(yaml.SafeLoader):
         if len(text) > MOST_DIGITS:
             raise yaml.YAMLError(f"the number in line {self._line(node)} has {len(text)} digits, at most {MOST_DIGITS}")
         if not _PATTERNS[kind].match(text):
-            raise yaml.YAMLError(f"{quoted(text)} in line {self._line(node)} is no {kind} of YAML 1.2")
+            raise yaml.YAMLError(f"{quoted(text)} in line {self._line(node)} is not a valid {kind} in YAML 1.2")
         return int(text, 0) if kind == "int" else float(re.sub(r"\.(?=[a-z])", "", text.lower()))
 
     def truth(self, node: Any) -> bool:
@@ -114,9 +113,9 @@ class _StrictLoader(yaml.SafeLoader):
 
     def text(self, node: Any) -> str:
         text = str(self.construct_scalar(node))
-        if strange := Reader.NON_PRINTABLE.search(text):  # by an escape in double quotes
+        if strange := Reader.NON_PRINTABLE.search(text):  # from an escape in double quotes
             where = f"the text in line {self._line(node)}"
-            raise yaml.YAMLError(f"{where} holds {strange[0]!r}, which YAML allows in no text")
+            raise yaml.YAMLError(f"{where} holds {strange[0]!r}, which YAML does not allow in text")
         return text
 
     @staticmethod

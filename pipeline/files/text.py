@@ -1,4 +1,4 @@
-"""Files of a run: written atomically, text in UTF-8."""
+"""Text and JSON files in UTF-8: checked when read, written atomically."""
 
 import json
 import math
@@ -19,33 +19,33 @@ def write_text(path: Path, text: str) -> Path:
     """Write ``text`` as UTF-8, atomically.
 
     Raises:
-        InputError: it cannot be written, or the text holds half of a surrogate pair, as the name of a file whose bytes
-            are no UTF-8.
+        InputError: the file cannot be written, or the text holds half of a surrogate pair; such text comes from a file
+            name that is not UTF-8.
     """
     try:
         content = text.encode()
     except UnicodeEncodeError as error:
         around = quoted(text[max(0, error.start - 40) : error.start + 40])
-        raise InputError(f"cannot write {path}: {around} is no text in UTF-8; rename the file it comes from.") from None
+        raise InputError(f"cannot write {path}: {around} is not UTF-8; rename the file it comes from.") from None
     return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def read_text(path: Path, longest: int = LONGEST_TEXT) -> str:
-    """Read UTF-8, with its line ends as they are.
+    """Read UTF-8 text; line ends are kept.
 
     Args:
         path: the file.
-        longest: bytes that it may have.
+        longest: maximum size in bytes.
 
     Raises:
-        InputError: the file is missing, cannot be read, is too long or in another encoding.
-        PermissionError: this user may not read it; a file that others hold must not be taken for a damaged one.
+        InputError: the file is missing, cannot be read, is too long or has another encoding.
+        PermissionError: this user may not read the file, which is therefore not treated as damaged.
     """
     try:
         with open(path, "rb") as file:
             content = file.read(longest + 1)
         if len(content) > longest:
-            raise InputError(f"{path} is longer than {longest >> 20} MiB, the most that is read of such a file.")
+            raise InputError(f"{path} is longer than {longest >> 20} MiB, the limit for such a file.")
         return content.decode("utf-8-sig")
     except (PermissionError, InputError):
         raise
@@ -67,11 +67,11 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        InputError: invalid JSON, a key twice in one object, NaN or infinity, a text that UTF-8 cannot hold, or more
-            levels or digits than `transforms.basics.bounds` allows.
+        InputError: the JSON is invalid, a key occurs twice in one object, there is NaN, infinity or text that UTF-8
+            cannot encode, or levels or digits exceed the limits in `transforms.basics.bounds`.
     """
     try:
         value = json.loads(
@@ -87,14 +87,14 @@ def parse_json(text: str, where: str) -> Any:
 
 def _integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits, at most {MOST_DIGITS} are read")
+        raise ValueError(f"a number has {len(text)} digits, at most {MOST_DIGITS} are allowed")
     return int(text)
 
 
 def _number(text: str) -> float:
     value = float(text) if len(text) <= MOST_DIGITS else math.inf
     if not math.isfinite(value):
-        raise ValueError(f"{quoted(text)} is no finite number")
+        raise ValueError(f"{quoted(text)} is not a finite number")
     return value
 
 
@@ -108,12 +108,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(value: Any) -> None:
-    """Raise ValueError for a value that is too deep, or that holds a text with NUL or half of a surrogate pair."""
+    """Raise ValueError for a value that is nested too deeply or has text with NUL or half of a surrogate pair."""
     level = [value]
     for _ in range(DEEPEST):
         for text in (text for one in level for text in (one if isinstance(one, dict) else (one,))):
             if isinstance(text, str) and _NO_TEXT.search(text):
-                raise ValueError(f"the text {quoted(text)} holds a character that no text may hold")
+                raise ValueError(f"the text {quoted(text)} holds a character that is not allowed in text")
         inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
         level = [value for values in inner for value in values]
         if not level:
@@ -122,7 +122,7 @@ def _check(value: Any) -> None:
 
 
 def cache_folder() -> Path:
-    """Where results that can be found again are kept: $SMOOTHMORPH_CACHE, or ``smoothmorph`` in the user's caches."""
+    """The folder of cached results: $SMOOTHMORPH_CACHE, or ``smoothmorph`` in the user's cache folder."""
     chosen = os.environ.get("SMOOTHMORPH_CACHE")
     if chosen:
         return Path(chosen)

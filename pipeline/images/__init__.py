@@ -1,1 +1,1 @@
-"""Image files with their place in the world, and the affine alignment of two of them."""
+"""Image files with their position in the world, and the affine alignment of two images."""

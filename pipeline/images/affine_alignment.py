@@ -1,4 +1,4 @@
-"""Affine alignment of two images: rigid, then affine, by mutual information, from coarse to fine."""
+"""Affine alignment of two images: first rigid, then affine, by mutual information at several resolutions."""
 
 from collections.abc import Callable
 
@@ -10,31 +10,32 @@ from .relative_position import centre, centre_of_mass, check_planes, frame, norm
 from .volumes import Volume
 
 RECIPE = 1
-"""To be raised whenever the same images give another map: it is part of what names kept maps and aligned cohorts."""
+"""Version of the method, part of the names of cached maps and aligned cohorts. Raise it if the same images give
+another map."""
 LEAST_OVERLAP = 0.25
-"""Of the smaller field of view."""
+"""Smallest accepted overlap, as a fraction of the smaller field of view."""
 MOST_SCALING = 4.0
-"""An affine map that changes volumes by more, either way, is none of anatomy."""
+"""Largest accepted factor by which an affine map changes volumes, up or down; anatomy does not differ by more."""
 
 
 def register_affine(fixed: Volume, moving: Volume, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-    """The affine map that takes the points of the fixed image to those of the moving one.
+    """Find the affine map from points of the fixed image to points of the moving image.
 
-    Rigid alignment starts from the images' places in the world, from their centres of mass and from the centres of
-    their grids, and goes on from the best. Only voxels that lie in both grids count; one thread and a fixed seed make
-    the result repeatable. Mattes et al., IEEE TMI 2003 (mutual information), by ITK's ``ImageRegistrationMethodv4``.
-    ITK takes some seconds to load at the first call.
+    Rigid alignment starts three times: from the images' positions in the world, from their centres of mass and from
+    the centres of their grids. The best result is refined to an affine map. Only voxels within both grids count. One
+    thread and a fixed seed make the result reproducible. The metric is the mutual information of Mattes et al., IEEE
+    TMI 2003, in ITK's ``ImageRegistrationMethodv4``. The first call loads ITK, which takes some seconds.
 
     Args:
-        fixed, moving: of the same number of axes; contrasts may differ.
-        progress: called with (steps done, steps).
+        fixed, moving: images with the same number of axes; their contrasts may differ.
+        progress: called with (steps done, total steps).
 
     Returns:
-        4x4, RAS mm -> RAS mm: moving point = T(fixed point).
+        T, 4x4, RAS mm -> RAS mm: moving point = T(fixed point).
 
     Raises:
-        InputError: a constant image, 2-D slices of different planes, or images that do not show the same thing: they
-            hardly overlap, or only by a map that changes volumes more than fourfold.
+        InputError: an image is constant, 2-D slices are of different planes, or the images do not show the same: they
+            hardly overlap, or the map changes volumes more than fourfold.
     """
     tell = progress or (lambda *_: None)
     check_planes(fixed, moving)
@@ -51,7 +52,7 @@ def register_affine(fixed: Volume, moving: Volume, progress: Callable[[int, int]
             )
         tell(number + 1, len(starts) + 1)
     if not rigid:
-        raise InputError(f"{moving.path} cannot be aligned with {fixed.path}: no start makes them overlap.")
+        raise InputError(f"{moving.path} cannot be aligned with {fixed.path}: they overlap from no starting position.")
     _, number, improved = min(rigid, key=lambda result: result[:2])
     place(pair[1], fixed.grid, moving.grid, starts[number])
     found = optimize(*pair, improved, levels[1:] or levels)
@@ -62,13 +63,13 @@ def register_affine(fixed: Volume, moving: Volume, progress: Callable[[int, int]
 
 
 def _starts(fixed: Volume, moving: Volume) -> list[np.ndarray]:
-    """Translations of the world: none, centre of mass to centre of mass, centre of the grid to centre of the grid."""
+    """Initial translations in the world: none, between the centres of mass, between the centres of the grids."""
     starts: list[np.ndarray] = []
     shifts = [np.zeros(3), centre_of_mass(moving) - centre_of_mass(fixed), centre(moving.grid) - centre(fixed.grid)]
     for shift in shifts:
         start = np.eye(4)
         start[:3, 3] = shift
-        if fixed.grid.axes == 2:  # a slice has no neighbours to look for in its depth
+        if fixed.grid.axes == 2:  # a slice cannot be searched for across its plane
             start[:3, 3] += _depth(fixed.grid, moving.grid, start)
         near = any(np.linalg.norm(start - other) < max(fixed.grid.spacing) / 2 for other in starts)
         if not near and overlap(fixed.grid, moving.grid, start) >= LEAST_OVERLAP:
@@ -77,13 +78,13 @@ def _starts(fixed: Volume, moving: Volume) -> list[np.ndarray]:
 
 
 def _depth(fixed: Geometry, moving: Geometry, start: np.ndarray) -> np.ndarray:
-    """What is missing from a translation to take the plane of the fixed slice onto that of the moving one."""
+    """The translation to add to ``start`` so that the fixed slice's plane falls on the moving slice's plane."""
     across = normal(moving)
     return across * (across @ (centre(moving) - (start @ [*centre(fixed), 1])[:3]))
 
 
 def _in_world(fixed: Geometry, start: np.ndarray, improved: np.ndarray) -> np.ndarray:
-    """The start and the map (D + 1, D + 1) in mm along the axes of the fixed image that improved it, as one."""
+    """The 4x4 map in world mm: ``start`` combined with ``improved`` (D + 1, D + 1), in mm along the fixed axes."""
     whole, kept = np.eye(4), [*range(len(fixed.shape)), 3]
     whole[np.ix_(kept, kept)] = improved
     return start @ frame(fixed) @ whole @ np.linalg.inv(frame(fixed))
@@ -93,11 +94,11 @@ def _check(fixed: Volume, moving: Volume, transform: np.ndarray) -> None:
     shared, scaling = overlap(fixed.grid, moving.grid, transform), float(np.linalg.det(transform[:3, :3]))
     if shared < LEAST_OVERLAP:
         raise InputError(
-            f"{moving.path} cannot be aligned with {fixed.path}: they overlap by {100 * shared:.0f} % at best; "
+            f"{moving.path} cannot be aligned with {fixed.path}: they overlap by {100 * shared:.0f} % at most; "
             "do they show the same part of the body?"
         )
     if not 1 / MOST_SCALING < scaling < MOST_SCALING:
         raise InputError(
             f"{moving.path} cannot be aligned with {fixed.path}: the best affine map changes volumes by a factor of "
-            f"{scaling:.2g}; are their voxel sizes right, and do they show the same thing?"
+            f"{scaling:.2g}; are their voxel sizes correct, and do they show the same part of the body?"
         )

@@ -1,7 +1,7 @@
-"""Rigid and affine registration by ITK's framework, of images in mm along the axes of the fixed one.
+"""Rigid and affine registration by ITK, with images in mm along the axes of the fixed image.
 
-An affine may hold shears and flips; here they are a part of where the moving image lies, and the transforms that are
-searched for are small.
+The affine of an image may contain shears and flips. Here they belong to the position of the moving image, so the
+transform that is optimized stays small.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from .relative_position import frame
 from .volumes import Volume
 
 COARSEST, FEWEST = 8, 6
-"""The factor by which the first level is coarser, and the voxels that every axis keeps on it."""
+"""Downsampling factor of the coarsest level, and the minimum number of voxels per axis on it."""
 POINTS = 100_000
-"""At most so many voxels of a level are compared: an affine map has twelve parameters."""
+"""Maximum number of voxels compared per level, which is enough for the twelve parameters of an affine map."""
 BINS = 32
 
 
 class Level(NamedTuple):
-    """One resolution of the search."""
+    """One resolution level of the optimization."""
 
     shrink: list[int]
-    """Factor along each axis."""
+    """Downsampling factor along each axis."""
     smoothing: float
-    """Standard deviation, mm."""
+    """Standard deviation of the Gaussian smoothing, mm."""
     share: float
-    """Of the voxels that are left, those that are compared."""
+    """Fraction of the level's voxels that are compared."""
 
 
 def levels_of(fixed: Geometry) -> list[Level]:
-    """From coarse to fine, down to the voxels themselves."""
+    """The resolution levels, coarse to fine; the last is the full resolution."""
     finest = min(fixed.spacing)
     levels: list[Level] = []
     factor = COARSEST
@@ -51,7 +51,7 @@ def levels_of(fixed: Geometry) -> list[Level]:
 
 
 def to_itk(volume: Volume) -> Any:
-    """An ITK image in mm along its own axes; outliers are clipped, so that they do not take the histogram's bins."""
+    """An ITK image in mm along its own axes. Outliers are clipped, or they would take most bins of the histogram."""
     itk = load_itk()
     image = volume.values[0].double().numpy()
     low, high = np.quantile(image, [0.005, 0.995])
@@ -66,7 +66,7 @@ def to_itk(volume: Volume) -> Any:
 
 
 def place(image: Any, fixed: Geometry, moving: Geometry, start: np.ndarray) -> None:
-    """Put the moving ITK image where a start takes it, in mm along the axes of the fixed one."""
+    """Set the position of the moving ITK image after the initial map ``start``, in mm along the fixed axes."""
     itk = load_itk()
     geometry = np.linalg.inv(start @ frame(fixed)) @ moving.affine_4x4
     axes = moving.axes
@@ -77,11 +77,15 @@ def place(image: Any, fixed: Geometry, moving: Geometry, start: np.ndarray) -> N
 def optimize(
     fixed: Any, moving: Any, affine: np.ndarray | None, levels: Sequence[Level]
 ) -> tuple[float, np.ndarray] | None:
-    """A rigid transform from the identity on, or an affine one from ``affine`` (D + 1, D + 1) on.
+    """Optimize a rigid transform that starts at the identity, or an affine one that starts at ``affine``.
+
+    Args:
+        fixed, moving: ITK images, see :func:`to_itk` and :func:`place`.
+        affine: initial affine transform (D + 1, D + 1); None for a rigid transform.
+        levels: the resolution levels.
 
     Returns:
-        The negative mutual information at the end and the transform (D + 1, D + 1); None where the images stop
-        overlapping.
+        the final negative mutual information and the transform (D + 1, D + 1); None if the images stop overlapping.
     """
     itk = load_itk()
     kind, axes = type(fixed), fixed.GetImageDimension()
@@ -89,14 +93,14 @@ def optimize(
     metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(NumberOfHistogramBins=BINS)
     metric.SetUseMovingImageGradientFilter(False)
     metric.SetUseFixedImageGradientFilter(False)
-    metric.SetMaximumNumberOfWorkUnits(1)  # sums of several threads depend on their number
+    metric.SetMaximumNumberOfWorkUnits(1)  # with several threads, sums depend on the number of threads
     scales = itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(Metric=metric, TransformForward=True)
     optimizer = itk.RegularStepGradientDescentOptimizerv4[itk.D].New(
         ScalesEstimator=scales, NumberOfIterations=200, MinimumStepLength=1e-3, RelaxationFactor=0.5
     )
     optimizer.SetMaximumStepSizeInPhysicalUnits(min(fixed.GetSpacing()))
     optimizer.SetDoEstimateLearningRateOnce(False)
-    optimizer.SetDoEstimateLearningRateAtEachIteration(True)  # so that no step is longer than that
+    optimizer.SetDoEstimateLearningRateAtEachIteration(True)  # so that no step exceeds the maximum
     optimizer.SetReturnBestParametersAndValue(True)
     method = itk.ImageRegistrationMethodv4[kind, kind].New(
         FixedImage=fixed, MovingImage=moving, Metric=metric, Optimizer=optimizer, InitialTransform=transform

@@ -1,4 +1,4 @@
-"""Where images lie in the world (RAS mm) relative to each other: how far two overlap, and one on the other's grid."""
+"""The positions of two images in the world (RAS mm): their overlap, and resampling one on the other's grid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,32 +12,32 @@ from ...transforms import Geometry, InputError
 from .volumes import Volume
 
 COARSER = 1.5
-"""Onto voxels that are so many times larger an image is smoothed before it is sampled."""
+"""An image is smoothed before it is resampled to voxels larger by more than this factor."""
 
 
 def frame(grid: Geometry) -> np.ndarray:
-    """4x4, mm along the axes of the grid -> world."""
+    """The 4x4 matrix from mm along the axes of the grid to world mm."""
     return grid.affine_4x4 @ np.diag([*(1 / np.array(grid.spacing)), *[1] * (4 - grid.axes)])
 
 
 def to_world(grid: Geometry, voxel: np.ndarray) -> np.ndarray:
-    """The world coordinates (3,) of a point in voxels (D,)."""
+    """The world coordinates (3,) of a point with voxel coordinates (D,)."""
     return (grid.affine_4x4 @ [*voxel, *[0] * (3 - len(voxel)), 1])[:3]
 
 
 def normal(grid: Geometry) -> np.ndarray:
-    """The unit vector across the plane of the first two axes, in the world."""
+    """The unit normal, in the world, of the plane of the first two axes."""
     across = np.cross(grid.affine_4x4[:3, 0], grid.affine_4x4[:3, 1])
     return across / np.linalg.norm(across)
 
 
 def centre(grid: Geometry) -> np.ndarray:
-    """World coordinates of the middle of the grid."""
+    """The world coordinates of the centre of the grid."""
     return to_world(grid, (np.array(grid.shape) - 1) / 2)
 
 
 def centre_of_mass(volume: Volume) -> np.ndarray:
-    """World coordinates of the mean of the voxels, each weighted by how far it is above the darkest."""
+    """The world coordinates of the centre of mass; a voxel's mass is its intensity minus the minimum."""
     image = volume.values[0].double().numpy()
     return to_world(volume.grid, np.array(ndimage.center_of_mass(image - image.min())))
 
@@ -52,7 +52,7 @@ def check_planes(fixed: Volume, moving: Volume) -> None:
 
 
 def overlap(fixed: Geometry, moving: Geometry, transform: np.ndarray) -> float:
-    """The part of the smaller field of view, 0 to 1, that lies in the other one under 4x4 ``transform``."""
+    """The fraction (0 to 1) of the smaller field of view that lies in the other one under the 4x4 ``transform``."""
     points = np.stack(np.meshgrid(*[np.linspace(0, length - 1, 12) for length in fixed.shape], indexing="ij"), axis=-1)
     axes = fixed.axes
     to_moving = np.linalg.inv(moving.affine_4x4) @ transform @ fixed.affine_4x4
@@ -63,10 +63,10 @@ def overlap(fixed: Geometry, moving: Geometry, transform: np.ndarray) -> float:
 
 
 def in_voxels(to_moving: np.ndarray, size: Sequence[int], whole: bool) -> np.ndarray:
-    """A map of voxels (4x4) without the axis that slices lack: (D + 1, D + 1).
+    """The part (D + 1, D + 1) of a 4x4 voxel map: for slices, without the third axis.
 
-    Where it is a permutation and a shift of axes but for rounding, it becomes one exactly, so that voxels are copied
-    and not interpolated; ``whole`` rounds the shift, too, however far it is from whole voxels.
+    If the map permutes and shifts axes apart from rounding errors, it is made exact, so that voxels are copied instead
+    of interpolated. With ``whole``, the shift is then always rounded to whole voxels.
     """
     axes = len(size)
     kept = [*range(axes), 3]
@@ -81,26 +81,26 @@ def in_voxels(to_moving: np.ndarray, size: Sequence[int], whole: bool) -> np.nda
 
 
 def resample(image: Tensor, matrix: np.ndarray, size: Sequence[int], order: int) -> Tensor:
-    """An image (1, *spatial) on another grid: ``new(x) = image(matrix x)``, 0 outside.
+    """Resample an image (1, *spatial) on another grid: ``new(x) = image(matrix x)``, 0 outside.
 
     Args:
-        image: of any dtype; it keeps it.
+        image: the image; its dtype is kept.
         matrix: (D + 1, D + 1), voxels of the new grid -> voxels of the image.
-        size: of the new grid.
-        order: 1 linear, after smoothing where the new voxels are much larger; 0 nearest.
+        size: size of the new grid.
+        order: 1 for linear interpolation, with smoothing before if the new voxels are much larger; 0 for nearest.
 
     Returns:
         (1, *size).
     """
-    if not order and int(image.max()) > 2**53:  # labels that SciPy would round: numbered for the while
+    if not order and int(image.max()) > 2**53:  # SciPy would round such labels: resample their indices instead
         values, numbers = torch.cat([image.new_zeros(1), image.flatten()]).unique(return_inverse=True)
         return values[numbers[0] + resample((numbers[1:] - numbers[0]).view_as(image), matrix, size, order)]
     axes = len(size)
     linear, shift = matrix[:axes, :axes], matrix[:axes, axes]
     voxels = np.asarray(image[0])
-    steps = np.linalg.norm(linear, axis=1)  # voxels of the image in one of the new grid, along each axis
+    steps = np.linalg.norm(linear, axis=1)  # new voxel size in voxels of the image, along each axis
     if order and steps.max() > COARSER:
         voxels = ndimage.gaussian_filter(voxels, np.maximum(steps - 1, 0) / 2)  # as scikit-image before downsampling
-    offset: Any = shift  # SciPy takes one for each axis, though it is typed as a float
+    offset: Any = shift  # SciPy accepts one value per axis, although its type says float
     placed = ndimage.affine_transform(voxels, linear, offset, tuple(size), order=order, mode="grid-constant")
     return torch.from_numpy(placed)[None]

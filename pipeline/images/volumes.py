@@ -1,4 +1,4 @@
-"""Image files with their place in the world: a user's images, whatever their axes, and warped ones."""
+"""Reading and writing of image files with their position in the world, for any orientation."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 WRITTEN = (".nii", ".nii.gz", ".mha", ".nrrd")
 FARTHER_ON, LABELS_ALIKE = 1 / 24, 0.2
-"""Voxels that far apart, as a part of the axis, are compared; alike in more than this part, they are labels."""
+"""A label map is recognized by voxels that equal those 1/24 of the axis away; their fraction exceeds 0.2."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """One image: a volume, a slice in space (160x192x1 voxels) or a true 2-D image."""
+    """An image: a volume, a slice in space (160x192x1 voxels) or a true 2-D image."""
 
     path: Path
     values: Tensor
@@ -36,11 +36,11 @@ class Volume:
 
     @property
     def looks_like_labels(self) -> bool:
-        """Integers, none below 0, and many voxels beside the background are like those a little farther on.
+        """Whether all values are integers from 0 on, and many foreground voxels equal a voxel at a fixed distance.
 
-        How much farther is a part of the image, so that repeating every voxel, as resampling by nearest neighbour
-        does, changes nothing. In 8-bit images of the Medical Segmentation Decathlon's hippocampi and of Neurite-OASIS
-        slices 1 to 7 % of them are alike, in their label maps 33 to 73 %, repeated up to four times or not.
+        The distance is a fraction of the image size, so that nearest-neighbour upsampling, which repeats voxels, does
+        not change the result. In 8-bit images (hippocampi of the Medical Segmentation Decathlon, Neurite-OASIS slices),
+        1 to 7 % of the voxels are equal; in their label maps, 33 to 73 %, also after repeating voxels up to four times.
         """
         values = self.values
         if not bool((values >= 0).all() and (values == values.round()).all()):
@@ -56,16 +56,16 @@ class Volume:
 
 
 def read_volume(path: Path, labels: bool = False, constant: bool = False) -> Volume:
-    """Read an image, or a label map.
+    """Read an image or a label map.
 
     Args:
-        path: of the file.
-        labels: it is a label map.
-        constant: an image may be of one value, such as a mask of the field of view that is only warped.
+        path: the file.
+        labels: whether it is a label map.
+        constant: whether the image may be constant, such as a mask of the field of view that is only warped.
 
     Raises:
-        InputError: unreadable, without direction cosines, not one image of 2 or 3 axes, with NaN or constant; of a
-            label map: not of integers.
+        InputError: the file cannot be read, has no direction cosines or is not one image with 2 or 3 axes; an image
+            has NaN or is constant; a label map has values that are not integers.
     """
     volume = _read(path, labels)
     if not labels:
@@ -75,7 +75,7 @@ def read_volume(path: Path, labels: bool = False, constant: bool = False) -> Vol
 
 
 def read_grid(path: Path) -> Geometry:
-    """The grid of an image file, whatever its voxels; otherwise InputError as from :func:`read_volume`."""
+    """The grid of an image file; its voxels are not checked. Errors are those of :func:`read_volume`."""
     return _read(path).grid
 
 
@@ -97,7 +97,7 @@ def _read(path: Path, labels: bool = False) -> Volume:
 
 
 def check_headers(paths: Iterable[Path | None]) -> None:
-    """Raise InputError if a file is missing or its header already tells that :func:`read_volume` cannot read it."""
+    """Raise InputError if a file is missing or its header shows that :func:`read_volume` cannot read it."""
     files = [path for path in paths if path is not None and not is_dicom(path)]
     for path in files:
         check_image_file(path)
@@ -106,15 +106,15 @@ def check_headers(paths: Iterable[Path | None]) -> None:
 
 
 def stored_type(path: Path) -> np.dtype:
-    """The type of a file's voxels; float32 where they are scaled, and int32 of DICOM files."""
+    """The dtype of a file's voxels: float32 if they are scaled, int32 for DICOM."""
     return np.dtype(np.int32) if is_dicom(path) else image_header(path).value_type
 
 
 def write_volume(path: Path, values: np.ndarray, grid: Geometry) -> Path:
-    """Write an image (*grid.shape), in its type; 64-bit integers as unsigned ones in .mha and .nrrd.
+    """Write an image (*grid.shape) with its dtype; .mha and .nrrd store 64-bit integers as unsigned.
 
     Raises:
-        InputError: unknown format, one that cannot hold the type or the grid, or the folder cannot be written.
+        InputError: the format is unknown or cannot store the dtype or the grid, or the folder cannot be written.
     """
     suffix = next((suffix for suffix in WRITTEN if path.name.lower().endswith(suffix)), None)
     if suffix is None:
@@ -134,7 +134,7 @@ def write_volume(path: Path, values: np.ndarray, grid: Geometry) -> Path:
 
 
 def _is_truly_2d(loaded: Tensor, affine: np.ndarray) -> bool:
-    """Whether ITK takes a NIfTI file for 2-D: it has two axes, and they span the x-y plane."""
+    """Whether ITK treats a NIfTI file as 2-D: it has two axes, which span the x-y plane."""
     return loaded.ndim == 2 and not np.any(affine[2, :2]) and abs(np.linalg.det(affine[:2, :2])) > 0
 
 
@@ -152,9 +152,9 @@ def _save_itk(path: Path, values: np.ndarray, grid: Geometry) -> None:
     itk = lps.load_itk()
     origin, spacing, direction = lps.itk_grid(grid)
     kind = None
-    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:  # of these, ITK's Python package writes one type only
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:  # ITK's Python package writes only unsigned 64 bits
         if (lowest := int(values.min(initial=0))) < 0:
-            raise InputError(f"it would hold {lowest}, and of 64-bit integers only those from 0 on; choose .nii.gz.")
+            raise InputError(f"it would hold {lowest}, but stores no negative 64-bit integers; choose .nii.gz.")
         values, kind = values.astype(np.uint64), itk.Image[itk.ULL, values.ndim]
     image = itk.image_from_array(np.ascontiguousarray(values.T), ttype=kind)
     image.SetOrigin(origin)

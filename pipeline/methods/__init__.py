@@ -1,1 +1,1 @@
-"""How a pair is registered in a study: one method a file. Reading them loads no torch."""
+"""The registration methods of a study, one file each. Importing these files does not load torch."""

@@ -1,7 +1,7 @@
-"""B-spline registration by elastix: normalized correlation and bending energy, from coarse to fine.
+"""Multi-resolution B-spline registration by elastix, with normalized correlation and bending energy.
 
-Klein et al., IEEE TMI 2010, "elastix: a toolbox for intensity-based medical image registration"; the bending energy is
-that of Rueckert et al., IEEE TMI 1999, per mm².
+Klein et al., IEEE TMI 2010, "elastix: a toolbox for intensity-based medical image registration". The bending energy,
+per mm², is defined by Rueckert et al., IEEE TMI 1999.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "Optimizer": ("AdaptiveStochasticGradientDescent",),
     "AutomaticParameterEstimation": ("true",),
     "MaximumNumberOfIterations": (str(ITERATIONS),),
-    # Two metrics on several threads end the process (https://github.com/InsightSoftwareConsortium/ITKElastix/issues/160).
+    # Two metrics on several threads crash (https://github.com/InsightSoftwareConsortium/ITKElastix/issues/160).
     "UseMultiThreadingForMetrics": ("false",),
     "ImageSampler": ("RandomCoordinate",),
     "NumberOfSpatialSamples": (str(SAMPLES),),
@@ -48,15 +48,15 @@ METHODS.add(
     MethodEntry(
         name="elastix",
         title="elastix",
-        meaning="B-spline registration by elastix, which maximizes the correlation less the bending energy of each "
-        "pair anew",
+        meaning="B-spline registration by elastix; for each pair it maximizes the correlation minus the weighted "
+        "bending energy",
         source="Klein et al., IEEE TMI 2010",
         target=f"{__name__}:by_elastix",
         settings=("baseline.grid_spacing", "baseline.bending_weight", "seed"),
-        how="B-spline without an affine part, {grid_spacing:g} voxels between its control points; normalized "
-        "correlation, and {bending_weight:g} times the bending energy (per mm²); "
-        f"{LEVELS} levels, each of {ITERATIONS} iterations of adaptive stochastic gradient descent on {SAMPLES} "
-        "voxels; seed {seed}",
+        how="B-spline without an affine step; control points every {grid_spacing:g} voxels; normalized correlation "
+        "minus {bending_weight:g} times the bending energy (per mm²); "
+        f"{LEVELS} resolution levels, each with {ITERATIONS} iterations of adaptive stochastic gradient descent on "
+        f"{SAMPLES} random voxels; seed {{seed}}",
         package="itk-elastix",
         place=3,
     )
@@ -64,7 +64,7 @@ METHODS.add(
 
 
 def by_elastix(settings: TrialSettings) -> Displace:
-    """elastix with as many threads as torch has."""
+    """Registration by elastix, with torch's number of threads."""
     import torch
 
     load(settings.cohort.spatial_dims)
@@ -75,7 +75,7 @@ def by_elastix(settings: TrialSettings) -> Displace:
 
 
 class Tools(NamedTuple):
-    """ITK's classes for images of one number of axes."""
+    """ITK's classes for images with a given number of axes."""
 
     registration: Any
     resampling: Any
@@ -83,7 +83,7 @@ class Tools(NamedTuple):
 
 @lru_cache(maxsize=2)
 def load(dims: int) -> tuple[Any, Tools]:
-    """ITK and what of it is needed, which takes some ten seconds to load."""
+    """ITK and the classes needed from it. The first call takes about ten seconds."""
     itk = load_itk()
     itk.ParameterObject  # noqa: B018 (ITK loads on access)
     kind = itk.Image[itk.F, dims]
@@ -99,21 +99,21 @@ def elastix(
     seed: int = 0,
     threads: int = 1,
 ) -> np.ndarray:
-    """Register ``moving`` to ``fixed`` without an affine part, as a network does.
+    """Register ``moving`` to ``fixed`` without an affine step, as networks do.
 
     Args:
-        moving, fixed: (*spatial) float32, of one shape.
+        moving, fixed: (*spatial) float32, of the same shape.
         spacing: mm per voxel.
-        grid_spacing: voxels between the control points of the last level.
-        bending_weight: of the bending energy, beside 1 for the negative correlation.
-        seed: of the voxels that the optimizer looks at; the same seed and threads give the same bits.
-        threads: of elastix.
+        grid_spacing: distance of the control points on the finest level, in voxels.
+        bending_weight: weight of the bending energy; the negative correlation has weight 1.
+        seed: random seed of the sampled voxels. The same seed and number of threads give the same bits.
+        threads: number of threads.
 
     Returns:
         the displacement (D, *spatial) float32, in voxels of the fixed grid.
 
     Raises:
-        RuntimeError: elastix gives up.
+        RuntimeError: elastix fails.
     """
     own = {"FinalGridSpacingInVoxels": grid_spacing, "Metric1Weight": bending_weight, "RandomSeed": seed}
     itk, tools = load(moving.ndim)
@@ -132,7 +132,7 @@ def elastix(
     resampling.SetTransformParameterObject(registration.GetTransformParameterObject())
     resampling.SetLogToConsole(False)
     resampling.ComputeDeformationFieldOn()
-    with TemporaryDirectory() as folder:  # it writes the field to a file, too, by default where the user stands
+    with TemporaryDirectory() as folder:  # it also writes the field to a file, by default in the working directory
         resampling.SetOutputDirectory(folder)
         resampling.UpdateLargestPossibleRegion()
         millimetres = itk.array_from_image(resampling.GetOutputDeformationField())  # (*reversed spatial, D), x first

@@ -1,4 +1,4 @@
-"""No registration."""
+"""The method that leaves the images as they are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ METHODS.add(
     MethodEntry(
         name="identity",
         title="No registration",
-        meaning="the images as they are, from which every method starts",
+        meaning="the images before registration, from which every method starts",
         target=f"{__name__}:by_identity",
-        how="nothing is done: the displacement is 0",
+        how="no registration: the displacement is 0",
         registers=False,
         place=1,
     )
@@ -26,5 +26,5 @@ METHODS.add(
 
 
 def by_identity(settings: TrialSettings) -> Displace:
-    """The displacement 0."""
+    """Return the displacement 0 for every pair."""
     return lambda moving, fixed, spacing: np.zeros((fixed.ndim, *fixed.shape), np.float32)

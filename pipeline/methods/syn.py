@@ -20,19 +20,18 @@ if TYPE_CHECKING:
     from ..settings.schema import TrialSettings
 
 RADIUS = 4
-"""Voxels of the window of the cross-correlation on each side: windows of 9, as VoxelMorph's NCC."""
+"""Radius of the cross-correlation window in voxels: windows are 9 voxels wide, as in VoxelMorph's NCC."""
 
 METHODS.add(
     MethodEntry(
         name="syn",
         title="SyN",
-        meaning="symmetric diffeomorphic registration by ANTs, which maximizes the local correlation of each pair anew",
+        meaning="symmetric diffeomorphic registration by ANTs; for each pair it maximizes the local cross-correlation",
         source="Avants et al., Medical Image Analysis 2008",
         target=f"{__name__}:by_syn",
         settings=("baseline.iterations",),
-        how=f"ANTs, without an affine part; cross-correlation in windows of {2 * RADIUS + 1} voxels; at most "
-        "{iterations} iterations, from coarse to fine; gradient step 0.2, updates smoothed with a variance of 3 "
-        "voxels²",
+        how=f"ANTs without an affine step; cross-correlation in windows {2 * RADIUS + 1} voxels wide; at most "
+        "{iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of 3 voxels²",
         package="antspyx",
         place=2,
     )
@@ -40,7 +39,7 @@ METHODS.add(
 
 
 def by_syn(settings: TrialSettings) -> Displace:
-    """SyN with as many threads as torch has."""
+    """Registration by SyN, with torch's number of threads."""
     import torch
 
     threads = torch.get_num_threads()
@@ -49,7 +48,7 @@ def by_syn(settings: TrialSettings) -> Displace:
 
 
 def load(threads: int) -> Any:
-    """ANTs, which takes some seconds to load. The number of threads counts until the first registration."""
+    """Load ANTs, which takes some seconds. It reads the number of threads at the first registration only."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
     import ants
 
@@ -59,22 +58,23 @@ def load(threads: int) -> Any:
 def syn(
     moving: np.ndarray, fixed: np.ndarray, spacing: Sequence[float], iterations: Sequence[int], threads: int = 1
 ) -> np.ndarray:
-    """Register ``moving`` to ``fixed`` without an affine part, as a network does.
+    """Register ``moving`` to ``fixed`` without an affine step, as networks do.
 
-    The rest is as ANTs has it: gradient step 0.2, update smoothed with a variance of 3 voxels², the total field not
-    smoothed. Nothing is drawn at random: the same number of threads gives the same bits.
+    All else is ANTs' default: gradient step 0.2, updates smoothed with a variance of 3 voxels², total field not
+    smoothed. Nothing is random: the same number of threads gives the same bits.
 
     Args:
-        moving, fixed: (*spatial) float32, of one shape.
+        moving, fixed: (*spatial) float32, of the same shape.
         spacing: mm per voxel.
-        iterations: at most so many on each level, coarse to fine; each level halves the voxels of the next.
-        threads: of ANTs, which keeps to the number of the first registration in a process.
+        iterations: maximum number of iterations per level, coarse to fine; each level has twice the resolution of
+            the one before.
+        threads: number of threads. ANTs keeps the number of the first registration in a process.
 
     Returns:
         the displacement (D, *spatial) float32, in voxels of the fixed grid.
 
     Raises:
-        RuntimeError: ANTs gives up.
+        RuntimeError: ANTs fails.
     """
     ants = load(threads)
     images = [ants.from_numpy(np.ascontiguousarray(image), spacing=tuple(spacing)) for image in (fixed, moving)]
@@ -84,6 +84,6 @@ def syn(
             *images, "SyNOnly", initial_transform="Identity", outprefix=prefix,
             syn_metric="CC", syn_sampling=RADIUS, reg_iterations=tuple(iterations),
         )  # fmt: skip
-        warp, _ = registered["fwdtransforms"]  # the other is the identity that it started from
-        millimetres = ants.image_read(warp).numpy()  # (*spatial, D), x first, which is axis i: no direction is given
+        warp, _ = registered["fwdtransforms"]  # the second is the initial transform, the identity
+        millimetres = ants.image_read(warp).numpy()  # (*spatial, D); x comes first and is axis i: direction is identity
     return np.moveaxis(millimetres / np.asarray(spacing, np.float32), -1, 0)

@@ -1,4 +1,4 @@
-"""Registration without training: what a user would have got from the established tools, or from doing nothing."""
+"""Registration without training: by an established tool, or not at all."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Displace = Callable[[np.ndarray, np.ndarray, tuple[float, ...]], np.ndarray]
 
 
 def by_baseline(settings: TrialSettings) -> Registrar:
-    """Registers with ``model.method`` on the CPU; the seconds are the tool's, from images in memory to displacement.
+    """A registrar that runs ``model.method`` on the CPU. Its time starts with the images in memory.
 
-    There is no velocity: as in the displacement model, that is another word for the displacement. Beyond the border
-    the moving image is 0, as both tools and VoxelMorph have it.
+    These methods give no velocity, so ``velocity`` is the displacement, as in the displacement model. The moving image
+    is 0 beyond its border, as in both tools and in VoxelMorph.
 
     Raises:
         InputError: the method's package is not installed.
-        TrialFailed: from the registrar, where the tool gives up on a pair.
+        TrialFailed: raised by the registrar if the tool fails on a pair.
     """
     import torch
 
@@ -44,7 +44,7 @@ def by_baseline(settings: TrialSettings) -> Registrar:
         started = time.perf_counter()
         try:
             displacement = displace(*images, fixed["spacing"])
-        except RuntimeError as error:  # of ITK, whose text may be long
+        except RuntimeError as error:  # from ITK, with a text that may be long
             raise TrialFailed(
                 f"{method.name} cannot register {moving['id']} to {fixed['id']}: {one_line(error)}"
             ) from error

@@ -1,1 +1,1 @@
-"""Trained networks: what is known about each, and those that come with the package."""
+"""Trained networks with information about their training, and the models that come with the package."""

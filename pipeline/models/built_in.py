@@ -1,4 +1,4 @@
-"""The models that come with the package: weights and a model card for each, in this folder."""
+"""The models that come with the package; this folder holds the weights and a model card of each."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ FOLDER = Path(__file__).parent
 
 
 def shipped_models() -> dict[str, Path]:
-    """The weights by name; the card of each stands beside it, as ``.md``."""
+    """The weights files by model name. The model card is next to each, with the ending ``.md``."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
 def find_model(path: Path) -> Path:
-    """The ``.safetensors`` file that is meant by a trial's folder, a file or the name of a shipped model.
+    """The ``.safetensors`` file for ``path``, which is a trial's folder, a file or the name of a shipped model.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model.
     """
     file = path / "model.safetensors" if path.is_dir() else path
     if file.is_file():

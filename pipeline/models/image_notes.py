@@ -1,4 +1,4 @@
-"""What a model's file may say of the images that its network was trained on."""
+"""Checks of what a model file states about the images that its network was trained on."""
 
 import itertools
 import math
@@ -12,27 +12,27 @@ from .intensity_level import UNKNOWN
 
 ALL_AXES = [sorted(letters) for letters in itertools.product("LR", "AP", "IS")]
 EXPECTED = {
-    "shape": f"{{}} whole numbers from 1, of {MOST_NETWORK_VOXELS:,} voxels at most",
-    "spacing": f"{{}} numbers from {SPACINGS[0]:g} to {SPACINGS[1]:g}, mm",
+    "shape": f"{{}} whole numbers above 0, for at most {MOST_NETWORK_VOXELS:,} voxels",
+    "spacing": f"{{}} numbers in mm from {SPACINGS[0]:g} to {SPACINGS[1]:g}",
     "axes": "three letters such as RAS",
     **dict.fromkeys(("brightest", "tissue"), "a positive number in single precision"),
     "darkest": "a number in single precision",
     "spread": f"a number from 1 to {UNKNOWN:g}",
 }
-"""What each value is, for a sentence; {} is the number of the network's axes."""
+"""Description of each value for error messages; {} is the network's number of axes."""
 RANGES = {
     **dict.fromkeys(("brightest", "tissue"), (float(np.finfo(np.float32).tiny), LARGEST_FLOAT32)),
     "darkest": (-LARGEST_FLOAT32, LARGEST_FLOAT32),
     "spread": (1.0, UNKNOWN),
 }
-"""From and to what the single numbers may be."""
+"""Smallest and largest allowed value of each number."""
 
 
 def checked(name: str, value: Any, axes: int, where: str) -> Any:
-    """What a file says at ``where`` of the images, as :class:`.TrainingImages` has it.
+    """A value that a file states at ``where``, checked and converted for :class:`.TrainingImages`.
 
     Raises:
-        InputError: no images have that value.
+        InputError: images cannot have that value.
     """
     if not _fits(name, value, axes):
         raise InputError(f"{where} is {quoted(value)}, expected {EXPECTED[name].format(axes)}.")
@@ -40,7 +40,7 @@ def checked(name: str, value: Any, axes: int, where: str) -> Any:
 
 
 def _fits(name: str, value: Any, axes: int) -> bool:
-    """Whether ``value`` is as ``EXPECTED``."""
+    """Whether ``value`` meets ``EXPECTED``."""
     if name == "axes":
         return isinstance(value, str) and (not value or sorted(value) in ALL_AXES)
     if name in RANGES:

@@ -1,4 +1,4 @@
-"""The level of an image's tissue and of its darkest voxels, by which images of different units are brought together."""
+"""Intensity levels of an image, its tissue and its darkest voxels, by which images in other units are rescaled."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from ..cohorts.loading import scale
 from ..images.volumes import Volume
 
 BRIGHT, DARK = 99.8, 0.2
-"""The percentiles that stand for an image's brightest and darkest voxels."""
+"""Percentiles that define the level of an image's brightest and darkest voxels."""
 TISSUE = 85
-"""The percentile, of the voxels that show something, that stands for the level of an image's tissue. In a pair those
-voxels count that show something in both: so it is the brain's with a bright scalp and without, within 2 %, where the
-brightest voxels are three times as bright."""
+"""Percentile of the foreground voxels that defines the tissue level of an image. For a pair, only voxels that are
+foreground in both images count. The level then is that of the brain, with a bright scalp or without it, within 2 %,
+although the scalp makes the brightest voxels three times as bright."""
 SHOWS = 0.1
-"""A voxel shows something if it is so far above the darkest, as a part of the mean."""
+"""A voxel is foreground if it exceeds the darkest voxels by this fraction of the mean."""
 ALIKE, UNKNOWN = 1.05, 2.0
-"""A pair whose levels are within this factor of the training images' is left as it is: in Neurite-OASIS they differ by
-1 %, and an image that is 9 % brighter costs 0.02 in Dice. The second is for models that do not note how much their
-images differ."""
+"""A pair is not rescaled if its levels are within ALIKE, a factor, of the training images' levels. In Neurite-OASIS,
+levels differ by 1 %; an image that is 9 % brighter loses 0.02 in Dice. UNKNOWN is the factor for models that do not
+state how much the levels of their training images differ."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """Intensities that become those of the training: ``ground + factor · (image - low)``."""
+    """The conversion of an image to the intensities of the training: ``ground + factor · (image - low)``."""
 
     low: float
     factor: float
@@ -40,33 +40,36 @@ class Units:
 
 
 def scaled(image: Volume, intensity: str) -> Tensor:
-    """Intensities by the training's own rule, ``cohort.intensity``: (1, *spatial) float32.
+    """Scale an image by the rule used in training, ``cohort.intensity``: (1, *spatial) float32.
 
     Raises:
-        InputError: as :func:`~smoothmorph.pipeline.cohorts.loading.scale`; hardly a voxel is brighter than the darkest.
+        InputError: as :func:`~smoothmorph.pipeline.cohorts.loading.scale`, or hardly any voxel is above the minimum.
     """
     found = scale(image.values, intensity, str(image.path)).float()
     if percentile(found, BRIGHT) == float(found.min()):
         raise InputError(
-            f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest ones, "
-            "too few to register; crop it to what it shows."
+            f"fewer than {100 - BRIGHT:.2g} % of the voxels of {image.path} are brighter than its darkest voxels, "
+            "too few to register; crop the image around the object."
         )
     return found
 
 
 def offset_of(image: Tensor, tissue: float, ground: float) -> float:
-    """The intensity that is to become ``ground``. An image that shows tissue all over has no voxel for 0."""
+    """The intensity that becomes ``ground``: the darkest voxels' if it is below 0 or ``ground`` is not 0, otherwise 0.
+
+    Darkest voxels above 0 do not show an offset: an image without background has no voxels at 0.
+    """
     low = percentile(image, DARK)
     return low if ground or low < (1 - ALIKE) * (tissue - low) else 0.0
 
 
 def percentile(values: Tensor, share: float) -> float:
-    """Below which ``share`` % of the values lie."""
+    """The percentile ``share`` (0 to 100) of the values."""
     return float(np.percentile(values.numpy(), share))
 
 
 def shows(image: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Which voxels of an image (1, *spatial) are above its background, of those ``inside`` (*spatial), if given."""
+    """The foreground mask of an image (1, *spatial), restricted to the mask ``inside`` (*spatial) if given."""
     inside = torch.ones_like(image, dtype=torch.bool) if inside is None else inside[None]
     seen = image[inside]
     if not len(seen):

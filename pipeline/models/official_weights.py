@@ -1,4 +1,4 @@
-"""Official VoxelMorph's weights, turned into a model of ours."""
+"""Conversion of official VoxelMorph weights to a smoothmorph model."""
 
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,15 @@ from ..images.output_paths import check_output
 
 
 def import_official(path: Path, out: Path, **settings: int) -> None:
-    """Turn the weights that official VoxelMorph saved into a ``model.safetensors``.
+    """Convert a file of official VoxelMorph weights to a ``model.safetensors``.
 
     Args:
-        path: what ``VxmDense.save`` wrote.
-        out: the .safetensors file to write; must not exist.
-        settings: ``integration_steps`` and ``integration_downsize`` where the file does not tell them.
+        path: file written by ``VxmDense.save``.
+        out: the .safetensors file to write; it must not exist.
+        settings: ``integration_steps`` and ``integration_downsize``, if the file does not state them.
 
     Raises:
-        InputError: no weights of VoxelMorph's default network, or ``out`` exists.
+        InputError: the file does not hold weights of VoxelMorph's default network, or ``out`` exists.
     """
     if out.exists():
         raise InputError(f"{out} exists; choose another name or remove it.")
@@ -29,7 +29,7 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
     from .training_images import TrainingImages
 
     network, (_, config) = load_official(path, **settings), read_official(path)
-    told: dict[str, Any] = {"official": {"file": path.name}}  # its weights' shapes say what its configuration does
+    told: dict[str, Any] = {"official": {"file": path.name}}  # the shapes of the weights define the configuration
     if "inshape" in config:
         shape = checked("shape", config["inshape"], network.spatial_dims, f"{path}: config.inshape")
         told["images"] = TrainingImages(shape).note()

@@ -1,4 +1,4 @@
-"""What images a network was trained on, and how others are brought to look like them."""
+"""The images a network was trained on, and the adaptation of other images to their grid and intensities."""
 
 import math
 from collections.abc import Mapping
@@ -22,20 +22,21 @@ from .intensity_level import ALIKE, BRIGHT, DARK, TISSUE, UNKNOWN, Units, offset
 OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
 PLANES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}
 MOST_UNLIKE = 8.0
-"""A field of view that is so many times as large along every axis, or as small, is a mistake in the units."""
+"""A field of view larger or smaller by this factor along every axis means that voxel sizes have wrong units."""
 HIGH = 0.25
-"""Darkest voxels that are so far above 0, as a part of the tissue's level, tell of an offset."""
+"""Darkest voxels above this fraction of the tissue level suggest that intensities have an offset."""
 LEAST_COMMON = 0.01
-"""The part of the fixed grid in which both images have to show something."""
+"""Smallest fraction of the fixed grid that must be foreground in both images."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The grid and the intensities that a network knows; None or empty where that is not recorded.
+    """The grid and the intensities of the training images; None or empty where they are not recorded.
 
-    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: where they lead, see ``Sample``. ``brightest``, ``tissue``,
-    ``darkest``: medians over the training subjects, after scaling, of their brightest voxels, of the level of their
-    tissue and of their darkest voxels. ``spread``: the largest factor between the level of one and the median.
+    ``shape``: voxels. ``spacing``: mm per voxel. ``axes``: directions of the axes, see ``Sample``. ``brightest``,
+    ``tissue``, ``darkest``: intensity levels of the brightest voxels, the tissue and the darkest voxels, after scaling,
+    as medians over the training subjects. ``spread``: the largest factor between a subject's tissue level and their
+    median.
     """
 
     shape: tuple[int, ...] | None = None
@@ -48,27 +49,28 @@ class TrainingImages:
 
     @classmethod
     def of(cls, prepared: Prepared) -> "TrainingImages":
-        """Those of the training subjects."""
+        """The grid and the intensities of a trial's training subjects."""
         samples = [prepared.samples[name] for name in prepared.split.train]
         images = [sample["image"] for sample in samples]
         bright, dark = (float(np.median([percentile(image, p) for image in images])) for p in (BRIGHT, DARK))
         tissues = np.array([percentile(image[shows(image)], TISSUE) for image in images])
         tissue = float(np.median(tissues))
         spread = float(np.exp(np.abs(np.log(np.maximum(tissues - dark, 1e-30) / max(tissue - dark, 1e-30))).max()))
-        first = samples[0]  # all are of one grid
+        first = samples[0]  # all have the same grid
         shape, (brightest, level) = tuple(first["image"].shape[1:]), (v if v > 0 else None for v in (bright, tissue))
         return cls(shape, first["spacing"], first["axes"], brightest, level, dark, min(spread, UNKNOWN))
 
     @classmethod
     def read(cls, noted: Any, axes: int, where: Path) -> "TrainingImages":
-        """From what :meth:`note` gave, whatever else is noted there.
+        """Read the values that :meth:`note` wrote; other values are ignored.
 
         Args:
-            noted: as it is in the file ``where``.
-            axes: of the network.
+            noted: the values in the file ``where``.
+            axes: the network's number of axes.
+            where: the file, for error messages.
 
         Raises:
-            InputError: a value that no images have.
+            InputError: images cannot have such a value.
         """
         if not isinstance(noted, Mapping):
             raise InputError(f"{where}: about.images is {quoted(noted)}, expected a mapping.")
@@ -78,17 +80,17 @@ class TrainingImages:
         )
 
     def note(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The values as plain JSON types."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def grid_over(self, image: Volume) -> Geometry:
-        """A grid around the middle of ``image`` with the axes and the spacing of the training images.
+        """A grid at the centre of ``image`` with the axes and the spacing of the training images.
 
-        It covers the image and is at least as large as they were. An image that has their axes and spacing keeps its
-        own voxels, so that nothing is interpolated.
+        It covers the image and has at least the shape of the training images. If the image has their axes and spacing,
+        the grid has the image's voxels, so that nothing is interpolated.
 
         Raises:
-            InputError: as :meth:`check_extent`, or a grid of too many voxels.
+            InputError: as :meth:`check_extent`, or the grid has too many voxels.
         """
         self.check_extent(image)
         grid = image.grid
@@ -102,12 +104,12 @@ class TrainingImages:
             size = needed if self.shape is None else max(needed, self.shape[axis])
             columns.append(sign * grid.affine[:-1, own] / spacing * step)
             sizes.append(size)
-            # a whole number of voxels before an image that keeps its own, so that none falls between two
+            # if voxels are kept, a whole number of voxels is added before the image, so that both grids match
             middle.append((size - 1) / 2 + ((size - length) % 2 / 2 if keeps else 0))
         if math.prod(sizes) > MOST_NETWORK_VOXELS:
             raise InputError(
-                f"{image.path} ({grid}) takes {'x'.join(map(str, sizes))} voxels of {self._voxels()}, as the model "
-                f"needs them, more than {MOST_NETWORK_VOXELS:,}; are its voxel sizes in mm? Crop it or resample it."
+                f"{image.path} ({grid}) needs {'x'.join(map(str, sizes))} voxels of {self._voxels()} for this model, "
+                f"more than {MOST_NETWORK_VOXELS:,}; are its voxel sizes in mm? Crop or resample it."
             )
         affine = grid.affine.copy()
         centre = affine[:-1, -1] + affine[:-1, : grid.axes] @ (np.array(grid.shape) - 1) / 2
@@ -116,9 +118,9 @@ class TrainingImages:
         return Geometry(tuple(sizes), affine)
 
     def check_extent(self, image: Volume) -> None:
-        """Raise InputError if the model cannot be for such an image.
+        """Raise InputError if the model cannot be used for this image.
 
-        It has another number of axes, is a slice of another plane, or its field of view is of another order of
+        The image has another number of axes, is a slice of another plane, or its field of view has another order of
         magnitude than that of the training images.
         """
         grid = image.grid
@@ -140,10 +142,10 @@ class TrainingImages:
             )
 
     def _voxels(self) -> str:
-        return "own size" if self.spacing is None else f"{times(self.spacing)} mm"
+        return "their size" if self.spacing is None else f"{times(self.spacing)} mm"
 
     def _order(self, image: Volume) -> list[tuple[int, int]]:
-        """For each axis of the training images: the image's axis that leads along it, and +1, or -1 against it."""
+        """For each axis of the training images: the image's parallel axis, and +1, or -1 for the opposite direction."""
         axes = axes_of(image.grid.affine) if image.grid.world_axes == 3 else ""
         if not self.axes or not axes:
             return [(axis, 1) for axis in range(image.grid.axes)]
@@ -160,22 +162,22 @@ class TrainingImages:
         return order
 
     def units(self, moving: Tensor, fixed: Tensor, overlaid: Tensor, inside: Tensor) -> tuple[Units, Units] | None:
-        """What brings both images of a pair to the intensities of the training, whatever their own units are.
+        """The conversions of both images of a pair from any units to the intensities of the training images.
 
-        The level of their tissue becomes that of the training, and where the darkest voxels tell of an offset, because
-        they are below 0 or those of the training are not 0, they become those of the training, too. None where both
-        images are so already, as far as those of the training are alike, or where these are not known.
+        Each maps the image's tissue level to that of the training images. It also maps the darkest voxels to theirs if
+        there is an offset: the image's darkest voxels are below 0, or those of the training images are not 0. None if
+        both images already match, within the variation of the training images, or if the levels are not known.
 
         Args:
-            moving, fixed: scaled as in training, (1, *spatial), each on its own grid.
-            overlaid: the moving image on the grid of the fixed one, as they lie before the network.
-            inside: which of its voxels come from within the moving image, (*spatial).
+            moving, fixed: images scaled as in training, (1, *spatial), each on its own grid.
+            overlaid: the moving image resampled on the fixed grid, before the network.
+            inside: mask (*spatial) of the voxels of ``overlaid`` that are within the moving image.
         """
         if self.brightest is None:
             return None
         images, on_grid = (moving, fixed), (overlaid, fixed)
         both = shows(overlaid, inside) & shows(fixed)
-        apart = float(both.float().mean()) < LEAST_COMMON  # then each for itself
+        apart = float(both.float().mean()) < LEAST_COMMON  # then use the foreground of each image
         tissues = [
             percentile(image[shows(image)] if apart else laid[both], TISSUE)
             for image, laid in zip(images, on_grid, strict=True)
@@ -186,7 +188,7 @@ class TrainingImages:
         brights = [percentile(image, BRIGHT) - low for image, low in zip(images, lows, strict=True)]
         if min(*above, *brights) <= 0:
             return None
-        if self.tissue is None:  # in an older model: as far below the brightest as in the image without a bright rim
+        if self.tissue is None:  # older model: assume the ratio to the brightest of the image without a bright rim
             level = self.brightest * max(own / bright for own, bright in zip(above, brights, strict=True))
         else:
             level = self.tissue - ground
@@ -201,19 +203,19 @@ class TrainingImages:
         return first, second
 
     def doubt(self, image: Tensor, path: Path) -> str:
-        """A notice if an image (1, *spatial) seems to have an offset that the training images do not have, or "".
+        """A notice if an image (1, *spatial) seems to have an offset that the training images lack; otherwise "".
 
-        It is not taken away: an image that shows tissue all over has no voxel for 0, either.
+        The offset is not subtracted, because an image without background has no dark voxels, either.
         """
         low, tissue = percentile(image, DARK), percentile(image[shows(image)], TISSUE)
         if self.brightest is None or self.darkest > HIGH * self.brightest or not low > HIGH * tissue > 0:
             return ""
         return (
-            f"the darkest voxels of {path} are {low:.3g} and its tissue {tissue:.3g}, but the training images begin at "
-            f"{self.darkest:.3g}; if its background is not 0, subtract it."
+            f"the darkest voxels of {path} are {low:.3g} and its tissue is {tissue:.3g}, but the darkest voxels of the "
+            f"training images are {self.darkest:.3g}; if its background is not 0, subtract it."
         )
 
 
 def plane_of(axes: str) -> str:
-    """``coronal`` for the axes of a slice that lies across A or P."""
+    """The plane of a slice with these axes: ``coronal`` if A or P is the axis across it."""
     return next(name for letters, name in PLANES.items() if axes[-1] in letters)

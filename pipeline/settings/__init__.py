@@ -1,1 +1,1 @@
-"""The settings of a trial, and the id that they give it."""
+"""The settings of a trial, and the trial id that is computed from them."""

@@ -1,7 +1,7 @@
-"""``training.augment``: random MONAI transforms of training pairs, by their names, drawn anew for every pair.
+"""``training.augment``: random MONAI transforms, named in the settings and applied to each training pair.
 
-What is drawn depends on the trial's seed, the epoch and the pair's place in it alone, so that a resumed trial draws
-what an uninterrupted one would have drawn.
+The random draws depend only on the trial's seed, the epoch and the pair's index in the epoch. A resumed trial
+therefore draws the same values as an uninterrupted one.
 """
 
 import inspect
@@ -25,12 +25,12 @@ from ...transforms.basics.metadata import plain
 
 IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
 KEYS = (*IMAGES, *LABELS)
-"""What a transform can be given. Labels come along where one of the transforms names them."""
+"""The keys that a transform can change. Label maps are loaded only if a transform names one."""
 ROOMS = ("monai.transforms.intensity.", "monai.transforms.smooth_field.", "monai.transforms.spatial.")
-"""Those of MONAI whose random transforms keep the size of an image, touch no file and call no code that is named."""
+"""MONAI modules whose random transforms keep the image size, open no file and call no function given by name."""
 OURS = [name for name in dir(transforms) if name.startswith("Rand")]
 SPOILS_LABELS = re.compile(r"^monai\.transforms\.intensity\.|RandSmoothFieldAdjust|RandSimulateLowResolution")
-"""Full names of transforms that compute with the values of a label map."""
+"""Full names of transforms that change intensities, and would therefore corrupt a label map."""
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,50}")
 
 
@@ -38,11 +38,11 @@ class Augmentation:
     """The random transforms of a trial's training pairs.
 
     Args:
-        steps: ``training.augment``: of each transform its name, its ``keys`` and its other arguments.
-        seed: of the trial.
+        steps: ``training.augment``: one mapping per transform, with its name, its ``keys`` and its other arguments.
+        seed: the trial's seed.
 
     Raises:
-        InputError: no such transform or argument, or a value that it cannot have.
+        InputError: a transform or argument is unknown, or a value is invalid.
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]], seed: int) -> None:
@@ -52,10 +52,10 @@ class Augmentation:
         self.labels = any(key in LABELS for transform in self.transforms.transforms for key in transform.keys)
 
     def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
-        """Another pair, of tensors like those of ``pair``: (1, *spatial) each, under their keys.
+        """Return a transformed copy of ``pair``, with the same keys, shapes (1, *spatial) and dtypes.
 
         Raises:
-            InputError: a transform fails on it or changes its size.
+            InputError: a transform fails on the pair or changes the image size.
         """
         state = np.random.SeedSequence([self.seed, epoch, place]).generate_state(1)
         self.transforms.set_random_state(int(state[0]))
@@ -67,7 +67,7 @@ class Augmentation:
 
 @cache
 def augmentations() -> dict[str, type[MapTransform]]:
-    """The transforms that can be named: MONAI's random dictionary transforms of ``ROOMS``, and ours."""
+    """All transforms that can be named: MONAI's random dictionary transforms in ``ROOMS``, and ours."""
     public = {**vars(monai.transforms), **{name: getattr(transforms, name) for name in OURS}}
     return {name: each for name, each in public.items() if _can_be_named(name, each)}
 
@@ -78,11 +78,11 @@ def _can_be_named(name: str, public: Any) -> bool:
 
 
 def _make(step: Mapping[str, Any], where: str) -> MapTransform:
-    """One transform; InputError names ``where`` and what is wrong."""
+    """Build one transform; InputError names the setting ``where`` and what is wrong."""
     arguments, known = dict(step), augmentations()
     name = arguments.pop("transform")
     if name not in known:
-        raise InputError(f"{where}.transform is {quoted(name)}, no random dictionary transform{_nearest(name, known)}")
+        raise InputError(f"{where}.transform: {quoted(name)} is no random dictionary transform{_nearest(name, known)}")
     parameters = inspect.signature(known[name]).parameters
     for argument, value in arguments.items():
         if argument not in parameters:
@@ -94,18 +94,20 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     arguments |= _sampling(known[name], arguments, where)
     try:
         return known[name](**arguments)
-    except Exception as error:  # MONAI raises what it likes
-        raise InputError(f"{where}: {name} cannot be made so: {one_line(error)}.") from None
+    except Exception as error:  # MONAI can raise any exception type
+        raise InputError(f"{where}: {name} does not accept these arguments: {one_line(error)}.") from None
 
 
 def _sampling(transform: type, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Arguments that let label maps be sampled by nearest neighbour; InputError where they cannot be."""
+    """Arguments that make a transform sample label maps by nearest neighbour; InputError if that is impossible."""
     keys = ensure_tuple(arguments.get("keys", ()))
     if not keys or not set(keys) <= set(KEYS) or len(set(keys)) < len(keys):
         raise InputError(f"{where}.keys is {quoted(arguments.get('keys'))}, expected a list of {', '.join(KEYS)}.")
     labels = [key in LABELS for key in keys]
     if any(labels) and SPOILS_LABELS.search(f"{transform.__module__}.{transform.__name__}"):
-        raise InputError(f"{where}.keys has a label map, whose values {transform.__name__} would change; leave it out.")
+        raise InputError(
+            f"{where}.keys has a label map, but {transform.__name__} would change its label values; leave it out."
+        )
     modes = {mode for mode in ("mode", "grid_mode") if mode in inspect.signature(transform).parameters}
     if not any(labels) or not modes:
         return {}
@@ -123,16 +125,16 @@ def _apply(transform: Any, pair: Mapping[str, Tensor], where: str) -> dict[str, 
     try:
         made = transform(dict(pair))
         shapes = {made[key].shape for key in pair}
-    except Exception as error:  # MONAI raises what it likes
+    except Exception as error:  # MONAI can raise any exception type
         raise InputError(f"{where} fails on images of {times(shape[1:])} voxels: {one_line(error)}.") from None
     if shapes != {shape}:
         found = next(other for other in shapes if other != shape)
-        raise InputError(f"{where} makes {times(found)} values of {times(shape)}; a transform must keep the size.")
+        raise InputError(f"{where} changes the size from {times(shape)} to {times(found)}; a transform must keep it.")
     return made
 
 
 def _is_plain(value: Any) -> bool:
-    """Nothing that could be a path or be called."""
+    """Whether the value can be neither a path nor code to call."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if isinstance(value, float):

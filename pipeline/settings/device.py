@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""The choice of the device that computes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is the first GPU, or else the CPU.
+    """The torch device of this name; ``auto`` is the first GPU, or the CPU if there is none.
 
     Raises:
-        InputError: as :func:`check_device`, or there is no GPU of that number.
+        InputError: the name is invalid (see :func:`check_device`), or there is no GPU with that number.
     """
     check_device(name)
     import torch
@@ -29,6 +29,6 @@ def choose_device(name: str) -> torch.device:
 
 
 def check_device(name: str) -> None:
-    """Raise InputError for neither the CPU nor a GPU of CUDA's: torch has others, which nothing here is tested on."""
+    """Raise InputError unless the name means the CPU or a CUDA GPU. Torch's other devices are untested here."""
     if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d{1,3})?", name):
         raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.")

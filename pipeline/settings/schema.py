@@ -1,4 +1,4 @@
-"""One trial as a typed, immutable configuration. Everything that decides its result is in here, and in its id."""
+"""One trial as a typed, immutable configuration. It holds everything that decides the result, and the id covers it."""
 
 import hashlib
 import json
@@ -37,17 +37,17 @@ ADDED_LATER: dict[str, Any] = {
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
     **{"pairs.atlas": None, "pairs.file": None},
 }
-"""Keys, ``section.name``, younger than the committed results, each with the value that means what was done before it.
+"""Keys (``section.name``) that were added after results were committed, each with the value of the earlier behaviour.
 
-With that value a key is no part of a trial's identity, so that finished trials stay finished."""
+A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
 _NOT_OF_NETWORKS = {"compute", "baseline"}
 MOST_FAULTS = 5
-"""More than these are only counted in a sentence."""
+"""An error message lists this many faults and only counts the others."""
 
 
 class TrialSettings(Settings):
-    """One trial, whole."""
+    """All settings of one trial."""
 
     cohort: CohortSettings = CohortSettings()
     split: SplitSettings = SplitSettings()
@@ -57,7 +57,7 @@ class TrialSettings(Settings):
     training: TrainingSettings = TrainingSettings()
     baseline: BaselineSettings = BaselineSettings()
     compute: ComputeSettings = ComputeSettings()
-    seed: Seed = Field(default=0, description="of the training: initial weights and pairs")
+    seed: Seed = Field(default=0, description="random seed of the initial weights, training pairs and augmentation")
 
     @model_validator(mode="after")
     def _size_matches_axes(self) -> "TrialSettings":
@@ -69,7 +69,7 @@ class TrialSettings(Settings):
     @model_validator(mode="after")
     def _backbone_has_its_options(self) -> "TrialSettings":
         if self.model.trains:
-            self.model.options  # noqa: B018 (checks them)
+            self.model.options  # noqa: B018 (reading the property checks the options)
         return self
 
     @model_validator(mode="after")
@@ -80,13 +80,13 @@ class TrialSettings(Settings):
     @model_validator(mode="after")
     def _augment_can_be_made(self) -> "TrialSettings":
         if self.training.augment:
-            from .augmentation import Augmentation  # it loads MONAI
+            from .augmentation import Augmentation  # here, because it loads MONAI
 
             Augmentation([step.model_dump() for step in self.training.augment], self.seed)
         return self
 
     def columns(self) -> dict[str, Any]:
-        """The settings that every row carries; tables and figures group by them."""
+        """The settings that every row contains; tables and figures group by them."""
         objective = self.objective
         settings: dict[str, Any] = {
             "penalty": objective.penalty,
@@ -97,12 +97,12 @@ class TrialSettings(Settings):
             "multiplier": objective.multiplier,
             "seed": self.seed,
         }
-        if not self.model.trains:  # nothing of the objective concerns it
+        if not self.model.trains:  # such a method does not use the objective
             settings |= {"penalty": "none", "lambda": 0.0, "similarity": None, "acts_on": None, "multiplier": math.nan}
         return settings
 
     def concerns(self, key: str) -> bool:
-        """Whether a dotted key, such as ``training.epochs``, is a setting of this trial's method."""
+        """Whether this trial's method uses the setting with this dotted key, such as ``training.epochs``."""
         section, _, name = key.partition(".")
         if section == "pairs" and name in PAIR_OPTIONS and not getattr(self.pairs, name):
             return False
@@ -113,7 +113,10 @@ class TrialSettings(Settings):
         return counts is True or name in counts
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result, as plain JSON types; without the keys of ``ADDED_LATER`` that change nothing."""
+        """The settings that decide the result, as plain JSON types.
+
+        Keys in ``ADDED_LATER`` that have the value given there are left out.
+        """
         method = METHODS[self.model.method]
         counts: Any = {"exclude": _NOT_OF_NETWORKS} if method.trains else {"include": method.included()}
         identity = self.model_dump(mode="json", by_alias=True, **counts)
@@ -124,29 +127,31 @@ class TrialSettings(Settings):
         return identity
 
     def trial_id(self, fingerprint: str) -> str:
-        """A readable name and a hash of the configuration and of the data it is trained on."""
+        """The trial's id: a readable name and a hash of the configuration and of the data's fingerprint."""
         canonical = json.dumps({"trial": self.identity(), "data": fingerprint}, sort_keys=True)
         return f"{self.readable}_{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
 
     @property
     def readable(self) -> str:
-        """The part of the identifier that can be read."""
+        """The readable part of the id."""
         if not self.model.trains:
             return self.model.method
         return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
 
     def check_id(self, name: str, where: str) -> str:
-        """``name``, if it can be this trial's identifier on some data: only such a name may become a folder's.
+        """Return ``name`` if it can be this trial's id on some data. Only such a name may become a folder name.
 
         Raises:
-            InputError: it is none, as ``../../elsewhere`` or that of another trial.
+            InputError: the name is not such an id; it is ``../../elsewhere``, for example, or another trial's id.
         """
         if re.fullmatch(re.escape(self.readable) + "_[0-9a-f]{10}", name):
             return name
-        raise InputError(f"{where} calls a trial {quoted(name)}, expected {self.readable}_ and ten digits from 0 to f.")
+        raise InputError(
+            f"{where} has the trial id {quoted(name)}, expected {self.readable}_ and ten hexadecimal digits."
+        )
 
     def packages(self) -> list[str]:
-        """What has to be installed besides smoothmorph for what this trial names."""
+        """The packages, besides smoothmorph, that the entries named in this trial need."""
         method = METHODS[self.model.method]
         named = ((READERS, self.cohort.reader), (METHODS, method.name)) + method.trains * (
             (BACKBONES, self.model.backbone),
@@ -161,10 +166,10 @@ class TrialSettings(Settings):
 
 
 def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> Any:
-    """Validate ``values``; every fault becomes part of one sentence that names the field.
+    """Validate ``values``. One error message names every faulty field.
 
     Raises:
-        InputError: unknown key, wrong type, value out of range.
+        InputError: a key is unknown, or a value has the wrong type or is out of range.
     """
     try:
         return settings.model_validate(values)
@@ -190,13 +195,13 @@ def _sentence(fault: Any) -> str:
 
 
 def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
-    """The settings that have this :meth:`TrialSettings.identity`; a key it does not have means what was done before.
+    """The settings with this :meth:`TrialSettings.identity`; a missing key gets its value in ``ADDED_LATER``.
 
     Raises:
         InputError: as :func:`parse`.
     """
     values = json.loads(json.dumps(identity))
-    for key, before in ADDED_LATER.items() if isinstance(values, dict) else ():  # what is none, `parse` refuses
+    for key, before in ADDED_LATER.items() if isinstance(values, dict) else ():  # `parse` refuses anything else
         section, _, name = key.partition(".")
         if isinstance(own := values.setdefault(section, {}), dict):
             own.setdefault(name, before)
@@ -207,6 +212,6 @@ def read_trial(path: Path) -> TrialSettings:
     """Read ``trial.yaml``.
 
     Raises:
-        InputError: no such file, not YAML, or not a trial.
+        InputError: the file does not exist, is not YAML or is not a trial.
     """
     return parse(TrialSettings, read_yaml(path), str(path))

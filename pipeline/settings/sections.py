@@ -1,4 +1,4 @@
-"""The sections of a trial's configuration: every setting with its type, bounds, default and a description."""
+"""The sections of a trial's configuration: each setting with its type, bounds, default and description."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**
 
 
 class Settings(BaseModel):
-    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
+    """Base class of all settings: immutable, without unknown keys, NaN or infinity."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
@@ -28,39 +28,49 @@ class Settings(BaseModel):
 
 
 class CohortSettings(Settings):
-    """Which subjects, and how an image becomes a tensor."""
+    """The subjects of the study, and how their images are prepared."""
 
-    reader: Reader = Field(
-        default="phantom", description="where the subjects come from; phantom is embedded and needs no data"
+    reader: Reader = Field(default="phantom", description="source of the subjects; phantom is built in, without files")
+    spatial_dims: Literal[2, 3] = Field(default=2, description="number of axes of the images")
+    labels: str | None = Field(
+        default=None, description="neurite-oasis: label set (seg4, seg24 or seg35); table: file of label names"
     )
-    spatial_dims: Literal[2, 3] = Field(default=2, description="axes of the images")
-    labels: str | None = Field(default=None, description="label set, e.g. seg4, seg24 or seg35 for neurite-oasis")
-    file: str | None = Field(default=None, description="table: the CSV file, relative to the data root")
-    subjects: int | None = Field(default=None, ge=2, description="phantom: how many to make; others: the first so many")
-    seed: Seed = Field(default=0, description="phantom: seed of the anatomies")
+    file: str | None = Field(default=None, description="table: CSV file of the subjects, relative to the data root")
+    subjects: int | None = Field(
+        default=None, ge=2, description="phantom: number of subjects; other readers: use only the first N subjects"
+    )
+    seed: Seed = Field(default=0, description="phantom: random seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = Field(
-        default="none", description="scale each image to 0..1: by its range, or its 1st and 99th percentile"
+        default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
     )
-    size: tuple[int, ...] | None = Field(default=None, description="centre-pad or crop every image to these voxels")
+    size: tuple[int, ...] | None = Field(
+        default=None, description="image size in voxels; images are padded or cropped around their centre"
+    )
     align: Literal["none", "centre", "affine"] = Field(
-        default="none", description="images onto the axes and voxels of one subject: by their middles, or affinely"
+        default="none", description="resample images onto the reference's grid, by image centres or affine registration"
     )
-    reference: str | None = Field(default=None, description="align: that subject; by default the first that trains")
-    exclude: tuple[str, ...] = Field(default=(), description="subject ids to leave out")
+    reference: str | None = Field(
+        default=None, description="align: id of the reference subject; null: the first training subject"
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="ids of subjects to leave out")
 
 
 class SplitSettings(Settings):
-    """Which subjects train, validate and test. Groups (repeat scans of one person) are never divided."""
+    """The subjects for training, validation and test. A group (repeat scans of one person) is never split."""
 
     source: Literal["fractions", "files", "declared", "published"] = Field(
-        default="fractions", description="drawn, from lists of ids, from the table's column, or the published study's"
+        default="fractions",
+        description="how to split the subjects: at random, by lists of ids, by the table's column, or as published",
     )
-    train: float | str = Field(default=0.6, description="a fraction, or for `files` a text file of subject ids")
-    validation: float | str = Field(default=0.2, description="likewise")
+    train: float | str = Field(
+        default=0.6, description="training subjects: a fraction, or for `files` a text file of subject ids"
+    )
+    validation: float | str = Field(default=0.2, description="validation subjects, given as for train")
     test: float | str | None = Field(
-        default=0.2, description="null: the validation subjects; published: a share of them"
+        default=0.2,
+        description="test subjects, as for train; null: the validation subjects; published: a fraction of those",
     )
-    seed: Seed = Field(default=0, description="fractions: of the draw")
+    seed: Seed = Field(default=0, description="random seed of the split")
 
 
 def _columns(value: Any) -> tuple[tuple[str, str], ...]:
@@ -84,27 +94,28 @@ Columns = Annotated[
 
 
 class PairSettings(Settings):
-    """Which scans are registered to which, in training, validation and test.
+    """Which scans are registered to each other, in training, validation and test.
 
-    Pairs are ordered, moving onto fixed. Those of validation and test are drawn once from a seed and then frozen;
-    training draws anew in every epoch. Both scans of a pair are on one side of the split; only an atlas is on all.
+    A pair has an order: one scan moves, the other one is fixed. Validation and test pairs are drawn at random once for
+    all trials. Training draws new pairs in every epoch. Both scans of a pair are in the same part of the split; only
+    an atlas is fixed in all parts.
     """
 
-    validation: int = Field(default=32, ge=1, description="how many; all, where there are fewer")
-    test: int = Field(default=100, ge=1, description="how many; all, where there are fewer")
-    seed: Seed = Field(default=0, description="of the draw")
+    validation: int = Field(default=32, ge=1, description="number of validation pairs; all pairs if there are fewer")
+    test: int = Field(default=100, ge=1, description="number of test pairs; all pairs if there are fewer")
+    seed: Seed = Field(default=0, description="random seed of the pairs")
     source: Literal["across", "within", "atlas", "file"] = Field(
         default="across",
-        description="any two scans of a side, two of one group, every scan onto one atlas, or the pairs of a file",
+        description="any two scans, two scans of one group, every scan onto one atlas, or the pairs of a file",
     )
     match: tuple[str, ...] = Field(
-        default=(), description="across, within: columns of the table in which both scans must agree, e.g. slice"
+        default=(), description="across, within: columns of the table that must have the same value for both scans"
     )
     moving: Columns = Field(
-        default=(), description="not file: only scans with these values in the table move, e.g. {phase: es}"
+        default=(), description="not for file: values in the table that the moving scan must have, e.g. {phase: es}"
     )
     fixed: Columns = Field(
-        default=(), description="across, within: only scans with these values are fixed, e.g. {phase: ed}"
+        default=(), description="across, within: values in the table that the fixed scan must have, e.g. {phase: ed}"
     )
     atlas: str | None = Field(default=None, description="atlas: the id of the subject that is fixed in every pair")
     file: str | None = Field(
@@ -113,7 +124,7 @@ class PairSettings(Settings):
 
     @property
     def chosen(self) -> bool:
-        """Whether not any two scans of a side make a pair."""
+        """Whether there is a rule for pairs; without one, any two scans of a part of the split are a pair."""
         return self.source != "across" or bool(self.match or self.moving or self.fixed)
 
     def check(self) -> None:
@@ -140,29 +151,40 @@ OF_SOURCE = {
 
 
 class ModelSettings(Settings):
-    """The network, or a method that trains nothing and has none of the other settings here.
+    """The network, or a method without training. Such a method uses none of the other settings here.
 
-    ``integration_steps=0`` is the displacement model, otherwise the diffeomorphic one.
+    ``integration_steps=0`` gives the displacement model, any other number the diffeomorphic model.
     """
 
-    method: Method = Field(default="voxelmorph", description="voxelmorph trains a network; the others train nothing")
-    backbone: Backbone = Field(default="voxelmorph", description="of the network: what gives the field")
-    channels: Widths | None = Field(default=None, description="widths of the backbone; null: its own")
-    final_channels: Widths | None = Field(default=None, description="voxelmorph: widths after its U-Net; null: its own")
-    integration_steps: int = Field(
-        default=7, ge=0, le=MOST_SQUARINGS, description="squarings of the velocity; 0: the field is a displacement"
+    method: Method = Field(
+        default="voxelmorph", description="voxelmorph trains a network; the other methods need no training"
     )
-    integration_downsize: Literal[1, 2] = Field(default=2, description="2: integrate at half resolution")
-    padding_mode: Literal["zeros", "border"] = Field(default="zeros", description="of warping, beyond the image")
+    backbone: Backbone = Field(default="voxelmorph", description="the part of the network that predicts the field")
+    channels: Widths | None = Field(default=None, description="channels of the backbone's layers; null: its default")
+    final_channels: Widths | None = Field(
+        default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
+    )
+    integration_steps: int = Field(
+        default=7,
+        ge=0,
+        le=MOST_SQUARINGS,
+        description="scaling-and-squaring steps that integrate the velocity field; 0: the field is a displacement",
+    )
+    integration_downsize: Literal[1, 2] = Field(
+        default=2, description="2: integrate the velocity field at half resolution; 1: at full resolution"
+    )
+    padding_mode: Literal["zeros", "border"] = Field(
+        default="zeros", description="values beyond the border of the moving image: 0, or those at the border"
+    )
 
     @property
     def trains(self) -> bool:
-        """Whether a network is trained; otherwise the method trains nothing."""
+        """Whether the method trains a network."""
         return METHODS[self.method].trains
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is given of the backbone's own options."""
+        """The options given for the backbone, checked."""
         return BACKBONES[self.backbone].check_settings({name: getattr(self, name) for name in BACKBONE_OPTIONS})
 
     @property
@@ -173,33 +195,39 @@ class ModelSettings(Settings):
 
 
 BACKBONE_OPTIONS = ("channels", "final_channels")
-"""Settings of the model that only some backbones have."""
+"""Model settings that only some backbones have."""
 
 
 class BaselineSettings(Settings):
-    """Of the methods that train nothing; a network has none of it."""
+    """Settings of the methods without training. Networks do not use them."""
 
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(100, 100, 50), min_length=1, description="syn: at most, on each level, coarse to fine"
+        default=(100, 100, 50), min_length=1, description="syn: maximum number of iterations per level, coarse to fine"
     )
-    grid_spacing: float = Field(default=6.0, ge=1, description="elastix: voxels between control points, at the end")
-    bending_weight: float = Field(default=5.0, ge=0, description="elastix: of the bending energy, beside the metric")
+    grid_spacing: float = Field(
+        default=6.0, ge=1, description="elastix: distance of the control points on the finest level, in voxels"
+    )
+    bending_weight: float = Field(
+        default=5.0, ge=0, description="elastix: weight of the bending energy; the similarity has weight 1"
+    )
 
 
 class ObjectiveSettings(Settings):
     """similarity + λ · multiplier · penalty(field)."""
 
-    similarity: Similarity = Field(default="mse", description="of the warped and the fixed image")
-    penalty: Penalty = Field(default="l2", description="on the smoothness of the field")
-    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ, weight of the penalty")
+    similarity: Similarity = Field(default="mse", description="similarity of the warped and the fixed image")
+    penalty: Penalty = Field(default="l2", description="smoothness penalty on the field")
+    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ, the weight of the penalty")
     acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
-    multiplier: float = Field(default=1.0, gt=0, description="2.0 is the hidden factor of the published study")
+    multiplier: float = Field(
+        default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
+    )
 
 
 class AugmentSettings(Settings):
-    """A random transform of training pairs, by its name, and its arguments: ``{transform: RandFlipd, keys: [moving]}``.
+    """One random transform of training pairs and its arguments, such as ``{transform: RandFlipd, keys: [moving]}``.
 
-    See :mod:`.augmentation` for those that can be named.
+    :mod:`.augmentation` says which transforms can be named.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -209,21 +237,31 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """The optimization: Adam on random ordered pairs of training subjects."""
 
-    epochs: int = Field(default=100, ge=1, description="after each, the validation pairs are measured")
-    steps_per_epoch: int = Field(default=100, ge=1, description="batches of an epoch")
-    batch_size: int = Field(default=1, ge=1, description="pairs of a batch")
-    learning_rate: float = Field(default=1e-4, gt=0, description="of Adam; with one-cycle its highest")
-    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="of the learning rate")
-    penalty_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which λ grows from 0")
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the convolutions")
-    selection: Literal["best", "last"] = Field(
-        default="best", description="the epoch kept: least validation loss, or last"
+    epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
+    steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
+    batch_size: int = Field(default=1, ge=1, description="number of pairs per batch")
+    learning_rate: float = Field(default=1e-4, gt=0, description="Adam's learning rate; with one-cycle, its maximum")
+    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="learning-rate schedule")
+    penalty_warmup: float = Field(
+        default=0.0, ge=0, le=1, description="fraction of the steps over which λ grows linearly from 0"
     )
-    augment: tuple[AugmentSettings, ...] = Field(default=(), description="random MONAI transforms of the pairs")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="floating-point precision of the convolutions"
+    )
+    selection: Literal["best", "last"] = Field(
+        default="best", description="weights to keep: of the epoch with the lowest validation loss, or of the last"
+    )
+    augment: tuple[AugmentSettings, ...] = Field(
+        default=(), description="random MONAI transforms of the training pairs"
+    )
 
 
 class ComputeSettings(Settings):
-    """Where to compute. Not part of a trial's identity."""
+    """The device and threads to compute with. They are not part of a trial's identity."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
-    threads: int | None = Field(default=None, ge=1, description="of a trial; null: workers share the cores")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the first GPU, or the CPU without one"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads per trial; null: the workers share the cores"
+    )

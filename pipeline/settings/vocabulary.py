@@ -1,26 +1,26 @@
-"""The cohort readers and the methods that a study can name. Reading them loads neither torch nor MONAI."""
+"""The cohort readers and methods that a study can name. Reading this vocabulary loads neither torch nor MONAI."""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ...transforms.basics.errors import InputError
+from ...transforms.basics.errors import InputError, quoted
 from ...transforms.basics.registry import Entry, Registry
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderEntry(Entry):
-    """A reader: the target is a function of the cohort's settings and its folder that returns a ``Cohort``.
+    """A cohort reader. The target is a function (cohort settings, data folder) -> ``Cohort``.
 
-    ``source`` is where its images come from, for model cards. The function opens no image: ``Cohort.load`` does.
+    The function opens no image; ``Cohort.load`` does. Model cards print ``source``, the origin of the images.
 
     Attributes:
-        settings: the keys of the section ``cohort`` that are its own: ``labels``, ``file``, ``seed``, ``align``.
-        terms: what the owners of the images ask for, in sentences.
-        on_disk: it reads files; otherwise it makes its subjects, as many as ``cohort.subjects`` says, and is called
-            with the settings alone.
-        archive: what ``smoothmorph data fetch`` fetches for it.
+        settings: keys of the section ``cohort`` that only some readers have: ``labels``, ``file``, ``seed``, ``align``.
+        terms: the terms of use of the images, in full sentences.
+        on_disk: whether it reads files. Otherwise it generates ``cohort.subjects`` subjects, and the target is called
+            with the settings only.
+        archive: name of its data set for ``smoothmorph data fetch``.
         downwards: the second axis of its volumes points down in pictures.
     """
 
@@ -34,20 +34,22 @@ class ReaderEntry(Entry):
         """The whole cohort that the settings describe.
 
         Raises:
-            InputError: a setting that is another reader's, a missing or empty folder, or as the reader itself.
+            InputError: a setting belongs to another reader, or the folder is missing or empty; the reader itself may
+                raise more.
         """
         for key, nothing in OWN.items():
             if getattr(settings, key) != nothing and key not in self.settings:
-                raise InputError(f"cohort.{key} is {getattr(settings, key)!r}, but the {self.name} reader has none.")
+                found = quoted(getattr(settings, key))
+                raise InputError(f"cohort.{key} is {found}, but the {self.name} reader has no such setting.")
         if not self.on_disk:
             return self.load()(settings, **self.arguments)
         return self.load()(settings, self.folder(root), **self.arguments)
 
     def folder(self, root: Path | None) -> Path | None:
-        """``root``, in which there is something; None where the reader needs no files.
+        """Return ``root`` if it is a folder that is not empty; None if the reader needs no files.
 
         Raises:
-            InputError: there is no such folder, or it is empty.
+            InputError: the folder does not exist or is empty.
         """
         if not self.on_disk:
             return None
@@ -62,7 +64,7 @@ class ReaderEntry(Entry):
 
 
 OWN = {"labels": None, "file": None, "align": "none"}
-"""Settings that not every reader has, each with the value that means nothing is given."""
+"""Settings that not every reader has, each with the value that means "not given"."""
 READERS: Registry[ReaderEntry] = Registry(
     "reader", "smoothmorph.readers", package="smoothmorph.pipeline.cohorts.readers"
 )
@@ -70,19 +72,19 @@ READERS: Registry[ReaderEntry] = Registry(
 
 @dataclass(frozen=True, kw_only=True)
 class MethodEntry(Entry):
-    """A method that trains nothing, or the training of networks.
+    """A registration method: one that trains nothing, or one that trains a network.
 
-    The target is a function of a trial's settings that returns one of two images: moving and fixed, NumPy arrays
-    (*spatial) in float32, and mm per voxel -> the displacement (D, *spatial) in voxels of the fixed grid. That of a
-    method that ``trains`` is as :func:`smoothmorph.pipeline.training.loop.train`.
+    Without training, the target takes the trial's settings and returns a function (moving, fixed, mm per voxel) ->
+    displacement: images are NumPy arrays (*spatial) in float32, the displacement is (D, *spatial) in voxels of the
+    fixed grid. With ``trains``, it has the signature of :func:`smoothmorph.pipeline.training.loop.train`.
 
     Attributes:
-        settings: the dotted keys that decide its result, besides cohort, split and pairs; of a method that trains, all
-            but those of the section ``baseline``.
-        how: what it does, a clause for the report; settings stand in it by their last names, as ``{iterations}``.
-        package: what has to be installed for it.
-        trains: it trains a network.
-        registers: it moves images; otherwise they stay as they are.
+        settings: dotted keys that decide the result, besides cohort, split and pairs. A method that trains leaves it
+            empty: all sections but ``baseline`` decide its result.
+        how: how it registers, a clause for the report; ``{iterations}`` is replaced by that setting's value.
+        package: the package that it needs.
+        trains: whether it trains a network.
+        registers: whether it moves images at all.
     """
 
     settings: tuple[str, ...] = ()
@@ -103,9 +105,9 @@ class MethodEntry(Entry):
             ) from None
 
     def included(self) -> dict[str, Any]:
-        """The settings that decide the result of a method that trains nothing, as pydantic's ``include``.
+        """The settings that decide the result of a method without training, as pydantic's ``include``.
 
-        It is the same trial in every study of the same pairs.
+        Studies with the same pairs therefore share this trial.
         """
         pairs = {"test", "seed", "source", "match", "moving", "fixed", "atlas", "file"}
         chosen: dict[str, Any] = {"cohort": True, "split": True, "pairs": pairs, "model": {"method"}}
@@ -115,7 +117,7 @@ class MethodEntry(Entry):
         return chosen
 
     def described(self, settings: Any) -> str:
-        """How it registers with these settings, in words."""
+        """How the method registers with these settings, in words."""
         values = {key.rpartition(".")[2]: _value(settings, key) for key in self.settings}
         return self.how.format(**values) or self.meaning
 
@@ -131,5 +133,5 @@ METHODS: Registry[MethodEntry] = Registry("method", "smoothmorph.methods", packa
 
 
 def untrained() -> list[str]:
-    """The methods that train nothing; in rows each is a ``model`` of its own, without penalty."""
+    """The names of the methods without training. In rows each is its own ``model``, without a penalty."""
     return [name for name, entry in METHODS.items() if not entry.trains]

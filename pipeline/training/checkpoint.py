@@ -1,4 +1,4 @@
-"""What a training writes after every epoch, and how it goes on from there."""
+"""The checkpoint that training writes after each epoch, and resuming from it."""
 
 import io
 import json
@@ -23,12 +23,12 @@ COLUMNS = (
     *("epoch", "train_loss", "train_similarity", "train_penalty", "seconds"),
     *("validation_loss", "validation_similarity", "validation_penalty"),
 )
-"""Of a history."""
+"""Columns of the training history."""
 
 
 @dataclass
 class TrainingState:
-    """What a trial knows after an epoch, and all that resuming needs beside the optimizer and its schedule."""
+    """The state of a training after an epoch: all that resuming needs, except the states of optimizer and schedule."""
 
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -41,9 +41,15 @@ class TrainingState:
     def resume(
         cls, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]
     ) -> "TrainingState":
-        """The state in ``folder/checkpoint.pt``, loaded into the model and, by name, into what optimizes it.
+        """Read the state in ``folder/checkpoint.pt``, and load it into the model, the optimizer and the schedule.
 
-        A fresh one without that file. ``history.parquet`` is written anew from it.
+        Without that file, return a new state. ``history.parquet`` is rewritten from the checkpoint.
+
+        Args:
+            folder: the trial's folder.
+            settings: the trial.
+            model: gets the last weights.
+            optimization: the ``optimizer`` and the ``schedule``, by these names.
 
         Raises:
             InputError: the file is damaged or belongs to another configuration.
@@ -56,27 +62,28 @@ class TrainingState:
                 raise InputError("it does not have the parts of a checkpoint")
             ours = saved.pop("identity") == json.dumps(settings.identity(), sort_keys=True)
             state, parts = cls._checked(saved, settings.training, model, optimization) if ours else (cls(), {})
-        except FileNotFoundError:  # asked before, somebody could remove it in between
+        except FileNotFoundError:  # a check beforehand would fail if the file were removed just after it
             return cls()
         except (PermissionError, MemoryError):
             raise
-        except Exception as error:  # what a damaged file holds can fail in many ways
+        except Exception as error:  # a damaged file can raise almost any exception
             raise InputError(f"{path} is damaged ({one_line(error)}); {advice}.") from None
         if not ours:
             raise InputError(f"{path} belongs to another configuration; {advice}.")
-        model.load_state_dict(state.last)  # a full GPU is no damage
+        model.load_state_dict(state.last)  # outside `try`: a full GPU does not mean a damaged file
         for name, part in optimization.items():
             part.load_state_dict(parts[name])
-        state._write_history(folder)  # somebody may have deleted it
+        state._write_history(folder)  # it may have been deleted
         return state
 
     @classmethod
     def _checked(
         cls, saved: dict[str, Any], training: TrainingSettings, model: VoxelMorph, optimization: Mapping[str, Any]
     ) -> tuple["TrainingState", dict[str, Any]]:
-        """The state in a file, and those of optimizer and schedule; it raises unless :meth:`save` can have written it.
+        """The training state in ``saved`` and the states of optimizer and schedule.
 
-        Of the latter two only moments, steps and learning rate are taken; the settings decide the rest.
+        It raises unless :meth:`save` can have written them. From the file, optimizer and schedule take only the
+        moments, the number of steps and the learning rate; the settings decide everything else.
         """
         optimizer, schedule = (saved.pop(name) for name in ("optimizer", "schedule"))
         state, expected = cls(**saved), model.state_dict()
@@ -99,9 +106,9 @@ class TrainingState:
             **{name: part.state_dict() for name, part in optimization.items()},
             **vars(self),
         }
-        # The checkpoint last: killed between the two, a trial repeats the epoch and writes the same history again.
+        # The checkpoint is last: a trial killed between the two repeats the epoch and writes the same history again.
         self._write_history(folder)
-        serialized = io.BytesIO()  # onto a full disk, torch.save itself raises RuntimeError
+        serialized = io.BytesIO()  # because torch.save to a full disk raises RuntimeError
         torch.save(content, serialized)
         write_atomically(folder / "checkpoint.pt", lambda path: path.write_bytes(serialized.getbuffer()))
 
@@ -109,49 +116,49 @@ class TrainingState:
         write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
 
     def selected(self, selection: str) -> Weights:
-        """The weights that are measured: of the lowest validation loss, or the last."""
+        """The weights to evaluate: ``best`` (lowest validation loss) or ``last``."""
         return self.best if selection == "best" else self.last
 
 
 def copy_weights(model: VoxelMorph) -> Weights:
-    """The weights as they are now."""
+    """A copy of the current weights."""
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
 def _check_epochs(state: TrainingState, most: int) -> None:
-    """InputError unless epochs, history and selection belong together."""
+    """Raise InputError unless epoch, history and best epoch are consistent."""
     if not isinstance(state.history, list) or not all(isinstance(row, dict) for row in state.history):
-        raise InputError("its history is no list of epochs")
+        raise InputError("its history is not a list of epochs")
     rows, losses = state.history, [row.get("validation_loss", math.nan) for row in state.history]
     if type(state.epoch) is not int or not 1 <= state.epoch <= most or len(rows) != state.epoch:
         raise InputError(f"its epoch is {quoted(state.epoch)} of {most}, and its history has {len(rows)} rows")
     for epoch, row in enumerate(rows, 1):
         if set(row) != set(COLUMNS) or row["epoch"] != epoch or not all(map(_is_finite, row.values())):
-            raise InputError(f"epoch {epoch} of its history is none, or holds more or other than finite numbers")
+            raise InputError(f"row {epoch} of its history has other columns or epoch, or a number that is not finite")
     if state.best_loss != min(losses) or state.best_epoch != losses.index(min(losses)) + 1:
-        raise InputError("its best epoch is not the one of the lowest loss in its history")
+        raise InputError("its best epoch is not the epoch with the lowest loss in its history")
 
 
 def _check_optimization(
     optimizer: dict[str, Any], schedule: dict[str, Any], model: VoxelMorph, training: TrainingSettings, steps: int
 ) -> float:
-    """The learning rate; InputError unless the states of Adam and of the schedule can be those after ``steps``."""
+    """The learning rate; InputError unless Adam and the schedule can have these states after ``steps``."""
     try:
         states = [dict(optimizer["state"][index]) for index, _ in enumerate(model.parameters())]
         taken = {float(state.pop("step")) for state in states}
         counted, rate = schedule["last_epoch"], optimizer["param_groups"][0]["lr"]
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
-        raise InputError("its optimizer has not the parts that Adam's has") from None
+        raise InputError("its optimizer has other parts than Adam's state") from None
     for moments, parameter in zip(states, model.parameters(), strict=True):
         checked = check_weights(moments, dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter))
         if bool((checked["exp_avg_sq"] < 0).any()):
-            raise InputError("its optimizer holds a mean of squares below 0")
+            raise InputError("its optimizer state holds a mean of squares below 0")
     if taken != {min(steps, 1 << 24)} or counted != steps:  # Adam counts in single precision
-        raise InputError(f"its optimizer or schedule took other than the {steps} steps of its epochs")
-    # After the last step, a one-cycle schedule holds the rate of a step beyond its end, which is below 0.
+        raise InputError(f"its optimizer or schedule did not take the {steps} steps of its epochs")
+    # After the last step, a one-cycle schedule holds the rate of the step beyond its end, which is negative.
     ended = steps == training.epochs * training.steps_per_epoch
     if not _is_finite(rate) or not (ended or 0 <= rate <= training.learning_rate * (1 + 1e-6)):
-        raise InputError(f"its learning rate is {quoted(rate)}, the trial's is {training.learning_rate:g}")
+        raise InputError(f"its learning rate is {quoted(rate)}, but the trial's is {training.learning_rate:g}")
     return rate
 
 

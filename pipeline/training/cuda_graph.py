@@ -1,7 +1,7 @@
-"""A training step on a GPU, recorded once as a CUDA graph and replayed from then on.
+"""Training steps on a GPU: recorded once as a CUDA graph, then replayed.
 
-A 2-D step is some 500 kernels of a few microseconds each; launched one by one from Python they take the GPU six times
-as long as their arithmetic.
+A 2-D step runs about 500 kernels of a few microseconds each. Launched one by one from Python, they take six times as
+long as their arithmetic.
 """
 
 import contextlib
@@ -13,21 +13,22 @@ from torch import Tensor
 from ...networks import Objective, ObjectiveTerms
 
 Step = Callable[[Tensor, Tensor], ObjectiveTerms]
-"""(moving, fixed) -> the terms of the objective, after a step down its gradient."""
+"""(moving, fixed) -> terms of the objective; takes one optimizer step."""
 
 WARM_UP = 3
-"""Steps before the recording: the libraries choose their kernels and the optimizer makes its state."""
+"""Ordinary steps before the recording, in which the libraries choose kernels and the optimizer creates its state."""
 
 
 class GraphedStep:
-    """``step``, replayed: the same kernels on the same numbers, without Python between them.
+    """``step`` replayed as a CUDA graph: the same kernels on the same numbers, without Python between them.
 
-    The first steps run as they are. λ and the learning rate, which change from step to step, are read from memory of
-    the GPU that is set before each replay; everything else of objective and optimizer is fixed by the recording.
+    The first ``WARM_UP`` steps run without a graph. λ and the learning rate change from step to step: the graph reads
+    them from GPU memory, which is set before each replay. The recording fixes all other values of the objective and
+    the optimizer.
 
     Args:
-        step: on images of one shape, on the GPU. It must neither wait for the GPU nor read from it.
-        objective, optimizer: what ``step`` works with: λ is ``objective.weight``.
+        step: takes images of one shape on the GPU. It must neither wait for the GPU nor read from it.
+        objective, optimizer: the ones that ``step`` uses; λ is ``objective.weight``.
     """
 
     def __init__(self, step: Step, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
@@ -36,7 +37,7 @@ class GraphedStep:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, moving: Tensor, fixed: Tensor) -> ObjectiveTerms:
-        """Take a step. The terms lie in memory that the next step writes to."""
+        """Take a step. The next step overwrites the memory of the returned terms."""
         self.steps += 1
         if self.steps <= WARM_UP:
             return self.step(moving, fixed)
@@ -65,7 +66,7 @@ class GraphedStep:
 
     @contextlib.contextmanager
     def _reading_from_memory(self) -> Iterator[None]:
-        """λ and learning rates as tensors, while the step is recorded."""
+        """Replace λ and the learning rates by tensors while the step is recorded."""
         weight, groups = self.objective.weight, self.optimizer.param_groups
         before = [{name: group[name] for name in ("lr", "capturable")} for group in groups]
         self.objective.weight = self.weight  # pyright: ignore[reportAttributeAccessIssue]

@@ -10,7 +10,7 @@ from .checkpoint import TrainingState
 
 
 class PenaltyWarmUpHandler:
-    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``: a function of the step, nothing to resume."""
+    """Lets λ grow linearly from 0 to ``weight`` over the first ``steps``. It has no state that resuming would need."""
 
     def __init__(self, objective: Objective, weight: float, steps: float) -> None:
         self.objective, self.weight, self.steps = objective, weight, steps
@@ -24,7 +24,7 @@ class PenaltyWarmUpHandler:
 
 
 class ProgressHandler:
-    """Tells how far training is: every few steps to ``progress``, every epoch to ``log``."""
+    """Reports the progress of training: to ``progress`` ten times per epoch, to ``log`` after every epoch."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Training one trial: an Ignite engine whose step and validation are written out here; handlers do the rest."""
+"""Training of one trial by an Ignite engine. Its step and validation are in this file; handlers do the rest."""
 
 import logging
 import math
@@ -21,11 +21,11 @@ from .checkpoint import TrainingState, copy_weights
 from .cuda_graph import GraphedStep, Step
 from .handlers import PenaltyWarmUpHandler, ProgressHandler
 
-VALIDATION_BATCH = 8  # pairs at once; only the speed depends on it
+VALIDATION_BATCH = 8  # pairs; it only affects the speed
 
 
-class TrialFailed(RuntimeError):  # noqa: N818 (it says what happened, it is caught by name)
-    """A trial cannot give a result, for the reason in the message; other trials are not concerned."""
+class TrialFailed(RuntimeError):  # noqa: N818 (the name says what happened)
+    """A trial cannot give a result; the message says why. Other trials are not affected."""
 
 
 def build_model(settings: TrialSettings) -> VoxelMorph:
@@ -35,7 +35,7 @@ def build_model(settings: TrialSettings) -> VoxelMorph:
 
 
 def count_parameters(settings: TrialSettings) -> int:
-    """Of the network of a trial, which is not made for it."""
+    """The number of parameters of a trial's network, counted without allocating them."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in _network(settings).parameters())
 
@@ -46,20 +46,21 @@ def _network(settings: TrialSettings) -> VoxelMorph:
 
 
 def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
-    """Adam, all parameters in one kernel."""
+    """Adam, which updates all parameters in one fused kernel."""
     return torch.optim.Adam(model.parameters(), lr=settings.training.learning_rate, fused=True)
 
 
 def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) -> LRScheduler:
-    """The learning rate from step to step, until the last of the trial.
+    """The learning-rate schedule over all steps of the trial.
 
-    One-cycle (Smith and Topin, arXiv:1708.07120): up in the first 10 % of the steps, then down to nothing, linearly.
+    One-cycle (Smith and Topin, arXiv:1708.07120): a linear rise over the first 10 % of the steps, then a linear fall to
+    about 0.
     """
     training = settings.training
     if training.schedule == "constant":
         return ConstantLR(optimizer, factor=1.0)
     steps = training.epochs * training.steps_per_epoch
-    rise = 0.1 if steps != 10 else 0.2  # torch divides by zero where the rise is exactly one step
+    rise = 0.1 if steps != 10 else 0.2  # torch divides by zero if the rise is exactly one step
     return OneCycleLR(
         optimizer, training.learning_rate, steps, pct_start=rise, anneal_strategy="linear", cycle_momentum=False
     )
@@ -73,9 +74,9 @@ def build_objective(settings: TrialSettings) -> Objective:
 def build_step(
     settings: TrialSettings, model: VoxelMorph, objective: Objective, optimizer: torch.optim.Optimizer
 ) -> Step:
-    """`training_step` on images where the model is; in 2-D on a GPU it is replayed as a CUDA graph.
+    """The training step for images on the model's device; in 2-D on a GPU it is replayed as a CUDA graph.
 
-    Volumes keep a GPU busy by themselves, and long trainings on them by a graph have not been checked.
+    3-D steps are not: they keep a GPU busy anyway, and long 3-D trainings with a graph have not been checked.
     """
     device = next(model.parameters()).device
     step = partial(training_step, model, objective, optimizer, autocast(settings, device))
@@ -91,22 +92,23 @@ def train(
     progress: Callable[[int, int, str], None] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> VoxelMorph:
-    """Train, or go on from ``folder/checkpoint.pt``, and return the network with the selected weights.
+    """Train, or resume from ``folder/checkpoint.pt``, and return the network with the selected weights.
 
     Args:
         settings: the trial.
         prepared: its data.
-        folder: for ``checkpoint.pt`` and ``history.parquet``, written atomically after every epoch.
-        device: where to compute.
-        progress: called with (steps done, steps, message) as training goes on.
-        log: called with a line per epoch.
+        folder: gets ``checkpoint.pt`` and ``history.parquet``, written atomically after every epoch.
+        device: the device to compute on.
+        progress: called during training with (steps done, total steps, message).
+        log: called with one line per epoch.
 
     Raises:
         TrialFailed: the loss is not finite.
         InputError: the checkpoint is damaged or cannot be written.
     """
     model = build_model(settings).to(device)
-    objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))  # λ on its way, at its end
+    # two objectives: λ of the first may still warm up, the second always has the final λ
+    objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
     optimization = {"optimizer": optimizer, "schedule": schedule}
@@ -119,13 +121,13 @@ def train(
         return take_step(moving, fixed)
 
     trainer = Engine(step)
-    trainer.logger.setLevel(logging.CRITICAL)  # what ends a run is raised, and said once
+    trainer.logger.setLevel(logging.CRITICAL)  # errors are raised; Ignite would log them a second time
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     warm_up = settings.training.penalty_warmup * epochs * steps
     PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
     HistoryHandler(state, settings, prepared, model, whole_objective).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
-    # so that a trial killed at any moment loses an epoch at most
+    # so that a trial killed at any moment loses at most one epoch
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: state.save(folder, settings, model, optimization))
     ProgressHandler(state, settings.training, progress, log).attach(trainer)
 
@@ -145,8 +147,8 @@ def training_step(
     moving: Tensor,
     fixed: Tensor,
 ) -> ObjectiveTerms:
-    """Register a batch (B, 1, *spatial), step down the gradient of the objective, and return its terms, detached."""
-    if not model.training:  # said anew to every module, it takes as long as ten kernels
+    """Register a batch (B, 1, *spatial), take one optimizer step and return the detached terms of the objective."""
+    if not model.training:  # model.train() visits every module, which takes as long as ten kernels
         model.train()
     optimizer.zero_grad(set_to_none=True)
     with precision:
@@ -158,30 +160,30 @@ def training_step(
 
 
 def autocast(settings: TrialSettings, device: torch.device) -> torch.autocast:
-    """The network's precision; warping, integration and losses stay in float32 by themselves."""
+    """The autocast context of the network; warping, integration and losses keep float32 even within it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=settings.training.precision == "bfloat16")
 
 
 def mean_terms(terms: Iterable[tuple[int, ObjectiveTerms]]) -> ObjectiveTerms:
-    """The mean over pairs of (pairs in the batch, terms of the batch)."""
+    """The mean over all pairs, from (number of pairs in the batch, mean terms of the batch)."""
     weighted = [(count, torch.stack(list(values)).double()) for count, values in terms]
     total = torch.stack([count * values for count, values in weighted]).sum(0) / sum(count for count, _ in weighted)
     return ObjectiveTerms(*total.unbind())
 
 
 class HistoryHandler:
-    """After every epoch: a row of the history, with the mean terms of its steps and of the validation pairs.
+    """Adds a row to the history after every epoch: the mean terms over its steps and over the validation pairs.
 
-    It keeps the weights of the lowest validation loss. The device is not waited for within an epoch.
+    It also keeps the weights with the lowest validation loss. It does not wait for the device within an epoch.
 
     Args:
-        state: it gets the rows and the weights.
+        state: gets the rows and the weights.
         settings, prepared: the trial and its data.
         model: the network that is trained.
-        objective: with λ as at the end of training, for the validation pairs.
+        objective: the objective with the final λ, for the validation pairs.
 
     Raises:
-        TrialFailed: when a mean loss is not finite.
+        TrialFailed: a mean loss is not finite.
     """
 
     def __init__(
@@ -226,7 +228,7 @@ class HistoryHandler:
 
 
 def validate(settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective) -> ObjectiveTerms:
-    """The mean terms of the validation pairs."""
+    """The mean terms of the objective over the validation pairs."""
     device = next(model.parameters()).device
     model.eval()
     terms = []

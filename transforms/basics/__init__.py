@@ -1,1 +1,1 @@
-"""What all rooms build on: errors, bounds, atomic writes, registries."""
+"""Basics that all packages use: errors, bounds, atomic writes, registries."""

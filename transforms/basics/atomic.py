@@ -1,8 +1,8 @@
-"""Atomic writes: a file or folder is either the old one or the new one, whole, whenever the process dies.
+"""Atomic writes: whenever the process dies, a file or folder is either the old one or the complete new one.
 
-What is written lies in a hidden folder beside the target, ``.name.partial``, until it is whole. Its writer holds a lock
-on that folder, which the system takes away when the process ends, however it ends. So a folder without a lock was left
-by a process that was killed: the next write of the same name, or :func:`remove_leftovers`, removes it.
+Data are written to a hidden folder beside the target, ``.name.partial``, and moved when complete. The writer locks that
+folder. The system releases the lock when the process ends, however it ends. A folder without a lock was therefore left
+by a killed process. The next write of the same name, or :func:`remove_leftovers`, removes it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from .errors import InputError
 LEFTOVER = re.compile(r"\..+\.(partial|unpacking)(\.[A-Za-z0-9.]+)?")
 """Names of temporary folders, and of the temporary files that earlier versions wrote."""
 UNLOCKED_FOR = 24 * 3600
-"""Seconds without a change after which a temporary folder is a leftover where there are no locks."""
+"""On systems without locks: seconds without a change after which a temporary folder counts as a leftover."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], ending: str = "") -> Path:
@@ -30,11 +30,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], ending: str = 
 
     Args:
         path: the file.
-        write: gets the temporary file's path, where there is nothing yet.
-        ending: what that path has to end in, for writers that choose a format by the name.
+        write: function that writes the file; it gets the path of the temporary file, which does not exist yet.
+        ending: ending of that path, for writers that choose the format by the name.
 
     Raises:
-        InputError: the folder cannot be written or the disk is full; what stood at ``path`` is untouched.
+        InputError: the folder cannot be written or the disk is full. A file that was at ``path`` stays as it was.
     """
     with _told(path), temporary_folder(path) as folder:
         temporary = folder / f"file{ending}"
@@ -63,24 +63,24 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
 
 @contextlib.contextmanager
 def temporary_folder(path: Path, kind: str = "partial") -> Iterator[Path]:
-    """A new, empty folder beside ``path`` for what is to become it; gone at the end, unless it was renamed.
+    """Make a new, empty folder beside ``path``, and remove it at the end unless it was renamed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder, lock = _claim(path, kind)
     try:
         yield folder
     finally:
-        if lock is None or _is_open_as(lock, folder):  # another process may have one of this name by now
+        if lock is None or _is_open_as(lock, folder):  # another process may use this name by now
             shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed left of their writing in ``folder``, not what is being written now."""
+    """Remove the temporary files of killed processes from ``folder``, but not those of running ones."""
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
             if LEFTOVER.fullmatch(path.name) and not path.is_symlink():
@@ -88,17 +88,17 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
-    """What is told of a file or folder that could not be written, with advice that fits the reason."""
+    """Return the error for a file or folder that could not be written, with advice that fits the reason."""
     said, advice = error.strerror or str(error), "Free space or choose another folder"
-    if isinstance(error, FileExistsError | NotADirectoryError):  # from making the folders above it
+    if isinstance(error, FileExistsError | NotADirectoryError):  # raised when the parent folders are made
         nearest = next(parent for parent in path.parents if parent.exists())
         said, advice = f"{nearest} is a file, not a folder", "Choose another folder"
     elif isinstance(error, IsADirectoryError):
         said, advice = "it is a folder", "Choose another name"
-    elif isinstance(error, FileNotFoundError):  # in folders of the system's, such as /proc, nothing can be made
+    elif isinstance(error, FileNotFoundError):  # nothing can be made in system folders such as /proc
         advice = "Choose another folder"
     elif isinstance(error, PermissionError):
-        advice = "Choose another folder or see to its permissions"
+        advice = "Choose another folder or change its permissions"
     return InputError(f"cannot write {path}: {said}. {advice}, then run again.")
 
 
@@ -111,21 +111,21 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _claim(path: Path, kind: str) -> tuple[Path, int | None]:
-    """A new folder and the lock on it, which is None where the system has none."""
+    """Make a new folder and lock it; the lock is None where the system has no locks."""
     for number in count():
         folder = path.with_name(f".{path.name}.{kind}{f'.{number}' if number else ''}")
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         try:
             lock = _lock(folder, getattr(os, "O_DIRECTORY", 0))
-        except (BlockingIOError, FileNotFoundError):  # another writes a file of this name, or just removed its folder
+        except (BlockingIOError, FileNotFoundError):  # another process writes this name, or has just removed its folder
             continue
-        except OSError:  # there are no locks, or this is no folder of ours
+        except OSError:  # there are no locks, or this folder is not ours
             with contextlib.suppress(OSError):
                 folder.rmdir()
             break
         if _is_open_as(lock, folder):
-            for left in folder.iterdir():  # by a process that was killed
+            for left in folder.iterdir():  # the files of a killed process
                 _remove(left)
             return folder, lock
         os.close(lock)
@@ -136,9 +136,9 @@ def _claim(path: Path, kind: str) -> tuple[Path, int | None]:
 
 
 def _lock(path: Path, flags: int = 0) -> int:
-    """Open a file or folder and lock it. OSError: it cannot be locked; BlockingIOError: another has the lock.
+    """Open a file or folder and lock it. OSError: it cannot be locked; BlockingIOError: another process has the lock.
 
-    Windows opens no folder: there are no such locks there.
+    Windows cannot open a folder, so there are no such locks.
     """
     lock = os.open(path, getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | flags)
     try:

@@ -1,4 +1,4 @@
-"""Tensors that are made once and kept between calls, such as grids."""
+"""A cache for tensors that are computed once and used by many calls, such as grids."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -11,16 +11,16 @@ MOST = 16
 
 
 def keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """``make`` with its latest results, by positional arguments.
+    """Cache the latest results of ``make`` by its positional arguments.
 
-    Unlike ``functools.lru_cache``, what is made while a graph is recorded (``torch.jit.trace``, ``torch.export``,
-    ``torch.compile``, CUDA's) belongs to that graph and is not kept: a later call would compute with it. What was kept
-    before is a constant of the graph. Results are made outside inference mode, so that a later training step may use
-    them. A recording of CUDA's reads from where they lie, so that what was recorded once is never let go.
+    Unlike ``functools.lru_cache``, this does not keep tensors made while a graph is recorded (``torch.jit.trace``,
+    ``torch.export``, ``torch.compile``, CUDA graphs): they belong to that graph, and a later call must not use them.
+    Tensors that are already in the cache become constants of the graph. Results are made outside inference mode, so
+    that a later training step can use them. A CUDA graph reads its tensors from fixed memory; they are never freed.
     """
     kept: dict[tuple[Hashable, ...], Tensor] = {}
     recorded: set[Tensor] = set()
-    lock = threading.Lock()  # subjects are loaded by several threads
+    lock = threading.Lock()  # several threads load subjects
 
     def get(*key: Any) -> Tensor:
         found = kept.get(key)

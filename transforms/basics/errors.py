@@ -1,4 +1,4 @@
-"""The one exception a user's mistake ends in: a sentence, not a traceback. And the words that its sentences share."""
+"""The exception for every mistake of a user, and functions that write its messages. It prints without a traceback."""
 
 import difflib
 import re
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 LONGEST_NUMBER = 256
-"""Bits of a number that is written out in a sentence."""
+"""Integers with more bits are not written out in a message."""
 
 
 class _Short(reprlib.Repr):
-    """``repr`` of plain values, cut where it is long; of others only the kind: a tensor's can take all memory."""
+    """A shortened ``repr`` of plain values. Other values show only their type: a tensor's repr can fill the memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,12 +31,12 @@ _short = _Short()
 
 
 class InputError(ValueError):
-    """Bad input: the message says which file or field, what was found, what was expected and what to do."""
+    """Bad input. The message says which file or field, what was found, what was expected and what to do."""
 
 
 @contextmanager
 def naming(source: object, fault: str = "") -> Iterator[None]:
-    """Within it, an InputError that does not name ``source``, a file, begins with ``fault`` and its name."""
+    """Put ``fault`` and the name of the file ``source`` before any InputError that does not name this file."""
     try:
         yield
     except InputError as error:
@@ -44,43 +44,43 @@ def naming(source: object, fault: str = "") -> Iterator[None]:
 
 
 def one_line(error: BaseException, longest: int = 300) -> str:
-    """The message of an exception on one line, or its kind where it has none."""
+    """Return the message of an exception on one line, or its type if it has no message."""
     return printable(" ".join(str(error).split())[:longest]) or type(error).__name__
 
 
 def printable(text: object) -> str:
-    """The text on one line that is safe on every screen and in every file: for the place where it leaves the program.
+    """Return the text on one line that is safe for every terminal and file. Use it where text leaves the program.
 
-    Written as Python writes them in a text (``\\x1b``) are control characters with line breaks, which would move the
-    cursor or change a terminal, marks of the writing direction, which would show another order of the letters, and
-    halves of surrogate pairs, which no encoding has.
+    Some characters are replaced by Python's escapes, such as ``\\x1b``: control characters and line breaks, which can
+    move the cursor or change a terminal; direction marks, which can change the order of letters; and halves of
+    surrogate pairs, which cannot be encoded.
     """
     return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], str(text))
 
 
 def printable_lines(text: object) -> str:
-    """As `printable`, with the lines that the text has."""
+    """Make the text safe as `printable` does, but keep its lines."""
     return "\n".join(map(printable, str(text).split("\n")))
 
 
 def quoted(value: object) -> str:
-    """``repr`` of what a user or a file gave, shortened: a sentence must be readable whatever it quotes."""
+    """Return a shortened ``repr`` of a value from a user or a file, so that the message stays readable."""
     return _short.repr(value)
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """The one of the known names that ``name`` was meant for, or nothing."""
+    """Return the known name that is most similar to ``name``, or an empty text if none is similar."""
     return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)), "")
 
 
 def reason(error: BaseException) -> str:
-    """What a file's library says is wrong, as a part of a sentence: without ITK's source lines and addresses."""
+    """Return a library's error message as a part of a sentence, without ITK's source lines and addresses."""
     said = re.sub(r"(?s)^.*ITK ERROR: (\w+\(\w+\): )?", "", str(error)).strip().splitlines()
-    if said and said[-1].startswith("[nrrd]"):  # NRRD's library: who called whom, and last what was wrong
+    if said and said[-1].startswith("[nrrd]"):  # NRRD's library prints the call stack; the reason is last
         return said[-1].rpartition(": ")[2]
     return (said[0] if said else type(error).__name__).rstrip(".")
 
 
 def times(numbers: Iterable[float]) -> str:
-    """``160x192`` from (160, 192)."""
+    """Format sizes: (160, 192) becomes ``160x192``."""
     return "x".join(f"{number:g}" for number in numbers)

@@ -1,4 +1,4 @@
-"""Images as MONAI's transforms take and return them: tensors that keep their affine and metadata."""
+"""Helpers for images in MONAI's transforms: tensors with affine and metadata."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -16,28 +16,28 @@ from torch import Tensor
 
 TORCH = [TransformBackends.TORCH]
 FILE = "filename_or_obj"
-"""MONAI's name of the file in the metadata; ``SaveImaged`` reads it."""
+"""MONAI's metadata key of the file name; ``SaveImaged`` reads it."""
 
 
 def tracked(data: NdarrayOrTensor) -> Tensor:
-    """``data`` as a ``MetaTensor``, where MONAI tracks metadata."""
+    """Return ``data`` as a ``MetaTensor``, or as a plain tensor if MONAI does not track metadata."""
     if isinstance(data, np.ndarray) and data.dtype.kind == "u":
-        data = torch.from_numpy(np.ascontiguousarray(data))  # of large ones, MONAI would make negative numbers
+        data = torch.from_numpy(np.ascontiguousarray(data))  # MONAI would make large unsigned numbers negative
     return convert_to_tensor(data, track_meta=get_track_meta())
 
 
 def plain(data: NdarrayOrTensor) -> Tensor:
-    """``data`` as a tensor without metadata."""
+    """Return ``data`` as a tensor without metadata."""
     return convert_to_tensor(data, track_meta=False)
 
 
 def like(result: Tensor, source: Tensor) -> Tensor:
-    """``result`` with the class and the metadata of ``source``."""
+    """Return ``result`` with the class and the metadata of ``source``."""
     return convert_to_dst_type(result, source, dtype=result.dtype)[0]
 
 
 class EachKeyd(MapTransform):
-    """A dictionary twin: ``transform`` of what is under each key, in place or under ``output_keys``."""
+    """Base of dictionary transforms: applies ``transform`` to each key, in place or into ``output_keys``."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class EachKeyd(MapTransform):
         self.transform = transform
         self.output_keys = self.keys if output_keys is None else ensure_tuple(output_keys)
         if len(self.output_keys) != len(self.keys):
-            raise ValueError(f"one output key per key: got output_keys {self.output_keys} for keys {self.keys}")
+            raise ValueError(f"expected one output key per key, got output_keys {self.output_keys} for {self.keys}")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d: dict[Hashable, Any] = dict(data)
@@ -60,6 +60,6 @@ class EachKeyd(MapTransform):
 
 
 def described(role: str, image: NdarrayOrTensor) -> str:
-    """An image in a sentence: its role, shape and file."""
+    """Describe an image for a message by its role, shape and file."""
     file = image.meta.get(FILE) if isinstance(image, MetaTensor) else None
     return f"{role} {tuple(image.shape)}{f' ({file})' if file else ''}"

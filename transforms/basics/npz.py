@@ -1,4 +1,4 @@
-"""Arrays in .npz files, without believing what their headers state."""
+"""Read arrays from .npz files without trusting the sizes that their headers state."""
 
 import sys
 import zipfile
@@ -18,15 +18,16 @@ PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """Read a file's arrays of numbers or text, in the byte order of the machine.
+    """Read a file's arrays of numbers or text, in the machine's byte order.
 
     Args:
-        names: those to read, where the file has them; all by default.
+        path: the .npz file.
+        names: the arrays to read if the file has them; None reads all.
 
     Raises:
-        ValueError: it cannot be read, or not all of its members are such arrays, each once and of finite numbers; the
-            message says why.
-        PermissionError: this user may not read it.
+        ValueError: the file cannot be read, a member is not such an array or occurs twice, or a number is not finite.
+            The message says which.
+        PermissionError: the user may not read the file.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -44,24 +45,24 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
         with open(path, "rb") as file:
             one = file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX
         raise ValueError(
-            "it is one array of numpy's (.npy), not an archive of them"
+            "it is a single numpy array (.npy), not an .npz archive"
             if one
-            else f"it is damaged, or no .npz file ({one_line(error, 80)})"
+            else f"it is damaged, or not an .npz file ({one_line(error, 80)})"
         ) from None
-    except Exception as error:  # zipfile and numpy raise what they like
+    except Exception as error:  # zipfile and numpy raise many exceptions
         raise ValueError(one_line(error)) from None
 
 
 def _check(members: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuse members that are no arrays, and more bytes than a file of ``size`` bytes, or memory, can hold."""
+    """Raise ValueError if a member is not an array, or if more bytes are stated than file or memory can hold."""
     if not all(member.filename.endswith(".npy") and member.compress_type in PLAIN for member in members):
-        raise ValueError("it holds members that are no arrays (.npy), stored or deflated")
+        raise ValueError("it holds members that are not arrays (.npy), stored or deflated")
     if max(Counter(member.filename for member in members).values(), default=1) > 1:
-        raise ValueError("it holds two arrays of one name")
+        raise ValueError("it holds two arrays with the same name")
     total = sum(member.file_size for member in members)
     most = min(MOST_FIELD_BYTES, MOST_EXPANSION * size)
     if total > most:
-        raise ValueError(f"it states {total} bytes in {size}, expected {most} at most")
+        raise ValueError(f"it states {total} bytes in a file of {size}, expected {most} at most")
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
@@ -74,11 +75,11 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"its {name} states {times(shape[:4])} {dtype}, but has {member.file_size} bytes in all")
     with archive.open(member) as file:
         array = npy.read_array(file, allow_pickle=False)
-        file.read(1)  # at the end zipfile compares the checksum
+        file.read(1)  # zipfile compares the checksum at the end
     array = array.astype(dtype.newbyteorder("="), copy=False)
     if dtype.kind == "U" and array.size and dtype.itemsize:
         if int(np.ascontiguousarray(array).reshape(-1).view(np.uint32).max()) > sys.maxunicode:
-            raise ValueError(f"its {name} is no text")
+            raise ValueError(f"its {name} is not text")
     elif dtype.kind in "fc" and not np.isfinite(array).all():
         raise ValueError(f"its {name} holds NaN or infinite numbers")
     return array

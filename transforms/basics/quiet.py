@@ -1,4 +1,4 @@
-"""What C and C++ libraries print of their own: pages about a full disk, where an exception says it in a sentence."""
+"""Suppress the messages that C and C++ libraries print: pages about a full disk, which an exception already reports."""
 
 import contextlib
 import os
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 _lock = threading.Lock()
 _saved: list[int] = []
-"""The real standard error while it is redirected, once for every thread that wants it so."""
+"""Copies of the real standard error while it is redirected, one per thread that asked for it."""
 
 
 @contextlib.contextmanager
 def without_prints() -> Iterator[None]:
-    """Within it, what this process writes to standard error goes nowhere. Not for long work: nobody else prints either.
+    """Discard everything that this process writes to standard error. Keep it short: no other thread can print either.
 
     Exceptions are unchanged.
     """
@@ -34,7 +34,7 @@ def without_prints() -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing_with_itk() -> Iterator[None]:
-    """Where ITK writes a file: it tells failures as RuntimeError, in words about its own functions.
+    """Turn ITK's RuntimeError about a failed write, whose message names its own functions, into OSError.
 
     Raises:
         OSError: the file could not be written.

@@ -1,7 +1,7 @@
-"""Registries: what a study can name. An entry tells what a thing is; its code is loaded where it is first used.
+"""Registries of everything that a study can name. An entry describes a thing; its code is loaded on first use.
 
-Settings, tables, figures, reports and error messages read these entries, and list nothing themselves. Another package
-adds an entry by an entry point in its ``pyproject.toml``, which names an object of the kind's entry class::
+Settings, tables, figures, reports and error messages read these entries and list nothing themselves. Another package
+adds an entry with an entry point in its ``pyproject.toml``. It names an instance of the entry class::
 
     [project.entry-points."smoothmorph.penalties"]
     elastic = "my_package.elastic:ENTRY"
@@ -20,17 +20,17 @@ from .errors import InputError, nearest, one_line, quoted
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that a study can name.
+    """The registry entry of one thing that a study can name.
 
     Attributes:
-        name: in study files and in rows: lower-case letters, digits, ``-``, ``_`` and ``.``.
-        title: in figures, tables and sentences.
-        meaning: what it is, in a sentence without a full stop.
-        target: its function or class, as ``"package.module:name"``.
-        arguments: what the target is called with besides what the user of the entry gives.
-        symbol: a formula, or nothing.
-        source: the paper and its equation, or nothing.
-        place: entries are listed by this number, then by name.
+        name: the name in study files and rows: lower-case letters, digits, ``-``, ``_`` and ``.``.
+        title: the name in figures, tables and sentences.
+        meaning: a definition in one sentence without a full stop.
+        target: the import path of the function or class, ``"package.module:name"``.
+        arguments: arguments that the target is always called with.
+        symbol: a formula, or empty.
+        source: the paper and its equation, or empty.
+        place: number that entries are sorted by, then by name.
     """
 
     name: str
@@ -43,33 +43,33 @@ class Entry:
     place: int = 100
 
     def load(self) -> Any:
-        """The function or class."""
+        """Import and return the function or class."""
         module, _, attribute = self.target.partition(":")
         return getattr(import_module(module), attribute)
 
     @property
     def definition(self) -> str:
-        """The meaning and the source, for a reader."""
+        """The meaning and the source, for texts."""
         return f"{self.meaning}; {self.source}" if self.source else self.meaning
 
 
 E = TypeVar("E", bound=Entry)
 REGISTRIES: dict[str, "Registry[Any]"] = {}
-"""Those that were made in this process, by the group of their entry points."""
+"""All registries of this process, by the group of their entry points."""
 
 
 class Registry(Mapping[str, E], Generic[E]):
-    """Entries of one kind by name, in the order of their places.
+    """All entries of one kind by name, sorted by their ``place``.
 
     Args:
-        kind: what an entry is, in the singular, for messages.
-        group: the entry points of other packages.
-        entries: those that are known here.
-        package: its modules are imported first; each may call :meth:`add`.
+        kind: the kind of entry in the singular, for messages.
+        group: the group of the entry points of other packages.
+        entries: entries to start with.
+        package: a package whose modules are imported before the first look-up; each can call :meth:`add`.
 
     Attributes:
-        packages: which installed package an entry of another one comes from.
-        faults: which entry points could not be read, and why, in sentences without a full stop.
+        packages: for each entry of another package, the name of that package.
+        faults: entry points that could not be read, and why, in sentences without a full stop.
     """
 
     def __init__(self, kind: str, group: str, entries: Iterable[E] = (), package: str = "") -> None:
@@ -83,23 +83,23 @@ class Registry(Mapping[str, E], Generic[E]):
             self.add(entry)
 
     def add(self, entry: E) -> E:
-        """Make an entry known in this process; the entry itself is returned.
+        """Add an entry in this process and return it.
 
         Raises:
-            ValueError: its name is taken by another entry, or is no name.
+            ValueError: another entry has this name, or the name is invalid.
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name):
-            raise ValueError(f"{entry.name!r} is no name of a {self.kind}: lower-case letters, digits, '-', '_', '.'")
+            raise ValueError(f"{entry.name!r} is not a valid {self.kind} name: use a-z, digits, '-', '_' and '.'")
         if self._entries.get(entry.name, entry) != entry:
-            raise ValueError(f"there is a {self.kind} {entry.name!r} already; give this one another name")
+            raise ValueError(f"there is already a {self.kind} {entry.name!r}; give this one another name")
         self._entries[entry.name] = entry
         return entry
 
     def check(self, name: str) -> str:
-        """``name``, if it is one.
+        """Return ``name`` if the registry has it.
 
         Raises:
-            InputError: it is not; the sentence has the nearest.
+            InputError: it does not; the message gives the most similar name.
         """
         if name in self:
             return name
@@ -109,15 +109,15 @@ class Registry(Mapping[str, E], Generic[E]):
         )
 
     def title(self, name: str) -> str:
-        """The title of ``name``, or the name itself: rows may tell of an entry whose package is not installed."""
+        """Return the title of ``name``, or the name itself: rows may hold an entry whose package is not installed."""
         return self[name].title if name in self else name
 
     def in_order(self, names: Iterable[str]) -> list[str]:
-        """These names, each once, in the order of the registry; those that it does not know come last."""
+        """Sort names in the registry's order, without duplicates; unknown names come last."""
         return sorted(set(names), key=lambda name: (self.place(name), name))
 
     def place(self, name: str) -> int:
-        """The place of ``name`` in the registry, counted from 0; beyond its end if it is not there."""
+        """Return the position of ``name`` in the registry, counted from 0; an unknown name comes after the last one."""
         return list(self).index(name) if name in self else len(self)
 
     def __getitem__(self, name: str) -> E:
@@ -139,7 +139,7 @@ class Registry(Mapping[str, E], Generic[E]):
             for point in entry_points(group=self.group):
                 try:
                     entry = self.add(point.load())
-                except Exception as error:  # of another package, which must not stop those who do not ask for it
+                except Exception as error:  # a fault in another package must not stop users who do not need it
                     self.faults.append(
                         f"the entry point {point.name} = {point.value} cannot be read: {one_line(error)}"
                     )
@@ -151,21 +151,21 @@ class Registry(Mapping[str, E], Generic[E]):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The entries of this process, for another one, which learns them when this arrives there.
+    """The entries of this process, to be sent to another process.
 
-    Entries by entry points another process finds by itself; those of :meth:`Registry.add` it would not know. Code does
-    not travel: an entry names its function by its import path.
+    Another process finds the entries of entry points by itself, but not those of :meth:`Registry.add`. Only entries are
+    sent, no code: an entry names its function by its import path.
     """
 
     entries: Mapping[str, tuple[Entry, ...]]
 
     @classmethod
     def here(cls) -> "Vocabulary":
-        """What this process knows."""
+        """Collect the entries of this process."""
         return cls({group: tuple(registry.values()) for group, registry in REGISTRIES.items()})
 
     def learn(self) -> None:
-        """Make the entries known in this process, which has the registry of every entry that was read."""
+        """Add the entries to the registries of this process."""
         for group, entries in self.entries.items():
             for entry in entries:
                 REGISTRIES[group].add(entry)

@@ -1,17 +1,17 @@
-"""Displacement fields in the files of other tools.
+"""Read and write displacement fields in the file formats of other tools.
 
-| file | what it holds | read and written by |
+| file | content | used by |
 |---|---|---|
 | .nii, .nii.gz | 5-D vector image, intent 1007, LPS mm | ITK, ANTs, Slicer |
 | .mha, .nrrd | vector image, LPS mm | ITK, ANTs, Slicer, elastix |
-| .mhd | the same, its voxels in a file beside it; read only | ITK, elastix |
-| .h5 | composite transform: fields and linear transforms, any chain of them | ITK, ANTs, Slicer |
-| .npz | voxels of the fixed grid, ``vol`` (and here ``affine``) | VoxelMorph |
-| .mat, .tfm, .txt | a linear transform, or text of a composite; read only | ITK, ANTs, c3d, ITK-SNAP, Slicer |
+| .mhd | the same with voxels in a second file; read only | ITK, elastix |
+| .h5 | composite transform: any chain of fields and linear transforms | ITK, ANTs, Slicer |
+| .npz | array ``vol`` in voxels of the fixed grid (and our ``affine``) | VoxelMorph |
+| .mat, .tfm, .txt | a linear transform, or a composite as text; read only | ITK, ANTs, c3d, ITK-SNAP, Slicer |
 
-The first two have no room for an affine: it is folded into the field. Everywhere else in the project a field is in
-voxels of its grid and the world is RAS; LPS and vectors in mm exist in this package only (and the LPS of image files
-in their headers).
+Image formats (.nii, .mha, .nrrd) cannot hold an affine; it is included in the field. Everywhere else in the project, a
+field is in voxels of its grid and the world is RAS. LPS and vectors in mm exist only in this package, and in the
+headers of image files.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ READERS = {
     **dict.fromkeys((".h5", ".mat", ".tfm", ".txt"), "itk_transforms"),
     ".npz": "voxelmorph",
 }
-"""The module for each ending, loaded where it is needed: with torch it takes seconds."""
+"""The module for each ending. It is loaded on first use, because torch takes seconds."""
 
 
 def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
     """Read a displacement field.
 
     Args:
-        path: one of the files above.
-        like: the fixed image's grid, for files that do not say theirs: VoxelMorph's, and transforms whose first step
-            is an affine. Other files keep their own grid; compare it with the one you expect.
+        path: a file of one of the formats above.
+        like: grid of the fixed image, for files without one: VoxelMorph's, and transforms whose first step is an
+            affine. Other files keep their own grid; compare it with the one you expect.
 
     Raises:
-        InputError: missing, unknown format, damaged, not a displacement field, without direction cosines or (where
-            one is needed) without a grid, or with NaN.
+        InputError: the file is missing or damaged, its format is unknown, it is not a displacement field, it has no
+            direction cosines, a needed grid is missing, or it holds NaN.
     """
     path = Path(path)
     check_readable(path)
@@ -67,17 +67,17 @@ def read_field(path: Path | str, like: Geometry | None = None) -> PhysicalField:
 
 
 def is_affine(path: Path) -> bool:
-    """Whether a file that :func:`read_field` reads holds an affine alone, which holds on any grid."""
+    """Whether a file that :func:`read_field` reads holds only an affine, which is valid on any grid."""
     check_readable(path)
     with naming(path):
         return READERS[file_type(path, READERS)] == "itk_transforms" and _module(path).is_affine(path)
 
 
 def write_field(path: Path | str, field: PhysicalField) -> Path:
-    """Write a displacement field, atomically; the format is that of the file's name.
+    """Write a displacement field atomically; the ending of the name selects the format.
 
     Raises:
-        InputError: unknown format, a sheared grid, which these formats cannot hold, or the folder cannot be written.
+        InputError: the format is unknown or cannot hold the field (a sheared grid), or the folder cannot be written.
     """
     path = Path(path)
     suffix = file_type(path, WRITERS)
@@ -86,7 +86,7 @@ def write_field(path: Path | str, field: PhysicalField) -> Path:
 
 
 def check_readable(path: Path) -> None:
-    """Raise InputError unless ``path`` has an ending of :func:`read_field`, and there is such a file."""
+    """Raise InputError unless ``path`` exists and has an ending that :func:`read_field` knows."""
     file_type(path, READERS)
     if not path.is_file():
         raise InputError(f"{path} does not exist.")
@@ -97,7 +97,7 @@ def _module(path: Path) -> Any:
 
 
 def file_type(path: Path, known: dict) -> str:
-    """The ending of ``path``, lower case, that is in ``known``; InputError if none is."""
+    """Return the ending of ``path`` that is in ``known``, in lower case; InputError if there is none."""
     suffix = next((suffix for suffix in known if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         raise InputError(f"{path} has none of the endings of displacement fields: {', '.join(known)}.")

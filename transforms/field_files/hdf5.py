@@ -1,6 +1,6 @@
-"""The transforms in ITK's HDF5 files (.h5): ``/TransformGroup/0``, ``1``, ... with a type, parameters and fixed ones.
+"""Transforms in ITK's HDF5 files (.h5): ``/TransformGroup/0``, ``1``, ... with type, parameters and fixed parameters.
 
-What the library would follow or believe is checked first: links, data in other files, filters, sizes.
+Links, data in other files, filters and sizes are checked before the library follows or trusts them.
 """
 
 import struct
@@ -19,17 +19,17 @@ START = b"\x89HDF\r\n\x1a\n"
 GROUP, TYPE = "TransformGroup", "TransformType"
 PARAMETERS, FIXED = "TransformParameters", "TransformFixedParameters"
 MISSPELLED = {PARAMETERS: "TranformParameters", FIXED: "TranformFixedParameters"}
-"""What ITK wrote before 4.11."""
+"""Names that ITK wrote before version 4.11."""
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-"""Those of the library itself; others run what is installed as a plugin."""
+"""The library's own filters; any other filter would run an installed plugin."""
 
 
 def read_hdf5(path: Path) -> list[Stored]:
-    """The transforms of a file, in its order.
+    """Read the transforms of a file in its order.
 
     Raises:
-        InputError: no HDF5 file, or a truncated one.
-        Exception: h5py raises what it likes; ValueError: other content than ITK's.
+        InputError: the file is not HDF5, or truncated.
+        ValueError: the content is not ITK's. h5py may raise any other exception.
     """
     _check_length(path)
     with h5py.File(path, "r", locking=False) as file:
@@ -40,10 +40,10 @@ def read_hdf5(path: Path) -> list[Stored]:
 
 
 def write_hdf5(path: Path, world: int, transforms: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
-    """Write a composite of kinds with their parameters (single precision) and fixed parameters, the last applied first.
+    """Write a composite of (kind, parameters in single precision, fixed parameters); the last is applied first.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with h5py.File(path, "w", driver="core", backing_store=False) as file:  # HDF5 prints pages on a full disk
         group = file.create_group(GROUP)
@@ -65,7 +65,7 @@ def _stored(group: h5py.Group, path: Path) -> Stored:
 
 
 def _text(data: h5py.Dataset, path: Path) -> str:
-    """One string of variable length, found without the library, which reads some damaged heaps of strings for ever."""
+    """Read one string without the library, which never returns from some damaged heaps of strings."""
     stored, at = h5py.check_string_dtype(data.dtype), data.id.get_offset()
     if stored is None or data.size != 1 or at is None:
         raise ValueError(f"its {TYPE} is not one string")
@@ -87,14 +87,14 @@ def _text(data: h5py.Dataset, path: Path) -> str:
 
 
 def _numbers(group: h5py.Group, name: str, size: int) -> np.ndarray:
-    """(N,) numbers of a dataset, in the precision in which they are stored, from a file of ``size`` bytes."""
+    """Read the numbers (N,) of a dataset in their stored precision, from a file of ``size`` bytes."""
     data = _member(group, name if name in group else MISSPELLED[name], h5py.Dataset)
     layout = data.id.get_create_plist()
     filters = [layout.get_filter(index)[0] for index in range(layout.get_nfilters())]
     if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or data.ndim != 1:
         raise ValueError(f"its {name} are {times(data.shape)} {data.dtype}, expected a list of float32 or float64")
     if data.is_virtual or data.external or not {*filters} <= FILTERS or len({*filters}) < len(filters):
-        raise ValueError(f"its {name} are in other files, or compressed by other filters than gzip")
+        raise ValueError(f"its {name} are in other files, or not compressed by gzip")
     held = min(min(data.id.get_storage_size(), size) * (MOST_EXPANSION if filters else 1), MOST_FIELD_BYTES)
     if data.nbytes > held or (data.chunks and data.chunks[0] > data.size):
         raise ValueError(f"its {name} state {data.size} numbers, which a file of {size} bytes cannot hold")
@@ -102,18 +102,18 @@ def _numbers(group: h5py.Group, name: str, size: int) -> np.ndarray:
 
 
 def _member(group: h5py.Group, name: str, kind: type) -> Any:
-    """What a group holds itself under a name: links into other groups or files are not followed."""
+    """Return the member of a group with this name; links to other groups or files are not followed."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink) or not isinstance(group[name], kind):
-        raise ValueError(f"it has no {name} of ITK's")
+        raise ValueError(f"it has no {name} as ITK writes it")
     return group[name]
 
 
 def _check_length(path: Path) -> None:
-    """Compare the length of a file with the one in its first bytes, for a sentence that says what is wrong."""
+    """Compare the length of a file with the length in its first bytes, to give a clear message."""
     with open(path, "rb") as file:
         start = file.read(64)
     if not start.startswith(START) or len(start) < 64:
-        raise InputError(f"{path} is no HDF5 file, or its beginning is lost; copy or download it again.")
+        raise InputError(f"{path} is not an HDF5 file, or its beginning is lost; copy or download it again.")
     version, size = start[8], start[9] if start[8] >= 2 else start[13]
     addresses = {0: 24, 1: 28}.get(version, 12)  # base, one other, end of file
     end = int.from_bytes(start[addresses + 2 * size : addresses + 3 * size], "little")

@@ -1,4 +1,4 @@
-"""Displacement fields as vector images of ITK: .mha, .nrrd, and .mhd, which is read only."""
+"""Displacement fields as ITK's vector images: .mha, .nrrd, and .mhd (read only)."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from . import lps
 
 
 def write(path: Path, field: PhysicalField) -> None:
-    """Write ``field``, with its affine folded in."""
+    """Write ``field`` with its affine included."""
     itk = lps.load_itk()
     image = to_itk(field)
     with writing_with_itk():
@@ -22,25 +22,25 @@ def write(path: Path, field: PhysicalField) -> None:
 
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
-    """Read a field. Raises InputError where the file holds something else."""
+    """Read a field; InputError if the file holds something else."""
     header = read_header(path)
     world, components = len(header.shape), header.components
     if world not in (2, 3) or components != world:
         raise InputError(
             f"{path} is an image of {world} axes with {components} component{'s'[: components != 1]} per voxel, so "
-            "it is no displacement field; expected 3 components on 3 axes, or 2 on 2."
+            "it is not a displacement field; expected 3 components on 3 axes, or 2 on 2."
         )
     header.check_direction()
     if header.unframed:
         raise InputError(
-            f"{path}: {header.unframed}, and tools take its vectors differently; write the field in "
+            f"{path}: {header.unframed}, and tools interpret its vectors differently; write the field in "
             "left-posterior-superior."
         )
     return lps.from_vectors(read_voxels(header), Geometry(lps.slice_shape(header.shape), header.affine))
 
 
 def to_itk(field: PhysicalField) -> Any:
-    """``field`` as an ``itk.Image`` of float vectors in LPS mm, with its affine folded in."""
+    """Convert ``field``, with its affine included, to an ``itk.Image`` of float vectors in LPS mm."""
     itk = lps.load_itk()
     field = field.dense()
     origin, spacing, direction = lps.itk_grid(field.fixed)

@@ -1,7 +1,7 @@
-"""Transforms of ITK: composites of displacement fields and linear transforms (.h5), or one (.mat, .tfm, .txt).
+"""ITK's transform files: composites of displacement fields and linear transforms (.h5), or one (.mat, .tfm, .txt).
 
-A composite applies to a point first the transform that was added last. ANTs' lists of files name first what is applied
-first: [field, affine] is p ↦ A(p + d(p)).
+A composite applies the transform that was added last to a point first. ANTs' lists of files are in the order of
+application: [field, affine] is p ↦ A(p + d(p)).
 """
 
 from dataclasses import replace
@@ -24,11 +24,11 @@ FIELDS = (
     "GaussianSmoothingOnUpdateDisplacementFieldTransform",
     "BSplineSmoothingOnUpdateDisplacementFieldTransform",
 )
-"""The kinds whose parameters are displacements, and not velocities."""
+"""The kinds whose parameters are displacements, not velocities."""
 
 
 def write(path: Path, field: PhysicalField) -> None:
-    """Write a composite of the affine, if the field has one, and the displacement, in single precision."""
+    """Write a composite of the displacement and, if the field has one, its affine, in single precision."""
     origin, spacing, direction = lps.itk_grid(field.fixed)
     grid = [*field.fixed.lifted_shape, *origin, *spacing, *direction.ravel()]
     transforms = [(FIELDS[0], lps.vectors(replace(field, affine=None)).T.ravel(), np.array(grid))]
@@ -44,10 +44,10 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
 
     Args:
         path: .h5, .mat, .tfm or .txt.
-        like: the fixed image's grid, for a transform whose first step is an affine.
+        like: grid of the fixed image, for a transform whose first step is an affine.
 
     Raises:
-        InputError: not such a file, a transform of another kind, or no grid.
+        InputError: the file has another format or kind of transform, or a needed grid is missing.
     """
     field, leading = None, None
     for stored in reversed(_stored(path)):  # the last is applied first
@@ -67,30 +67,30 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
 
 
 def is_affine(path: Path) -> bool:
-    """Whether a file holds affines and no field. Raises InputError as :func:`read`."""
+    """Whether a file holds affines and no field; InputError as :func:`read`."""
     return not any(stored.kind in FIELDS for stored in _stored(path))
 
 
 def _stored(path: Path) -> list[Stored]:
-    """The transforms of a file, without the composite that they are in, in the order in which they were added."""
+    """Read the transforms of a file in the order in which they were added, without the enclosing composite."""
     try:
         return parts(READERS[path.suffix.lower()](path))
     except InputError:
         raise
-    except Exception as error:  # h5py raises what it likes
+    except Exception as error:  # h5py raises many exceptions
         raise InputError(
-            f"cannot read {path} as a transform of ITK: {one_line(error)}; it is damaged, or not what its ending says."
+            f"cannot read {path} as an ITK transform: {one_line(error)}; it is damaged, or not what its ending says."
         ) from None
 
 
 def _displacement(stored: Stored) -> PhysicalField:
-    """The field of a transform: fixed parameters are W sizes, origin, spacing and the direction, (W, W)."""
+    """Make the field of a transform; its fixed parameters are W sizes, origin, spacing and the direction (W, W)."""
     fixed, world = stored.fixed, stored.world
     if len(fixed) != 3 * world + world**2:
         raise InputError(f"its field has {len(fixed)} fixed parameters, expected {3 * world + world**2}.")
     size, (origin, spacing) = [int(number) for number in fixed[:world]], fixed[world : 3 * world].reshape(2, world)
     if size != fixed[:world].tolist() or min(size) < 1 or spacing.min() <= 0:
-        raise InputError("its field has a grid of other than whole sizes and spacings above 0.")
+        raise InputError("its field's grid must have whole sizes and spacings above 0.")
     if prod(size) * world != len(stored.parameters):
         raise InputError(f"its field states {prod(size):.4g} voxels, but has {len(stored.parameters)} parameters.")
     grid = lps.from_itk_grid(size, origin.tolist(), spacing.tolist(), fixed[3 * world :].reshape(world, world))
@@ -100,7 +100,7 @@ def _displacement(stored: Stored) -> PhysicalField:
 def _affine_alone(path: Path, affine: np.ndarray, like: Geometry | None) -> PhysicalField:
     if like is None:
         raise InputError(
-            f"{path} begins with an affine, so it does not say which grid its field is for; name the fixed image, "
+            f"{path} begins with an affine, so it does not say which grid its field is for; name the fixed image "
             "with --like (invert: --fixed)."
         )
     if len(affine) - 1 != like.world_axes:

@@ -1,4 +1,4 @@
-"""The matrices of ITK's linear transforms, by ITK itself."""
+"""Compute the matrices of ITK's linear transforms with ITK itself."""
 
 from typing import Any
 
@@ -23,16 +23,16 @@ LINEAR = {
     **{f"{name}Transform": (3,) for name in SPATIAL},
     "MatrixOffsetTransformBase": (2, 3),
 }
-"""The kinds, and in which dimensions they exist."""
+"""The kinds of linear transforms, and the dimensions that each exists in."""
 LARGEST = 1e9
-"""mm, of an affine: beyond, the numbers of a file are no places in a body."""
+"""Largest number of an affine in mm; anything larger cannot be a place in a body."""
 
 
 def matrix(stored: Stored) -> np.ndarray:
-    """The affine (W + 1, W + 1) of a linear transform, LPS mm.
+    """Compute the affine (W + 1, W + 1) of a linear transform in LPS mm.
 
     Raises:
-        InputError: a transform of another kind, other numbers of parameters than its kind has, or no inverse.
+        InputError: the transform is of another kind, has a wrong number of parameters, or has no inverse.
     """
     kind, world = stored.kind, stored.world
     if world not in LINEAR.get(kind, ()):
@@ -50,8 +50,8 @@ def matrix(stored: Stored) -> np.ndarray:
     try:
         transform.SetFixedParameters(_vector(stored.fixed))
         transform.SetParameters(_vector(stored.parameters))
-    except RuntimeError as error:  # a Rigid3D that does not only turn
-        raise InputError(f"its {kind} is none: {reason(error)}.") from None
+    except RuntimeError as error:  # such as a Rigid3D that is not a rotation
+        raise InputError(f"its {kind} is invalid: {reason(error)}.") from None
     found = np.eye(world + 1)
     found[:-1, -1] = np.array(transform.TransformPoint([0.0] * world))
     for axis, unit in enumerate(np.eye(world).tolist()):

@@ -1,4 +1,4 @@
-"""ITK's frame: LPS, vectors in mm, and grids as origin, spacing and direction. It exists in these files only."""
+"""Convert to and from ITK's frame: LPS, vectors in mm, grids as origin, spacing and direction."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from ..world.physical_field import PhysicalField
 
 SHEAR = 1e-4
-"""The largest cosine between two axes that ITK's tools take for perpendicular."""
+"""The largest cosine between two axes that ITK's tools accept as perpendicular."""
 
 
 def load_itk() -> Any:
-    """The ``itk`` package, where it is needed: its modules take seconds to load."""
+    """Import the ``itk`` package only when it is needed: its modules take seconds to load."""
     return import_module("itk")
 
 
 def turn(matrix: np.ndarray) -> np.ndarray:
-    """An affine (W + 1, W + 1) on RAS points -> the same on LPS points, or back."""
+    """Convert an affine (W + 1, W + 1) from RAS points to LPS points, or back."""
     sign = _sign(len(matrix))
     return sign @ matrix @ sign
 
 
 def itk_grid(grid: Geometry) -> tuple[list[float], list[float], np.ndarray]:
-    """Origin (W), spacing (W) and direction (W, W) in LPS.
+    """Return origin (W), spacing (W) and direction (W, W) of a grid in LPS.
 
     Raises:
         InputError: the axes are not perpendicular.
@@ -41,8 +41,8 @@ def itk_grid(grid: Geometry) -> tuple[list[float], list[float], np.ndarray]:
     shear = float(np.abs(direction.T @ direction - np.eye(len(direction))).max())
     if shear > SHEAR:
         raise InputError(
-            f"the axes of the grid are off perpendicular by {np.degrees(np.arcsin(min(shear, 1))):.3g} degrees, "
-            "which ITK's files cannot say; resample the image onto perpendicular axes."
+            f"the axes of the grid are {np.degrees(np.arcsin(min(shear, 1))):.3g} degrees off perpendicular, "
+            "which ITK's files cannot store; resample the image onto perpendicular axes."
         )
     return affine[:, -1].tolist(), spacing.tolist(), direction
 
@@ -50,20 +50,20 @@ def itk_grid(grid: Geometry) -> tuple[list[float], list[float], np.ndarray]:
 def from_itk_grid(
     size: Sequence[int], origin: Sequence[float], spacing: Sequence[float], direction: np.ndarray
 ) -> Geometry:
-    """The inverse of :func:`itk_grid`; a last axis of one voxel makes a slice in space."""
+    """Make a grid from ITK's numbers, the inverse of :func:`itk_grid`. A last axis of one voxel makes a slice."""
     affine = np.eye(len(size) + 1)
     affine[:-1] = np.column_stack([np.asarray(direction) * np.asarray(spacing), np.asarray(origin)])
     return Geometry(slice_shape(size), _sign(len(affine)) @ affine)
 
 
 def slice_shape(size: Sequence[int]) -> tuple[int, ...]:
-    """The D sizes of an image of W axes: (160, 192) of 160x192x1."""
+    """Return the D sizes of an image with W axes: 160x192x1 becomes (160, 192)."""
     size = tuple(int(number) for number in size)
     return size[:2] if len(size) == 3 and size[2] == 1 else size
 
 
 def vectors(field: PhysicalField) -> np.ndarray:
-    """The displacements of a field without an affine: (W, *lifted_shape) float32, LPS mm."""
+    """Return the displacements of a field without an affine: (W, *lifted_shape), float32, LPS mm."""
     import torch
 
     from ..fields.affine import apply_linear
@@ -75,7 +75,7 @@ def vectors(field: PhysicalField) -> np.ndarray:
 
 
 def from_vectors(displacements: np.ndarray, grid: Geometry) -> PhysicalField:
-    """The inverse of :func:`vectors`."""
+    """Make a field from displacements in LPS mm, the inverse of :func:`vectors`."""
     import torch
 
     from ..fields.affine import apply_linear
@@ -87,5 +87,5 @@ def from_vectors(displacements: np.ndarray, grid: Geometry) -> PhysicalField:
 
 
 def _sign(size: int) -> np.ndarray:
-    """LPS <-> RAS: the first two world axes are opposite."""
+    """Return the matrix that converts LPS to RAS and back: it flips the first two world axes."""
     return np.diag([-1.0, -1.0, *[1.0] * (size - 2)])

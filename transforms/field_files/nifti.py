@@ -1,4 +1,4 @@
-"""Displacement fields in NIfTI files: (i, j, k, 1, component) with intent 1007 (vector), LPS mm, as ITK writes them."""
+"""Displacement fields in NIfTI files as ITK writes them: (i, j, k, 1, component), intent 1007 (vector), LPS mm."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from ..world.physical_field import PhysicalField
 from . import lps
 
 VECTOR, DISPLACEMENT = 1007, 1006
-"""Intent codes: ITK's vectors in LPS, and the NIfTI standard's displacements in RAS, which ITK reads, too."""
+"""Intent codes: ITK's vectors in LPS, and the NIfTI standard's displacements in RAS, which ITK also reads."""
 MAPPING = "mapping"
-"""The intent name by which SPM marks positions, under the same intent code."""
+"""The intent name of SPM's files of positions, which have the same intent code."""
 REPEATED = "one slice, repeated"
-"""A slice in space is written three times, the middle one in its place, with this description: ITK takes a field that
-is one voxel thick for a 2-D image and loses where it lies."""
+"""Description of a file that holds a slice in space three times, the middle one at its true place. ITK would read a
+field that is one voxel thick as a 2-D image and lose its place."""
 
 
 def write(path: Path, field: PhysicalField) -> None:
-    """Write ``field``, with its affine folded in."""
+    """Write ``field`` with its affine included."""
     field = field.dense()
-    lps.itk_grid(field.fixed)  # NIfTI could hold sheared axes, but nobody could read the field
+    lps.itk_grid(field.fixed)  # NIfTI could hold sheared axes, but other tools could not read the field
     data, affine = np.moveaxis(lps.vectors(field), 0, -1), field.fixed.affine_4x4
     world, repeated = field.fixed.world_axes, field.fixed.axes < field.fixed.world_axes
     if repeated:
@@ -38,7 +38,7 @@ def write(path: Path, field: PhysicalField) -> None:
 
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
-    """Read a field; intent 1006 as well. Raises InputError where the file holds something else."""
+    """Read a field with intent 1007 or 1006; InputError if the file holds something else."""
     header = read_header(path)
     _check(header)
     header.check_direction()
@@ -61,10 +61,10 @@ def _check(header: NiftiHeader) -> None:
     if not (components == 3 or (components == 2 and plane)) or header.intent not in (VECTOR, DISPLACEMENT):
         found = header.sizes if components == 1 else (*header.shape, 1, components)
         raise InputError(
-            f"{header.path} has {times(found)} values with intent code {header.intent}, so it is no displacement field "
-            "of ITK or ANTs; expected ...x1x3 (2-D: ...x1x1x2) with intent code 1007."
+            f"{header.path} has {times(found)} values with intent code {header.intent}, so it is not a displacement "
+            "field of ITK or ANTs; expected ...x1x3 (2-D: ...x1x1x2) with intent code 1007."
         )
     if header.intent_name.lower() == MAPPING:
         raise InputError(
-            f"{header.path} holds positions (a mapping of SPM's), expected displacements; convert it with SPM."
+            f"{header.path} holds positions (an SPM mapping), expected displacements; convert it with SPM."
         )

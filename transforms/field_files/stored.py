@@ -1,7 +1,7 @@
-"""The transforms in ITK's text files (.tfm, .txt) and MATLAB files (.mat): kinds and numbers, as the files state them.
+"""Read the kinds and numbers of transforms from ITK's text files (.tfm, .txt) and MATLAB files (.mat).
 
-ITK's own readers believe every size that a file states, open the files that it names, and crash on some damaged ones.
-So the files are read here, and only numbers that were checked go on.
+ITK's own readers trust every size in a file, open the files that it names, and crash on some damaged files. This module
+reads the files itself and passes on only checked numbers.
 """
 
 import re
@@ -16,22 +16,22 @@ from ..basics.errors import InputError
 
 COMPOSITE = "CompositeTransform"
 TYPE = re.compile(r"(\w{1,80})_(?:double|float)_([23])_\2", re.ASCII)
-"""A kind, its precision, and the dimensions of its points before and after."""
+"""A kind, its precision, and the dimensions of its input and output points."""
 MATLAB_TYPES = {0: "f8", 10: "f4", 100: "f8", 110: "f4"}
-"""Double and single precision, by columns and by rows, which are the same for a vector."""
+"""Double and single precision, by columns or by rows; for a vector this makes no difference."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """One transform of a file.
+    """One transform as it is stored in a file.
 
     Args:
-        kind: the name of ITK's class.
-        world: W, the dimensions of its points.
-        parameters, fixed: (N,) and (M,), finite.
+        kind: name of ITK's class.
+        world: W, the dimension of its points.
+        parameters, fixed: parameters (N,) and fixed parameters (M,), finite.
 
     Raises:
-        InputError: NaN or infinite numbers.
+        InputError: a number is NaN or infinite.
     """
 
     kind: str
@@ -45,40 +45,40 @@ class Stored:
 
 
 def named(name: str, parameters: np.ndarray, fixed: np.ndarray) -> Stored:
-    """A transform by the type that its file states, such as ``AffineTransform_double_3_3``.
+    """Make a transform from the type name in its file, such as ``AffineTransform_double_3_3``.
 
     Raises:
-        ValueError: it is no such type.
+        ValueError: this is not such a type name.
     """
     found = TYPE.fullmatch(name)
     if found is None:
-        raise ValueError(f"it holds {name[:60]!r}, which is no transform in 2 or 3 dimensions")
+        raise ValueError(f"it holds {name[:60]!r}, which is not a transform in 2 or 3 dimensions")
     return Stored(found[1], int(found[2]), parameters, fixed)
 
 
 def parts(transforms: list[Stored]) -> list[Stored]:
-    """The transforms of a file without the composite that they are in.
+    """Return the transforms of a file without the enclosing composite.
 
     Raises:
-        InputError: none, several without a composite, or not all of one dimension; a composite within a composite, or
-            in a .mat file: these do not say which numbers are whose.
+        InputError: there is no transform, or several without a composite; dimensions differ; or a composite is inside
+            another one or in a .mat file, where it is unknown which numbers belong to which transform.
     """
     within = bool(transforms) and transforms[0].kind == COMPOSITE
     found = transforms[within:]
     if not within and len(found) != 1:
         raise InputError(f"it holds {len(found)} transforms, expected one, or one composite of them.")
     if any(one.kind == COMPOSITE for one in found) or (within and len(transforms[0].parameters)):
-        raise InputError("it holds a composite whose parts are not kept apart; write it as .h5, without inner ones.")
+        raise InputError("it holds a composite whose parts cannot be told apart; write it as .h5, without inner ones.")
     if len({one.world for one in transforms}) > 1:
-        raise InputError("it holds transforms in 2 and in 3 dimensions, expected one of the two.")
+        raise InputError("it holds transforms in 2 and in 3 dimensions, expected only one of these.")
     return found
 
 
 def read_text(path: Path) -> list[Stored]:
-    """The transforms of an Insight transform file.
+    """Read the transforms of an Insight transform file.
 
     Raises:
-        ValueError: it is none, or names other files.
+        ValueError: the file has another format, or names other files.
     """
     found: list[dict[str, str]] = []
     for line in map(str.strip, _content(path).decode("ascii").splitlines()):
@@ -101,18 +101,18 @@ def _numbers(text: str) -> np.ndarray:
 
 def _number(word: str) -> float:
     try:
-        if len(word) > MOST_DIGITS or "_" in word:  # 1_000 is one thousand to Python
+        if len(word) > MOST_DIGITS or "_" in word:  # Python would read 1_000 as one thousand
             raise ValueError
         return float(word)
     except ValueError:
-        raise ValueError(f"{word[:40]!r} is no number") from None
+        raise ValueError(f"{word[:40]!r} is not a number") from None
 
 
 def read_matlab(path: Path) -> list[Stored]:
-    """The transforms of a MATLAB file of level 4: a vector named as the type, one named ``fixed``, and so on.
+    """Read the transforms of a MATLAB level-4 file: a vector named as the type, then one named ``fixed``, and so on.
 
     Raises:
-        ValueError: it is none, or holds other vectors.
+        ValueError: the file has another format, or holds other vectors.
     """
     content, at = _content(path), 0
     found: list[tuple[str, np.ndarray]] = []
@@ -121,20 +121,20 @@ def read_matlab(path: Path) -> list[Stored]:
         found.append((name, vector))
     own, fixed = found[::2], found[1::2]
     if at < len(content) or len(own) != len(fixed) or any(name != "fixed" for name, _ in fixed):
-        raise ValueError("its vectors are not parameters and fixed parameters in turn")
+        raise ValueError("its vectors are not alternating parameters and fixed parameters")
     return [named(name, vector, other) for (name, vector), (_, other) in zip(own, fixed, strict=True)]
 
 
 def _vector(content: bytes, at: int) -> tuple[str, np.ndarray, int]:
-    """The vector whose header begins at a byte: its name, its numbers, and where the next header begins."""
+    """Read the vector whose header begins at byte ``at``: its name, its numbers, and the start of the next header."""
     header = content[at : at + 20]
-    order = "<" if header[1:4] == b"\0\0\0" else ">"  # the first number is 0 to 110; in big-endian files 1000 more
+    order = "<" if header[1:4] == b"\0\0\0" else ">"  # the first number is 0 to 110, plus 1000 in big-endian files
     if len(header) < 20:
         raise ValueError("it ends within a header")
     code, rows, columns, imaginary, letters = struct.unpack(f"{order}5i", header)
     kind = MATLAB_TYPES.get(code - 1000 * (order == ">"))
     if kind is None or imaginary or min(rows, columns, letters - 1) < 0:
-        raise ValueError("it is no MATLAB file of level 4 with real vectors")
+        raise ValueError("it is not a MATLAB level-4 file with real vectors")
     start = at + 20 + letters
     end = start + rows * columns * int(kind[1])
     if end > len(content):

@@ -1,8 +1,8 @@
-"""VoxelMorph's own warps: .npz files, voxels of the fixed grid.
+"""VoxelMorph's displacement files: .npz, in voxels of the fixed grid.
 
-``voxelmorph.py.utils.save_volfile`` writes one array ``vol``: components first from the PyTorch scripts, components
-last from the TensorFlow ones. Its contract is ours, warped(x) = moving(x + u(x)), with moving and fixed on one grid.
-Where that grid lies is not in its files. Ours say it in a second array, ``affine``, which VoxelMorph passes over.
+``voxelmorph.py.utils.save_volfile`` writes one array ``vol``. PyTorch scripts put the components first, TensorFlow
+scripts last. As here, warped(x) = moving(x + u(x)); moving and fixed image share one grid. VoxelMorph's files do not
+say where that grid lies. Ours do, in a second array ``affine``, which VoxelMorph ignores.
 """
 
 from pathlib import Path
@@ -17,20 +17,20 @@ from ..world.physical_field import PhysicalField
 
 
 def write(path: Path, field: PhysicalField) -> None:
-    """Write ``vol``, components first, with its affine folded in, and the grid's ``affine`` (voxels -> RAS mm)."""
+    """Write ``vol``, components first, including the field's affine, and the grid's ``affine`` (voxels -> RAS mm)."""
     field = field.dense()
     np.savez_compressed(path, vol=field.displacement.numpy(), affine=field.fixed.affine)
 
 
 def read(path: Path, like: Geometry | None = None) -> PhysicalField:
-    """Read a warp.
+    """Read a displacement field.
 
     Args:
         path: an .npz file.
-        like: the grid of fixed and moving image; not needed where the file has ``affine``.
+        like: the grid of the fixed and moving image; not needed if the file has ``affine``.
 
     Raises:
-        InputError: not such a file, or not on the grid of ``like``.
+        InputError: the file is not such a file, or not on the grid of ``like``.
     """
     arrays = _arrays(path)
     affine = arrays.pop("affine", None)
@@ -54,7 +54,7 @@ def read(path: Path, like: Geometry | None = None) -> PhysicalField:
 
 
 def shares_one_grid(path: Path) -> bool:
-    """Whether a warp holds for a moving image on the fixed one's grid only: VoxelMorph's own knows voxels, no world."""
+    """Whether the moving image must be on the fixed grid: VoxelMorph's own files know voxels but no world."""
     return path.suffix.lower() == ".npz" and "affine" not in _arrays(path, ("affine",))
 
 
@@ -66,7 +66,7 @@ def _arrays(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.nd
 
 
 def _components_first(path: Path, warp: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-    """The warp as (D, *spatial), whichever way it is stored."""
+    """Return the field as (D, *spatial), in whichever order it is stored."""
     axes = warp.ndim - 1
     last = np.moveaxis(warp, -1, 0)
     fitting = [way for way in (warp, last) if len(way) == axes and shape in (None, way.shape[1:])]

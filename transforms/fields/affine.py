@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def apply_affine(matrix: np.ndarray, points: Tensor) -> Tensor:
-    """matrix · points: a (W + 1, W + 1) affine and coordinates (W, ...)."""
+    """Apply an affine matrix (W + 1, W + 1) to points (W, ...)."""
     return apply_linear(matrix, points) + torch.as_tensor(matrix[:-1, -1].copy()).to(points).view(
         -1, *[1] * (points.ndim - 1)
     )
 
 
 def apply_linear(matrix: np.ndarray, vectors: Tensor) -> Tensor:
-    """The linear part of ``matrix``, (W + 1, W + 1), on vectors (W, ...)."""
+    """Apply the linear part of an affine matrix (W + 1, W + 1) to vectors (W, ...)."""
     return torch.einsum("ab,b...->a...", torch.as_tensor(matrix[:-1, :-1].copy()).to(vectors), vectors)

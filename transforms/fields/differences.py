@@ -1,7 +1,7 @@
-"""Finite differences of fields. Every penalty and every Jacobian in the project comes from these.
+"""Finite differences of fields. Every penalty and every Jacobian in the project uses these functions.
 
 Shapes: B batch, C components, D spatial axes; ``*spatial`` is H, W (D = 2) or H, W, L (D = 3).
-``spacing`` is the distance between neighbouring grid points per axis (mm); None means 1 (voxels).
+``spacing`` is the distance between neighbouring grid points along each axis in mm; None means 1 (voxels).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,23 @@ from torch import Tensor
 
 
 def forward_differences(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tensor]:
-    """∂f/∂x_a ≈ (f(x + e_a) - f(x)) / h_a, one tensor per axis a, each one shorter than ``field`` along its own axis.
+    """Compute forward differences, ∂f/∂x_a ≈ (f(x + e_a) - f(x)) / h_a.
 
     Args:
         field: (B, C, *spatial).
         spacing: D step lengths; None means 1.
+
+    Returns:
+        One tensor per axis a, one point shorter than ``field`` along that axis.
     """
     steps = check_spacing(field, spacing)
     return [field.diff(dim=axis + 2) / step for axis, step in enumerate(steps)]
 
 
 def central_differences(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tensor]:
-    """∂f/∂x_a ≈ (f(x + e_a) - f(x - e_a)) / 2h_a, one-sided at the two ends: what ``numpy.gradient`` computes.
+    """Compute central differences, ∂f/∂x_a ≈ (f(x + e_a) - f(x - e_a)) / 2h_a, one-sided at the ends.
+
+    ``numpy.gradient`` computes the same.
 
     Args:
         field: (B, C, *spatial), at least two points per axis.
@@ -38,9 +43,9 @@ def central_differences(field: Tensor, spacing: Sequence[float] | None = None) -
 
 
 def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence[float] | None = None) -> Tensor:
-    """∂²f/∂x_a∂x_b on the points where its compact stencil fits.
+    """Compute the second difference ∂²f/∂x_a∂x_b at all points where its compact stencil fits.
 
-    a = b: (f(x + e) - 2 f(x) + f(x - e)) / h², a ≠ b: the four diagonal neighbours / (4 h_a h_b).
+    If a = b: (f(x + e) - 2 f(x) + f(x - e)) / h². If a ≠ b: the four diagonal neighbours / (4 h_a h_b).
 
     Args:
         field: (B, C, *spatial).
@@ -48,7 +53,7 @@ def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence
         spacing: D step lengths; None means 1.
 
     Returns:
-        (B, C, *spatial), two shorter along a and along b, whole along the other axes.
+        (B, C, *spatial), two points shorter along a and along b.
     """
     steps = check_spacing(field, spacing)
     for axis in (axis_a, axis_b):
@@ -61,7 +66,7 @@ def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence
 
 
 def interior(field: Tensor, but: Sequence[int] = ()) -> Tensor:
-    """``field`` (B, C, *spatial) without its first and last point along every spatial axis that is not in ``but``."""
+    """Drop the first and last point of ``field`` (B, C, *spatial) along every spatial axis that is not in ``but``."""
     for axis in range(field.ndim - 2):
         if axis not in but:
             field = field.narrow(axis + 2, 1, field.shape[axis + 2] - 2)
@@ -69,40 +74,43 @@ def interior(field: Tensor, but: Sequence[int] = ()) -> Tensor:
 
 
 def slabs(length: int, planes: int, before: int = 0, after: int = 0) -> Iterator[tuple[slice, slice]]:
-    """Cut an axis into slabs of ``planes``: what to read for each, with up to so many planes before and after it, and
-    which of the planes that are read are its own."""
+    """Cut an axis of ``length`` points into slabs of ``planes`` planes.
+
+    Yields:
+        The slice to read, with up to ``before`` and ``after`` extra planes, and the slab's own planes within it.
+    """
     for start in range(0, length, planes):
         first, stop = max(start - before, 0), min(start + planes, length)
         yield slice(first, min(stop + after, length)), slice(start - first, stop - first)
 
 
 def float32_or_better(values: Tensor) -> torch.dtype:
-    """The dtype that fields are computed in: theirs, or float32 where that is less."""
+    """Return the dtype to compute a field in: its own, but at least float32."""
     return torch.promote_types(values.dtype, torch.float32)
 
 
 def mean_over_axes(derivatives: Sequence[Tensor]) -> Tensor:
-    """The mean over axes of each derivative's mean over components and voxels: D tensors (B, ...) -> (B,)."""
+    """Average each derivative over components and voxels, then over axes: D tensors (B, ...) give (B,)."""
     return torch.stack([derivative.flatten(1).mean(1) for derivative in derivatives]).mean(0)
 
 
 def check_field(field: Tensor) -> int:
-    """The number of spatial axes D of a vector field (B, D, *spatial).
+    """Return the number of spatial axes D of a vector field (B, D, *spatial).
 
     Raises:
-        ValueError: not a batched field of D components on D = 2 or 3 spatial axes.
+        ValueError: this is not a batch of fields with D components on D = 2 or 3 spatial axes.
     """
     axes = field.ndim - 2
     if axes not in (2, 3) or field.shape[1] != axes:
         raise ValueError(
-            f"a vector field has the shape (B, 2, H, W) or (B, 3, H, W, L), one component per spatial axis; "
+            f"a vector field must have the shape (B, 2, H, W) or (B, 3, H, W, L), one component per spatial axis; "
             f"got {tuple(field.shape)}"
         )
     return axes
 
 
 def check_spacing(field: Tensor, spacing: Sequence[float] | None) -> tuple[float, ...]:
-    """``spacing`` as D positive numbers, ones where it is None."""
+    """Return ``spacing`` as D positive numbers; None gives ones."""
     axes = field.ndim - 2
     if spacing is None:
         return (1.0,) * axes
@@ -112,6 +120,6 @@ def check_spacing(field: Tensor, spacing: Sequence[float] | None) -> tuple[float
 
 
 def _span(field: Tensor, dim: int) -> Tensor:
-    """f(x + e) - f(x - e) along tensor dimension ``dim``."""
+    """Compute f(x + e) - f(x - e) along tensor dimension ``dim``."""
     points = field.shape[dim] - 2
     return field.narrow(dim, 2, points) - field.narrow(dim, 0, points)

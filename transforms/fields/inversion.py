@@ -1,8 +1,8 @@
-"""The inverse of x ↦ x + u(x): points whose images are given, and the displacement field that leads back.
+"""Invert the map x ↦ x + u(x): as a displacement field, or at single points.
 
-A map that turns, flips or stretches its axes as a whole is taken apart first, into a mild displacement and an affine
-that follows it: the search below is for maps near the identity, and beyond the grid the edge's displacement would lead
-back into the image.
+The search below needs a map near the identity. A map that rotates, flips or stretches the whole grid is therefore first
+split into a small displacement followed by an affine. Outside the grid, its edge displacement would also lead back into
+the image.
 """
 
 import warnings
@@ -16,23 +16,23 @@ from .differences import check_field, float32_or_better
 from .warping import identity_grid, sample
 
 MILD = 0.5
-"""The eigenvalues of a mild linear map differ from 1 by no more: it turns by less than 29 degrees."""
+"""A linear map is mild if its eigenvalues differ from 1 by at most this; it then rotates by less than 29 degrees."""
 FLAT = 1e-3
-"""An affine whose singular values differ by a smaller factor is too flat to be inverted."""
+"""An affine is too flat to be inverted if its smallest singular value divided by its largest is less than this."""
 SWEEPS = 40
-"""Of the fixed point, which is cheap and enough where the map stretches little."""
+"""Fixed-point iterations; they are cheap, and enough where the map stretches little."""
 STEPS, HALVINGS = 40, 6
-"""Of Newton's method for the points that are left, and of a step that makes a point miss by more."""
+"""Newton steps for the remaining points, and how often a step that increases the error is halved."""
 
 
 def invert(displacement: Tensor, tolerance: float = 1e-3) -> Tensor:
-    """The displacement v of the inverse map, v(x) = -u(x + v(x)). Not differentiable.
+    """Compute the displacement v of the inverse map, v(x) = -u(x + v(x)). Not differentiable.
 
     Args:
-        displacement: (B, D, *spatial), voxels. Beyond the grid the edge's displacement counts, after
+        displacement: (B, D, *spatial) in voxels. Outside the grid, the edge's displacement is used, after
             :func:`split_affine`.
-        tolerance: every voxel misses its equation by no more (voxels); a warning tells where that is not reached,
-            because the field folds and has no inverse.
+        tolerance: largest allowed error of the equation in voxels. A warning says if it is not reached, because the
+            field folds and has no inverse there.
     """
     displacement = displacement.detach().to(float32_or_better(displacement))
     grid = identity_grid(displacement.shape[2:], displacement.dtype, displacement.device)
@@ -40,26 +40,28 @@ def invert(displacement: Tensor, tolerance: float = 1e-3) -> Tensor:
     error = max(float(missed.max()) for _, missed in found)
     if not error < tolerance:
         warnings.warn(
-            f"invert: off by {error:.3g} voxels; the field folds so that it has no reliable inverse there", stacklevel=2
+            f"invert: off by {error:.3g} voxels, for the field folds and has no reliable inverse there", stacklevel=2
         )
     return torch.cat([points - grid for points, _ in found])
 
 
 def split_affine(displacement: Tensor) -> tuple[np.ndarray, Tensor] | None:
-    """M and u' with x + u(x) = M (x + u'(x)), M the affine that fits x + u(x) best (least squares over the grid).
+    """Split a map into an affine M and a displacement u': x + u(x) = M (x + u'(x)).
+
+    M is the least-squares fit of x + u(x) over the grid.
 
     Args:
-        displacement: u, (1, D, *spatial), voxels; along an axis of one voxel M changes nothing.
+        displacement: u, (1, D, *spatial) in voxels; M leaves an axis of one voxel unchanged.
 
     Returns:
-        M, (D + 1, D + 1) float64, and u', (1, D, *spatial); None if M is mild, as that of any anatomical deformation,
-        or so flat that it cannot be inverted.
+        M, (D + 1, D + 1) float64, and u', (1, D, *spatial). None if M is mild, as in every anatomical deformation, or
+        too flat to be inverted.
     """
     sizes, u = displacement.shape[2:], displacement[0].detach()
     axes, centre = check_field(displacement), (np.array(sizes) - 1) / 2
     matrix = np.eye(axes + 1)
     linear = matrix[:axes, :axes]
-    for axis, size in enumerate(sizes):  # of a whole grid the axes are independent
+    for axis, size in enumerate(sizes):  # the axes of a full grid are independent
         others = [other + 1 for other in range(axes) if other != axis]
         offsets = np.arange(size) - centre[axis]
         linear[:, axis] += u.mean(others, dtype=torch.float64).cpu().numpy() @ offsets / max((offsets**2).sum(), 1)
@@ -73,20 +75,21 @@ def split_affine(displacement: Tensor) -> tuple[np.ndarray, Tensor] | None:
 
 
 def find_preimages(points: Tensor, displacement: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
-    """The points x with x + u(x) = y. Not differentiable.
+    """Find the points x with x + u(x) = y. Not differentiable.
 
-    A damped fixed point (Chen et al., Medical Physics 2008, "A simple fixed-point approach to invert a deformation
-    field"; halving each step makes it converge where the map stretches by up to about four instead of two), then, for
-    the points that are left, Newton's method with steps that are halved until they help.
+    A damped fixed-point iteration comes first (Chen et al., Medical Physics 2008, "A simple fixed-point approach to
+    invert a deformation field"). Halving each step makes it converge where the map stretches by up to about 4 instead
+    of 2. Newton's method solves the remaining points; a step is halved until it reduces the error.
 
     Args:
         points: y, (1, D, *any) voxel coordinates.
-        displacement: u, (1, D, *spatial), voxels; beyond the grid that of the edge counts, after :func:`split_affine`.
-        tolerance: the largest miss to leave a point with, voxels.
+        displacement: u, (1, D, *spatial) in voxels. Outside the grid, the edge's displacement is used, after
+            :func:`split_affine`.
+        tolerance: largest allowed error of a point in voxels.
 
     Returns:
-        x, (1, D, *any), and by how many voxels at most x + u(x) misses y, (1, *any): more than ``tolerance`` where the
-        field folds, so that there is no such x, or several.
+        x, (1, D, *any), and the error of x + u(x) = y in voxels, (1, *any). It exceeds ``tolerance`` where the field
+        folds, so that no such x or several exist.
     """
     apart = split_affine(displacement)
     if apart is None:
@@ -98,7 +101,7 @@ def find_preimages(points: Tensor, displacement: Tensor, tolerance: float = 1e-3
 
 
 def _search(points: Tensor, displacement: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """As :func:`find_preimages`, of a map whose affine is mild."""
+    """Find preimages, see :func:`find_preimages`, for a map whose affine is mild."""
     with torch.no_grad():
         found = points - sample(displacement, points)
         residual = found + sample(displacement, found) - points
@@ -117,7 +120,7 @@ def _search(points: Tensor, displacement: Tensor, tolerance: float) -> tuple[Ten
 
 
 def _newton(points: Tensor, displacement: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """As :func:`find_preimages`, for points (1, D, N, 1[, 1])."""
+    """Find preimages, see :func:`find_preimages`, of points (1, D, N, 1[, 1]) by Newton's method."""
     found = points.clone()
     residual = found + sample(displacement, found) - points
     for _ in range(STEPS):
@@ -134,7 +137,7 @@ def _newton(points: Tensor, displacement: Tensor, tolerance: float) -> tuple[Ten
 
 
 def _solve(points: Tensor, displacement: Tensor, residual: Tensor) -> Tensor:
-    """s with (I + ∇u) s = residual at points (1, D, N, 1[, 1]); the least one where the matrix is singular."""
+    """Solve (I + ∇u) s = residual for s at points (1, D, N, 1[, 1]); the shortest s if the matrix is singular."""
     axes = points.shape[1]
     columns = []
     for axis in range(axes):

@@ -1,7 +1,7 @@
-"""Jacobian determinants of x ↦ x + u(x) and the regularity statistics of a deformation.
+"""Jacobian determinants of x ↦ x + u(x) and regularity statistics of a deformation.
 
-All of them take a displacement field u (B, D, *spatial) in voxels and compute in float32 or better. The determinant
-does not depend on the voxel size, as long as the field's components and its grid share it.
+All functions take a displacement field u (B, D, *spatial) in voxels and compute in float32 or better. The determinant
+does not depend on the voxel size, as long as the field's components and its grid have the same unit.
 """
 
 import math
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from .differences import central_differences, check_field, float32_or_better, slabs
 
-_SLAB_VOXELS = {"cpu": 2**17}  # computed at once; other devices take more
+_SLAB_VOXELS = {"cpu": 2**17}  # number of voxels computed at once; other devices take more
 _PERCENTILES = {"det_p01": 0.01, "det_p05": 0.05, "det_p50": 0.5, "det_p95": 0.95, "det_p99": 0.99}
 
 
 def jacobian_determinant(displacement: Tensor) -> Tensor:
-    """det(I + ∂u/∂x) by central differences, one-sided at the edges, as VoxelMorph's ``jacobian_determinant``.
+    """Compute det(I + ∂u/∂x) as VoxelMorph does: by central differences that are one-sided at the edges.
 
     Args:
-        displacement: (B, D, *spatial), voxels.
+        displacement: (B, D, *spatial) in voxels.
 
     Returns:
         (B, *spatial); 1 where nothing moves, <= 0 where the deformation folds.
@@ -33,18 +33,18 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
 
 
 def jacobian_statistics(displacement: Tensor) -> dict[str, Tensor]:
-    """The regularity of a deformation, one number per sample.
+    """Compute statistics of the regularity of a deformation, one number per sample.
 
     Args:
-        displacement: (B, D, *spatial), voxels.
+        displacement: (B, D, *spatial) in voxels.
 
     Returns:
-        Tensors (B,):
+        Tensors (B,) by name:
         ``nonpositive_percent``: voxels with det <= 0, in %.
         ``nondiffeomorphic_percent``: see :func:`nondiffeomorphic_percent`.
-        ``sdlogj``: standard deviation of log det, det clipped to [1e-9, 1e9].
-        ``sdlogj_l2r``: Learn2Reg's SDlogJ, of log(det + 3) clipped the same way, two voxels cropped at each side; it
-        hardly sees folding. NaN on grids of four voxels or fewer.
+        ``sdlogj``: standard deviation of log det, with det clipped to [1e-9, 1e9].
+        ``sdlogj_l2r``: Learn2Reg's SDlogJ: standard deviation of log(det + 3), clipped to the same range, without two
+        voxels at each side. It hardly reacts to folding, and is NaN on grids of four voxels or fewer.
         ``det_min``, ``det_p01``, ``det_p05``, ``det_p50``, ``det_p95``, ``det_p99``, ``det_max``.
     """
     determinant = jacobian_determinant(displacement)
@@ -62,15 +62,16 @@ def jacobian_statistics(displacement: Tensor) -> dict[str, Tensor]:
 
 
 def nondiffeomorphic_percent(displacement: Tensor) -> Tensor:
-    """Non-diffeomorphic area (2-D) or volume (3-D) of the digital transformation, in % of the grid.
+    """Compute the non-diffeomorphic area (2-D) or volume (3-D) of the digital transformation in % of the grid.
 
-    Every grid cell is cut into simplices whose corners move with the voxels: two triangles along either diagonal, or
-    five tetrahedra in either of the two ways. Counted is the area or volume of the simplices that turn inside out,
-    averaged over the two ways; 0 says that the transformation is digitally diffeomorphic.
-    Liu et al., IJCV 2024, "On finite difference Jacobian computation in deformable image registration" (NDA, NDV).
+    Every grid cell is cut into simplices whose corners move with the voxels: two triangles or five tetrahedra. There
+    are two ways to cut a cell. The result is the total area or volume of the simplices that turn inside out, averaged
+    over both ways. At 0, the transformation is digitally diffeomorphic.
+    Source: Liu et al., IJCV 2024, "On finite difference Jacobian computation in deformable image registration" (NDA,
+    NDV).
 
     Args:
-        displacement: (B, D, *spatial), voxels.
+        displacement: (B, D, *spatial) in voxels.
 
     Returns:
         (B,).
@@ -88,7 +89,7 @@ Rows = Sequence[Sequence[Tensor]]
 
 
 def _simplex_measures(displacement: Tensor) -> Iterator[Tensor]:
-    """Signed area or volume, per cell, of the simplices of both ways to cut it; they sum to 2 where nothing moves."""
+    """Yield the signed area or volume per cell of all simplices of both ways to cut it; they sum to 2 at rest."""
     axes = displacement.shape[1]
     edges = _gradients([displacement.diff(dim=axis + 2) for axis in range(axes)])
     factorial = 2 if axes == 2 else 6
@@ -100,7 +101,7 @@ def _simplex_measures(displacement: Tensor) -> Iterator[Tensor]:
 
 
 def _of_cells(edge: Sequence[Tensor], axis: int, corner: Sequence[int]) -> list[Tensor]:
-    """The edge along ``axis`` that meets ``corner``, of every cell: components (B, *(spatial - 1))."""
+    """Return, for every cell, the edge along ``axis`` at ``corner``: components (B, *(spatial - 1))."""
     parts = []
     for component in edge:
         for other, offset in enumerate(corner):
@@ -111,7 +112,7 @@ def _of_cells(edge: Sequence[Tensor], axis: int, corner: Sequence[int]) -> list[
 
 
 def _central_tetrahedron(edges: Rows, start: tuple[int, ...]) -> Rows:
-    """Three sides of the tetrahedron of the four corners of one parity, each the sum of two edges of the cell."""
+    """Return three sides of the tetrahedron of four corners of equal parity; each is the sum of two cell edges."""
     sides = []
     for kept in range(3):  # the other corners differ from ``start`` in all axes but one
         first, second = (axis for axis in range(3) if axis != kept)
@@ -122,7 +123,7 @@ def _central_tetrahedron(edges: Rows, start: tuple[int, ...]) -> Rows:
 
 
 def _gradients(derivatives: Sequence[Tensor]) -> Rows:
-    """∂(x + u)/∂x_a by component, from ∂u/∂x_a (B, D, *spatial) for every axis a."""
+    """Compute ∂(x + u)/∂x_a by component from ∂u/∂x_a (B, D, *spatial) for every axis a."""
     rows = []
     for axis, derivative in enumerate(derivatives):
         components = list(derivative.unbind(1))
@@ -142,7 +143,7 @@ def _determinant(rows: Rows) -> Tensor:
 
 
 def _parts(displacement: Tensor, before: int = 0, after: int = 0) -> Iterator[tuple[Tensor, slice]]:
-    """Slabs along the first axis that fit the cache, in float32 or better, each with the slice of its own planes."""
+    """Yield slabs along the first axis that fit the cache, in float32 or better, and the slice of their own planes."""
     voxels = _SLAB_VOXELS.get(displacement.device.type, 2**24)
     planes = max(voxels // max(math.prod(displacement.shape[3:]), 1), 1)
     for read, own in slabs(displacement.shape[2], planes, before, after):
@@ -150,9 +151,9 @@ def _parts(displacement: Tensor, before: int = 0, after: int = 0) -> Iterator[tu
 
 
 def _quantiles(values: Tensor, levels: Sequence[float]) -> Tensor:
-    """(B, N) -> (B, levels), linear interpolation.
+    """Compute quantiles (B, levels) of values (B, N) with linear interpolation.
 
-    On a CPU NumPy's selection, because torch's quantile sorts everything, and only 2^24 values; a GPU sorts fast.
+    A CPU uses NumPy's selection, because torch's quantile sorts everything and takes at most 2^24 values. A GPU sorts.
     """
     if values.device.type == "cpu":
         return torch.from_numpy(np.quantile(values.detach().numpy(), levels, axis=1).T).to(values)

@@ -11,25 +11,25 @@ from torch import Tensor
 def random_velocity(
     shape: Sequence[int], generator: torch.Generator | None, magnitude: float, smoothness: float
 ) -> Tensor:
-    """A random stationary velocity field: white Gaussian noise, Gaussian-filtered, scaled to a largest speed.
+    """Draw a random stationary velocity field: Gaussian-filtered white noise, scaled to a given largest speed.
 
-    The noise is filtered as if it were periodic, so that its strength is the same everywhere. Then every component
-    fades to 0 towards the two faces of the grid that it is perpendicular to, over 2 · ``smoothness`` voxels: the flow
-    slides along the faces and maps the grid onto itself, so that exp(v) and exp(-v) are inverse up to the edge, and
-    the padding of :func:`integrate` does not matter.
+    The noise is filtered periodically, so its strength is the same everywhere. Each component then fades to 0 over
+    2 · ``smoothness`` voxels towards the two faces that are perpendicular to it. The flow therefore slides along the
+    faces and maps the grid onto itself: exp(v) and exp(-v) are inverse up to the edge, and the padding of
+    :func:`integrate` does not matter.
 
     Args:
         shape: the D = 2 or 3 sizes of the grid.
-        generator: where the noise is drawn from; the same state gives the same field. None is torch's global one.
-        magnitude: the length of the longest vector, voxels per unit time; no voxel is displaced further by exp(v).
-        smoothness: standard deviation of the Gaussian filter, voxels. Below about half of ``magnitude`` exp(v) gets so
-            steep that its samples fold here and there, although the flow itself cannot.
+        generator: generator of the noise; the same state gives the same field. None uses torch's global one.
+        magnitude: length of the longest vector in voxels per unit time; exp(v) displaces no voxel farther.
+        smoothness: standard deviation of the Gaussian filter in voxels. Below about half the magnitude, exp(v) is so
+            steep that the sampled field can fold, although the flow itself cannot.
 
     Returns:
         (1, D, *shape), float32, on the CPU.
 
     Raises:
-        ValueError: not 2 or 3 sizes of at least 3 points, or a magnitude or smoothness that is negative or not finite.
+        ValueError: there are not 2 or 3 sizes of at least 3 points, or a number is negative or not finite.
     """
     shape = tuple(int(size) for size in shape)
     if len(shape) not in (2, 3) or min(shape) < 3:
@@ -48,13 +48,13 @@ def random_velocity(
 
 
 def _periodic_gaussian(noise: np.ndarray, sigma: float) -> np.ndarray:
-    # In Fourier space, where the cost does not grow with sigma.
+    # In Fourier space the cost does not grow with sigma.
     spectrum = ndimage.fourier_gaussian(fft.rfftn(noise), sigma, n=noise.shape[-1])
     return fft.irfftn(spectrum, s=noise.shape)  # pyright: ignore[reportReturnType]
 
 
 def _fading(size: int, axis: int, axes: int, smoothness: float) -> np.ndarray:
-    """sin² ramps from 0 at both ends of ``axis`` to 1 inside, shaped for broadcasting over a grid of D axes."""
+    """Return sin² ramps from 0 at both ends of ``axis`` to 1 inside, shaped for broadcasting over the grid."""
     width = max(1.0, min(2 * smoothness, (size - 1) / 2))
     position = np.arange(size)
     depth = np.minimum(position, size - 1 - position)

@@ -1,11 +1,11 @@
-"""Displacement and velocity fields: warping, composition, inversion, integration, resizing, units.
+"""Displacement and velocity fields: warping, composition, integration, resizing, units.
 
-A displacement field u is (B, D, *spatial), components in axis order (i, j[, k]), in voxels of the fixed grid:
+A displacement field u is (B, D, *spatial), with components in axis order (i, j[, k]) in voxels of the fixed grid:
 
     warped(x) = moving(x + u(x))
 
-A stationary velocity field v has the same form; its flow for unit time is the displacement ``integrate(v)``.
-Coordinates are computed in float32 or better and outside autocast: in bfloat16 they are off by up to 0.3 voxel.
+A stationary velocity field v has the same form. Its flow for unit time is the displacement ``integrate(v)``.
+Coordinates are computed in float32 or better, outside autocast: in bfloat16 they are wrong by up to 0.3 voxel.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ from .differences import check_field, check_spacing, float32_or_better
 Interpolation = Literal["bilinear", "nearest"]
 Padding = Literal["zeros", "border"]
 _WIDE = (torch.int32, torch.int64, torch.uint32, torch.uint64)
-"""Integers that float32 does not hold."""
+"""Integer types that float32 cannot represent exactly."""
 
 
 def identity_grid(
     shape: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """The voxel coordinates x of every grid point: (1, D, *shape)."""
+    """Return the voxel coordinates x of every grid point: (1, D, *shape)."""
     return _kept_grid(tuple(shape), dtype, torch.device(device)).clone()
 
 
 def warp(
     image: Tensor, displacement: Tensor, mode: Interpolation = "bilinear", padding_mode: Padding = "border"
 ) -> Tensor:
-    """warped(x) = image(x + u(x)).
+    """Warp an image: warped(x) = image(x + u(x)).
 
     Args:
-        image: (B, C, *spatial); with ``nearest`` of any dtype, in which its values come back as they are.
-        displacement: (B, D, *spatial), voxels, on the grid of ``image``.
+        image: (B, C, *spatial). With ``nearest`` any dtype is allowed, and values stay exactly as they are.
+        displacement: (B, D, *spatial) in voxels, on the grid of ``image``.
         mode: ``bilinear`` (trilinear in 3-D) or ``nearest``.
-        padding_mode: outside the image: ``border`` repeats the edge, ``zeros`` is what VoxelMorph does.
+        padding_mode: values outside the image: ``border`` repeats the edge; ``zeros`` is VoxelMorph's.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: the shapes do not match.
     """
     check_field(displacement)
     if image.shape[2:] != displacement.shape[2:] or image.shape[0] != displacement.shape[0]:
@@ -57,14 +57,16 @@ def warp(
 
 
 def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros") -> Tensor:
-    """The displacement of exp(v) by scaling and squaring: u₀ = v / 2ⁿ, then n times u ← u + u∘(id + u).
+    """Integrate a velocity to the displacement of exp(v) by scaling and squaring.
 
-    Arsigny et al., MICCAI 2006, "A log-Euclidean framework for statistics on diffeomorphisms".
+    The displacement starts as u₀ = v / 2ⁿ; then u ← u + u∘(id + u) is repeated n times.
+    Source: Arsigny et al., MICCAI 2006, "A log-Euclidean framework for statistics on diffeomorphisms".
 
     Args:
-        velocity: (B, D, *spatial), voxels per unit time.
-        steps: n >= 0 squarings; 0 returns the velocity itself as a displacement.
-        padding_mode: beyond the grid: ``zeros`` as VoxelMorph, ``border`` for half the inverse-consistency error.
+        velocity: (B, D, *spatial) in voxels per unit time.
+        steps: number n of squarings, 0 or more; 0 returns the velocity itself as a displacement.
+        padding_mode: values outside the grid: ``zeros``, as in VoxelMorph, or ``border``, which halves the
+            inverse-consistency error.
     """
     check_field(velocity)
     if steps < 0:
@@ -80,41 +82,41 @@ def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros")
 
 
 def compose(first: Tensor, second: Tensor, padding_mode: Padding = "border") -> Tensor:
-    """One displacement for warping with ``first`` and the result with ``second``: u(x) = u₂(x) + u₁(x + u₂(x)).
+    """Compose two displacements: warping with the result is warping with ``first``, then with ``second``.
 
-    Both (B, D, *spatial), voxels of the same grid. As maps it is (id + u₁) ∘ (id + u₂).
+    u(x) = u₂(x) + u₁(x + u₂(x)); as maps, (id + u₁) ∘ (id + u₂). Both are (B, D, *spatial) in voxels of the same grid.
     """
     return second + warp(first, second, padding_mode=padding_mode)
 
 
 def displace_points(points: Tensor, displacement: Tensor) -> Tensor:
-    """x + u(x) between the voxels, u interpolated linearly: where points of the fixed image lie in the moving one.
+    """Map points of the fixed image to the moving image: x + u(x), with u interpolated linearly.
 
     Args:
-        points: (N, D), voxel coordinates on the grid of ``displacement``; beyond it the edge's displacement counts.
-        displacement: (1, D, *spatial), voxels.
+        points: (N, D) voxel coordinates on the grid of ``displacement``; outside it, the edge's displacement is used.
+        displacement: (1, D, *spatial) in voxels.
 
     Returns:
-        (N, D), voxel coordinates.
+        (N, D) voxel coordinates.
     """
     axes = check_field(displacement)
     if points.ndim != 2 or points.shape[1] != axes or displacement.shape[0] != 1:
         raise ValueError(
-            f"points {tuple(points.shape)} need one field (1, {axes}, *spatial) and the shape (N, {axes}); "
-            f"the field has {tuple(displacement.shape)}"
+            f"expected points (N, {axes}) and one field (1, {axes}, *spatial), got {tuple(points.shape)} "
+            f"and {tuple(displacement.shape)}"
         )
     columns = points.to(displacement).T.reshape(1, axes, -1, *[1] * (axes - 1))
     return points + sample(displacement, columns).flatten(2)[0].T.to(points)
 
 
 def sample(image: Tensor, points: Tensor, mode: Interpolation = "bilinear", padding_mode: Padding = "border") -> Tensor:
-    """image(y) between its voxels.
+    """Sample image(y) at any points y by interpolation.
 
     Args:
-        image: (B, C, *spatial), floating; with ``nearest`` of any dtype, which it keeps.
-        points: y, (B, D, *any) voxel coordinates of ``image``, D axes of any sizes.
+        image: (B, C, *spatial), floating; ``nearest`` takes and keeps any dtype.
+        points: y, (B, D, *any) voxel coordinates of ``image``; *any are D axes of any size.
         mode: ``bilinear`` (trilinear in 3-D) or ``nearest``.
-        padding_mode: outside the image: ``border`` repeats the edge, or ``zeros``.
+        padding_mode: values outside the image: ``border`` repeats the edge, or ``zeros``.
 
     Returns:
         (B, C, *any).
@@ -125,16 +127,16 @@ def sample(image: Tensor, points: Tensor, mode: Interpolation = "bilinear", padd
 
 
 def resize_displacement(field: Tensor, size: Sequence[int], scale: float | None = None) -> Tensor:
-    """The same field on a grid of another size: linear interpolation, corners stay corners, values rescaled.
+    """Resample a field to a grid of another size by linear interpolation with aligned corners, and rescale its values.
 
     Args:
-        field: (B, D, *spatial), voxels of its own grid.
+        field: (B, D, *spatial) in voxels of its own grid.
         size: D new sizes.
-        scale: the factor on the values; None takes the exact (new - 1) / (old - 1) per axis. VoxelMorph multiplies by
-            the plain ratio of the sizes (1/2 down, 2 up).
+        scale: factor on the values; None uses the exact (new - 1) / (old - 1) per axis. VoxelMorph uses the ratio of
+            the sizes (1/2 down, 2 up).
 
     Returns:
-        (B, D, *size), voxels of the new grid.
+        (B, D, *size) in voxels of the new grid.
     """
     axes = check_field(field)
     if len(size) != axes:
@@ -145,19 +147,19 @@ def resize_displacement(field: Tensor, size: Sequence[int], scale: float | None 
     else:
         factor = scale
     mode = "bilinear" if axes == 2 else "trilinear"
-    # Scale on the smaller grid, as VoxelMorph does: the same result with less memory.
+    # Scale on the smaller grid, as VoxelMorph does: it gives the same result with less memory.
     if size[0] > field.shape[2]:
         return F.interpolate(field * factor, size=tuple(size), mode=mode, align_corners=True)
     return F.interpolate(field, size=tuple(size), mode=mode, align_corners=True) * factor
 
 
 def voxel_to_mm(field: Tensor, spacing: Sequence[float]) -> Tensor:
-    """A field (B, D, *spatial) in voxels as one in mm along the same axes; ``spacing`` in mm per voxel."""
+    """Convert a field (B, D, *spatial) from voxels to mm along the grid's axes; ``spacing`` is in mm per voxel."""
     return field * _per_component(field, check_spacing(field, spacing))
 
 
 def field_in_mm(field: Tensor, spacing: Sequence[float] | None) -> Tensor:
-    """:func:`voxel_to_mm`; without ``spacing`` the field (B, D, *spatial) itself, checked."""
+    """Convert a field (B, D, *spatial) from voxels to mm; without ``spacing``, check it and return it unchanged."""
     if spacing is not None:
         return voxel_to_mm(field, spacing)
     check_field(field)
@@ -165,7 +167,7 @@ def field_in_mm(field: Tensor, spacing: Sequence[float] | None) -> Tensor:
 
 
 def mm_to_voxel(field: Tensor, spacing: Sequence[float]) -> Tensor:
-    """A field (B, D, *spatial) in mm along the grid's axes as one in voxels; ``spacing`` in mm per voxel."""
+    """Convert a field (B, D, *spatial) from mm along the grid's axes to voxels; ``spacing`` is in mm per voxel."""
     return field / _per_component(field, check_spacing(field, spacing))
 
 
@@ -175,10 +177,11 @@ def _per_component(field: Tensor, values: Sequence[float]) -> Tensor:
 
 
 def _sample(image: Tensor, displacement: Tensor, mode: str, padding_mode: str) -> Tensor:
-    """image(x + u(x)) for a displacement (B, D, *spatial) in the units of ``_to_sampling_units``."""
+    """Compute image(x + u(x)) for a displacement (B, D, *spatial) in the units of ``_to_sampling_units``."""
     if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border"):
         raise ValueError(
-            f"warp: mode {mode!r} or padding_mode {padding_mode!r} is unknown; use bilinear or nearest, zeros or border"
+            f"warp: mode must be bilinear or nearest and padding_mode zeros or border, got {mode!r} and "
+            f"{padding_mode!r}"
         )
     points = _sampling_grid(tuple(displacement.shape[2:]), displacement.dtype, displacement.device)
     points = points + displacement.movedim(1, -1)
@@ -186,7 +189,7 @@ def _sample(image: Tensor, displacement: Tensor, mode: str, padding_mode: str) -
 
 
 def _look_up(image: Tensor, points: Tensor, mode: str, padding_mode: str) -> Tensor:
-    """Torch's ``grid_sample`` at points (B, *any, D), of images of any dtype; ``nearest`` keeps it."""
+    """Call torch's ``grid_sample`` at points (B, *any, D) for images of any dtype; ``nearest`` keeps the dtype."""
     if mode == "nearest" and image.dtype in _WIDE:
         return _by_index(image, points, padding_mode)
     dtype = torch.promote_types(points.dtype, image.dtype) if image.is_floating_point() else points.dtype
@@ -195,19 +198,19 @@ def _look_up(image: Tensor, points: Tensor, mode: str, padding_mode: str) -> Ten
 
 
 def _by_index(image: Tensor, points: Tensor, padding_mode: str) -> Tensor:
-    """As :func:`_look_up`, nearest: what is sampled are the places of the voxels, so that no value becomes a float."""
+    """Look up the nearest voxels by sampling their indices, so that no value is converted to float."""
     voxels = image.shape[2:].numel()
-    dtype = torch.float64 if voxels >= 2**24 else points.dtype  # in which every place is exact
+    dtype = torch.float64 if voxels >= 2**24 else points.dtype  # represents every index exactly
     numbers = torch.arange(1, voxels + 1, dtype=dtype, device=points.device).view(1, 1, *image.shape[2:])
     numbers = numbers.expand(len(points), *numbers.shape[1:])
     places = F.grid_sample(numbers, points.to(dtype), "nearest", padding_mode, align_corners=True)[:, 0].long()
-    beyond = image.new_zeros(*image.shape[:2], 1)  # place 0
+    beyond = image.new_zeros(*image.shape[:2], 1)  # index 0 stands for outside
     values = torch.cat([beyond, image.flatten(2)], dim=2)
     return torch.stack([one[:, place] for one, place in zip(values, places, strict=True)])
 
 
 def _to_sampling_units(displacement: Tensor) -> Tensor:
-    """Voxels, components i, j[, k] -> the units of torch's ``grid_sample``: last axis first, -1 to 1 along a grid."""
+    """Convert voxels, components i, j[, k], to the units of torch's ``grid_sample``: last axis first, -1 to 1."""
     return (displacement * _per_component(displacement, _units_per_voxel(displacement.shape[2:]))).flip(1)
 
 
@@ -221,7 +224,7 @@ def _units_per_voxel(shape: Sequence[int]) -> list[float]:
 
 @keep
 def _kept_factors(values: tuple[float, ...], axes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(1, D, 1, ...). Kept, because numbers on their way to a GPU make the host wait for it."""
+    """Return values as (1, D, 1, ...). They are cached, because copying numbers to a GPU makes the host wait."""
     return torch.tensor(values, dtype=dtype, device=device).view(1, -1, *[1] * axes)
 
 
@@ -233,6 +236,6 @@ def _kept_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device)
 
 @keep
 def _sampling_grid(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The points of the grid in sampling units, correctly rounded: (1, *shape, D)."""
+    """Return the grid points in sampling units, correctly rounded: (1, *shape, D)."""
     exact = _to_sampling_units(_kept_grid(shape, torch.float64, torch.device("cpu"))) - 1
     return exact.movedim(1, -1).contiguous().to(device, dtype)

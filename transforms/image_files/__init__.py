@@ -1,7 +1,7 @@
-"""Image files, of images and of fields: one strict reader of headers per format, and one reader of voxels for all.
+"""Read files of images and fields: one strict header reader per format, and one voxel reader for all formats.
 
-A header is believed after it was checked: every number that is used, the bounds, and the length of the file. The
-libraries for these formats let much pass in silence, and some of it ends the process.
+A header is used only after a check of all its numbers, of the bounds, and of the file's length. The usual libraries
+accept many faulty headers silently, and some of these crash the process.
 """
 
 from importlib import import_module
@@ -12,17 +12,17 @@ from .header import Header
 from .voxels import read_voxels
 
 HEADERS = {".nii": "nifti", ".nii.gz": "nifti", ".mha": "metaimage", ".mhd": "metaimage", ".nrrd": "nrrd"}
-"""The module for each ending, loaded where it is needed: NIfTI's takes nibabel, half a second."""
+"""The module for each ending. It is loaded on first use, because nibabel takes half a second."""
 
 __all__ = ["HEADERS", "Header", "check_file", "read_header", "read_voxels"]
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of an image file; its ending, one of ``HEADERS``, says which format it is.
+    """Read and check the header of an image file; its ending, one of ``HEADERS``, selects the format.
 
     Raises:
-        InputError: no such regular file; a header that is faulty, states what the bounds or the length of the file do
-            not allow, or means different things to different tools; voxels outside of the header's folder.
+        InputError: the file is missing or not a regular file; its header is faulty, exceeds the bounds or the file's
+            length, or is ambiguous to other tools; or its voxels are in another folder.
     """
     check_file(path)
     module = next(module for ending, module in HEADERS.items() if path.name.lower().endswith(ending))
@@ -30,7 +30,7 @@ def read_header(path: Path) -> Header:
 
 
 def check_file(path: Path) -> None:
-    """Raise InputError unless there is such a regular file."""
+    """Raise InputError unless ``path`` is a regular file."""
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What the header of an image file says, whatever the format."""
+"""The header of an image file, independent of the format."""
 
 import math
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ from ..basics.errors import InputError, times
 
 @dataclass(frozen=True)
 class Header:
-    """A header that was checked; making one compares it with the bounds and with the length of the file.
+    """A checked header. The constructor compares it with the bounds and with the length of the file.
 
     Raises:
-        InputError: too many voxels, or a file that is too short or too long for them.
+        InputError: there are too many voxels, or the file is too short or too long for them.
     """
 
     path: Path
     sizes: tuple[int, ...]
-    """Of all axes, the first one the fastest in the file."""
+    """Sizes of all axes; the first axis varies fastest in the file."""
     dtype: np.dtype
-    """Of the stored numbers, with their byte order."""
+    """Type of the stored numbers, with their byte order."""
     affine: np.ndarray
-    """Voxels -> RAS mm: (4, 4), or (3, 3) for a true 2-D image."""
+    """Affine, voxels -> RAS mm: (4, 4), or (3, 3) for a true 2-D image."""
     data: Path
-    """The file with the voxels: ``path``, or one beside it."""
+    """The file with the voxels: ``path``, or another file in its folder."""
     start: int = 0
-    """Where the data begin in it: bytes."""
+    """Position of the data in that file, in bytes."""
     skip: int = 0
-    """Bytes before the voxels in the data, once they are decompressed."""
+    """Number of bytes before the voxels in the decompressed data."""
     compression: str = ""
-    """``gzip``, ``zlib`` or none."""
+    """``gzip``, ``zlib`` or empty."""
     component_axis: int | None = None
-    """The axis along which the numbers of one voxel lie."""
+    """The axis of the components of a voxel, if it has several."""
     scale: tuple[float, float] = (1.0, 0.0)
     """Slope and intercept: value = slope * stored + intercept."""
     undirected: str = ""
-    """Why it is unknown how the axes lie in the world, or nothing."""
+    """Why the directions of the axes in the world are unknown, or empty."""
     unframed: str = ""
-    """Why it is unknown along which axes the components of a vector point, or nothing."""
+    """Why the frame of the vector components is unknown, or empty."""
 
     def __post_init__(self) -> None:
         if math.prod(self.shape) > MOST_VOXELS:
@@ -55,44 +55,44 @@ class Header:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The sizes of the axes that count voxels."""
+        """The sizes of the voxel axes, without the component axis."""
         return tuple(size for axis, size in enumerate(self.sizes) if axis != self.component_axis)
 
     @property
     def components(self) -> int:
-        """Numbers per voxel."""
+        """Number of components per voxel."""
         return 1 if self.component_axis is None else self.sizes[self.component_axis]
 
     @property
     def data_bytes(self) -> int:
-        """The length of the data, once they are decompressed."""
+        """Length of the decompressed data in bytes."""
         return self.skip + math.prod(self.sizes) * self.dtype.itemsize
 
     @property
     def value_type(self) -> np.dtype:
-        """Of the values, native: that of the stored numbers, or float32 where they are scaled."""
+        """Type of the values in native byte order: the stored type, or float32 if values are scaled."""
         return self.dtype.newbyteorder("=") if self.scale == (1, 0) else np.dtype(np.float32)
 
     def check_direction(self) -> None:
-        """Raise InputError if the file does not say how its axes lie in the world.
+        """Raise InputError if the file does not state the directions of its axes in the world.
 
-        Every tool then assumes something else: ITK that they are the patient's axes, nibabel that the first one is
-        flipped and the origin in the middle.
+        Tools then make different assumptions: ITK takes the patient's axes; nibabel flips the first one and puts the
+        origin in the middle.
         """
         if self.undirected:
             raise InputError(
-                f"{self.path} has no direction cosines ({self.undirected}), so where its voxels lie is unknown; "
-                "write its orientation into its header."
+                f"{self.path} has no direction cosines ({self.undirected}), so the place of its voxels is unknown; "
+                "write the orientation into its header."
             )
 
 
 def truncated(path: Path, found: str) -> InputError:
-    """For a file that does not hold what its header states."""
+    """Return the error for a file that does not hold what its header states."""
     return InputError(f"{path} is truncated or damaged ({found}); copy or download it again.")
 
 
 def ras_affine(axes: np.ndarray, origin: np.ndarray, signs: tuple[int, ...]) -> np.ndarray:
-    """The affine of a header: ``axes`` (mm per voxel, one in each column), ``origin`` (mm), ``signs`` (to RAS)."""
+    """Make the affine of a header from ``axes`` (mm per voxel, in columns), ``origin`` (mm) and ``signs`` (to RAS)."""
     world = min(len(origin), 3)
     affine = np.eye(world + 1)
     affine[:-1, :-1], affine[:-1, -1] = axes[:world, :world], origin[:world]

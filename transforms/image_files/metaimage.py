@@ -1,4 +1,4 @@
-"""Headers of MetaImage: .mha, and .mhd with its voxels in a file beside it. Frame: LPS mm, turned to RAS here."""
+"""MetaImage headers: .mha, and .mhd with its voxels in a second file. The frame is LPS mm, converted to RAS here."""
 
 import re
 from pathlib import Path
@@ -27,11 +27,11 @@ MATRIX = ("TransformMatrix", "Rotation", "Orientation")
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of a MetaImage file.
+    """Read and check the header of a MetaImage file.
 
     Raises:
-        InputError: see :func:`~smoothmorph.transforms.image_files.read_header`. Refused as well: text instead of
-            binary data, a list or a pattern of data files, ``HeaderSize = -1``, units other than mm.
+        InputError: see :func:`~smoothmorph.transforms.image_files.read_header`. Also refused: text instead of binary
+            data, a list or pattern of data files, ``HeaderSize = -1``, and units other than mm.
     """
     fields, end = _fields(path)
     fields.choice({"image": None}, "ObjectType", default="Image")
@@ -57,14 +57,14 @@ def read_header(path: Path) -> Header:
 
 
 def _fields(path: Path) -> tuple[Fields, int]:
-    """The lines ``name = value`` to the one that names the data file, which is the last, and where that one ends."""
+    """Parse the lines ``name = value`` up to the last one, which names the data file; also return where it ends."""
     text, end = header_text(path), 0
     pairs: list[tuple[str, str]] = []
     for line in text.splitlines(keepends=True):
         end += len(line)
         parts = re.split(r"[=:]", line.decode("utf-8", "replace"), maxsplit=1)
         if len(parts) < 2:
-            continue  # such as the second line of a note
+            continue  # for example the second line of a comment
         pairs.append((parts[0].strip(), parts[1]))
         if parts[0].strip().lower() == "elementdatafile":
             return Fields.of(path, pairs), end

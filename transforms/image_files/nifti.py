@@ -1,4 +1,4 @@
-"""Headers of NIfTI: .nii and .nii.gz. Frame: RAS mm, by the sform, or the qform where there is no sform."""
+"""NIfTI headers: .nii and .nii.gz. The frame is RAS mm, by the sform, or by the qform if there is no sform."""
 
 import gzip
 import logging
@@ -19,15 +19,15 @@ from ..world.grid import SAME_PLACE, corners_apart
 from .header import Header, truncated
 
 FORMS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-"""NIfTI-1 and NIfTI-2 by the length of their headers, which are also their first four bytes."""
+"""NIfTI-1 and NIfTI-2 by the length of their headers; the first four bytes of a file are this length."""
 QUIET = logging.Logger("quiet", logging.CRITICAL + 1)
 SCALED_UNITS = {1: "metres", 3: "micrometres"}
-"""NIfTI's codes of lengths other than mm."""
+"""NIfTI's codes of units other than mm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NiftiHeader(Header):
-    """A header of NIfTI, with what it says of the meaning of the voxels."""
+    """A NIfTI header, with its fields about the meaning of the voxels."""
 
     intent: int
     intent_name: str
@@ -35,20 +35,20 @@ class NiftiHeader(Header):
 
 
 def read_header(path: Path) -> NiftiHeader:
-    """The checked header of a NIfTI file.
+    """Read and check the header of a NIfTI file.
 
     Raises:
-        InputError: see :func:`~smoothmorph.transforms.image_files.read_header`. Refused as well: voxels that are not
-            real numbers of at most 64 bits, and those that tools place differently or nowhere.
+        InputError: see :func:`~smoothmorph.transforms.image_files.read_header`. Also refused: voxels that are not real
+            numbers of at most 64 bits, and headers that tools interpret as different places.
     """
     compressed = path.name.lower().endswith(".gz")
     raw = _raw(path, _beginning(path, compressed))
     try:
         sizes, dtype, offset = _sizes(path, raw), _dtype(path, raw), _offset(path, raw)
         header = raw.copy()
-        header.check_fix(logger=QUIET)  # as nibabel mends it when it loads an image
+        header.check_fix(logger=QUIET)  # nibabel repairs a header like this when it loads an image
         slope, intercept = header.get_slope_inter()
-        if np.isinf(raw["scl_slope"]):  # NaN means that there is none
+        if np.isinf(raw["scl_slope"]):  # NaN means that no slope is set
             raise InputError(f"the header of {path} has an infinite scl_slope; write 1, or the right one.")
         affine = header.get_best_affine()
         _check_place(path, header, raw, affine)
@@ -77,7 +77,7 @@ def read_header(path: Path) -> NiftiHeader:
 
 
 def _beginning(path: Path, compressed: bool) -> bytes:
-    """As many bytes as the longest header has."""
+    """Read as many bytes as the longest header has."""
     with open(path, "rb") as file:
         start = file.read(max(FORMS))
         if not compressed:
@@ -97,15 +97,15 @@ def _header_length(start: bytes) -> int | None:
 
 
 def _raw(path: Path, start: bytes) -> Any:
-    """The header as it is in the file: nibabel mends a faulty one while it loads an image."""
+    """Return the header exactly as it is in the file; nibabel would repair a faulty one when it loads an image."""
     length = _header_length(start)
     if length is None or len(start) < length:
         raise InputError(
-            f"cannot read {path} as an image: it is no NIfTI file, or its beginning is lost ({len(start)} bytes)."
+            f"cannot read {path} as an image: it is not a NIfTI file, or its beginning is lost ({len(start)} bytes)."
         )
-    header = FORMS[length](start[:length], check=False)  # without the extensions behind it
+    header = FORMS[length](start[:length], check=False)  # without the extensions that follow it
     if header["magic"].item().rstrip(b"\0\r\n\x1a") not in (b"n+1", b"n+2"):
-        raise InputError(f"cannot read {path} as an image: it is not one NIfTI file with header and voxels.")
+        raise InputError(f"cannot read {path} as an image: it is not a single NIfTI file with header and voxels.")
     return header
 
 
@@ -121,7 +121,7 @@ def _sizes(path: Path, raw: Any) -> tuple[int, ...]:
 def _dtype(path: Path, raw: Any) -> np.dtype:
     code, bits = int(raw["datatype"]), int(raw["bitpix"])
     if code not in data_type_codes.dtype:
-        raise InputError(f"the header of {path} has datatype {code}, which is no type of NIfTI; is it damaged?")
+        raise InputError(f"the header of {path} has datatype {code}, which is not a NIfTI type; is it damaged?")
     dtype = raw.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise InputError(
@@ -131,7 +131,7 @@ def _dtype(path: Path, raw: Any) -> np.dtype:
     if bits != 8 * dtype.itemsize:
         raise InputError(
             f"the header of {path} states voxels of type {dtype.newbyteorder('=')} and of {bits} bits; expected "
-            f"{8 * dtype.itemsize} bits (bitpix). It is damaged: copy or download it again."
+            f"{8 * dtype.itemsize} bits (bitpix). The file is damaged: copy or download it again."
         )
     return dtype
 
@@ -144,10 +144,10 @@ def _offset(path: Path, raw: Any) -> int:
 
 
 def _check_place(path: Path, header: Any, raw: Any, affine: np.ndarray) -> None:
-    """Raise InputError if tools place the voxels differently, or nowhere.
+    """Raise InputError if tools disagree on the place of the voxels, or find none.
 
-    nibabel takes the sform where there is one and ITK sometimes the qform; ITK scales by the file's unit of length and
-    nibabel does not; a voxel size of 0 becomes 1 mm in silence.
+    nibabel prefers the sform, ITK sometimes the qform. ITK scales by the file's unit of length, nibabel does not. A
+    voxel size of 0 silently becomes 1 mm.
     """
     shape = header.get_data_shape()[:3]
     codes = {int(raw["qform_code"]), int(raw["sform_code"])}
@@ -156,7 +156,7 @@ def _check_place(path: Path, header: Any, raw: Any, affine: np.ndarray) -> None:
     unit = SCALED_UNITS.get(int(header["xyzt_units"]) % 8)
     if unit is not None:
         raise InputError(
-            f"the header of {path} gives lengths in {unit}, which some tools turn into mm and others take for mm; "
+            f"the header of {path} gives lengths in {unit}, which some tools convert to mm and others read as mm; "
             "write it in mm (xyzt_units 2)."
         )
     if not np.isfinite(affine).all():
@@ -170,15 +170,15 @@ def _check_place(path: Path, header: Any, raw: Any, affine: np.ndarray) -> None:
         if not apart <= SAME_PLACE * np.linalg.norm(affine[:3, : len(shape)], axis=0).min():
             raise InputError(
                 f"the sform and the qform of {path} place its voxels up to {apart:.3g} mm apart, and tools differ in "
-                "which one they take; keep one (`fslorient -setqformcode 0` keeps the sform, `-setsformcode 0` the "
+                "which one they use; keep one (`fslorient -setqformcode 0` keeps the sform, `-setsformcode 0` the "
                 "qform)."
             )
 
 
 def set_place(image: Any, affine: np.ndarray) -> None:
-    """Write an affine (4x4) into the header of a NIfTI image such that every tool that reads it reads the same one.
+    """Write an affine (4x4) into the header of a NIfTI image so that every tool reads the same affine.
 
-    A qform cannot say shear: then there is the sform only.
+    A qform cannot store shear; a sheared affine is written as the sform only.
     """
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
@@ -188,5 +188,5 @@ def set_place(image: Any, affine: np.ndarray) -> None:
 
 
 def _forms_apart(header: Any) -> float:
-    """mm between the corners as the sform and as the qform have them."""
+    """Return the largest distance in mm between corners placed by the sform and by the qform."""
     return corners_apart(header.get_data_shape()[:3], header.get_sform(), header.get_qform())

@@ -1,4 +1,4 @@
-"""Headers of NRRD: .nrrd with its voxels behind the header or in a file beside it. Frame: as it says, turned to RAS."""
+"""NRRD headers: .nrrd with its voxels after the header or in a second file. The stated frame is converted to RAS."""
 
 import re
 from pathlib import Path
@@ -30,19 +30,19 @@ SPACES = {
     "left-anterior-superior": (-1, 1, 1),
     "left-posterior-superior": (-1, -1, 1),
 }
-"""Signs to RAS. Of the other spaces nobody knows where they lie in the patient."""
+"""Signs that convert each space to RAS. Where other spaces lie in the patient is unknown."""
 SHORT = {"ras": "right-anterior-superior", "las": "left-anterior-superior", "lps": "left-posterior-superior"}
 LPS = "left-posterior-superior"
 IN_SPACE = ("domain", "space", "none", "???")
-"""Kinds of axes that count voxels."""
+"""Kinds of axes along which voxels lie."""
 COMPRESSIONS = {"raw": "", "gzip": "gzip", "gz": "gzip"}
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of an NRRD file.
+    """Read and check the header of an NRRD file.
 
     Raises:
-        InputError: see :func:`~smoothmorph.transforms.image_files.read_header`. Refused as well: spaces other than RAS,
+        InputError: see :func:`~smoothmorph.transforms.image_files.read_header`. Also refused: spaces other than RAS,
             LAS and LPS, units other than mm, encodings other than raw and gzip, lines to skip, and voxels in several
             files.
     """
@@ -55,8 +55,8 @@ def read_header(path: Path) -> Header:
     world = len(spatial)
     if len(numbers) > 1 or world not in ((3,) if "space" in fields else (2, 3)):
         raise InputError(
-            f"{path} has {world} axes in space and {len(numbers)} others; expected as many as its space has, 3 or 2, "
-            "and at most one other."
+            f"{path} has {world} axes in space and {len(numbers)} others; expected as many space axes as its space has "
+            "(3 or 2), and at most one other axis."
         )
     origin = fields.text("spaceorigin", default="(" + ",".join("0" * world) + ")")
     compression = fields.choice(COMPRESSIONS, "encoding")
@@ -79,7 +79,10 @@ def read_header(path: Path) -> Header:
 
 
 def _fields(path: Path) -> tuple[Fields, int]:
-    """The lines ``field: value`` to the first empty one, and where the data begin. Names without blanks."""
+    """Parse the lines ``field: value`` up to the first empty line; also return where the data begin.
+
+    Blanks are removed from the field names.
+    """
     text = header_text(path)
     match = re.match(rb"NRRD000[1-6]\r?\n((?:[^\r\n\0]+\r?\n)*)(\r?\n|\Z)", text)
     if match is None:
@@ -102,7 +105,7 @@ def _dtype(fields: Fields) -> np.dtype:
 
 
 def _space(fields: Fields) -> str:
-    """The name of the space; LPS, as for ITK, where there is none, or a plane of two dimensions."""
+    """Return the name of the space. If there is none, or if it is a plane of two dimensions, it is LPS, as in ITK."""
     for name in ("spaceunits", "units"):
         units = set(re.findall(r'"([^"]*)"', fields.text(name, default=""))) - {"", "mm", "millimeter", "millimeters"}
         if units:
@@ -116,14 +119,14 @@ def _space(fields: Fields) -> str:
     if name not in SPACES:
         raise fields.unfit(
             "space",
-            name or "of no name",
+            name or "without a name",
             f"one of {', '.join(SPACES)}: where the axes of others lie in the patient is unknown",
         )
     return name
 
 
 def _directions(fields: Fields, axes: int) -> list[np.ndarray | None]:
-    """mm per voxel along each axis, and None for the one along which the numbers of a voxel lie."""
+    """Return the vector of each axis in mm per voxel, and None for the component axis."""
     kinds = fields.text("kinds", default="domain " * axes).lower().split()
     if len(kinds) != axes:
         raise fields.unfit("kinds", fields.text("kinds"), f"{axes} words")
@@ -141,7 +144,7 @@ def _directions(fields: Fields, axes: int) -> list[np.ndarray | None]:
 
 
 def _spacings(fields: Fields, kinds: list[str]) -> list[np.ndarray | None]:
-    """The same where there are no directions."""
+    """Return the vectors of the axes of a file without directions."""
     words = fields.text("spacings", default="1 " * len(kinds)).split()
     spatial = [axis for axis, kind in enumerate(kinds) if kind in IN_SPACE]
     if len(words) != len(kinds):
@@ -153,14 +156,14 @@ def _spacings(fields: Fields, kinds: list[str]) -> list[np.ndarray | None]:
 
 
 def _vector(fields: Fields, name: str, value: str, world: int) -> np.ndarray:
-    """``(1,0,0)``."""
+    """Parse a vector such as ``(1,0,0)``."""
     return fields.parsed(
         name, value, value.strip().removeprefix("(").removesuffix(")").replace(",", " ").split(), world
     )
 
 
 def _unframed(fields: Fields, space: str, world: int) -> str:
-    """ITK takes the components of vectors for LPS whatever the file says."""
+    """Say why the frame of the vectors is unknown, or return an empty text: ITK always reads vectors as LPS."""
     if space != LPS:
         return f"its space is {space}"
     frame = fields.text("measurementframe", default="")

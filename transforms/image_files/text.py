@@ -1,4 +1,4 @@
-"""The text headers of MetaImage and NRRD: each number in them is checked, and the data file that they name."""
+"""Text headers of MetaImage and NRRD. Every number in them is checked, and so is the data file that they name."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ from ..basics.errors import InputError, quoted
 T = TypeVar("T")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 LISTED = 12
-"""Known values that a message lists."""
+"""Number of known values that a message lists."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a header by name, in lower case. Every method raises InputError for a value that does not fit."""
+    """The fields of a header by lower-case name. Every method raises InputError for a value that does not fit."""
 
     path: Path
     values: Mapping[str, str]
@@ -37,7 +37,7 @@ class Fields:
         return cls(path, values)
 
     def text(self, *names: str, default: str | None = None) -> str:
-        """The value of the one of ``names`` that is there."""
+        """Return the value of the field that has one of these ``names``."""
         there = [name for name in names if name in self]
         if len(there) > 1:
             raise InputError(f"the header of {self.path} has {' and '.join(there)}; keep one of them.")
@@ -46,7 +46,7 @@ class Fields:
         return self.values[there[0].lower()] if there else str(default)
 
     def choice(self, known: Mapping[str, T], *names: str, default: str | None = None) -> T:
-        """What the value, in lower case, stands for."""
+        """Look up the lower-case value in ``known``."""
         value = self.text(*names, default=default)
         if value.lower() not in known:
             raise self.unfit(
@@ -55,12 +55,12 @@ class Fields:
         return known[value.lower()]
 
     def numbers(self, count: int, *names: str, default: str | None = None) -> np.ndarray:
-        """So many finite numbers."""
+        """Parse the value as ``count`` finite numbers."""
         value = self.text(*names, default=default)
         return self.parsed(names[0], value, value.split(), count)
 
     def parsed(self, name: str, value: str, words: list[str], count: int) -> np.ndarray:
-        """The words of a value as so many finite numbers."""
+        """Parse the words of a value as ``count`` finite numbers."""
         fit = len(words) == count and all(len(word) <= MOST_DIGITS and NUMBER.fullmatch(word) for word in words)
         numbers = np.array([float(word) for word in words]) if fit else np.full(1, np.nan)
         if not np.isfinite(numbers).all():
@@ -68,7 +68,7 @@ class Fields:
         return numbers
 
     def integers(self, count: int, low: int, high: int, *names: str, default: str | None = None) -> list[int]:
-        """So many integers from ``low`` to ``high``."""
+        """Parse the value as ``count`` integers from ``low`` to ``high``."""
         value = self.text(*names, default=default)
         words = value.split()
         fit = len(words) == count and all(re.fullmatch(r"[+-]?\d{1,18}", word) for word in words)
@@ -77,15 +77,15 @@ class Fields:
         return [int(word) for word in words]
 
     def sizes(self, count: int, name: str) -> tuple[int, ...]:
-        """Numbers of voxels along so many axes."""
+        """Parse the numbers of voxels along ``count`` axes."""
         return tuple(self.integers(count, 1, MOST_VOXELS, name))
 
     def unfit(self, name: str, value: str, expected: str) -> InputError:
-        """For a value that is not what it should be."""
+        """Return the error for a value that is not as expected."""
         return InputError(f"the header of {self.path} has {name} {quoted(value)}; expected {expected}.")
 
     def beside(self, name: str) -> Path:
-        """The data file that a header names: in its own folder and nowhere else, for a header can name any file."""
+        """Return the data file that a header names. It must be in the header's folder: a header could name any file."""
         name = name.removeprefix("./")
         data = self.path.parent / name
         if name in ("", ".", "..") or re.search(r"[/\\%\0]", name) or name.startswith(("LIST", "SKIPLIST")):
@@ -104,11 +104,11 @@ class Fields:
 
 
 def header_text(path: Path) -> bytes:
-    """The part of a file that may hold its header."""
+    """Read the part of a file that may hold its header."""
     with open(path, "rb") as file:
         return file.read(LONGEST_HEADER)
 
 
 def not_this(path: Path, kind: str) -> InputError:
-    """For a file that is of another format than its ending says."""
-    return InputError(f"cannot read {path} as an image: it is no {kind} file, so it is not what its ending says.")
+    """Return the error for a file whose format is not that of its ending."""
+    return InputError(f"cannot read {path} as an image: its ending says {kind}, but it is not such a file.")

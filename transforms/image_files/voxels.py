@@ -1,4 +1,4 @@
-"""The voxels of an image file whose header was checked."""
+"""Read the voxels of an image file whose header was checked."""
 
 import gzip
 import zlib
@@ -11,19 +11,19 @@ from ..basics.errors import reason
 from .header import Header, truncated
 
 CHUNK = 1 << 20
-"""Bytes that are read, or decompressed, at once."""
+"""Number of bytes read or decompressed at once."""
 
 
 def read_voxels(header: Header) -> np.ndarray:
-    """The numbers as they are stored, unscaled and in the byte order of the file.
+    """Read the numbers as they are stored, unscaled and in the byte order of the file.
 
-    Compressed data are read to their end, where the checksum is, once and never beyond what the header states.
+    Compressed data are read once, up to the checksum at their end, but never beyond the length in the header.
 
     Returns:
         (*shape), or (components, *shape).
 
     Raises:
-        InputError: data that are damaged, or not of the length that the header states.
+        InputError: the data are damaged, or do not have the length that the header states.
     """
     buffer, at = np.empty(header.data_bytes, np.uint8), 0
     with open(header.data, "rb") as file:
@@ -50,7 +50,7 @@ def _chunks(file: BinaryIO, compression: str) -> Iterator[bytes]:
 
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
-    """One zlib stream that ends where the file ends."""
+    """Decompress a zlib stream that must end where the file ends."""
     decoder = zlib.decompressobj()
     while not decoder.eof:
         compressed = decoder.unconsumed_tail or file.read(CHUNK)
@@ -59,4 +59,4 @@ def _inflated(file: BinaryIO) -> Iterator[bytes]:
             raise EOFError("the compressed data end too early")
         yield chunk
     if decoder.unused_data or file.read(1):
-        raise EOFError("there are bytes behind the compressed data")
+        raise EOFError("there are bytes after the compressed data")

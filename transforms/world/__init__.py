@@ -1,1 +1,1 @@
-"""Where voxels lie in the world: grids, and displacement fields on them."""
+"""Grids in world coordinates, and displacement fields on them."""

@@ -1,7 +1,7 @@
-"""Where the voxels of an image lie: grids in the world.
+"""Voxel grids in world coordinates.
 
-World coordinates are RAS, in mm, as in nibabel and MONAI. D is the number of the grid's axes, W that of the world's: a
-volume has D = W = 3, a true 2-D image D = W = 2, and a slice in space (160x192x1 voxels) D = 2, W = 3.
+World coordinates are RAS in mm, as in nibabel and MONAI. D is the number of axes of the grid, W that of the world. A
+volume has D = W = 3, a true 2-D image D = W = 2, and a slice in space (160x192x1 voxels) D = 2 and W = 3.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAME_PLACE = 0.1
-"""Two grids are the same if no corner is farther apart than so many voxels."""
+"""Two grids are the same if corresponding corners are at most this many voxels apart."""
 OUT_OF_PLANE = 0.01
-"""A displacement out of the plane of a slice by up to so many voxels is rounding."""
+"""A displacement out of a slice's plane by at most this many voxels counts as rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """A grid of voxels in the world: x ↦ affine · x.
+    """A voxel grid in world coordinates: voxel x lies at affine · x.
 
     Args:
         shape: the D sizes, at least two voxels each.
-        affine: (W + 1, W + 1), voxels -> RAS mm. Of a slice in space the third column is its normal.
+        affine: (W + 1, W + 1) matrix, voxels -> RAS mm. For a slice in space, the third column is its normal.
 
     Raises:
-        InputError: sizes and affine that do not make such a grid.
+        InputError: sizes and affine do not make such a grid.
     """
 
     shape: tuple[int, ...]
@@ -59,70 +59,70 @@ class Geometry:
 
     @property
     def axes(self) -> int:
-        """D."""
+        """Number of axes of the grid, D."""
         return len(self.shape)
 
     @property
     def world_axes(self) -> int:
-        """W."""
+        """Number of axes of the world, W."""
         return self.affine.shape[0] - 1
 
     @property
     def lifted_shape(self) -> tuple[int, ...]:
-        """W sizes: those of a slice in space are (H, W, 1)."""
+        """The W sizes of the grid; a slice in space has (H, W, 1)."""
         return self.shape + (1,) * (self.world_axes - self.axes)
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """mm per voxel along the D axes."""
+        """Voxel size along the D axes in mm."""
         return tuple(np.linalg.norm(self.affine[:-1, : self.axes], axis=0).tolist())
 
     @property
     def affine_4x4(self) -> np.ndarray:
-        """The affine as NIfTI has it: a true 2-D image lies in the x-y plane."""
+        """The affine as NIfTI stores it, where a true 2-D image lies in the x-y plane."""
         affine, world = np.eye(4), self.world_axes
         affine[:world, :world], affine[:world, 3] = self.affine[:-1, :-1], self.affine[:-1, -1]
         return affine
 
     def lift(self, values: Tensor) -> Tensor:
-        """(..., *shape) -> (..., *lifted_shape)."""
+        """Reshape (..., *shape) to (..., *lifted_shape)."""
         return values.reshape(*values.shape[: values.ndim - self.axes], *self.lifted_shape)
 
     def in_plane(self, displacement: Tensor) -> Tensor:
-        """The displacement (D, *shape) of one that is lifted, (W, *lifted_shape), voxels.
+        """Reduce a lifted displacement (W, *lifted_shape) in voxels to (D, *shape).
 
         Raises:
-            InputError: it leaves the plane of a slice.
+            InputError: the displacement leaves the plane of a slice.
         """
         beyond = displacement[self.axes :].abs()
         if beyond.numel() and float(beyond.max()) > OUT_OF_PLANE:
             raise InputError(
                 f"the displacement leaves the plane of the slice by up to {float(beyond.max()):.3g} slices; a slice "
-                "can be registered within its plane only."
+                "can only be registered within its plane."
             )
         return displacement[: self.axes].reshape(self.axes, *self.shape)
 
     def points(self) -> Tensor:
-        """The voxel coordinates of every voxel: (W, *lifted_shape), float32."""
+        """Return the voxel coordinates of every voxel: (W, *lifted_shape), float32."""
         import torch
 
         return torch.stack(torch.meshgrid(*[torch.arange(n).float() for n in self.lifted_shape], indexing="ij"))
 
     def contains(self, points: Tensor) -> Tensor:
-        """Which of the voxel coordinates (W, ...) lie in a voxel of the grid, as ITK has it: [-0.5, size - 0.5)."""
+        """Tell which voxel coordinates (W, ...) lie inside the grid, as ITK defines it: [-0.5, size - 0.5)."""
         import torch
 
         sizes = torch.tensor(self.lifted_shape, dtype=points.dtype).view(-1, *[1] * (points.ndim - 1))
         return ((points >= -0.5) & (points < sizes - 0.5)).all(dim=0)
 
     def apart(self, other: Geometry) -> float:
-        """The largest distance (mm) between corresponding corners; infinite between grids of different sizes."""
+        """Return the largest distance between corresponding corners in mm; infinite for grids of different sizes."""
         if self.shape != other.shape or self.world_axes != other.world_axes:
             return float("inf")
         return corners_apart(self.shape, self.affine, other.affine)
 
     def is_same(self, other: Geometry) -> bool:
-        """Whether both have the same voxels at the same places, within 0.1 voxel."""
+        """Whether both grids have the same voxels at the same places, within 0.1 voxel."""
         return self.apart(other) <= SAME_PLACE * min(self.spacing)
 
     def __str__(self) -> str:
@@ -131,7 +131,7 @@ class Geometry:
 
 
 def corners_apart(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
-    """The largest distance (mm) between the corners of a grid under two affines, both (W + 1, W + 1)."""
+    """Return the largest distance in mm between a grid's corners under two affines (W + 1, W + 1)."""
     corners = np.stack([*np.ndindex((2,) * len(shape))]) * (np.array(shape) - 1)
     change = (affine - other)[:-1]
     return float(np.linalg.norm(corners @ change[:, : len(shape)].T + change[:, -1], axis=1).max())

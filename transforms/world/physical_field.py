@@ -1,14 +1,14 @@
-"""Displacement fields in the world: a field, the fixed image's grid it lies on, and an affine that may follow it.
+"""Displacement fields in world coordinates: a field, the fixed image's grid, and an optional affine after the field.
 
-The map takes points of the fixed image to the moving image, p and T(p) in RAS mm:
+The map takes points p of the fixed image to points T(p) of the moving image, both in RAS mm:
 
     T(p) = A (p + d(p))        warped(p) = moving(T(p))
 
-With F the affine of the fixed grid and u the displacement in its voxels, F x + d(F x) = F (x + u(x)). Inside, every
-coordinate has W components: those of a slice in space are lifted to three, the third voxel coordinate being 0.
+With F the affine of the fixed grid and u the displacement in its voxels, F x + d(F x) = F (x + u(x)). Internally, all
+coordinates have W components. A slice in space is lifted to three, with third voxel coordinate 0.
 
-Beyond the fixed grid the displacement of its edge counts: of a field that turns or flips the axes as a whole, the one
-that is left without its affine part, which goes on.
+Outside the fixed grid, the displacement of its edge is used. If a field rotates or flips the whole grid, this holds for
+its remainder without the affine part, and the affine part continues outside.
 """
 
 import warnings
@@ -30,15 +30,15 @@ from ..fields.warping import Interpolation, sample
 from .grid import Geometry
 
 INVERTED = 1e-3
-"""A point has a reliable preimage if one is found that misses it by no more voxels."""
+"""A preimage is reliable if its error is at most this many voxels."""
 
 
 @dataclass(frozen=True, eq=False)
 class PhysicalField:
-    """A displacement field and where it lies.
+    """A displacement field with its grid in the world and an optional affine.
 
     Args:
-        displacement: u, (D, *fixed.shape), voxels of the fixed grid, components in axis order; kept as float32.
+        displacement: u, (D, *fixed.shape) in voxels of the fixed grid, components in axis order; stored as float32.
         fixed: the grid of the fixed image.
         affine: A, (W + 1, W + 1), RAS mm -> RAS mm, applied after the displacement; None is the identity.
     """
@@ -55,17 +55,17 @@ class PhysicalField:
 
     @classmethod
     def identity(cls, grid: Geometry) -> "PhysicalField":
-        """The field that moves nothing."""
+        """Return the identity on this grid, a displacement of 0."""
         return cls(torch.zeros(grid.axes, *grid.shape), grid)
 
     def map_points(self, points: Tensor) -> Tensor:
-        """T(p): where points of the fixed image lie in the moving image.
+        """Map points of the fixed image to the moving image: T(p).
 
         Args:
-            points: (N, W), RAS mm.
+            points: (N, W) in RAS mm.
 
         Returns:
-            (N, W), RAS mm, float64.
+            (N, W) in RAS mm, float64.
         """
         if self.apart is not self:
             return self.apart.map_points(points)
@@ -73,14 +73,14 @@ class PhysicalField:
         return apply_affine(self._to_moving, self._moved(x)).flatten(1).T
 
     def unmap_points(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """T⁻¹(q): where points of the moving image lie in the fixed image.
+        """Map points of the moving image to the fixed image: T⁻¹(q).
 
         Args:
-            points: (N, W), RAS mm.
+            points: (N, W) in RAS mm.
 
         Returns:
-            (N, W), RAS mm, float64, and by how many voxels T misses each q, (N,): infinite where the field folds, so
-            that q has several preimages.
+            (N, W) in RAS mm, float64, and the error of T at each point in voxels, (N,). It is infinite where the field
+            folds, because q then has several preimages.
         """
         if self.apart is not self:
             return self.apart.unmap_points(points)
@@ -90,19 +90,20 @@ class PhysicalField:
     def warp(
         self, image: Tensor, moving: Geometry, mode: Interpolation = "bilinear", background: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """warped(p) = moving(T(p)) on the fixed grid.
+        """Warp an image onto the fixed grid: warped(p) = moving(T(p)).
 
         Args:
-            image: (C, *moving.shape). ``nearest`` keeps its dtype and every value.
-            moving: its grid, anywhere in the world.
+            image: the moving image (C, *moving.shape). ``nearest`` keeps its dtype and every value.
+            moving: the grid of the moving image, anywhere in the world.
             mode: ``bilinear`` (trilinear in 3-D; gives float32), or ``nearest`` for label maps.
-            background: the value outside of the moving image, which ends half a voxel beyond its outermost centres.
+            background: value outside the moving image, which ends half a voxel beyond its outermost voxel centres.
 
         Returns:
-            the warped image (C, *fixed.shape), and which of its voxels come from within the moving image, (*shape).
+            The warped image (C, *fixed.shape), and a mask (*fixed.shape) of the voxels that come from inside the moving
+            image.
 
         Raises:
-            InputError: one of the two is a true 2-D image, the other one lies in space.
+            InputError: one of the two is a true 2-D image, and the other lies in 3-D space.
         """
         self._check_world(moving, "the moving image")
         y = apply_affine(np.linalg.inv(moving.affine) @ self._to_moving, self._moved(self.fixed.points()))
@@ -113,7 +114,7 @@ class PhysicalField:
         return warped, inside.view(self.fixed.shape)
 
     def dense(self) -> "PhysicalField":
-        """The same map with the affine folded into the displacement.
+        """Return the same map with the affine included in the displacement.
 
         Raises:
             InputError: the affine leaves the plane of a slice.
@@ -121,31 +122,31 @@ class PhysicalField:
         if self.affine is None:
             return self
         matrix = np.linalg.inv(self.fixed.affine) @ self._to_moving
-        # u' = (M - I) x + M u: the difference of large coordinates would lose digits
+        # u' = (M - I) x + M u; subtracting large coordinates would lose digits
         moved = apply_affine(matrix - np.diag([*[1.0] * self.fixed.world_axes, 0]), self.fixed.points())
         return PhysicalField(self.fixed.in_plane(moved + apply_linear(matrix, self._lifted())), self.fixed)
 
     def jacobian_determinant(self) -> Tensor:
-        """det ∂T/∂p on the fixed grid, within its plane if it is a slice: (*shape).
+        """Compute det ∂T/∂p on the fixed grid (*fixed.shape), for a slice within its plane.
 
-        With M the affine in voxels of the fixed grid, it is det M · det(I + ∂u/∂x), by the chain rule; the grid's own
+        With M the affine in voxels of the fixed grid, it is det M · det(I + ∂u/∂x) by the chain rule. The grid's own
         affine cancels.
         """
         return jacobian_determinant(self.displacement[None])[0] * self.affine_determinant
 
     @property
     def affine_determinant(self) -> float:
-        """det M, 1 without an affine: below 0 it flips the axes."""
+        """det M, or 1 without an affine. If it is below 0, the affine flips the axes."""
         if self.affine is None:
             return 1.0
         matrix = np.linalg.inv(self.fixed.affine) @ self._to_moving
         return float(np.linalg.det(matrix[: self.fixed.axes, : self.fixed.axes]))
 
     def resampled_onto(self, grid: Geometry) -> "PhysicalField":
-        """The same map from another grid over the fixed image, d interpolated linearly; A stays apart.
+        """Resample the field onto another grid of the fixed image by linear interpolation of d; A stays separate.
 
         Raises:
-            InputError: grids of different worlds or planes.
+            InputError: the grids differ in the number of world axes, or in their planes.
         """
         self._check_world(grid, "the grid")
         if self.apart is not self:
@@ -155,9 +156,9 @@ class PhysicalField:
         return PhysicalField(grid.in_plane(displacement), grid, self.affine)
 
     def followed_by(self, second: "PhysicalField") -> "PhysicalField":
-        """One field for warping with this one and the result with ``second``: T = T₁ ∘ T₂ on the grid of ``second``.
+        """Compose two fields, T = T₁ ∘ T₂ on the grid of ``second``: warping with this one, then with ``second``.
 
-        The affine A₁ stays apart.
+        The affine A₁ stays separate.
         """
         self._check_world(second.fixed, "the second field")
         if self.apart is not self:
@@ -168,13 +169,13 @@ class PhysicalField:
         return PhysicalField(grid.in_plane(moved - x), grid, self.affine)
 
     def inverse(self, grid: Geometry | None = None) -> "PhysicalField":
-        """T⁻¹, from the moving image to the fixed one. Warns where the field folds and has none.
+        """Compute the inverse T⁻¹, from the moving to the fixed image. Warns where the field folds and has no inverse.
 
         Args:
-            grid: the moving image's; None takes the fixed one's.
+            grid: the grid of the moving image; None takes that of the fixed image.
 
         Returns:
-            T⁻¹(q) = A⁻¹ (q + d'(q)): the affine, inverted, stays apart, and so does that of :attr:`apart`.
+            T⁻¹(q) = A⁻¹ (q + d'(q)). The inverted affine stays separate, and so does that of :attr:`apart`.
         """
         grid = grid or self.fixed
         self._check_world(grid, "the grid")
@@ -190,17 +191,17 @@ class PhysicalField:
         return PhysicalField(grid.in_plane(moved - q), grid, affine)
 
     def enters(self, grid: Geometry) -> Tensor:
-        """Which voxels of the fixed grid T takes into ``grid``, which may lie anywhere in the world: (*fixed.shape).
+        """Return a mask (*fixed.shape) of the voxels that T maps into ``grid``, which may lie anywhere in the world.
 
         Raises:
-            InputError: one of the two is truly 2-D, the other one lies in space.
+            InputError: one of the two is truly 2-D, and the other lies in 3-D space.
         """
         self._check_world(grid, "the grid")
         y = apply_affine(np.linalg.inv(grid.affine) @ self._to_moving, self._moved(self.fixed.points()))
         return grid.contains(y).view(self.fixed.shape)
 
     def inverse_error(self, inverse: "PhysicalField") -> Tensor:
-        """|T⁻¹(T(p)) - p| in mm for the voxels p of the fixed grid that T takes into the grid of ``inverse``: (N,)."""
+        """Compute |T⁻¹(T(p)) - p| in mm, (N,), for all voxels p that T maps into the grid of ``inverse``."""
         x = self.fixed.points()
         y = apply_affine(np.linalg.inv(inverse.fixed.affine) @ self._to_moving, self._moved(x))
         back = apply_affine(np.linalg.inv(self.fixed.affine) @ inverse._to_moving, inverse._moved(y))
@@ -208,9 +209,9 @@ class PhysicalField:
 
     @cached_property
     def apart(self) -> "PhysicalField":
-        """The same map, with what turns, flips or stretches the axes as a whole moved into the affine.
+        """The same map with any rotation, flip or stretch of the whole grid moved into the affine.
 
-        See :func:`~smoothmorph.transforms.fields.inversion.split_affine`. Nearly all other fields stay as they are.
+        See :func:`~smoothmorph.transforms.fields.inversion.split_affine`. Nearly all fields stay as they are.
         """
         split = split_affine(self.displacement[None])
         if split is None:
@@ -221,25 +222,25 @@ class PhysicalField:
 
     @property
     def _to_moving(self) -> np.ndarray:
-        """A F: from displaced voxel coordinates to the moving image's world."""
+        """A F: displaced voxel coordinates -> RAS mm of the moving image."""
         return self.fixed.affine if self.affine is None else self.affine @ self.fixed.affine
 
     def _lifted(self) -> Tensor:
-        """u as (W, *lifted_shape)."""
+        """Return u as (W, *lifted_shape)."""
         lifted = self.fixed.lift(self.displacement)
         return F.pad(lifted.movedim(0, -1), (0, self.fixed.world_axes - self.fixed.axes)).movedim(-1, 0)
 
     def _moved(self, x: Tensor) -> Tensor:
-        """x + u(x) for voxel coordinates (W, *any)."""
+        """Compute x + u(x) for voxel coordinates (W, *any)."""
         return x + sample(self._lifted().to(x.dtype)[None], x[None])[0]
 
     def _preimages(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x with x + u(x) = y for voxel coordinates (W, *any), and by how many voxels it misses, infinite in folds."""
+        """Find x with x + u(x) = y for voxel coordinates (W, *any), and the error in voxels, infinite in folds."""
         x, missed = find_preimages(y[None], self._lifted().to(y.dtype)[None], tolerance=INVERTED)
         return x[0], missed[0].where(~self._in_a_fold(y), torch.inf)
 
     def _in_a_fold(self, y: Tensor) -> Tensor:
-        """Which of the voxel coordinates (W, *any) x + u(x) = y folded voxels x cover: (*any)."""
+        """Tell which voxel coordinates y = x + u(x), (W, *any), are covered by folded voxels x: (*any)."""
         axes = self.fixed.axes
         folded = (jacobian_determinant(self.displacement[None])[0] <= 0).nonzero()
         covered = torch.zeros(y.shape[1:], dtype=torch.bool)
@@ -254,7 +255,7 @@ class PhysicalField:
         return covered
 
     def _columns(self, points: Tensor) -> Tensor:
-        """(N, W) -> (W, N, 1[, 1]) float64: points as a grid of them."""
+        """Reshape points (N, W) to a grid of points (W, N, 1[, 1]), float64."""
         world = self.fixed.world_axes
         if points.ndim != 2 or points.shape[1] != world:
             raise ValueError(f"points of this field have the shape (N, {world}), got {tuple(points.shape)}")

@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster: `executor` is the entry, `worker` and `mailbox` run on its nodes.
+"""Trials on a Ray cluster. `executor` runs in the driver; `worker` and `mailbox` run on the nodes.
 
-Imports nothing: the mailbox's process does without the numerical libraries.
+This module imports nothing, so that the process of the mailbox does not load the numerical libraries.
 """

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one on this machine alone."""
+"""Join a Ray cluster, or start one on this machine only."""
 
 import contextlib
 import logging
@@ -13,13 +13,13 @@ from ..signals import handlers_kept
 
 
 def import_ray(address: str | None) -> Any:
-    """The package ``ray``, imported only where it is used.
+    """Import and return the package ``ray``.
 
     Raises:
         InputError: it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:  # what Ray has on other systems: the cluster listens on 127.0.0.1 only; read at the import
+    if address is None:  # Ray's default on other systems: the cluster listens on 127.0.0.1 only; read at import
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
@@ -32,12 +32,12 @@ def import_ray(address: str | None) -> Any:
 
 
 def answering(address: str) -> str:
-    """The address of a cluster, after a knock at its door: Ray itself would go on knocking for minutes.
+    """Check that a cluster answers, and return its address. Ray itself would retry for minutes.
 
     Raises:
-        InputError: it is not of the form HOST:PORT or auto, or nobody listens there.
+        InputError: the address is not HOST:PORT or auto, or no cluster answers there.
     """
-    if address == "auto":  # as Ray has it
+    if address == "auto":  # Ray reads the same variable
         address = os.environ.get("RAY_ADDRESS") or address
     if address == "auto":
         return address
@@ -58,20 +58,20 @@ def answering(address: str) -> str:
 
 @contextlib.contextmanager
 def joined(ray: Any, address: str | None, threads: int) -> Iterator[None]:
-    """Be in the cluster at ``address``; None starts one for the time being, that only this machine can reach.
-
-    Where this process is in a cluster already, it stays in that one.
+    """Connect to a cluster while the context lasts; a process that is already connected keeps its cluster.
 
     Args:
-        threads: of the numerical libraries, in each process of the job.
+        ray: the package.
+        address: address of the cluster; None starts a temporary one that only this machine can reach.
+        threads: number of threads of the numerical libraries in each process of the job.
 
     Raises:
-        InputError: the cluster cannot be joined or started, or it is lost meanwhile.
+        InputError: the cluster cannot be joined or started, or the connection is lost.
     """
     if ray.is_initialized():
         yield
         return
-    # Numerical libraries read these when they are imported; for the whole job, so that its processes can be reused.
+    # Numerical libraries read these variables at import. They hold for the whole job, so that Ray can reuse processes.
     variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     options: dict[str, Any] = {"runtime_env": {"env_vars": variables}}
     if address is None:
@@ -84,14 +84,14 @@ def joined(ray: Any, address: str | None, threads: int) -> Iterator[None]:
         if address is None:
             raise InputError(f"cannot start Ray on this machine: {reason}.") from None
         raise InputError(
-            f"cannot join the Ray cluster at {address}: {reason}; if it asks for a token, that and RAY_AUTH_MODE=token "
-            "must be set here, too."
+            f"cannot join the Ray cluster at {address}: {reason}; if the cluster asks for a token, set the token and "
+            "RAY_AUTH_MODE=token here, too."
         ) from None
     try:
         yield
     except ray.exceptions.RayError as error:
         raise InputError(
-            f"the Ray cluster was lost ({one_line(error)}); give the same command again to go on."
+            f"the Ray cluster was lost ({one_line(error)}); repeat the same command to continue."
         ) from None
     finally:
         ray.shutdown()

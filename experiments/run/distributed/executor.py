@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster. The driver's side; what runs on the nodes is in `worker`."""
+"""Trials on a Ray cluster, the side of the driver. The functions that run on the nodes are in `worker`."""
 
 import contextlib
 import uuid
@@ -18,25 +18,25 @@ from .worker import as_arrays, look, work
 
 
 class RayExecutor:
-    """Trials on a Ray cluster, as many at once as its CPUs and GPUs allow.
+    """Run trials on a Ray cluster, as many in parallel as its CPUs and GPUs allow.
 
-    A trial whose worker is lost (killed, out of memory, its node gone) is sent out again, three times at most, and
-    goes on from its last epoch. A trial that fails by itself is reported, as on one machine.
+    If the worker of a trial is lost (killed, out of memory, node lost), the trial is submitted again, at most three
+    times, and continues after its last epoch. A trial that fails is only reported, as on one machine.
 
     Args:
-        address: HOST:PORT of the cluster's head, or auto for the cluster that this machine is part of; None starts one
-            for the time of the run, which only this machine can reach.
-        cpus: of a trial; it computes with so many threads unless its settings name a number.
-        gpus: of a trial; a fraction lets several share one. With ``compute.device`` auto, trials that have a GPU
-            compute there and others on the CPU.
+        address: HOST:PORT of the head of the cluster, or auto for the cluster of this machine; None starts a temporary
+            one that only this machine can reach.
+        cpus: number of CPUs per trial; also its number of threads, unless its settings have one.
+        gpus: number of GPUs per trial; with a fraction, several trials share one GPU. If ``compute.device`` is auto, a
+            trial computes on its GPU, or on the CPU if it has none.
 
     Raises:
-        InputError: Ray is not installed, a number is out of range, or nobody answers at the address.
+        InputError: Ray is not installed, a number is out of range, or no cluster answers at the address.
     """
 
     def __init__(self, address: str | None = None, cpus: int = 1, gpus: float = 0.0) -> None:
         if cpus < 1:
-            raise InputError(f"--cpus-per-trial {cpus}: a trial needs at least one.")
+            raise InputError(f"--cpus-per-trial {cpus}: expected at least 1.")
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             raise InputError(f"--gpus-per-trial {gpus:g}: expected a whole number, or a fraction to share one GPU.")
         self.cpus, self.gpus = cpus, gpus
@@ -44,14 +44,14 @@ class RayExecutor:
         self._ray = import_ray(address)
 
     def run(self, jobs: Sequence[Job], task: Task, listen: Listen) -> None:
-        """Run every job. Their folders lie in one folder, which all nodes must see under the same path.
+        """Run every job. All nodes must see the folder of the run under the same path.
 
-        Data that not every node finds by itself travel through Ray's object store, once per data configuration.
+        Data that some node cannot read itself are sent through Ray's object store, once per data configuration.
 
         Raises:
-            InputError: the cluster cannot be joined or is lost, none of its nodes has so many CPUs and GPUs, or a node
-                does not see the run folder.
-            KeyboardInterrupt: stopped; the trials under way were reported as interrupted.
+            InputError: the cluster cannot be joined or is lost, no node has enough CPUs and GPUs for a trial, or a node
+                does not see the folder of the run.
+            KeyboardInterrupt: stopped; running trials were reported as interrupted.
         """
         jobs = [replace(job, settings=self._placed(job.settings)) for job in jobs]
         if not jobs:
@@ -64,7 +64,7 @@ class RayExecutor:
             remote = self._ray.remote(work).options(
                 num_cpus=self.cpus,
                 num_gpus=self.gpus,
-                max_retries=0,  # Ray's own would go on for ever where memory is short
+                max_retries=0,  # Ray's own retries never end if memory is short
                 scheduling_strategy="SPREAD",
             )
 
@@ -75,35 +75,35 @@ class RayExecutor:
             Watch(self._ray, submit, mailbox, listen).run(jobs, self._nodes)
 
     def _placed(self, settings: TrialSettings) -> TrialSettings:
-        """Threads and device, so that a trial uses what it asks the cluster for."""
+        """Settings with threads and device, so that a trial uses exactly what it requests from the cluster."""
         settings = with_threads(settings, self.cpus)
         device = settings.compute.device
         if device.startswith("cuda") and not self.gpus:
-            raise InputError(f"compute.device is {device}, but trials ask for no GPU; add --gpus-per-trial 1, or less.")
+            raise InputError(f"compute.device is {device}, but trials request no GPU; add --gpus-per-trial 1, or less.")
         return settings if device != "auto" else computing(settings, device="cuda" if self.gpus else "cpu")
 
     def _nodes(self) -> list[str]:
-        """The nodes that can take a trial; raises InputError if there is none."""
+        """The nodes with enough CPUs and GPUs for a trial; raises InputError if there is none."""
         there = [node for node in self._ray.nodes() if node["Alive"]]
         have = {node["NodeID"]: tuple(node["Resources"].get(name, 0) for name in ("CPU", "GPU")) for node in there}
         enough = [node for node, (cpus, gpus) in have.items() if cpus >= self.cpus and gpus >= self.gpus]
         if not enough:
             found = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sorted(have.values(), reverse=True))
             raise InputError(
-                f"no node of the Ray cluster has the {self.cpus} CPUs and {self.gpus:g} GPUs that a trial asks for "
-                f"(there are: {found or 'none'}); lower --cpus-per-trial or --gpus-per-trial, or add a node."
+                f"no node of the Ray cluster has the {self.cpus} CPUs and {self.gpus:g} GPUs that a trial requests "
+                f"(nodes: {found or 'none'}); lower --cpus-per-trial or --gpus-per-trial, or add a node."
             )
         return enough
 
     def _data(self, jobs: Sequence[Job], nodes: Sequence[str], flag: Path) -> dict[Any, Any]:
-        """By data configuration: what to send, or None where every node reads the same as this process.
+        """For each data configuration: the data to send, or None if every node reads the same data as this process.
 
         Raises:
-            InputError: a node cannot run smoothmorph or does not see the run folder.
+            InputError: a node cannot run smoothmorph, or does not see the folder of the run.
         """
         from ....pipeline.cohorts.preparation import prepare
 
-        on_disk = [job for job in jobs if READERS[job.settings.cohort.reader].on_disk]  # others every node makes
+        on_disk = [job for job in jobs if READERS[job.settings.cohort.reader].on_disk]  # every node makes the others
         examples = {_data_key(job): job for job in on_disk}
         wanted = [(job.settings, job.root and job.root.absolute()) for job in examples.values()]
         looks = [self._at(node, look).remote(flag, wanted) for node in nodes]
@@ -124,7 +124,7 @@ class RayExecutor:
         return sent
 
     def _at(self, node: str, what: Any, **options: Any) -> Any:
-        """A function or class that runs on this node, beside the trials."""
+        """A remote function or class that runs on this node, in addition to the trials."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)
@@ -133,9 +133,9 @@ class RayExecutor:
 
 @contextlib.contextmanager
 def _flag(folder: Path) -> Iterator[Path]:
-    """A file in the run folder while it lasts; a node that does not see it has another folder at this path."""
+    """A temporary file in the folder of the run. A node that does not see it has another folder at this path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".ray-*"):  # by a run that was killed
+    for left in folder.glob(".ray-*"):  # files of killed runs
         left.unlink(missing_ok=True)
     flag = folder / f".ray-{uuid.uuid4().hex}"
     flag.touch()

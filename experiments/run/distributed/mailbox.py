@@ -1,17 +1,17 @@
-"""How news of trials on a Ray cluster reach the driver. Pickled news, and no imports: the process stays small."""
+"""How progress of trials on a Ray cluster reaches the driver. Progress is pickled: this process imports nothing."""
 
 
 class Mailbox:
-    """The latest news of each trial, an actor: trials tell, the driver takes. A slow driver does not make it grow."""
+    """An actor that keeps the latest progress of each trial: it does not grow if the driver is slow."""
 
     def __init__(self) -> None:
         self._news: dict[str, bytes] = {}
 
     def tell(self, trial: str, progress: bytes) -> None:
-        """Replace what is known of a trial by its pickled progress."""
+        """Store the pickled progress of a trial, in place of the previous one."""
         self._news[trial] = progress
 
     def take(self) -> dict[str, bytes]:
-        """What was told since the last time, by trial."""
+        """Return the progress of each trial that told something since the last call."""
         news, self._news = self._news, {}
         return news

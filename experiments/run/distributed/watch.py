@@ -1,4 +1,4 @@
-"""The trials that a Ray cluster has in hand: what is heard of them, and what is done about those that are lost."""
+"""Watch the trials on a Ray cluster: report their progress, and submit lost ones again."""
 
 import contextlib
 import pickle
@@ -10,12 +10,12 @@ from ....transforms.basics.errors import one_line
 from ..jobs import Event, Job, Listen
 
 RESUBMISSIONS = 3
-"""How often a trial whose worker was lost is sent out again."""
+"""How many times a trial is submitted again after its worker was lost."""
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Watch:
-    """Sends trials out, hears of them, and sends those out again whose worker was lost."""
+    """Submits trials, reports their progress, and submits a trial again if its worker was lost."""
 
     def __init__(self, ray: Any, submit: Callable[[Job], Any], mailbox: Any, listen: Listen) -> None:
         self.ray, self.submit, self.mailbox, self.listen = ray, submit, mailbox, listen
@@ -25,7 +25,7 @@ class Watch:
         self.news = mailbox.take.remote()
 
     def run(self, jobs: Sequence[Job], check: Callable[[], Any]) -> None:
-        """Until every trial has ended; ``check`` raises where that cannot be."""
+        """Run until every trial has ended; ``check`` raises an error if no node can run trials any more."""
         try:
             for job in jobs:
                 self.pending[self.submit(job)] = job
@@ -68,7 +68,7 @@ class Watch:
                 self._again(job, type(error).__name__)
                 return
             times = f"{self.lost[job.trial]} times ({type(error).__name__})"
-            event = Event(job.trial, "interrupted", f"its worker was lost {times}; run again to resume it")
+            event = Event(job.trial, "interrupted", f"its worker was lost {times}; run the study again to resume it")
         self.running.remove(job.trial)
         self.listen(event)
 
@@ -79,9 +79,9 @@ class Watch:
         self.listen(Event(job.trial, "progress", "", TrialProgress("waiting", 0, 1, f"its worker was lost ({reason})")))
 
     def _stop(self, reason: str) -> None:
-        """End what is under way, before another run may write in the folder."""
+        """Stop the running trials, before another run may write in the folder."""
         references = list(self.pending)
-        with contextlib.suppress(self.ray.exceptions.RayError):  # the cluster is gone, and the trials with it
+        with contextlib.suppress(self.ray.exceptions.RayError):  # the cluster is lost, and so are its trials
             for reference in references:
                 self.ray.cancel(reference, force=True)
             if references:
@@ -91,5 +91,5 @@ class Watch:
 
 
 def cause(error: Any) -> str:
-    """What was raised on the node, on one line."""
+    """The error that was raised on the node, on one line."""
     return f"{type(error.cause).__name__}: {one_line(error.cause)}"

@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: a look around, and the trials. Ray is not needed to import this."""
+"""Functions that run on the nodes of a Ray cluster: a check of the node, and the trials. Imports no Ray."""
 
 import pickle
 import platform
@@ -20,9 +20,15 @@ SECONDS_BETWEEN_NEWS = 0.5
 
 
 def look(flag: Path, data: Sequence[tuple[TrialSettings, Path | None]]) -> tuple[str, list[str]]:
-    """What this node sees: a sentence if the run folder, where ``flag`` is, cannot be used, else an empty one.
+    """Check this node.
 
-    And the fingerprint of each cohort; empty where it cannot be read here.
+    Args:
+        flag: a file in the folder of the run.
+        data: settings and root of each data configuration.
+
+    Returns:
+        a sentence if the folder of the run cannot be used here (else empty), and the fingerprint of each cohort (empty
+        if it cannot be read here).
     """
     from ...store.run_folder import check_writable
 
@@ -37,8 +43,8 @@ def look(flag: Path, data: Sequence[tuple[TrialSettings, Path | None]]) -> tuple
 def _check_shared(flag: Path) -> None:
     if not flag.exists():
         raise InputError(
-            f"the node {platform.node()} does not see the run folder {flag.parent}; choose one that all nodes see "
-            "under the same path with --out."
+            f"the node {platform.node()} does not see the run folder {flag.parent}; give a folder with --out that all "
+            "nodes see under the same path."
         )
 
 
@@ -52,10 +58,10 @@ def _fingerprint(settings: TrialSettings, root: Path | None) -> str:
 
 
 def work(task: Task, job: Job, flag: Path, mailbox: Any, data: "Prepared | None") -> Event:
-    """Attempt one trial, on ``data`` that were sent or, without them, on what this node reads by itself."""
+    """Run one trial, on ``data`` if they were sent, else on the data that this node reads itself."""
     progress = _progress_to(job.trial, mailbox)
     try:
-        _check_shared(flag)  # the node may have joined since the others were looked at
+        _check_shared(flag)  # this node may have joined after the others were checked
     except InputError as error:
         return Event(job.trial, "failed", str(error))
     if data is not None:
@@ -66,7 +72,7 @@ def work(task: Task, job: Job, flag: Path, mailbox: Any, data: "Prepared | None"
 
 
 def _progress_to(trial: str, mailbox: Any) -> Callable[[Any], None]:
-    """Tells the mailbox now that the trial has started, and then how far it is, at most every half second."""
+    """Tell the mailbox that the trial has started; return a function that reports progress, at most twice a second."""
     last = float("-inf")
 
     def tell(progress: Any) -> None:
@@ -81,7 +87,7 @@ def _progress_to(trial: str, mailbox: Any) -> Callable[[Any], None]:
 
 
 def as_arrays(prepared: "Prepared") -> "Prepared":
-    """With NumPy arrays for tensors: Ray shares those among the processes of a node, and tensors it would copy."""
+    """Replace tensors by NumPy arrays: Ray shares arrays among the processes of a node, but would copy tensors."""
     import torch
 
     return _map_samples(prepared, lambda value: value.numpy() if isinstance(value, torch.Tensor) else value)

@@ -1,1 +1,1 @@
-"""Backbones, one a file; each adds its entry and loads no torch."""
+"""The registry entries of the backbones, one per file. They load no torch."""

@@ -1,4 +1,4 @@
-"""VoxelMorph's own U-Net."""
+"""The registry entry of VoxelMorph's U-Net."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from ....transforms.basics.errors import quoted
 from ..vocabulary import BACKBONES, BackboneEntry, whole
 
 CHANNELS, FINAL_CHANNELS = (16, 32, 32, 32, 32, 32, 32, 32), (16, 16)
-"""Widths of the official network: (down, up) per level from the top, and of the convolutions after the top level."""
+"""Channel numbers of the official network: (down, up) per level from the top, and after the top level."""
 
 BACKBONES.add(
     BackboneEntry(
         name="voxelmorph",
         title="VoxelMorph",
-        meaning="a U-Net over both images as two channels, which halves the grid and doubles it again",
+        meaning="a U-Net whose two input channels are the moving and the fixed image",
         source="Balakrishnan et al., IEEE TMI 2019, Fig. 2",
         target="smoothmorph.networks.backbones.unet:PairUNet",
         settings=("channels", "final_channels"),
@@ -32,7 +32,7 @@ BACKBONES.add(
 
 
 def check_widths(channels: Any = CHANNELS, final_channels: Any = FINAL_CHANNELS) -> None:
-    """Raise ValueError unless these are widths, within the bounds of ``transforms/bounds.py``."""
+    """Raise ValueError unless these are channel numbers within the bounds of ``transforms/basics/bounds.py``."""
     for name, widths, most in (
         ("channels", channels, 2 * MOST_LEVELS),
         ("final_channels", final_channels, MOST_CONVOLUTIONS),

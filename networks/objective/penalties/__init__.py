@@ -1,6 +1,6 @@
-"""Smoothness penalties on a displacement or velocity field: a file each, found by its being here.
+"""Smoothness penalties of a displacement or velocity field. Every file of this folder is found and registered.
 
-Each is a pure function of a field u (B, D, *spatial) in voxels, returning one number per sample (B,). With ``spacing``
-(mm per voxel) the field and the derivatives are taken in mm; without, in voxels. Averages are over voxels and
-components, and where it says so over axes. A file loads torch only when its function is called.
+A penalty is a pure function of a field u (B, D, *spatial) in voxels. It returns one value per sample (B,). With
+``spacing`` (mm per voxel), the field and its derivatives are computed in mm, otherwise in voxels. "mean" averages over
+voxels and components, "mean_a" over axes. A file loads torch only when its function is called.
 """

@@ -1,4 +1,4 @@
-"""Three quantities that go by the name of bending energy."""
+"""Three penalties that are called bending energy."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ for _place, (_form, (_meaning, _source)) in enumerate(FORMS.items(), start=2):
 
 
 def bending_energy(field: Tensor, form: BendingForm = "hessian", spacing: Sequence[float] | None = None) -> Tensor:
-    """Second differences of a field, in one of three forms.
+    """Bending energy of a field: its squared second differences, in one of three forms.
 
-    ``hessian``: mean of Σ_ab (∂²u/∂x_a∂x_b)² with mixed terms (Rueckert et al., IEEE TMI 1999, Eq. 5); as MONAI 1.6.
-    ``laplacian``: mean of (∇²u)², as the published study writes it.
-    ``pure``: mean_a mean (∂²u/∂x_a²)², without mixed terms, as the published study computes it: 0 on a twist.
+    ``hessian``: mean of Σ_ab (∂²u/∂x_a∂x_b)² with mixed derivatives (Rueckert et al., IEEE TMI 1999, Eq. 5), as in
+    MONAI 1.6.
+    ``laplacian``: mean of (∇²u)², the formula that the published study prints.
+    ``pure``: mean_a mean (∂²u/∂x_a²)² without mixed derivatives, which the published study's code computes. It is 0 for
+    a twist.
 
     Raises:
-        ValueError: another form.
+        ValueError: the form is unknown.
     """
     if form not in FORMS:
-        raise ValueError(f"bending energy has the forms {', '.join(FORMS)}; got {form!r}")
+        raise ValueError(f"the form of the bending energy must be one of {', '.join(FORMS)}; got {form!r}")
     field = transforms.field_in_mm(field, spacing)
     axes = range(field.ndim - 2)
 

@@ -1,4 +1,4 @@
-"""L1 and L2: first differences of the field."""
+"""The L1 and L2 penalties on the first differences of a field."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ PENALTIES.add(
 
 
 def l1_penalty(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
-    """mean_a mean |∂u/∂x_a|, forward differences: VoxelMorph's ``Grad('l1')``."""
+    """L1 penalty: mean_a mean |∂u/∂x_a| with forward differences, as VoxelMorph's ``Grad('l1')``."""
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
     return transforms.mean_over_axes([derivative.abs() for derivative in derivatives])
 
 
 def l2_penalty(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
-    """mean_a mean (∂u/∂x_a)², forward differences (diffusion): VoxelMorph's ``Grad('l2')``, TMI 2019, Eq. 4."""
+    """L2 (diffusion) penalty: mean_a mean (∂u/∂x_a)² with forward differences, as VoxelMorph's ``Grad('l2')``.
+
+    Source: Balakrishnan et al., IEEE TMI 2019, Eq. 4.
+    """
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
     return transforms.mean_over_axes([derivative.square() for derivative in derivatives])

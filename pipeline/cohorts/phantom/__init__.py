@@ -1,1 +1,1 @@
-"""The embedded cohort: synthetic brains with the truth known."""
+"""The built-in cohort: synthetic brains with a known deformation."""

@@ -1,7 +1,7 @@
-"""The anatomy behind the phantom: the ICBM152 T1 average and tissue maps that the nilearn wheel carries.
+"""The anatomy of the phantom: the ICBM152 T1 average and its tissue maps, which are part of the nilearn wheel.
 
-The 2009a symmetric average, skull-stripped, 1 mm: Fonov et al., NeuroImage 2011, "Unbiased average age-appropriate
-atlases for pediatric studies". Nothing is downloaded.
+It is the 2009a symmetric average, skull-stripped, at 1 mm: Fonov et al., NeuroImage 2011, "Unbiased average
+age-appropriate atlases for pediatric studies". Nothing is downloaded.
 """
 
 from dataclasses import dataclass
@@ -24,34 +24,34 @@ LABEL_NAMES = {
     for index, tissue in enumerate(TISSUES)
 }
 CORONAL_MM = -14
-"""The 2-D slice: lateral and third ventricle, thalamus, putamen, hippocampus and temporal lobes are in it."""
+"""Position of the 2-D slice. It shows lateral and third ventricle, thalamus, putamen, hippocampus, temporal lobes."""
 SHAPE = {2: (160, 192), 3: (80, 96, 80)}
 SPACING = {2: 1, 3: 2}
 """mm per voxel."""
 AXES = {2: "LIA", 3: "LAI"}
-"""Where they lead in the template's space; the last one of the slice is across it."""
+"""Directions of the axes in the template's space; the slice's last letter is the axis across it."""
 LANDMARKS = {2: 12, 3: 20}
 
 
 @dataclass(frozen=True)
 class Template:
-    """Arrays over one grid; axis 0 runs from right to left, the last one downwards, in 3-D axis 1 forwards."""
+    """Arrays on one grid. Axis 0 runs from right to left, the last axis downwards; in 3-D, axis 1 runs forwards."""
 
     t1: np.ndarray
     """(*spatial) float32 in 0..1, 0 outside the brain."""
     tissues: np.ndarray
-    """(3, *spatial) float32, the fraction of gray matter, white matter and CSF; CSF is what is left of the brain."""
+    """(3, *spatial) float32, fractions of gray matter, white matter and CSF; CSF is the rest of the brain."""
     label: np.ndarray
     """(*spatial) int16, see LABEL_NAMES."""
     landmarks: np.ndarray
-    """(N, D) float64, voxel coordinates of points with structure along every axis, far from each other."""
+    """(N, D) float64, voxel coordinates of corner-like points, far from each other."""
 
 
 def template_files() -> tuple[Path, Path, Path]:
-    """T1, gray matter and white matter inside the installed nilearn, which is not imported for it.
+    """The files of T1, gray matter and white matter in the installed nilearn, which is not imported.
 
     Raises:
-        InputError: nilearn is not installed or does not carry them.
+        InputError: nilearn is not installed or lacks the files.
     """
     spec = find_spec("nilearn")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
@@ -59,7 +59,7 @@ def template_files() -> tuple[Path, Path, Path]:
         t1, gray, white = (Path(folder) / "datasets" / "data" / FILE.format(kind) for kind in ("t1", "gm", "wm"))
         if t1.is_file() and gray.is_file() and white.is_file():
             return t1, gray, white
-    raise InputError("the phantom needs the ICBM152 template of the nilearn wheel; install nilearn >= 0.10.")
+    raise InputError("the phantom needs the ICBM152 template, which is part of nilearn; install nilearn >= 0.10.")
 
 
 @lru_cache(maxsize=1)
@@ -70,12 +70,13 @@ def template_digest() -> str:
 
 @lru_cache(maxsize=2)
 def read_template(spatial_dims: int) -> Template:
-    """The template on the phantom's grid, read once per process.
+    """The template on the phantom's grid. It is read once per process.
 
-    2-D: a coronal slice, 160x192 at 1 mm. 3-D: 80x96x80 at 2 mm, each voxel the mean of its eight.
+    In 2-D, it is a coronal slice of 160x192 voxels at 1 mm. In 3-D, it has 80x96x80 voxels at 2 mm, each the mean of
+    eight voxels at 1 mm.
 
     Raises:
-        InputError: nilearn does not carry the template.
+        InputError: nilearn lacks the template.
     """
     volumes = [nibabel.Nifti1Image.from_filename(path) for path in template_files()]
     maps = np.stack([np.asarray(volume.dataobj, dtype=np.float32) / 255 for volume in volumes])
@@ -96,7 +97,7 @@ def read_template(spatial_dims: int) -> Template:
 
 
 def _centre(stack: np.ndarray, spatial_dims: int) -> np.ndarray:
-    """Crop and pad with zeros so that the brain's bounding box is in the middle of the grid."""
+    """Crop, or pad with zeros, so that the brain's bounding box is at the centre of the grid."""
     boxes = ndimage.find_objects((stack[0] > 0).astype(np.int8))[0]
     for axis, (box, size) in enumerate(zip(boxes, SHAPE[spatial_dims], strict=True), start=1):
         size *= SPACING[spatial_dims]
@@ -117,7 +118,7 @@ def _average(stack: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _landmarks(image: np.ndarray, inside: np.ndarray, count: int) -> np.ndarray:
-    """Corners of the image, at least 4 voxels inside, chosen farthest from each other; the strongest comes first."""
+    """Corners of the image at least 4 voxels inside the brain: first the strongest, then each the farthest from all."""
     strength = _cornerness(image) * ndimage.binary_erosion(inside, iterations=4)
     peaks = (strength == ndimage.maximum_filter(strength, size=5)) & (strength > 0)
     points = np.argwhere(peaks)
@@ -132,7 +133,7 @@ def _landmarks(image: np.ndarray, inside: np.ndarray, count: int) -> np.ndarray:
 
 
 def _cornerness(image: np.ndarray) -> np.ndarray:
-    """det(S) / trace(S)^(D-1) of the structure tensor S: large where the image changes along every direction.
+    """det(S) / trace(S)^(D-1) of the structure tensor S, which is large where the image changes in every direction.
 
     Förstner and Gülch 1987, "A fast operator for detection and precise location of distinct points".
     """

@@ -1,8 +1,9 @@
-"""The embedded cohort: the ICBM152 brain, deformed and imaged anew for every subject, with the truth known.
+"""The built-in cohort: the ICBM152 brain with a random deformation, contrast and noise for each subject.
 
-    subject(x) = template(x + u(x)),  u = exp(v),  v a random smooth velocity field of its own
+    subject(x) = template(x + u(x)),  u = exp(v),  v a random smooth velocity field of the subject
 
-so that registering two subjects has an exact answer: a landmark p of the template is at the x with x + u(x) = p.
+The correct registration of two subjects is therefore known: a landmark p of the template is at the x with
+x + u(x) = p.
 """
 
 from collections.abc import Hashable, Mapping
@@ -23,24 +24,24 @@ from ..loading import Transforms, finishing
 from .anatomy import AXES, LABEL_NAMES, SPACING, read_template, template_digest
 
 COUNT = {2: 40, 3: 24}
-"""Subjects unless the settings say otherwise."""
+"""Default number of subjects, by number of axes."""
 RECIPE = 1
-"""To be raised whenever the same parameters make different samples: it is part of the cohort's fingerprint."""
+"""Version of the recipe, part of the fingerprint. Raise it whenever the same parameters give different samples."""
 
 
 @dataclass(frozen=True)
 class Variation:
-    """How subjects differ. Ranges are uniform."""
+    """How subjects differ. Values are drawn uniformly from each range."""
 
     displacement: float = 5.0
-    """The largest speed of v in voxels: the bound, nearly reached, of |u|. Its mean over the brain is about 2."""
+    """Largest |v| in voxels. It bounds |u|, which nearly reaches it; the mean of |u| over the brain is about 2."""
     smoothness: tuple[float, float] = (10.0, 6.0)
-    """Standard deviation of the Gaussian that smooths v, voxels, in 2-D and 3-D."""
+    """Standard deviation of the Gaussian that smooths v, in voxels, for 2-D and 3-D."""
     gains: tuple[tuple[float, float], ...] = ((0.60, 0.75), (0.72, 0.85), (0.25, 0.45))
-    """What the T1 signal of gray matter, white matter and CSF is multiplied by."""
+    """Factors of the T1 signal of gray matter, white matter and CSF."""
     gamma: tuple[float, float] = (0.8, 1.25)
     bias: tuple[float, float] = (0.05, 0.15)
-    """The largest relative deviation of the multiplicative bias field from 1."""
+    """Largest deviation of the multiplicative bias field from 1."""
     noise: tuple[float, float] = (0.01, 0.025)
     """Standard deviation of the Rician noise."""
 
@@ -49,7 +50,7 @@ VARIATION = Variation()
 
 
 def make_phantom(settings: CohortSettings) -> Cohort:
-    """The phantom cohort; every subject is a function of ``settings.seed`` and its own number alone."""
+    """The phantom cohort. Each subject depends on ``settings.seed`` and its own number only."""
     dims = settings.spatial_dims
     ids = [subject_id(index) for index in range(settings.subjects or COUNT[dims])]
     reading = settings.model_dump(mode="json", include={"seed", "intensity", "size"})
@@ -70,21 +71,21 @@ def subject_id(index: int) -> str:
 
 
 class MakePhantomd(Transform):
-    """Makes the subject with the number in ``id``: deforms the template, gives it a contrast, a bias field and noise.
+    """Generates the subject whose number is in ``id``: the template with a deformation, contrast, bias field and noise.
 
     Args:
         spatial_dims: D, 2 or 3.
-        seed: of the cohort.
+        seed: random seed of the cohort.
 
     Raises:
-        InputError: nilearn does not carry the template.
+        InputError: nilearn lacks the template.
     """
 
     def __init__(self, spatial_dims: int, seed: int) -> None:
         self.spatial_dims, self.seed = spatial_dims, seed
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """With ``image`` and ``label`` (1, *spatial), ``landmarks``, ``spacing`` and ``axes``, as in a sample."""
+        """Add ``image`` and ``label`` (1, *spatial), ``landmarks``, ``spacing`` and ``axes``, as in a sample."""
         generator = _generator(self.seed, int(data["id"].rpartition("-")[2]))
         template = read_template(self.spatial_dims)
         displacement = random_displacement(self.spatial_dims, generator)
@@ -104,7 +105,7 @@ class MakePhantomd(Transform):
 
 
 def random_displacement(spatial_dims: int, generator: torch.Generator) -> Tensor:
-    """u of one subject: (1, D, *spatial) in voxels, template(x + u(x)); it maps the grid onto itself."""
+    """The displacement u of one subject, (1, D, *spatial) in voxels. x + u(x) maps the grid onto itself."""
     shape = read_template(spatial_dims).t1.shape
     smoothness = VARIATION.smoothness[spatial_dims - 2]
     velocity = random_velocity(shape, generator, VARIATION.displacement, smoothness)
@@ -112,18 +113,19 @@ def random_displacement(spatial_dims: int, generator: torch.Generator) -> Tensor
 
 
 def locate(points: np.ndarray, displacement: np.ndarray, tolerance: float = 1e-4) -> np.ndarray:
-    """Solve x + u(x) = p for every point p, with u interpolated linearly, by damped fixed-point iteration.
+    """Solve x + u(x) = p for every point p by damped fixed-point iteration, with linear interpolation of u.
 
     Args:
         points: (N, D) voxel coordinates in the template.
-        displacement: (D, *spatial), voxels; id + u must be invertible.
-        tolerance: largest accepted |x + u(x) - p| along an axis, voxels.
+        displacement: (D, *spatial) in voxels; x + u(x) must be invertible.
+        tolerance: largest accepted |x + u(x) - p| along an axis, in voxels.
 
     Returns:
         (N, D) voxel coordinates in the subject.
 
     Raises:
-        RuntimeError: no such x on the grid, which does not happen if u maps the grid onto itself without folding.
+        RuntimeError: there is no such x on the grid. This cannot happen if x + u(x) maps the grid onto itself without
+            folding.
     """
     position = points.copy()
     residual = np.full_like(position, np.inf)
@@ -135,7 +137,7 @@ def locate(points: np.ndarray, displacement: np.ndarray, tolerance: float = 1e-4
         position = position - 0.5 * residual
     inside = (position >= 0).all() and (position <= np.array(displacement.shape[1:]) - 1).all()
     if not (inside and np.abs(residual).max() < tolerance):
-        raise RuntimeError(f"no x + u(x) = p: off by {np.abs(residual).max():.3g} voxels, or outside the grid")
+        raise RuntimeError(f"no solution of x + u(x) = p: {np.abs(residual).max():.3g} voxels off, or outside the grid")
     return position
 
 
@@ -150,24 +152,24 @@ def _uniform(low_high: tuple[float, float], generator: torch.Generator) -> float
 
 
 def _contrast(t1: Tensor, tissues: Tensor, generator: torch.Generator) -> Tensor:
-    """Scale each tissue's signal and apply a gamma curve; stays in 0..1."""
+    """Scale the signal of each tissue and apply a gamma curve; the result is in 0..1."""
     gains = [_uniform(gain, generator) for gain in VARIATION.gains]
     signal = t1 * torch.einsum("t,t...->...", torch.tensor(gains), tissues)
     return signal.clamp(0, 1) ** _uniform(VARIATION.gamma, generator)
 
 
 def _bias_field(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """1 + a sum of random low cosines along each axis, scaled to a largest deviation: (*shape)."""
+    """1 + a random sum of low-frequency cosines along each axis, scaled to a random largest deviation: (*shape)."""
     field = torch.randn([4] * len(shape), generator=generator)
     field.view(-1)[0] = 0  # no constant part
     for size in shape:
         waves = torch.cos(torch.pi * torch.arange(4)[:, None] * (torch.arange(size) + 0.5) / size)
-        field = field.movedim(0, -1) @ waves  # after all axes, each is back in its place
+        field = field.movedim(0, -1) @ waves  # after all axes, each is back at its position
     return 1 + _uniform(VARIATION.bias, generator) * field / field.abs().max()
 
 
 def _rician(image: Tensor, generator: torch.Generator) -> Tensor:
-    """The magnitude of a complex signal with Gaussian noise on both parts, clipped to 0..1."""
+    """Add Rician noise, the magnitude of a complex signal with Gaussian noise on both parts; clip to 0..1."""
     deviation = _uniform(VARIATION.noise, generator)
     real, imaginary = deviation * torch.randn((2, *image.shape), generator=generator)
     return torch.hypot(image + real, imaginary).clamp(0, 1)

@@ -1,1 +1,1 @@
-"""Readers of cohorts: each turns a folder into a cohort without opening its images. Reading them loads no torch."""
+"""Cohort readers. Each makes a cohort of a folder without opening its images. Importing them does not load torch."""

@@ -1,4 +1,4 @@
-"""The Medical Segmentation Decathlon: the folder of one task, with its ``dataset.json``."""
+"""The reader of the Medical Segmentation Decathlon: the folder of one task with its ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
 
     A subject's id is the name of its image file. Images differ in shape: ``settings.size`` pads or crops them.
 
-    In Task04 the images hippocampus_(2k-1) and hippocampus_(2k) share a group: they are almost certainly the two
-    hippocampi of one person (394 images of 195 people; in the 200 public labelled ones checked, these pairs correlate
-    by 0.70 on average, all other pairs and the pairs (2k, 2k+1) by 0.53).
+    In Task04, the images hippocampus_(2k-1) and hippocampus_(2k) share a group, because they are almost certainly the
+    two hippocampi of one person: there are 394 images of 195 people, and in the 200 public labelled images these pairs
+    correlate with 0.70 on average, but all other pairs, and also the pairs (2k, 2k+1), with 0.53.
 
     Raises:
-        InputError: no or malformed ``dataset.json``, or an entry without a label where others have one.
+        InputError: ``dataset.json`` is missing or malformed, or only some entries have a label.
     """
     from monai.data.decathlon_datalist import load_decathlon_datalist, load_decathlon_properties
 
     listing = root / "dataset.json"
     if not listing.is_file():
         raise InputError(f"{listing} does not exist; give the folder of one Decathlon task.")
-    read_json(listing)  # within bounds; MONAI reads it without
+    read_json(listing)  # checks the size limits, which MONAI does not
     try:
         items = load_decathlon_datalist(listing, is_segmentation=True, data_list_key="training")
         values = load_decathlon_properties(listing, "labels")["labels"]
@@ -56,7 +56,7 @@ def read_decathlon(settings: CohortSettings, root: Path) -> Cohort:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = one_line(error).rstrip(".")
-        raise InputError(f"{listing} is not a Decathlon listing with training and labels: {reason}.") from None
+        raise InputError(f"{listing} is not a Decathlon dataset.json with training and labels: {reason}.") from None
     return file_cohort(settings, listing, subjects, label_names(listing, named))
 
 

@@ -1,4 +1,4 @@
-"""Neurite-OASIS: aligned brains of adults, as volumes and as one slice of each."""
+"""The reader of Neurite-OASIS: aligned adult brains, as volumes and as one slice of each volume."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 IMAGE = {2: "slice_norm.nii.gz", 3: "aligned_norm.nii.gz"}
 LABEL = {2: "slice_{}.nii.gz", 3: "aligned_{}.nii.gz"}
 LABEL_SETS = {2: ("seg24", "seg4"), 3: ("seg35", "seg4")}
-"""The first is the default."""
+"""Label sets by number of axes; the first is the default."""
 DUPLICATES = {"OASIS_OAS1_0193": "OASIS_OAS1_0079"}
-"""Almost certainly one brain: slice correlation 0.984 where the next pair of subjects has 0.939."""
+"""Almost certainly one person: their slices correlate with 0.984, those of the next closest pair with 0.939."""
 
 READERS.add(
     ReaderEntry(
@@ -27,7 +27,7 @@ READERS.add(
         meaning="Neurite-OASIS",
         source="Neurite-OASIS v1.0 (Marcus et al. 2007; Hoopes et al. 2021): skull-stripped, bias-corrected, affinely "
         "aligned T1-weighted brains of adults, under the OASIS data use agreement",
-        terms="OASIS asks for research use only, for an acknowledgement, and that nobody tries to identify its "
+        terms="OASIS is for research use only, must be acknowledged, and forbids attempts to identify its "
         "participants.",
         target=f"{__name__}:read_neurite_oasis",
         settings=("labels", "align"),
@@ -40,10 +40,10 @@ READERS.add(
 def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
     """Neurite-OASIS in its public layout: ``root/OASIS_OAS1_XXXX_MRn/slice_norm.nii.gz`` and so on.
 
-    Scans of one person share a group, and so do the suspected duplicates 0079 and 0193.
+    Scans of one person share a group. So do the suspected duplicates 0079 and 0193.
 
     Raises:
-        InputError: no subject folders, an unknown label set, or no table of label names.
+        InputError: there is no subject folder or no table of label names, or the label set is unknown.
     """
     dims = settings.spatial_dims
     known = LABEL_SETS[dims]

@@ -1,4 +1,4 @@
-"""The embedded cohort, which needs no data; :mod:`..phantom` makes it."""
+"""The built-in cohort, which needs no data; :mod:`..phantom` generates it."""
 
 from ...settings.vocabulary import READERS, ReaderEntry
 
@@ -6,7 +6,7 @@ READERS.add(
     ReaderEntry(
         name="phantom",
         title="embedded phantom",
-        meaning="the embedded phantom: the ICBM152 template, deformed and imaged anew for every subject",
+        meaning="built-in synthetic subjects: the ICBM152 template, with a random deformation and contrast for each",
         source="synthetic phantom of smoothmorph, made from the ICBM152 template",
         target="smoothmorph.pipeline.cohorts.phantom.cohort:make_phantom",
         settings=("seed",),

@@ -1,4 +1,4 @@
-"""A CSV table of subjects: any images, in any folders."""
+"""The reader of a CSV table of subjects, whose images may be in any folder."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ READERS.add(
     ReaderEntry(
         name="table",
         title="a table of subjects",
-        meaning="subjects of a table",
-        source="images of the trial's owner, listed in a table",
+        meaning="subjects listed in a CSV table",
+        source="the user's own images, listed in a table",
         target=f"{__name__}:read_table",
         settings=("labels", "file", "align"),
         place=3,
@@ -34,20 +34,20 @@ READERS.add(
 
 
 def read_table(settings: CohortSettings, root: Path) -> Cohort:
-    """A CSV file with the columns id, image and optionally label, group and split (train, validation, test).
+    """The cohort in a CSV file with columns id, image and optionally label, group, split (train, validation, test).
 
-    Further columns, such as a phase, a slice or a visit, are kept as text: ``pairs.match``, ``pairs.moving`` and
-    ``pairs.fixed`` name them.
+    Further columns, such as a phase, a slice or a visit, are kept as text. ``pairs.match``, ``pairs.moving`` and
+    ``pairs.fixed`` refer to them.
 
-    Paths are relative to the CSV's folder. Label names come from the table of names ``settings.labels`` (lines of
-    ``value name``, beside the CSV); without one, every label map is opened and its values are named ``label 1`` ...
+    Paths are relative to the CSV's folder. ``settings.labels`` is a file in that folder with lines ``value name``.
+    Without it, every label map is opened and its values are named ``label 1``, ``label 2`` and so on.
 
     Raises:
-        InputError: no such file, a missing column or one whose name looks like a mistake, an empty cell, an unknown
-            split, an image or id twice.
+        InputError: the file does not exist, a column is missing or its name looks misspelled, an id or image cell is
+            empty, a split is unknown, or an image or id is listed twice.
     """
     if settings.file is None:
-        raise InputError("the table reader needs cohort.file, a CSV file relative to the data root.")
+        raise InputError("the table reader needs cohort.file, the path of a CSV file relative to the data root.")
     table = root / settings.file
     rows = _read_rows(table)
     with naming(table):
@@ -114,7 +114,7 @@ def _values_found(subjects: Iterable[Subject], spatial_dims: int) -> dict[int, s
             continue
         try:
             label, _ = read_image(subject.label, spatial_dims, labels=True)
-        except InputError:  # loading the subject reports it
+        except InputError:  # loading this subject will report it
             continue
         values |= set(label.unique().tolist())
     return {value: f"label {value}" for value in sorted(values) if value != 0}

@@ -1,1 +1,1 @@
-"""CSV tables of subjects, made of files by a pattern or of a BIDS folder."""
+"""CSV tables of subjects, made from a file name pattern or from a BIDS folder."""

@@ -1,8 +1,8 @@
-"""A BIDS folder as a list of subjects: images of one suffix, their label maps, and the split of participants.tsv.
+"""A BIDS folder as a list of subjects: images with one suffix, their label maps, and the split in participants.tsv.
 
-Of the Brain Imaging Data Structure (Gorgolewski et al., Scientific Data 2016) this needs the names of files alone,
-``sub-01_ses-2_run-1_T1w.nii.gz``: entities of a key and a value, and a suffix. PyBIDS would index every file of a data
-set in a database and bring one along; what is ambiguous for us must be asked of the user with it, too.
+Only the file names of the Brain Imaging Data Structure (Gorgolewski et al., Scientific Data 2016) are used:
+``sub-01_ses-2_run-1_T1w.nii.gz`` has entities (key and value) and a suffix. PyBIDS would add a database as a
+dependency and index every file in it, and ambiguous cases would still need the user's choice.
 """
 
 import re
@@ -19,13 +19,13 @@ from .writing import Listing
 
 NAME = re.compile(r"(sub-[A-Za-z0-9+]+(?:_[A-Za-z]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")
 SCAN = ("sub", "ses", "run")
-"""The entities that tell one scan from another; in all others the files of one scan differ."""
+"""Entities that identify a scan; files of one scan can differ in all others."""
 DERIVED = ("desc", "space", "res")
 """Entities that only derivatives have."""
 FREE = ("desc", "atlas", "seg", "label")
 """Entities of a label map that its image does not have."""
 NATIVE = ("", "orig", "T1w", "T2w")
-"""Values of ``space`` that mean the image's own; of the last two only that of its suffix."""
+"""Values of ``space`` that mean the image's own space. T1w and T2w do so only if they are the image's suffix."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,17 @@ class BidsFile:
 
     @property
     def scan(self) -> str:
-        """``sub-01_ses-2``: which scan it belongs to, the row's id."""
+        """The id of its scan, which is also the row's id, such as ``sub-01_ses-2``."""
         return "_".join(f"{key}-{self.entities[key]}" for key in SCAN if key in self.entities)
 
 
 @dataclass(frozen=True)
 class BidsQuery:
-    """Which files to take.
+    """The choice of files.
 
-    ``entities`` of the images and ``label_entities`` of the label maps: a value, or "" for none. One that only
-    derivatives have (``desc``, ``space``, ``res``) makes the images come from ``derivatives``.
+    ``entities`` and ``label_entities`` give the required value of entities of images and label maps; "" means that the
+    entity must be absent. If ``entities`` has one that only derivatives have (``desc``, ``space``, ``res``), the images
+    are taken from ``derivatives``.
     """
 
     suffix: str = "T1w"
@@ -60,13 +61,14 @@ class BidsQuery:
 
 
 def find_bids(root: Path, query: BidsQuery) -> Listing:
-    """One subject of the listing per scan (subject, session, run), in groups by person.
+    """List one subject per scan (subject, session, run); the scans of one person form a group.
 
-    A label map is a ``dseg`` of the same scan and space, beside the image or in the derivatives.
+    A label map is a ``dseg`` of the same scan and space, next to the image or in the derivatives.
 
     Raises:
-        InputError: no such folder, no image of that suffix, several images or label maps of one scan, label maps for
-            some scans only, a faulty participants.tsv, an unknown scan excluded, or all, or a file that is not there.
+        InputError: the folder does not exist, no image has the suffix, a scan has several images or label maps, only
+            some scans have label maps, participants.tsv is faulty, an excluded scan is unknown, all scans are excluded,
+            or a file does not exist.
     """
     folder = root
     if query.derivatives is not None and any(query.entities.get(key) for key in DERIVED):
@@ -75,7 +77,7 @@ def find_bids(root: Path, query: BidsQuery) -> Listing:
     images = _choose_images(files, folder, query)
     unknown = sorted(set(query.exclude) - {image.scan for image in images})
     if unknown:
-        raise InputError(f"--exclude {unknown[0]}: there is no such scan; the first is {images[0].scan}.")
+        raise InputError(f"--exclude {unknown[0]}: there is no such scan; scans are named like {images[0].scan}.")
     images = [image for image in images if image.scan not in query.exclude]
     if not images:
         raise InputError(f"--exclude leaves no scan of {folder}; exclude fewer.")
@@ -85,7 +87,7 @@ def find_bids(root: Path, query: BidsQuery) -> Listing:
         labels = _choose_labels(images, [file for place in places for file in _scan(place)], query)
     for file in (*images, *labels.values()):
         if not file.path.is_file():
-            raise InputError(f"{file.path} is a link to a file that is not here; fetch it (datalad get), then again.")
+            raise InputError(f"{file.path} is a link to a missing file; fetch the file (datalad get) and try again.")
     subjects = [
         Subject(
             id=image.scan,
@@ -100,13 +102,13 @@ def find_bids(root: Path, query: BidsQuery) -> Listing:
 
 
 def _scan(folder: Path) -> list[BidsFile]:
-    """The NIfTI files of all subjects whose names are of the form of BIDS."""
+    """The NIfTI files of all subjects that have BIDS names."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.")
     people = sorted(path for path in folder.glob("sub-*") if path.is_dir())
     if not people:
         hint = "; give one of the data sets in it" if any(folder.glob("*/sub-*")) else ""
-        raise InputError(f"{folder} is not a BIDS data set: it holds no folders sub-*{hint}.")
+        raise InputError(f"{folder} is not a BIDS data set: it has no folders sub-*{hint}.")
     files = []
     for path in sorted(path for person in people for path in person.rglob("*.nii*")):
         match = NAME.fullmatch(path.name)
@@ -123,7 +125,7 @@ def _choose_images(files: Sequence[BidsFile], folder: Path, query: BidsQuery) ->
         found = Counter(file.suffix for file in files)
         there = ", ".join(f"{suffix} ({count})" for suffix, count in found.most_common(8)) or "no NIfTI files"
         which = "".join(f" with {key}-{value}" if value else f" without {key}" for key, value in wanted.items())
-        raise InputError(f"{folder} has no {query.suffix} images{which}; there are {there}.")
+        raise InputError(f"{folder} has no {query.suffix} images{which}; it has {there}.")
     return [_only(scan, query.suffix, "--desc or --entity") for scan in _by_scan(images).values()]
 
 
@@ -140,7 +142,7 @@ def _choose_labels(images: Sequence[BidsFile], files: Iterable[BidsFile], query:
         have, names = "have" if without[1:] else "has", ", ".join(without[:5]) + (" ..." if without[5:] else "")
         raise InputError(
             f"{len(without)} of {len(images)} scans {have} no label map (dseg) in the image's space: {names}; "
-            "add what is missing, leave scans out by --exclude, or all label maps by --no-labels."
+            "add the missing label maps, leave out these scans with --exclude, or use no label maps with --no-labels."
         )
     return labels
 
@@ -150,7 +152,7 @@ def _has(file: BidsFile, wanted: Mapping[str, str]) -> bool:
 
 
 def _belongs(label: BidsFile, image: BidsFile) -> bool:
-    """Whether they are of one scan and one grid, as far as names tell."""
+    """Whether the label map has the scan and the grid of the image, according to the file names."""
 
     def place(file: BidsFile) -> dict[str, str]:
         others = {key: value for key, value in file.entities.items() if key not in FREE}
@@ -179,7 +181,7 @@ def _only(files: Sequence[BidsFile], what: str, options: str) -> BidsFile:
 
 
 def _read_split(root: Path, column: str | None, subjects: Sequence[Subject]) -> dict[str, str]:
-    """The side of each subject by id, from a column of participants.tsv (``split``, where there is one)."""
+    """The side of each subject by id, from a column of participants.tsv (default: ``split``, if it exists)."""
     path = root / "participants.tsv"
     if not path.is_file():
         if column is not None:

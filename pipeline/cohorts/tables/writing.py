@@ -1,4 +1,4 @@
-"""Making the CSV file that the table reader reads: of files that a pattern finds; :mod:`.bids` makes it from BIDS."""
+"""Writing of the CSV file for the table reader. Files are found by a pattern here, and in BIDS by :mod:`.bids`."""
 
 import glob
 import os
@@ -16,17 +16,17 @@ from ..cohort import Subject
 
 @dataclass(frozen=True)
 class Listing:
-    """Subjects that were found, before anybody has opened an image."""
+    """Subjects that were found by file name; no image has been opened."""
 
     subjects: tuple[Subject, ...]
-    """With labels all, or none."""
+    """The subjects; either all or none have a label map."""
     split: Mapping[str, str] = field(default_factory=dict)
-    """train, validation or test by subject id, where the data says so."""
+    """train, validation or test by subject id, if the data states it."""
     notes: tuple[str, ...] = ()
-    """Sentences about what was left out or not found."""
+    """Sentences for the user about subjects or files left out or not found."""
 
     def summary(self) -> str:
-        """``20 images of 18 subjects with label maps; split: 12 train, 4 validation, 4 without``."""
+        """A line such as ``20 images of 18 subjects with label maps; split: 12 train, 4 validation, 4 without``."""
         labels = "with" if any(subject.label for subject in self.subjects) else "without"
         count = f"{len(self.subjects)} images of {len({subject.group for subject in self.subjects})} subjects"
         sides = Counter(self.split.get(subject.id, "without") for subject in self.subjects)
@@ -35,15 +35,15 @@ class Listing:
 
 
 def find_pattern(images: str, labels: str | None = None) -> Listing:
-    """The files that match a pattern such as ``images/*.nii.gz`` or ``*/t1.nii.gz``: what ``*`` stands for is the id.
+    """List the files that match a pattern such as ``images/*.nii.gz`` or ``*/t1.nii.gz``; ``*`` matches the id.
 
     Args:
-        images: the pattern, relative to the current folder; ``*`` stands for any characters but a folder's end.
-        labels: another one, filled with what ``*`` stood for; None for no label maps.
+        images: pattern of the images, relative to the current folder; ``*`` matches any characters except ``/``.
+        labels: pattern of the label maps, in which ``*`` is replaced by what it matched; None for no label maps.
 
     Raises:
-        InputError: a pattern without ``*`` or with other wildcards, labels with another number of ``*``, nothing
-            found, one id twice, or a label map that is not there.
+        InputError: a pattern has no ``*`` or other wildcards, the numbers of ``*`` differ, no file matches, two files
+            have one id, or a label map does not exist.
     """
     for option, pattern in (("--images", images), ("--labels", labels)):
         if pattern is not None and ("*" not in pattern or re.search(r"\*\*|[?\[\]]", pattern)):
@@ -55,18 +55,18 @@ def find_pattern(images: str, labels: str | None = None) -> Listing:
     subjects: dict[str, Subject] = {}
     for path in sorted(Path(name).as_posix() for name in glob.glob(images)):
         match = form.fullmatch(path)
-        if match is None:  # * stood for nothing
+        if match is None:  # * matched no characters
             continue
         stars = list(dict.fromkeys(match.groups()))  # sub-*/sub-*_T1w.nii.gz has one id in two places
         name = "_".join(stars)
         if name in subjects:
-            raise InputError(f"--images {images!r} gives {subjects[name].image} and {path} one id, {name}.")
+            raise InputError(f"--images {images!r} gives {subjects[name].image} and {path} the same id, {name}.")
         label = None if labels is None else _filled(labels, stars if len(stars) == 1 else [*match.groups()], images)
         if label is not None and not label.is_file():
             raise InputError(f"{path} has no label map: {label} does not exist.")
         subjects[name] = Subject(id=name, group=name, image=Path(path), label=label)
     if not subjects:
-        raise InputError(f"--images {images!r} finds no file from {Path.cwd()}.")
+        raise InputError(f"--images {images!r} matches no file in {Path.cwd()}.")
     return Listing(tuple(subjects.values()))
 
 
@@ -75,15 +75,15 @@ def _filled(pattern: str, stars: Sequence[str], images: str) -> Path:
     if len(stars) == 1:
         stars = [*stars] * len(rest)
     if len(stars) != len(rest):
-        raise InputError(f"--labels {pattern!r} has {len(rest)} times *, --images {images!r} has {len(stars)}.")
+        raise InputError(f"--labels {pattern!r} has * {len(rest)} times, but --images {images!r} has it {len(stars)}.")
     return Path(first + "".join(star + piece for star, piece in zip(stars, rest, strict=True)))
 
 
 def write_table(listing: Listing, out: Path, overwrite: bool = False) -> Path:
-    """Write the CSV file: id, image, label (if there are any), group, split (if declared); paths from its folder.
+    """Write the CSV file with id, image, label (if any), group and split (if any). Paths are relative to its folder.
 
     Raises:
-        InputError: the file exists and ``overwrite`` is not set, it is one of the listing's, or it cannot be written.
+        InputError: the file exists and ``overwrite`` is not set, it is a file in the listing, or it cannot be written.
     """
     check_output(out, TABLES, (path for subject in listing.subjects for path in (subject.image, subject.label)))
     if out.exists() and not overwrite:
@@ -106,7 +106,7 @@ def write_table(listing: Listing, out: Path, overwrite: bool = False) -> Path:
 
 
 def _from(out: Path, path: Path | None) -> str:
-    """A path as the table has it; names that a cell cannot hold unchanged are refused."""
+    """A path as written in the table; InputError for a name that a table cell would change."""
     if path is None:
         return ""
     try:
@@ -114,5 +114,5 @@ def _from(out: Path, path: Path | None) -> str:
     except ValueError:  # on another drive
         relative = path.resolve().as_posix()
     if relative != relative.strip():
-        raise InputError(f"{path} begins or ends with a blank, which a table does not keep; rename it.")
+        raise InputError(f"{path} begins or ends with a blank, which a table would lose; rename the file.")
     return relative

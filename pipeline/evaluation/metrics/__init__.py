@@ -1,6 +1,6 @@
-"""Metrics of a registered pair: a file for each kind, found by its being here.
+"""Metrics of a registered pair, one file for each kind. Every file in this folder is imported.
 
-Each is a function of a :class:`~smoothmorph.pipeline.evaluation.measured_pair.MeasuredPair` that returns a
-number, or a number by structure: then rows have ``name/structure`` for each and their mean, without NaN, as ``name``.
-A file loads torch only when its function is called.
+A metric is a function of a :class:`~smoothmorph.pipeline.evaluation.measured_pair.MeasuredPair`. It returns a number,
+or one number per structure. In the second case, rows have a column ``name/structure`` for each, and ``name`` is their
+mean without NaN. A file loads torch only when its function is called.
 """

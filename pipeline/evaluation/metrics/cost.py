@@ -1,4 +1,4 @@
-"""What training minimizes, and what registration takes."""
+"""The loss of training and the time of registration."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ METRICS.add(
     MetricEntry(
         name="loss",
         title="loss",
-        meaning="what training minimizes, on the test pairs: similarity + λ · penalty",
+        meaning="the loss that training minimizes, on the test pairs: similarity + λ · multiplier · penalty",
         target=f"{__name__}:loss",
         place=150,
         needs=("displacement",),
@@ -24,8 +24,8 @@ SECONDS = METRICS.add(
     MetricEntry(
         name="seconds",
         title="time",
-        meaning="time to register a test pair whose images are in memory: a trained network's pass, or a baseline's "
-        "iterations",
+        meaning="time to register a test pair whose images are in memory: one pass of a network, or all iterations of "
+        "a baseline",
         target=f"{__name__}:seconds",
         place=400,
         needs=("seconds",),
@@ -41,10 +41,11 @@ SECONDS = METRICS.add(
 
 
 def loss(pair: "MeasuredPair") -> float:
-    """NaN where nothing was trained."""
+    """The loss; NaN without training."""
     return math.nan if pair.objective is None else float(pair.objective(pair.registration, pair.fixed).loss)
 
 
 def seconds(pair: "MeasuredPair") -> float:
-    assert pair.seconds is not None  # needed
+    """The duration of the registration."""
+    assert pair.seconds is not None  # stated in `needs`
     return pair.seconds

@@ -1,4 +1,4 @@
-"""How far corresponding landmarks stay apart."""
+"""The distance between corresponding landmarks."""
 
 import math
 from typing import TYPE_CHECKING
@@ -28,5 +28,5 @@ METRICS.add(
 
 
 def target_registration_error(pair: "MeasuredPair") -> float:
-    """From the landmarks of the moving image to where the field takes those of the fixed one."""
+    """The mean distance between the moving image's landmarks and those of the fixed image, moved by the field."""
     return float(pair.landmark_distances.mean())

@@ -1,4 +1,4 @@
-"""How well structures lie on each other."""
+"""Overlap and surface distance of structures."""
 
 import math
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ DICE = METRICS.add(
     MetricEntry(
         name="dice",
         title="Dice",
-        meaning="overlap of the warped and the fixed label maps, averaged over the structures that are in either",
+        meaning="overlap of the warped and the fixed label map, averaged over the structures in at least one of them",
         target=f"{__name__}:dice",
         place=10,
         needs=("labels",),
@@ -31,7 +31,7 @@ METRICS.add(
     MetricEntry(
         name="hd95",
         title="HD95",
-        meaning="distance within which 95 % of a structure's surface lies from that of the other map, averaged over "
+        meaning="95th percentile of the distances between a structure's surfaces in the two label maps, averaged over "
         "the structures in both",
         target=f"{__name__}:hausdorff_95",
         place=11,
@@ -46,17 +46,17 @@ METRICS.add(
 
 
 def dice(pair: "MeasuredPair") -> dict[str, float]:
-    """Of every structure; NaN where neither map has it."""
+    """The Dice of every structure; NaN if neither map has it."""
     shared, in_warped, in_fixed = pair.label_counts
     return dict(zip(pair.structures, (2 * shared / (in_warped + in_fixed)).tolist(), strict=True))  # 0 / 0 is NaN
 
 
 def hausdorff_95(pair: "MeasuredPair") -> float:
-    """As MONAI's ``compute_hausdorff_distance``, which takes ten times as long: it copies masks through MetaTensors."""
+    """HD95 as MONAI's ``compute_hausdorff_distance``, ten times as fast: MONAI copies masks through MetaTensors."""
     distances = [max(map(_percentile95, sides)) for sides in pair.surface_distances.values()]
     return float(np.mean(distances)) if distances else math.nan
 
 
 def _percentile95(values: np.ndarray) -> float:
-    """``np.percentile(values, 95)``, without its preparations, which take longer than a few hundred values."""
+    """The result of ``np.percentile(values, 95)``, whose overhead exceeds the work for a few hundred values."""
     return float(np.interp(0.95 * (len(values) - 1), np.arange(len(values)), np.sort(values)))

@@ -1,4 +1,4 @@
-"""How regular the fields are: Jacobian determinants, lengths, and the value of every penalty, of each field."""
+"""The regularity of both fields: Jacobian determinants, vector lengths and the value of every penalty."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _POSITIVE = (0.0, math.inf)
 _MEASURES: dict[str, dict[str, Any]] = {
     "nonpositive_percent": {
         "title": "folding, {field}",
-        "meaning": "voxels in which the Jacobian determinant of the {field} is not positive, in percent",
+        "meaning": "percentage of voxels in which the Jacobian determinant of the {field} is not positive",
         "remark": "0 means no folding",
         "unit": "%",
         "range": (0.0, 100.0),
@@ -23,24 +23,24 @@ _MEASURES: dict[str, dict[str, Any]] = {
     },
     "nondiffeomorphic_percent": {
         "title": "non-diffeomorphic, {field}",
-        "meaning": "area (2-D) or volume (3-D) that the {field} turns inside out, in percent of the grid (Liu et al., "
-        "IJCV 2024)",
-        "remark": "it sees folds between voxels that a determinant misses",
+        "meaning": "area (2-D) or volume (3-D) that the {field} folds, in percent of the grid (Liu et al., IJCV 2024)",
+        "remark": "it detects folds between voxels, which the determinant at a voxel misses",
         "unit": "%",
         "range": _POSITIVE,
     },
     "sdlogj": {
         "title": "SDlogJ, {field}",
-        "meaning": "standard deviation of the logarithm of the Jacobian determinant of the {field}: how unevenly it "
-        "stretches and squeezes",
+        "meaning": "standard deviation of the logarithm of the Jacobian determinant of the {field}: how unevenly the "
+        "volume changes",
         "remark": "0 for a translation, lower is smoother",
         "range": _POSITIVE,
         "quantity": "SDlogJ of the {field}",
     },
     "sdlogj_l2r": {
         "title": "SDlogJ as Learn2Reg, {field}",
-        "meaning": "the same by the challenge's formula, of log(determinant + 3) two voxels inside the border",
-        "remark": "it hardly sees folding",
+        "meaning": "SDlogJ by the formula of the Learn2Reg challenge: of log(determinant + 3), without two voxels at "
+        "the border",
+        "remark": "it hardly reacts to folding",
         "range": _POSITIVE,
     },
     "det_min": {"title": "least determinant, {field}", "meaning": "smallest Jacobian determinant of the {field}"},
@@ -97,15 +97,15 @@ METRICS.derived.append((PENALTIES, _of_penalty))
 
 
 def jacobian(pair: "MeasuredPair", field: str, name: str) -> float:
-    """A number of :func:`~smoothmorph.transforms.jacobian_statistics`."""
+    """The value of this name in :func:`~smoothmorph.transforms.jacobian_statistics`."""
     return pair.jacobian(field)[name]
 
 
 def magnitude(pair: "MeasuredPair", field: str, name: str) -> float:
-    """The mean length of a field's vectors, in voxels."""
+    """The mean length of a field's vectors, in voxels of its own grid."""
     return float(pair.field(field).square().sum(1).sqrt().mean())
 
 
 def penalty(pair: "MeasuredPair", field: str, name: str) -> float:
-    """A penalty without λ and multiplier."""
+    """The value of a penalty, without λ and multiplier."""
     return float(PENALTIES[name]()(pair.field(field)))

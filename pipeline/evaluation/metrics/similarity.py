@@ -1,4 +1,4 @@
-"""How alike the images are: a metric for every similarity, the loss times its sign."""
+"""The similarity of the images: one metric for each similarity loss, which is the loss times its sign."""
 
 import math
 from collections.abc import Iterator
@@ -34,6 +34,6 @@ METRICS.derived.append((SIMILARITIES, _of_similarity))
 
 
 def similarity(pair: "MeasuredPair", name: str) -> float:
-    """A similarity of the warped and the fixed image, in the unit of its entry."""
+    """The similarity of the warped and the fixed image, in the unit of its entry."""
     entry = SIMILARITIES[name]
     return entry.sign * float(entry(pair.fixed.ndim - 2)(pair.warped, pair.fixed))

@@ -1,4 +1,4 @@
-"""MONAI bundles of trained networks."""
+"""Export of trained networks as MONAI bundles."""
 
 from .write import write_bundle
 

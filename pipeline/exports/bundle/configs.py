@@ -1,4 +1,4 @@
-"""The configuration of a bundle's inference, in MONAI's syntax: components by ``_target_``, ``@`` for references."""
+"""The inference configuration of a bundle in MONAI's syntax: ``_target_`` names a component, ``@`` a reference."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ Config = dict[str, Any]
 
 
 def inference(network: VoxelMorph, settings: TrialSettings | None) -> Config:
-    """``configs/inference.json``: registers the pairs of a list and writes warped images and displacements.
+    """``configs/inference.json``: it registers the pairs of a list and writes warped images and displacements.
 
-    The images are read and scaled as in training. The network reads the scaled ones, and the moving image is warped
-    with its own intensities. ``field_saver`` writes the displacement for ITK and ANTs, and can be replaced by another
-    transform of ``pred``: (D, *spatial), voxels of the fixed image's grid, with the affine of the fixed image.
+    Images are read and scaled as in training. The network gets the scaled images; the warped image has the unscaled
+    intensities. ``field_saver`` writes the displacement for ITK and ANTs. It can be replaced by another transform of
+    ``pred``: (D, *spatial) in voxels of the fixed image's grid, with the affine of the fixed image.
     """
     warping = {"displacement_key": "pred", "padding_mode": network.padding_mode, "reference_key": "pred"}
     return {
@@ -76,9 +76,9 @@ def inference(network: VoxelMorph, settings: TrialSettings | None) -> Config:
 
 
 def refinement(network: VoxelMorph, settings: TrialSettings | None) -> Config:
-    """``configs/refine.json``, to be given after ``inference.json``: it optimizes the network's field of each pair.
+    """``configs/refine.json``, given after ``inference.json``: it fine-tunes the network's field for each pair.
 
-    ``refinement::steps`` is how far; the objective is that of the training, as far as it is known.
+    ``refinement::steps`` is the number of steps. The objective is that of the training, as far as it is known.
     """
     objective = {} if settings is None else settings.objective.model_dump()
     return {
@@ -114,7 +114,7 @@ def _preprocessing(spatial_dims: int, settings: TrialSettings | None) -> list[Co
 
 
 def _on_the_fixed_grid(settings: TrialSettings | None) -> list[Config]:
-    """Undoes the padding and cropping of the fixed image."""
+    """The transforms that undo the padding and cropping of the fixed image."""
     if settings is None or settings.cohort.size is None:
         return []
     undone = {"transform": "@preprocessing", "orig_keys": "fixed", "nearest_interp": False}

@@ -1,4 +1,4 @@
-"""What a bundle says about its network: ``configs/metadata.json``, after MONAI's schema, and the model card."""
+"""The description of a network in a bundle: ``configs/metadata.json`` in MONAI's schema, and the model card."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 VERSION = "0.1.0"
 REQUIRED = ("smoothmorph", "pytorch-ignite", "nibabel")
 SCALING = {
-    "none": "as they are in the files",
+    "none": "unchanged from the files",
     "minmax": "each image is scaled to 0 to 1",
-    "percentile": "the 1st to 99th percentile of each image is scaled to 0 to 1, and clipped",
+    "percentile": "the range from the 1st to the 99th percentile of each image is scaled to 0 to 1, and clipped",
 }
 INTENDED = "Research on image registration. Not for diagnosis or treatment."
 
@@ -33,9 +33,9 @@ def metadata(
 
     Args:
         trained: the network.
-        shape: (*spatial) of its images.
-        measured: from :func:`measures`.
-        authors: who trained it, and holds the copyright.
+        shape: shape (*spatial) of its images.
+        measured: the result of :func:`measures`.
+        authors: the authors, who hold the copyright.
     """
     dims, backbone = trained.network.spatial_dims, trained.network.entry
     required = [*REQUIRED, *([BACKBONES.packages[backbone.name]] if backbone.name in BACKBONES.packages else [])]
@@ -55,7 +55,7 @@ def metadata(
         "data_source": _source(trained),
         "data_type": "nifti",
         "image_classes": "channel 0 is the moving, channel 1 the fixed image",
-        "pred_classes": "one channel per axis: the displacement along it, voxels",
+        "pred_classes": "one channel per axis: the displacement along that axis, in voxels",
         "eval_metrics": dict(measured),
         "intended_use": INTENDED,
         "references": list(backbone.references or filter(None, [backbone.source])),
@@ -76,7 +76,15 @@ def model_card(
     measured: Mapping[str, float],
     kind: Literal["bundle", "weights"] = "bundle",
 ) -> str:
-    """``docs/README.md`` of the bundle ``name`` with the metadata ``values``; or what stands beside ``weights``."""
+    """The model card: ``docs/README.md`` of the bundle ``name``, or the card next to ``weights``.
+
+    Args:
+        trained: the network.
+        name: name of the bundle or the model.
+        values: the result of :func:`metadata`.
+        measured: the result of :func:`measures`.
+        kind: ``bundle`` or ``weights``.
+    """
     loader = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["times"] = times
@@ -93,7 +101,7 @@ def model_card(
 
 
 def measures(rows: pd.DataFrame | None) -> dict[str, float]:
-    """Means over the test pairs of what was measured, and their number under ``pairs``; empty without rows."""
+    """The means of the main metrics over the test pairs, and the number of pairs as ``pairs``; empty without rows."""
     if rows is None:
         return {}
     names = [name for measure in _main() for name in (f"{measure}_before", measure)]
@@ -102,7 +110,7 @@ def measures(rows: pd.DataFrame | None) -> dict[str, float]:
 
 
 def _main() -> list[str]:
-    """The metrics that a card tells of."""
+    """The metrics in a model card."""
     return [name for name, metric in METRICS.items() if metric.main and metric.interval]
 
 

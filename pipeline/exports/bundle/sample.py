@@ -1,4 +1,4 @@
-"""A synthetic pair of images, to see that a bundle runs. No person's image is in it."""
+"""A synthetic pair of images that shows that a bundle runs, so that it contains no person's image."""
 
 import json
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ def write_sample(folder: Path, shape: Sequence[int], spacing: Sequence[float] | 
     affine = np.diag([*steps, 1.0])
     for name, image in (("moving", moving), ("fixed", fixed)):
         file = nib.Nifti1Image(image[0, 0].numpy(), affine)
-        file.header.set_data_dtype(np.uint8)  # small; nibabel writes the scale
+        file.header.set_data_dtype(np.uint8)  # for a small file; nibabel stores the scale factor
         nib.save(file, folder / f"{name}.nii.gz")
     pairs = [{"moving": "moving.nii.gz", "fixed": "fixed.nii.gz", "name": "sample"}]
     (folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
 
 
 def _ellipsoid(shape: Sequence[int]) -> Tensor:
-    """(1, 1, *shape): shells of brightness around the centre, 0 at the edges."""
+    """An image (1, 1, *shape) with bright shells around the centre, 0 at the edges."""
     axes = [torch.linspace(-1, 1, size) for size in shape]
     radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0) / 0.8
     return ((0.6 + 0.4 * torch.cos(9 * radius)) * torch.sigmoid(20 * (1 - radius)))[None, None]

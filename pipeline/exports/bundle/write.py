@@ -1,4 +1,4 @@
-"""A trained network as a MONAI bundle.
+"""Writing of a MONAI bundle of a trained network.
 
 OUT/  LICENSE  configs/metadata.json, inference.json, logging.conf  models/model.pt, model.ts  docs/README.md
       sample_data/pairs.json, moving.nii.gz, fixed.nii.gz
@@ -32,10 +32,10 @@ def write_bundle(
 
     Args:
         trained: the network.
-        out: the folder to make; its name is the bundle's.
-        shape: (*spatial) of its images; None is the shape it was trained on.
-        rows: of its test pairs, for the model card; None says that nothing was measured.
-        authors: for metadata and model card.
+        out: the folder to create; its name is the name of the bundle.
+        shape: shape (*spatial) of its images; None for that of the training images.
+        rows: rows of its test pairs, for the model card; None if nothing was measured.
+        authors: authors, for metadata and model card.
 
     Raises:
         InputError: ``out`` exists or cannot be written, or the shape is unknown or does not fit.
@@ -65,6 +65,6 @@ def write_bundle(
 
 
 def _licence() -> str:
-    """The text of Apache-2.0, as smoothmorph was installed with it."""
+    """The text of the Apache-2.0 licence that was installed with smoothmorph."""
     text = distribution("smoothmorph").read_text("licenses/LICENSE")
     return text or "Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0\n"
