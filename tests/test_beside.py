@@ -106,7 +106,7 @@ def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
         pd.testing.assert_frame_equal(table, one.tables[name], check_dtype=False)
     assert two.words[: len(one.words)] == one.words
     limit = Limit("displacement_sdlogj", 0.3)
-    assert recommend(alone, limit, resamples=50).table.equals(recommend(beside, limit, resamples=50).table)
+    assert recommend(alone, limit).table.equals(recommend(beside, limit).table)
 
 
 def test_several_settings_of_one_baseline_are_told_apart_by_what_differs(make):

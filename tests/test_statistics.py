@@ -21,7 +21,7 @@ from smoothmorph.experiments.statistics.curves import (
 )
 from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominated_share, error, on_front
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
-from smoothmorph.experiments.statistics.sample import Sample, pair_weights
+from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -29,22 +29,21 @@ SUBJECTS, PAIRS, SEEDS = 60, 100, 3
 MEAN = lambda means: means["y"]  # noqa: E731
 
 
-def simulated(generator, subject=0.0, pair=0.0, seed=0.0, noise=0.0, mean=0.0, seeds=SEEDS, resamples=400):
+def simulated(generator, subject=0.0, pair=0.0, seed=0.0, noise=0.0, mean=0.0, seeds=SEEDS):
     """A sample of one configuration: mean + effects of both subjects + of the pair + of the seed + noise."""
     couples = np.stack([generator.permutation(SUBJECTS)[:2] for _ in range(PAIRS)])
     effects = generator.normal(0, 1, SUBJECTS) * subject
     values = mean + effects[couples[:, 0]] + 0.5 * effects[couples[:, 1]] + pair * generator.normal(0, 1, PAIRS)
     values = values + seed * generator.normal(0, 1, (seeds, 1)) + noise * generator.normal(0, 1, (seeds, PAIRS))
-    return sample_of({"y": values[None]}, *couples.T, generator, resamples)
+    return sample_of({"y": values[None]}, *couples.T)
 
 
-def sample_of(values, moving=None, fixed=None, generator=None, resamples=400):
+def sample_of(values, moving=None, fixed=None):
     configurations, seeds, pairs = next(iter(values.values())).shape
     moving = np.arange(pairs) if moving is None else moving
     fixed = np.arange(pairs) + pairs if fixed is None else fixed
-    weights = pair_weights(moving, fixed, resamples, generator or np.random.default_rng(0))
     frame = pd.DataFrame({"penalty": "l2", "lambda": np.arange(configurations) + 1.0, "model": "diffeomorphic"})
-    return Sample(frame, np.arange(seeds), moving, fixed, values, weights)
+    return Sample(frame, np.arange(seeds), moving, fixed, values)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_an_interval_that_took_pairs_as_independent_would_be_too_short():
 
 def test_disjoint_pairs_give_the_textbook_interval():
     values = np.random.default_rng(0).normal(0, 1, (1, 1, 400))
-    found = sample_of({"y": values}, resamples=4000).interval(MEAN)
+    found = sample_of({"y": values}).interval(MEAN)
     textbook = 1.96 * values.std() / np.sqrt(400)
     assert found.high[0] - found.low[0] == pytest.approx(2 * textbook, rel=0.06)
     assert found.estimate[0] == pytest.approx(values.mean())
@@ -86,7 +85,7 @@ def test_disjoint_pairs_give_the_textbook_interval():
 
 def test_the_interval_of_seeds_is_students():
     values = np.array([1.0, 2.0, 4.0])[None, :, None] * np.ones((1, 1, 10))
-    found = sample_of({"y": values}, resamples=20_000).interval(MEAN)
+    found = sample_of({"y": values}).interval(MEAN)
     half = 4.303 * np.std([1, 2, 4], ddof=1) / np.sqrt(3)  # the 97.5 % point of Student's t with 2 degrees of freedom
     assert found.seeds == 3
     assert found.high[0] - found.low[0] == pytest.approx(2 * half, rel=0.1)
@@ -213,7 +212,7 @@ def study_rows(folder, **axes):
 
 
 def test_every_table_of_a_study(rows):
-    analysis = analyse(rows, resamples=200)
+    analysis = analyse(rows)
     assert list(analysis.tables) == ["means", "comparisons", "matched", "mixed_model", "fronts", "hypervolume"]
     assert all(table.attrs["title"] and table.attrs["note"] for table in analysis.tables.values())
     means, matched = analysis.tables["means"], analysis.tables["matched"]
@@ -232,7 +231,7 @@ def test_every_table_of_a_study(rows):
 
 
 def test_the_words_say_what_the_tables_hold(rows):
-    text = "\n".join(analyse(rows, resamples=200).words)
+    text = "\n".join(analyse(rows).words)
     assert "In the diffeomorphic model no test pair folds" in text
     assert "(displacement model), Dice is: " in text
     assert "hypervolume" in text
@@ -241,7 +240,7 @@ def test_the_words_say_what_the_tables_hold(rows):
 
 def test_one_seed_and_one_weight_are_said(tmp_path):
     one = study_rows(tmp_path, weights=[0.1], steps=[7])
-    analysis = analyse(one, resamples=50)
+    analysis = analyse(one)
     assert "matched" not in analysis.tables
     text = "\n".join(analysis.words)
     assert "cannot be compared at equal smoothness" in text
@@ -253,22 +252,22 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
 
 def test_trials_without_a_common_pair_are_not_compared(rows):
     apart = pd.concat([rows[rows["penalty"] == "l1"], rows[rows["penalty"] == "l2"].assign(moving="other")])
-    analysis = analyse(apart, resamples=50)
+    analysis = analyse(apart)
     assert analysis.tables == {}
     assert analysis.words == ["The trials of this run share no test pair; statistics need pairs that all of them have."]
     with pytest.raises(InputError, match="share no test pair"):
-        recommend(apart, Limit("displacement_sdlogj", 0.2), resamples=50)
+        recommend(apart, Limit("displacement_sdlogj", 0.2))
 
 
 def test_a_missing_seed_is_left_out(rows):
     fewer = rows[~((rows["seed"] == 2) & (rows["penalty"] == "l1"))]
-    means = analyse(fewer, resamples=50).tables["means"]
+    means = analyse(fewer).tables["means"]
     assert set(means.loc[means["penalty"] == "l1", "n_seeds"]) == {2}
     assert set(means.loc[means["penalty"] == "l2", "n_seeds"]) == {3}
 
 
 def test_curves_are_told_apart_by_what_varies(rows):
-    sample = Sample.of(rows, ["dice", "displacement_sdlogj"], resamples=10)
+    sample = Sample.of(rows, ["dice", "displacement_sdlogj"])
     found = curves(sample)
     assert list(found) == [("displacement",), ("diffeomorphic",)]
     assert [curve.penalty for curve in found["displacement",]] == ["l1", "l2"]
@@ -279,7 +278,7 @@ def test_curves_are_told_apart_by_what_varies(rows):
 
 
 def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
-    found = recommend(rows, Limit("displacement_sdlogj", 0.15), resamples=100)
+    found = recommend(rows, Limit("displacement_sdlogj", 0.15))
     means = rows.groupby(["penalty", "lambda", "model"])[["dice", "displacement_sdlogj"]].mean().reset_index()
     within = means[means["displacement_sdlogj"] <= 0.15]
     expected = within.loc[within["dice"].idxmax()]
@@ -306,15 +305,15 @@ def test_limits_that_mean_nothing(make, sentence):
 
 def test_a_limit_that_nothing_keeps(rows):
     with pytest.raises(InputError, match=r"no configuration .* the least is .*, l1 at λ = 1"):
-        recommend(rows, Limit("displacement_sdlogj", 0.001), resamples=50)
+        recommend(rows, Limit("displacement_sdlogj", 0.001))
     with pytest.raises(InputError, match="this run did not measure tre; choose one of dice, mse"):
-        recommend(rows, Limit("displacement_sdlogj", 0.2), "tre", resamples=50)
+        recommend(rows, Limit("displacement_sdlogj", 0.2), "tre")
 
 
 def test_a_range_below_what_folding_is_told_apart_by_is_none(rows):
     """The diffeomorphic model often folds nowhere, or in one voxel of a million: five targets would be one."""
     tiny = rows.assign(displacement_nonpositive_percent=rows["displacement_sdlogj"] * 1e-4)
-    sample = Sample.of(tiny, ["dice", "displacement_nonpositive_percent"], resamples=10)
+    sample = Sample.of(tiny, ["dice", "displacement_nonpositive_percent"])
     group = curves(sample)["displacement",]
     assert common_range(sample, group, "displacement_nonpositive_percent") is None
     assert targets(0.3, 0.302, "displacement_sdlogj").tolist() == [0.3]
@@ -324,7 +323,7 @@ def test_a_metric_that_some_trials_lack_is_left_out_for_them_alone(rows):
     """As that of another package, which was installed after they were measured."""
     lacking = rows["lambda"] == 1.0
     whole, part = rows.assign(tre=rows["dice"]), rows.assign(tre=rows["dice"].where(~lacking))
-    tables, expected = analyse(part, resamples=50).tables, analyse(rows, resamples=50).tables
+    tables, expected = analyse(part).tables, analyse(rows).tables
     assert len(tables["means"]) == len(expected["means"]) + 8  # of 12 configurations those with two of the three λ
     for name, table in expected.items():
         others = tables[name]
@@ -335,13 +334,13 @@ def test_a_metric_that_some_trials_lack_is_left_out_for_them_alone(rows):
     added = tables["comparisons"]
     assert set(added.loc[(added["metric"] == "tre") & (added["matched_in"] == "lambda"), "at"]) == {0.01, 0.1}
     assert accuracies(whole) == ["dice", "tre", "mse"]
-    recommended = recommend(part, Limit("displacement_sdlogj", 10.0), "tre", resamples=50)
+    recommended = recommend(part, Limit("displacement_sdlogj", 10.0), "tre")
     assert set(recommended.table["lambda"]) == {0.01, 0.1}
 
 
 def test_the_main_accuracy_is_one_that_every_trial_has(rows):
     part = rows.assign(dice=rows["dice"].where(rows["penalty"] == "l1"), tre=1.0)
     assert accuracies(part) == ["tre", "dice", "mse"]
-    assert analyse(part, resamples=50).words
+    assert analyse(part).words
     known, unknown = rows.assign(similarity="ncc"), rows.assign(similarity="of a package that is not installed")
     assert [accuracies(frame)[-1] for frame in (known, unknown)] == ["ncc", "mse"]

@@ -93,8 +93,8 @@ def _looks() -> dict[str, Look]:
             for name in smoothness
         },
         "pareto_front": Look(
-            "Accuracy against smoothness",
-            "Points on the left are smoother. Higher points are more accurate (lower ones, if the metric is an error). "
+            "ARC: accuracy against smoothness",
+            "The alignment-regularity characteristic. Points on the left are smoother. Higher points are more accurate (lower ones, if the metric is an error). "
             "Filled points are on the Pareto front: no other point is better on both axes.",
             beside="statistics-fronts",
         ),

@@ -24,6 +24,8 @@ def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
     else:
         words += _at_one_weight(trained, metric)
         words.append("Penalties cannot be compared at equal smoothness: each penalty needs two or more λ.")
+    if "auc_arc" in tables:
+        words += _areas(tables["auc_arc"], metric)
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
     return [*words, *_seeds(trained, metric)]
@@ -81,13 +83,29 @@ def _reached(line: dict[str, Any], metric: str) -> str:
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
     reach = interval(line, metric)
-    if line["low"] <= 0 <= line["high"]:
+    if not (line["low"] > 0 or line["high"] < 0):  # without an interval nothing can be told apart
         return f"At this smoothness {first} and {second} show no clear difference ({reach})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
     ahead, behind = (first, second) if better else (second, first)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
     size = as_text(abs(line["difference"]), metric)
     return f"At this smoothness {ahead} is better than {behind} by {size} ({reach}; Wilcoxon, Holm: {p})."
+
+
+def _areas(areas: pd.DataFrame, metric: str) -> Iterator[str]:
+    """AUC-ARC of each penalty, best first."""
+    own = ("penalty", "from", "to", "metric", "auc_arc", "difference", "difference_low", "difference_high")
+    for setting, part in by_setting(pick(areas, areas["metric"] == metric), own):
+        ordered = records(part.sort_values("auc_arc", ascending=METRICS[metric].smaller_is_better))
+        reached = ", ".join(
+            f"{PENALTIES.title(line['penalty'])} {as_text(line['auc_arc'], metric)} ({interval(line, metric)})"
+            for line in ordered
+        )
+        first = ordered[0]
+        yield (
+            f"AUC-ARC, the mean {METRICS.title(metric)} from an SDlogJ of {first['from']:.3f} to {first['to']:.3f}"
+            f"{setting}: {reached}."
+        )
 
 
 def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
