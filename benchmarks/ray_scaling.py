@@ -2,7 +2,7 @@
 
     python benchmarks/ray_scaling.py [--epochs 10] [--repeats 3]
 
-The study is four equal trials on the embedded cohort at 160x192; each worker has one thread. With Ray, there are one or
+The study is four equal trials on the built-in cohort at 160x192; each worker has one thread. With Ray, there are one or
 two nodes of one CPU on 127.0.0.1; without, one or two processes. The four cases alternate, and medians are reported.
 Two times are taken: the whole run (with Ray, the cluster runs already), and the part from the first training step on,
 without the start of the processes. Keep the machine quiet for the 25 minutes that this takes.

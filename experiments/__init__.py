@@ -1,6 +1,6 @@
-"""Many runs: studies, how they are run, and the tables, statistics, figures and report of their rows.
+"""Many runs: studies, executors, and the tables, statistics, figures and report made from their rows.
 
-Names are loaded on first use: reading a study or a command line needs neither torch nor MONAI.
+Names are loaded on first use, so that reading a study or a command line needs neither torch nor MONAI.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Many runs: studies, how they are run, and the tables, statistics, figures and report of their rows."""
+"""Many runs: studies, executors, and the tables, statistics, figures and report made from their rows."""
 
 from .figures import draw_figures
 from .outputs.tables import collect, summary

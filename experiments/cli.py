@@ -1,6 +1,8 @@
-"""The command line: which commands there are and how they are called."""
+"""The command line: the commands and their names."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -23,21 +25,29 @@ COMMANDS = {
     "Networks in and out": [models.export, models.import_official],
 }
 GO_ON = (studies.run, data.fetch)
-"""Stopped, these keep what is complete."""
+"""Commands that continue their work if they are repeated after an interruption."""
+
+
+def help_of(command: Callable[..., None]) -> dict[str, Any]:
+    """The help of a command from its docstring; the section ``Example:`` goes to the end of the page."""
+    words, _, example = (inspect.getdoc(command) or "").partition("\n\nExample:\n")
+    return {"help": words, "epilog": f"Example:\n\n{example.strip()}"}
+
+
 for panel, commands in COMMANDS.items():
     for command in commands:
-        name = "import" if command is models.import_official else None  # the word is Python's own
-        app.command(name, rich_help_panel=panel)(guarded(command, command in GO_ON))
+        name = "import" if command is models.import_official else None  # `import` is a keyword of Python
+        app.command(name, rich_help_panel=panel, **help_of(command))(guarded(command, command in GO_ON))
 MOVED = {
     "bench": "`make bench`, in a checkout",
     "join": "`smoothmorph figures RUN OTHER`, or `smoothmorph report RUN OTHER`",
 }
-"""Commands of earlier versions, and what each is called now."""
+"""Commands of earlier versions, and what replaces them."""
 for name, now in MOVED.items():
     app.command(name, hidden=True, context_settings={"ignore_unknown_options": True})(guarded(moved(name, now)))
 app.add_typer(data_app, name="data", rich_help_panel="Studies")
 for command in (data.check, data.fetch, data.table):
-    data_app.command()(guarded(command, command in GO_ON))
+    data_app.command(**help_of(command))(guarded(command, command in GO_ON))
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,4 +64,4 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Train VoxelMorph under smoothness penalties, measure what they do, and draw it."""
+    """Train VoxelMorph with smoothness penalties, and measure and draw their effects."""

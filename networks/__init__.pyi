@@ -12,14 +12,43 @@ from .files.official_weights import (
 )
 from .objective.losses import (
     BendingEnergy as BendingEnergy,
+    CurvaturePenalty as CurvaturePenalty,
+    DigitalFoldingPenalty as DigitalFoldingPenalty,
+    DivergencePenalty as DivergencePenalty,
+    FoldingPenalty as FoldingPenalty,
+    GradICONPenalty as GradICONPenalty,
+    InverseConsistencyPenalty as InverseConsistencyPenalty,
     L1Penalty as L1Penalty,
     L2Penalty as L2Penalty,
+    LinearElasticityPenalty as LinearElasticityPenalty,
+    LogJacobianPenalty as LogJacobianPenalty,
     Penalty as Penalty,
+    SobolevPenalty as SobolevPenalty,
+    TotalVariationPenalty as TotalVariationPenalty,
 )
 from .objective.objective import Objective as Objective, ObjectiveTerms as ObjectiveTerms
 from .objective.penalties.bending import bending_energy as bending_energy
+from .objective.penalties.consistency import gradicon as gradicon, inverse_consistency as inverse_consistency
+from .objective.penalties.curvature import curvature_penalty as curvature_penalty
+from .objective.penalties.elasticity import (
+    divergence_penalty as divergence_penalty,
+    linear_elasticity as linear_elasticity,
+)
 from .objective.penalties.first_order import l1_penalty as l1_penalty, l2_penalty as l2_penalty
-from .objective.similarities import LocalNCCLoss as LocalNCCLoss
+from .objective.penalties.sobolev import sobolev_norm as sobolev_norm
+from .objective.penalties.total_variation import total_variation as total_variation
+from .objective.penalties.volume import (
+    digital_folding as digital_folding,
+    folding_penalty as folding_penalty,
+    log_jacobian as log_jacobian,
+)
+from .objective.similarities import (
+    CharbonnierLoss as CharbonnierLoss,
+    GradientMSELoss as GradientMSELoss,
+    LocalNCCLoss as LocalNCCLoss,
+    MutualInformationLoss as MutualInformationLoss,
+    gradient_mse as gradient_mse,
+)
 from .objective.vocabulary import (
     PENALTIES as PENALTIES,
     SIMILARITIES as SIMILARITIES,

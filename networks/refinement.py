@@ -3,7 +3,7 @@
 Balakrishnan et al., IEEE TMI 2019, Section III-C ("VoxelMorph ... instance-specific optimization").
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,7 @@ def refine(
     steps: int,
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
+    weight_map: Tensor | None = None,
 ) -> Refinement:
     """Fine-tune the network's velocity field for one pair by gradient descent (Adam). The network does not change.
 
@@ -48,6 +49,7 @@ def refine(
         steps: number of optimization steps; 0 returns the network's registration.
         learning_rate: Adam's learning rate, in voxels of the velocity's grid.
         report: called at every step with (steps done, steps, the objective as text).
+        weight_map: (1, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
 
     Returns:
         The best registration found, detached. It is never worse than the network's.
@@ -55,7 +57,10 @@ def refine(
     network = network.eval()
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
-    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report)
+        backward = network(fixed, moving).velocity if objective.both_directions else None
+    return refine_field(
+        network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, weight_map, backward
+    )
 
 
 def refine_field(
@@ -67,31 +72,52 @@ def refine_field(
     steps: int,
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
+    weight_map: Tensor | None = None,
+    backward: Tensor | None = None,
 ) -> Refinement:
     """Fine-tune any field for one pair, as :func:`refine` does with a network's.
 
     Args:
         register: computes the registration from (field, moving).
         start: the field to start from, (1, D, *grid) in voxels.
-        objective, moving, fixed, steps, learning_rate, report: see :func:`refine`.
+        objective, moving, fixed, steps, learning_rate, report, weight_map: see :func:`refine`.
+        backward: the field of the fixed to the moving image to start from, for an objective on both directions. Both
+            fields are then optimized together, under the mean of the objective of both. None: minus ``start``.
 
     Returns:
         The best registration found, detached. It is never worse than that of ``start``.
     """
-    velocity = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([velocity], lr=learning_rate)
-    best, losses = velocity.detach().clone(), []
+    starts = [start, -start if backward is None else backward] if objective.both_directions else [start]
+    fields = [field.clone().requires_grad_() for field in starts]
+    optimizer = torch.optim.Adam(fields, lr=learning_rate)
+    best, losses = start.detach().clone(), []
     for done in range(steps + 1):
         with torch.enable_grad():
-            loss = objective(register(velocity, moving), fixed).loss
+            loss = _loss(objective, register, fields, moving, fixed, weight_map)
         losses.append(float(loss.detach()))
         if losses[-1] <= min(losses):
-            best = velocity.detach().clone()
+            best = fields[0].detach().clone()
         if report is not None:
             report(done, steps, f"objective {losses[-1]:.5f}")
         if done == steps or not torch.isfinite(loss):
             break
-        (velocity.grad,) = torch.autograd.grad(loss, [velocity])
+        for field, gradient in zip(fields, torch.autograd.grad(loss, fields), strict=True):
+            field.grad = gradient
         optimizer.step()
     with torch.no_grad():
         return Refinement(register(best, moving), losses)
+
+
+def _loss(
+    objective: Objective,
+    register: Callable[[Tensor, Tensor], Registration],
+    fields: Sequence[Tensor],
+    moving: Tensor,
+    fixed: Tensor,
+    weight_map: Tensor | None,
+) -> Tensor:
+    """Compute the objective of one field, or of the fields of both directions."""
+    forward = register(fields[0], moving)
+    if not objective.both_directions:
+        return objective(forward, fixed, weight_map).loss
+    return objective.of_both(forward, register(fields[1], fixed), moving, fixed, weight_map).loss

@@ -6,6 +6,7 @@ Balakrishnan et al., IEEE TMI 2019 (displacement model); Dalca et al., Medical I
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
+import torch
 from torch import Tensor, nn
 
 from ..transforms.basics.bounds import MOST_SQUARINGS
@@ -116,6 +117,21 @@ class VoxelMorph(nn.Module):
         """
         check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
         return self.register_with(self._velocity(moving, fixed), moving, inverse)
+
+    def register_both(self, moving: Tensor, fixed: Tensor) -> Registration:
+        """Both registrations of a batch of pairs as one batch (2 B, ...): moving to fixed, then fixed to moving.
+
+        A symmetric backbone is evaluated once: exchanging the images changes nothing but the sign of its field.
+
+        Args:
+            moving, fixed: as of ``forward``.
+        """
+        check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
+        images = torch.cat([moving, fixed])
+        if getattr(self.field, "symmetric", False):
+            velocity = self._velocity(moving, fixed)
+            return self.register_with(torch.cat([velocity, -velocity]), images)
+        return self.register_with(self._velocity(images, torch.cat([fixed, moving])), images)
 
     def register_with(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:
         """Compute the registration from a velocity (B, D, *grid) on this model's grid.

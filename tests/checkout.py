@@ -1,4 +1,4 @@
-"""The project's own files, for the tests that look at the project as a whole."""
+"""Access to the project's own files, for tests of the project as a whole."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _MADE = {"__pycache__", "build", "dist", "runs"}
 
 
 def project_files() -> list[Path]:
-    """Every file that is or would be in a commit, relative to the root; in an unpacked sdist every file there is."""
+    """All files that are committed or not ignored, relative to the root; in an unpacked sdist, all files."""
     if (ROOT / ".git").exists():
         command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, capture_output=True, text=True)
@@ -27,13 +27,13 @@ def project_files() -> list[Path]:
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
-    """The fenced code of a Markdown text: (language, code)."""
-    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)  # in order, so none is read twice
+    """The fenced code blocks of a Markdown text: (language, code)."""
+    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)  # in order, without overlap
     return [(words.partition(" ")[0], code) for words, code in fences]
 
 
 def copy_project(target: Path) -> Path:
-    """Copies the project, so that a build leaves nothing behind in it."""
+    """Copy the project, so that a build leaves no files in the original."""
     for file in project_files():
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / file, target / file)
@@ -41,7 +41,7 @@ def copy_project(target: Path) -> Path:
 
 
 def build(kind: str, source: Path, target: Path) -> Path:
-    """Builds the ``sdist`` or ``wheel`` of the project in ``source`` into the folder ``target``."""
+    """Build the ``sdist`` or ``wheel`` of the project in ``source`` into the folder ``target``."""
     call = f"import sys, setuptools.build_meta as backend; print(backend.build_{kind}(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", call, str(target)], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -49,7 +49,7 @@ def build(kind: str, source: Path, target: Path) -> Path:
 
 
 def copy_as_installed(target: Path) -> Path:
-    """Copies the four folders to where a regular installation has them, ``target/smoothmorph/``, and the tests beside.
+    """Copy the four packages as a regular installation has them, to ``target/smoothmorph/``, and the tests next to it.
 
     Tools that read source code cannot follow the mapping of an editable installation.
     """

@@ -1,4 +1,4 @@
-"""Small cohorts on disk in the layouts that the readers read."""
+"""Small cohorts on disk, in the layouts of the readers."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def image(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 
 def label(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """1 in the first half of axis 0, 2 in the second, 0 in the first row of axis 1."""
+    """A label map: 1 in the first half of axis 0, 2 in the second half, 0 in the first row of axis 1."""
     values = np.ones(shape, np.uint8)
     values[shape[0] // 2 :] = 2
     values[:, 0] = 0
@@ -32,7 +32,7 @@ def neurite_id(number: int) -> str:
 
 
 def write_neurite(root: Path, numbers: range | list[int] = range(1, 6)) -> Path:
-    """Neurite-OASIS, 2-D: 20x24x1 voxels of 1 mm, label sets seg4 and seg24."""
+    """Write a 2-D Neurite-OASIS cohort: 20x24x1 voxels of 1 mm, label sets seg4 and seg24."""
     for number in numbers:
         folder = root / neurite_id(number)
         write_image(folder / "slice_norm.nii.gz", image(number)[..., None])

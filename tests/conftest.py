@@ -20,13 +20,13 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory) -> None:
-    """Nothing is kept in the user's caches."""
+    """Tests do not write to the user's cache folder."""
     os.environ["SMOOTHMORPH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
 def tiny_cohort(tmp_path_factory):
-    """A function dims -> folder of a table cohort: twelve images of a disc (a ball in 3-D), with its label."""
+    """A function dims -> folder of a table cohort with twelve images of a disc (in 3-D, a ball) and label maps."""
     folders: dict[int, Path] = {}
 
     def make(dims: int) -> Path:
@@ -54,20 +54,20 @@ def _write_discs(folder: Path, size: int, dims: int, subjects: int = 12) -> None
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Runs draw nothing."""
+    """Runs draw no figures."""
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", lambda *_: [])
 
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """An empty folder of data."""
+    """An empty data folder."""
     (tmp_path / "root").mkdir()
     return tmp_path / "root"
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Headless Chromium with Debian's driver: Selenium would otherwise download one."""
+    """Headless Chromium with Debian's driver; without it, Selenium would download a driver."""
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 

@@ -1,7 +1,7 @@
-"""A study with what another package adds, from the first command to the last. Run as a program by `test_drills`.
+"""A study with entries of another package, from the first command to the last. `test_drills` runs it as a program.
 
-The folder that it is given gets all that the commands write, and ``told.json``: what each of them printed. The penalty
-and the metric come by entry points, the similarity by the public call, of which workers must hear.
+All commands write to the given folder; ``told.json`` gets the output of each. Entry points add the penalty and the
+metric. The public call adds the similarity, which workers must learn about.
 """
 
 import json
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     from smoothmorph.networks import SIMILARITIES
 
     SIMILARITIES.add(mutual_information.ENTRY)
-    style.RC["svg.fonttype"] = "none"  # so that the words of a figure can be read
+    style.RC["svg.fonttype"] = "none"  # so that the text of a figure can be read
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
     for name, shift in (("moving", 1), ("fixed", 0)):
         distances = np.hypot(*np.meshgrid(np.arange(64) - 31 - shift, np.arange(64) - 31, indexing="ij"))
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
             raise SystemExit(f"{name}: {result.output}") from result.exception
 
     run, draw = folder / "run", figures.draw_figures
-    figures.draw_figures = lambda *_: []  # `report` draws them
+    figures.draw_figures = lambda *_: []  # `report` draws figures, too
     command("run", folder / "study.yaml", "--out", run, "--workers", 2)
     figures.draw_figures = draw
     trial = next(run.glob("elastic_0.01_*"))

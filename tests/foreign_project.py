@@ -1,10 +1,10 @@
-"""A project of somebody else's: plain MONAI, with two transforms and one loss of smoothmorph.
+"""A foreign project: plain MONAI with two transforms and one loss of smoothmorph.
 
-A registration network of MONAI's learns to align randomly deformed images. Run by test_foreign.py in an environment
-where smoothmorph is what its wheel installs.
+A registration network of MONAI learns to align randomly deformed images. test_foreign.py runs this file in an
+environment where smoothmorph was installed from its wheel.
 """
 # pyright: reportPrivateImportUsage=false
-# MONAI's names come from where its documentation has them.
+# MONAI's names are imported from the places that its documentation gives.
 
 import json
 import sys

@@ -1,7 +1,7 @@
-"""What MONAI requires of a bundle's metadata.
+"""MONAI's requirements for the metadata of a bundle.
 
-MONAI carries no schema: its ``verify_metadata`` downloads the one that the metadata names, meta_schema_20240725.json.
-This describes the same requirements for tests without a network: the keys, their types, and the form of tensors.
+MONAI does not contain a schema: its ``verify_metadata`` downloads the schema named in the metadata,
+meta_schema_20240725.json. This file has the same requirements for tests without internet: keys, types, form of tensors.
 """
 
 from typing import Any

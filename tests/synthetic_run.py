@@ -1,4 +1,4 @@
-"""A stand-in for training: writes what a trial leaves behind, with numbers like those of real runs, in milliseconds."""
+"""A fast replacement for training: it writes all files of a trial, with realistic numbers, in milliseconds."""
 
 import json
 import os
@@ -16,22 +16,22 @@ from smoothmorph.pipeline.settings.schema import TrialSettings
 from smoothmorph.transforms.basics.errors import InputError
 
 SHAPE = (80, 96)
-BASELINES = {"identity": 50.0, "syn": 0.02, "elastix": 0.06}  # as smooth as L2 with such a λ, doubled
+BASELINES = {"identity": 50.0, "syn": 0.02, "elastix": 0.06}  # each as smooth as L2 with twice this λ
 STIFFNESS = {"l1": 4.0, "l2": 1.0, "bending-hessian": 0.4, "bending-laplacian": 0.35, "bending-pure": 0.3}
 LABELS = ("left white matter", "right white matter", "left gray matter", "right gray matter")
 
 
 def fingerprint(settings: TrialSettings, root: Path | None, tell=None) -> str:
-    """Names the data, like the pipeline's: depends on the cohort, and on what is in the root's ``data`` file."""
+    """A fingerprint of the data as in the pipeline: it depends on the cohort and on the file ``data`` in the root."""
     data = (root / "data").read_text() if root and (root / "data").exists() else ""
     return json.dumps(settings.cohort.model_dump(mode="json")) + data
 
 
 def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> None:
-    """A trial that behaves as ``root`` asks: a file <verb>-<penalty>-<lambda> there makes it fail, crash, be killed.
+    """A trial controlled by ``root``: a file <verb>-<penalty>-<lambda> in it makes the trial fail, crash or be killed.
 
-    It is killed once by ``kill`` and at every attempt by ``doom``. With a file ``sleep`` it locks the file ``asleep``
-    in its folder and sleeps.
+    ``kill`` kills it once, ``doom`` at every attempt. With a file ``sleep``, it locks the file ``asleep`` in its folder
+    and sleeps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "pairs.parquet").exists():
@@ -45,7 +45,7 @@ def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> N
         misbehave(settings, folder, root)
     np.savez_compressed(folder / "examples.npz", allow_pickle=False, **make_examples(settings))
     make_rows(settings).assign(trial=folder.name).to_parquet(folder / "pairs.parquet")
-    if root is not None:  # who ran it
+    if root is not None:  # record which process ran it
         threads = os.environ.get("OMP_NUM_THREADS", "")
         (folder / "who.json").write_text(json.dumps([os.getpid(), settings.compute.threads, threads]))
 
@@ -87,7 +87,7 @@ def _smoothness(settings: TrialSettings) -> float:
 
 
 def make_history(settings: TrialSettings) -> pd.DataFrame:
-    """A loss that falls to a level set by penalty and λ."""
+    """A history whose loss falls to a level that depends on penalty and λ."""
     generator, epochs = _generator(settings), np.arange(1, settings.training.epochs + 1)
     level = 0.0015 + 0.0009 * np.log10(1 + 300 * _smoothness(settings))
     train = level + 0.004 * np.exp(-epochs / 6) + 0.00008 * generator.standard_normal(len(epochs))
@@ -98,10 +98,10 @@ def make_history(settings: TrialSettings) -> pd.DataFrame:
 
 
 def make_rows(settings: TrialSettings, labels: bool = True) -> pd.DataFrame:
-    """Rows of all test pairs."""
+    """The rows of all test pairs."""
     generator, count = _generator(settings), settings.pairs.test
     smooth, diffeomorphic = _smoothness(settings), settings.model.integration_steps > 0
-    hardness = np.random.default_rng(settings.pairs.seed).normal(0, 1, count)  # a pair is as hard for every model
+    hardness = np.random.default_rng(settings.pairs.seed).normal(0, 1, count)  # the same for all models
     mse = 0.0009 + 0.0016 * np.log10(1 + 150 * smooth) + 0.00035 * hardness + generator.normal(0, 0.00005, count)
     folding = np.clip(0.012 / (smooth + 1e-3) * np.exp(0.5 * generator.standard_normal(count)) - 0.02, 0, 60)
     rows = pd.DataFrame(
@@ -136,7 +136,7 @@ def make_rows(settings: TrialSettings, labels: bool = True) -> pd.DataFrame:
 
 
 def make_examples(settings: TrialSettings, pairs: int = 3) -> dict[str, np.ndarray]:
-    """Head-like pictures and a smooth displacement that folds when the penalty is weak."""
+    """Head-like images and a smooth displacement that folds if the penalty is weak."""
     width, reach = 5 + 12 * _smoothness(settings), 4.0 if settings.model.integration_steps else 9.0
     names = ("moving", "fixed", "warped", "displacement", "velocity")
     stacks: dict[str, list[np.ndarray]] = {name: [] for name in names}

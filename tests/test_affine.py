@@ -1,4 +1,4 @@
-"""Affine alignment: a known map is found again, in any axes, voxels and contrast, and nonsense is refused."""
+"""Affine alignment: a known map is recovered for any axes, voxels and contrast, and unrelated images are refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ SHAPE = {2: (56, 64), 3: (44, 52, 40)}
 
 
 def anatomy(points: np.ndarray) -> np.ndarray:
-    """A smooth scene without symmetry, by RAS mm (..., 3), about 60 mm wide around 0."""
+    """Intensities of a smooth scene without symmetry at RAS mm (..., 3); it is about 60 mm wide around 0."""
     generator = np.random.default_rng(0)
     scene = np.zeros(points.shape[:-1])
     for _ in range(25):
@@ -26,12 +26,12 @@ def anatomy(points: np.ndarray) -> np.ndarray:
 
 
 def flat(points: np.ndarray) -> np.ndarray:
-    """The same in 2-D: the scene does not change along the third axis."""
+    """The same scene for 2-D, constant along the third axis."""
     return anatomy(points * [1, 1, 0])
 
 
 def picture(affine: np.ndarray, shape: tuple[int, ...], transform: np.ndarray, name: str) -> Volume:
-    """What a scanner of that grid sees of the anatomy moved by ``transform``."""
+    """An image of the scene, moved by ``transform``, on the given grid."""
     grid = np.stack(np.meshgrid(*[np.arange(length) for length in shape], indexing="ij"), axis=-1).astype(float)
     whole = np.zeros((*shape, 4))
     whole[..., : len(shape)], whole[..., 3] = grid, 1
@@ -48,7 +48,7 @@ def centred(linear: np.ndarray, shape: tuple[int, ...], middle: np.ndarray) -> n
 
 
 def pose(dims: int, degrees: float, shift: float) -> np.ndarray:
-    """A rotation about the third axis, some scaling and shear, and a translation (mm)."""
+    """An affine map: rotation about the third axis, slight scaling and shear, and a translation (mm)."""
     angle, transform = np.deg2rad(degrees), np.eye(4)
     transform[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     transform[:3, :3] @= [[1.08, 0.05, 0], [0, 0.95, 0], [0, 0, 1.05 if dims == 3 else 1]]
@@ -58,7 +58,7 @@ def pose(dims: int, degrees: float, shift: float) -> np.ndarray:
 
 
 def largest_error(fixed: Volume, found: np.ndarray, true: np.ndarray) -> float:
-    """mm, at the corners of the grid."""
+    """The largest distance in mm between two maps, over the corners of the grid."""
     corners = np.stack([*np.ndindex(*[2] * fixed.grid.axes)]) * (np.array(fixed.grid.shape) - 1)
     return max(np.abs((found - true) @ [*to_world(fixed.grid, corner), 1]).max() for corner in corners)
 
@@ -68,12 +68,12 @@ def largest_error(fixed: Volume, found: np.ndarray, true: np.ndarray) -> float:
 def test_a_known_map_is_found_again(dims, shift):
     true = pose(dims, degrees=12, shift=shift)
     fixed = picture(centred(np.diag([1.5, 1.5, 1.5]), SHAPE[dims], np.zeros(3)), SHAPE[dims], np.eye(4), "fixed")
-    # another grid: axes exchanged, flipped and sheared, other voxels, and its middle beside the anatomy's
+    # another grid: axes exchanged, flipped and sheared, other voxel sizes, not centred on the anatomy
     shape = (SHAPE[dims][1], SHAPE[dims][0], *SHAPE[dims][2:])
     axes = np.array([[0, -1.7, 0], [1.3, 0.1, 0], [0, 0, 1.6]])
     middle = true[:3, 3] + [4, -3, 2 if dims == 3 else 0]
     moving = picture(centred(axes, shape, middle), shape, true, "moving")
-    moving = replace(moving, values=1e5 * (1 - moving.values / 3) ** 2)  # another contrast: bright is dark
+    moving = replace(moving, values=1e5 * (1 - moving.values / 3) ** 2)  # inverted contrast
     done = []
     found = register_affine(fixed, moving, lambda *progress: done.append(progress))
     assert largest_error(fixed, found, true) < 0.75  # half a voxel

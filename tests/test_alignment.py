@@ -1,4 +1,4 @@
-"""Aligned cohorts: whose voxels images come onto, what is copied and what interpolated, and what is kept."""
+"""Aligned cohorts: the grid they are resampled on, copying or interpolating of voxels, and cached results."""
 
 import json
 import pickle
@@ -49,7 +49,7 @@ def test_without_alignment_the_cohort_is_the_same(tmp_path, dims):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_centre_copies_voxels_where_only_axes_and_places_differ(tmp_path, dims):
     first = image(0, SHAPE[dims])
-    turned = np.flip(np.swapaxes(first, 0, 1), 0).copy()  # the same picture as it lies in the world
+    turned = np.flip(np.swapaxes(first, 0, 1), 0).copy()  # the same image with other axes
     place = np.eye(4)
     place[:2, :2] = [[0, 1], [-1, 0]]
     place[:3, 3] = 100, 50, -7
@@ -77,7 +77,7 @@ def test_centre_is_what_padding_does_to_crops_of_one_grid(tmp_path):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_centre_brings_other_voxels_onto_those_of_the_reference(tmp_path, dims):
-    def ramp(shape, spacing):  # the world's first coordinate, from the middle of the grid
+    def ramp(shape, spacing):  # the first world coordinate, from the centre of the grid
         first = (np.arange(shape[0]) - (shape[0] - 1) / 2) * spacing
         return np.broadcast_to(first.reshape(-1, *[1] * (dims - 1)), shape).astype(np.float32)
 
@@ -86,7 +86,7 @@ def test_centre_brings_other_voxels_onto_those_of_the_reference(tmp_path, dims):
     write_table(tmp_path, affines, {"a": ramp(coarse, 2.0), "b": ramp(fine, 1.0)})
     cohort, samples = aligned(tmp_path, dims, "centre")
     assert samples["b"]["spacing"] == samples["a"]["spacing"] == (2.0,) * dims
-    inner = (0, slice(2, -2))  # smoothing knows nothing beyond the edges
+    inner = (0, slice(2, -2))  # without the edges, where smoothing has no data
     torch.testing.assert_close(samples["b"]["image"][inner], samples["a"]["image"][inner])
     assert samples["b"]["label"].dtype == torch.int16
     assert set(samples["b"]["label"].unique().tolist()) <= {0, 1, 2}
@@ -94,7 +94,7 @@ def test_centre_brings_other_voxels_onto_those_of_the_reference(tmp_path, dims):
 
 
 def scene(shape, shift, width) -> np.ndarray:
-    """Soft blobs around the middle, moved by ``shift`` voxels."""
+    """Smooth blobs around the centre, moved by ``shift`` voxels."""
     generator = np.random.default_rng(3)
     grid = np.stack(np.meshgrid(*[np.arange(length) for length in shape], indexing="ij"), axis=-1)
     middle, values = (np.array(shape) - 1) / 2, np.zeros(shape)
@@ -117,7 +117,7 @@ def test_affine_finds_the_shift_keeps_it_and_repeats_it(tmp_path, dims, monkeypa
     assert float((samples["b"]["image"] - samples["a"]["image"]).abs().mean()) < 0.25 * before
     (kept,) = (tmp_path / "kept" / "affine").iterdir()
     transform = np.array(json.loads(kept.read_text()))
-    # world and voxels are the same here: x of the reference is x + shift of the other
+    # world and voxel coordinates are equal here: x in the reference is x + shift in the other image
     middle = np.array([*(np.array(shape) - 1) / 2, *[0] * (3 - dims), 1])
     assert (transform @ middle - middle)[:dims] == pytest.approx(shift, abs=0.5)
 
@@ -125,9 +125,9 @@ def test_affine_finds_the_shift_keeps_it_and_repeats_it(tmp_path, dims, monkeypa
         raise AssertionError("it has been found before")
 
     monkeypatch.setattr(alignment, "register_affine", refuse)
-    again = pickle.loads(pickle.dumps(cohort))  # as it reaches another process
+    again = pickle.loads(pickle.dumps(cohort))  # as when it is sent to another process
     assert torch.equal(again.load(again["b"])["image"], samples["b"]["image"])
-    kept.write_text("[[1, 2")  # damaged: found again
+    kept.write_text("[[1, 2")  # damaged: it is computed again
     with pytest.raises(AssertionError, match="found before"):
         cohort.load(cohort["b"])
 
@@ -135,7 +135,7 @@ def test_affine_finds_the_shift_keeps_it_and_repeats_it(tmp_path, dims, monkeypa
 def test_another_content_is_another_map(tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(alignment, "register_affine", lambda *_: found.append(1) or np.eye(4))
-    large = {name: np.zeros((80, 80, 64), np.float32) for name in "abc"}  # beyond what fingerprints read whole
+    large = {name: np.zeros((80, 80, 64), np.float32) for name in "abc"}  # fingerprints read only parts of them
     for number, name in enumerate("abc"):
         large[name][40, 40, 30 + number] = 1
     write_table(tmp_path, dict.fromkeys("abc", np.eye(4)), large, labels=False)
@@ -193,15 +193,15 @@ def test_settings_of_before_keep_their_ids():
 def test_resampling_by_hand():
     values = torch.arange(6.0).view(1, 6)
     halves = np.array([[1, 0.5], [0, 1]])
-    expected = torch.tensor([[0.5, 1.5, 2.5, 3.5, 4.5, 2.5]])  # half of the last one lies outside
+    expected = torch.tensor([[0.5, 1.5, 2.5, 3.5, 4.5, 2.5]])  # half of the last voxel lies outside
     torch.testing.assert_close(resample(values, halves, (6,), order=1), expected)
     shifted = np.array([[1.0, 2], [0, 1]])
     assert resample(values.short(), shifted, (6,), order=0).tolist() == [[2, 3, 4, 5, 0, 0]]
-    large = torch.tensor([[2**62 + 1, 2**62 + 3, 614454277, 0, 7, 2**62 + 1]])  # beyond what 64-bit floats hold
+    large = torch.tensor([[2**62 + 1, 2**62 + 3, 614454277, 0, 7, 2**62 + 1]])  # not exact in 64-bit floats
     assert resample(large, shifted, (6,), order=0).tolist() == [[614454277, 0, 7, 2**62 + 1, 0, 0]]
     coarse = np.array([[4.0, 1.5], [0, 1]])
     noise = torch.tensor([[1.0, -1] * 32])
-    assert resample(noise, coarse, (14,), order=1)[:, 2:].abs().max() < 0.05  # smoothed away, not picked out
+    assert resample(noise, coarse, (14,), order=1)[:, 2:].abs().max() < 0.05  # noise is smoothed away, not sampled
 
 
 def test_almost_whole_voxels_become_whole():

@@ -1,4 +1,4 @@
-"""What is kept of a run without its trials is a run again."""
+"""An archive of a run, without the folders of its trials, can be used as a run."""
 
 import io
 import re
@@ -46,7 +46,7 @@ def test_an_archive_is_the_run_in_single_precision(run, tmp_path):
         before, after = gather(run), gather(kept)
         assert list(after) == list(before)
         pd.testing.assert_frame_equal(after, before, check_dtype=False, rtol=1e-6)
-        assert after["lambda"].tolist() == before["lambda"].tolist()  # settings are exact
+        assert after["lambda"].tolist() == before["lambda"].tolist()  # settings are stored exactly
         assert after["training.learning_rate"].tolist() == before["training.learning_rate"].tolist()
     assert environments(kept.path, kept.trials) == environments(run.path, run.trials)
     assert (kept.path / "tables" / "comparisons.csv").exists()

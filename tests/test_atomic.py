@@ -1,4 +1,4 @@
-"""Atomic writes, and what is left of them when a process is killed."""
+"""Atomic writes, and the leftovers of a killed process."""
 
 import multiprocessing
 import os
@@ -29,7 +29,7 @@ def write_for_ever(path: Path, begun: Event) -> None:
 
 @pytest.fixture
 def writer(tmp_path):
-    """A process that is in the middle of writing ``a.png``."""
+    """A process that is writing ``a.png`` at this moment."""
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("the locks are of systems that fork")
     context = multiprocessing.get_context("fork")
@@ -66,7 +66,7 @@ def test_leftovers_of_every_kind_are_removed_and_nothing_else(tmp_path):
     for name in kept[:-1]:
         (tmp_path / name).touch()
     (tmp_path / kept[-1]).symlink_to(tmp_path / "b.png")
-    for name in (".a.png.k2j_.partial", ".f.nii.gz.k2j_.partial.nii.gz"):  # as earlier versions wrote
+    for name in (".a.png.k2j_.partial", ".f.nii.gz.k2j_.partial.nii.gz"):  # names used by earlier versions
         (tmp_path / name).touch()
     for name in (".set.unpacking", ".trial.partial", ".b.npz.partial.3"):
         (tmp_path / name / "in").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""``training.augment``: what can be named, what is drawn, and that nothing but a pair's place decides it."""
+"""``training.augment``: valid names, the random draws, and that only seed, epoch and index of a pair decide them."""
 
 import json
 import re
@@ -43,16 +43,16 @@ def pair(dims: int) -> dict[str, torch.Tensor]:
 def test_image_and_label_are_deformed_alike_and_a_label_keeps_its_values(dims):
     given = pair(dims)
     before = {key: value.clone() for key, value in given.items()}
-    given["moving_label"] = (given["moving"] * 1000).round().short()  # the image itself, as labels
+    given["moving_label"] = (given["moving"] * 1000).round().short()  # the labels are the rounded image
     before["moving_label"] = given["moving_label"].clone()
     made = Augmentation([{**DEFORM, "mode": "nearest"}], seed=0)(given, 1, 0)
     assert not torch.equal(made["moving"], given["moving"])
     assert torch.equal((made["moving"] * 1000).round().short(), made["moving_label"])
-    made = Augmentation([DEFORM], seed=0)(given, 1, 0)  # an image bilinearly, its label by nearest neighbour
+    made = Augmentation([DEFORM], seed=0)(given, 1, 0)  # images are sampled bilinearly, label maps by nearest neighbour
     assert set(made["moving_label"].unique().tolist()) <= set(given["moving_label"].unique().tolist())
     assert made["moving_label"].dtype == torch.int16
     assert torch.equal(made["fixed"], before["fixed"])
-    assert all(torch.equal(given[key], before[key]) for key in KEYS)  # what the dataset holds is not written to
+    assert all(torch.equal(given[key], before[key]) for key in KEYS)  # the input is not changed
     assert all(type(value) is torch.Tensor and value.is_contiguous() for value in made.values())
 
 
@@ -64,7 +64,7 @@ def test_the_place_of_a_pair_decides_what_is_drawn():
     assert torch.equal(draws[0], draws[1])
     assert not any(torch.equal(draws[0], other) for other in draws[2:])
     augmentation = Augmentation([BIAS, DEFORM], 0)
-    augmentation(pair(2), 7, 7)  # what was drawn before does not matter
+    augmentation(pair(2), 7, 7)  # earlier draws have no effect
     assert torch.equal(augmentation(pair(2), 1, 0)["moving"], draws[0])
 
 
@@ -113,11 +113,11 @@ def test_trials_of_before_keep_their_ids_and_an_augmented_one_is_another():
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
-        ({"transform": "RandBiasField"}, r"\[0\]\.transform: 'RandBiasField' is no .*; did you mean RandBiasFieldd\?"),
-        ({"transform": "SaveImaged"}, r"\[0\]\.transform: 'SaveImaged' is no random dictionary transform"),
-        ({"transform": "RandLambdad", "func": "os"}, "no random dictionary transform"),
-        ({"transform": "RandTorchVisiond", "name": "x"}, "no random dictionary transform"),
-        ({"transform": "os.system"}, "no random dictionary transform; known are Rand"),
+        ({"transform": "RandBiasField"}, r"\[0\]\.transform: 'RandBiasField' is not .*; did you mean RandBiasFieldd\?"),
+        ({"transform": "SaveImaged"}, r"\[0\]\.transform: 'SaveImaged' is not a random dictionary transform"),
+        ({"transform": "RandLambdad", "func": "os"}, "not a random dictionary transform"),
+        ({"transform": "RandTorchVisiond", "name": "x"}, "not a random dictionary transform"),
+        ({"transform": "os.system"}, "not a random dictionary transform; known are Rand"),
         ({"transform": ["RandFlipd"]}, r"augment\[0\]\.transform = \['RandFlipd'\]: Input should be a valid string"),
         ({"keys": ["moving"]}, r"\[0\]\.transform is missing"),
         (
@@ -197,3 +197,16 @@ def test_a_study_without_augmentation_is_read_without_monai():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "smoothmorph.pipeline.settings.schema" in loaded
     assert not {"monai", "torch", "smoothmorph.pipeline.settings.augmentation"} & set(loaded)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_flip_of_the_first_axis_is_one_draw_for_all_that_it_is_given(dims):
+    given, drawn = pair(dims), set()
+    flip = {"transform": "RandFlipd", "keys": list(KEYS), "prob": 0.5, "spatial_axis": 0}
+    for place in range(20):
+        made = Augmentation([flip], seed=0)(given, 1, place)
+        flipped = [torch.equal(made[key], given[key].flip(1)) for key in KEYS]
+        same = [torch.equal(made[key], given[key]) for key in KEYS]
+        assert all(flipped) or all(same)
+        drawn.add(flipped[0])
+    assert drawn == {True, False}

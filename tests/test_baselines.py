@@ -1,4 +1,4 @@
-"""Methods that train nothing: their displacements are ours by contract, their trials resume, their rows are rows."""
+"""Methods without training: displacements follow the contract, trials resume, and rows are like those of networks."""
 
 import io
 import json
@@ -29,7 +29,7 @@ FEW = {"iterations": [30, 6]}
 
 @pytest.fixture(autouse=True)
 def few_iterations(monkeypatch):
-    """Of elastix; the images are small."""
+    """Parameters of elastix for small images."""
     few = {"MaximumNumberOfIterations": ("80",), "NumberOfSpatialSamples": ("800",)}
     monkeypatch.setattr(elastix, "PARAMETERS", elastix.PARAMETERS | few)
 
@@ -53,7 +53,7 @@ def sample(image, dims):
 
 
 def blobs(dims):
-    """Smooth texture that fades to 0 at the border, unlike along every axis."""
+    """A smooth texture that fades to 0 at the border and differs along each axis."""
     texture = gaussian_filter(np.random.default_rng(0).normal(size=SHAPES[dims]), 1.5)
     grid = np.meshgrid(*[np.linspace(-1, 1, size) for size in SHAPES[dims]], indexing="ij")
     window = np.prod([np.clip(1.6 * (1 - axis**2), 0, 1) for axis in grid], axis=0)
@@ -61,7 +61,7 @@ def blobs(dims):
 
 
 def translated(image, translation):
-    """(moving, fixed) with moving(x + t) = fixed(x)."""
+    """Images (moving, fixed) with moving(x + t) = fixed(x)."""
     dims = image.ndim
     back = torch.tensor([-step for step in translation]).view(1, dims, *[1] * dims).expand(1, dims, *image.shape)
     moving = warp(torch.from_numpy(image)[None, None].float(), back, padding_mode="zeros")[0, 0].numpy()
@@ -71,7 +71,7 @@ def translated(image, translation):
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("method", ["syn", "elastix"])
 def test_a_known_translation_comes_back_in_voxels_and_in_axis_order(method, dims, tmp_path, monkeypatch):
-    """It differs in size and sign along the axes, and the voxels are no cubes."""
+    """The translation differs in size and sign between axes, and voxels are anisotropic."""
     monkeypatch.chdir(tmp_path)
     translation = (1.5, -1.0, 0.75)[:dims]
     moving, fixed = translated(blobs(dims), translation)
@@ -83,12 +83,12 @@ def test_a_known_translation_comes_back_in_voxels_and_in_axis_order(method, dims
     after, before = ((image - fixed)[inside[1:]].std() for image in (registration.warped[0, 0].numpy(), moving))
     assert after < 0.4 * before
     assert torch.equal(registration.velocity, registration.displacement)
-    assert not any(tmp_path.iterdir())  # the tools leave nothing where the user stands
+    assert not any(tmp_path.iterdir())  # the tools write no files to the working directory
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_elastix_gives_the_same_on_several_threads(dims):
-    """There its two metrics would end the process."""
+    """With several threads, its two metrics would crash the process."""
     moving, fixed = translated(blobs(dims), (1.5, -1.0, 0.75)[:dims])
     images = [image.astype(np.float32) for image in (moving, fixed)]
     one, two = (elastix.elastix(*images, SPACINGS[dims], 6, 5, threads=threads) for threads in (1, 2))
@@ -97,7 +97,7 @@ def test_elastix_gives_the_same_on_several_threads(dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_our_warp_by_the_displacement_is_the_tools_own_warped_image(dims, monkeypatch):
-    """Within 1e-3 of the range, for ANTs and for elastix, away from the border."""
+    """The difference to ANTs and elastix is below 1e-3 of the range, away from the border."""
     ants, itk = pytest.importorskip("ants"), pytest.importorskip("itk")
     moving, fixed = translated(blobs(dims), (1.5, -1.0, 0.75)[:dims])
     theirs, register = {}, ants.registration
@@ -125,7 +125,7 @@ def test_our_warp_by_the_displacement_is_the_tools_own_warped_image(dims, monkey
         inside = tuple(slice(3, -3) for _ in range(dims))
         difference = np.abs(ours.warped[0, 0].numpy() - theirs[method])[inside].max()
         assert difference < 1e-3 * np.ptp(moving)
-        assert np.abs(theirs[method] - moving)[inside].max() > 0.1 * np.ptp(moving)  # it did something
+        assert np.abs(theirs[method] - moving)[inside].max() > 0.1 * np.ptp(moving)  # the image was really changed
 
 
 @pytest.mark.parametrize("method", untrained())
@@ -169,7 +169,7 @@ def test_a_trial_that_was_stopped_goes_on_from_its_last_pair(tiny_cohort, tmp_pa
     kept = sorted((tmp_path / "part" / "finished").iterdir())
     assert len(kept) == 2
     before = [json.loads(str(np.load(path)["row"]))["seconds"] for path in kept]
-    kept[1].write_bytes(kept[1].read_bytes()[:100])  # and one was damaged
+    kept[1].write_bytes(kept[1].read_bytes()[:100])  # and damage one file
     run_trial(settings, tmp_path / "part", tiny_cohort(2), lambda event: done.append(event.stage))
     whole, part = (pd.read_parquet(tmp_path / name / "pairs.parquet") for name in ("whole", "part"))
     pd.testing.assert_frame_equal(whole.drop(columns="seconds"), part.drop(columns="seconds"), check_exact=True)

@@ -1,4 +1,4 @@
-"""The benchmark on tiny grids: both sides run and agree. What they take is measured by `make bench`, not here."""
+"""The benchmark on tiny grids: both implementations run and agree. `make bench` measures the times."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Baselines beside networks: rows of both in every table and figure, and runs that are joined."""
+"""Baselines together with networks: every table and figure has both, and runs can be joined."""
 
 import io
 import json
@@ -37,7 +37,7 @@ NETWORKS = {
 
 @pytest.fixture
 def make(tmp_path):
-    """A complete run of a study with these groups, made by the stand-in for training."""
+    """A complete run of a study with these groups, made by the fast replacement for training."""
 
     def make(*groups, name="run", overrides=(), pairs="pairs"):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "groups": list(groups)}))
@@ -54,7 +54,7 @@ def make(tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Figures are drawn small and kept by name."""
+    """Draw figures small and keep them by name."""
     figures: dict[str, Figure] = {}
 
     def save(figure, folder, name):
@@ -133,7 +133,7 @@ def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_
 
 
 def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
-    """A curve whose Dice and SDlogJ are linear between two λ, read off half way."""
+    """A curve with Dice and SDlogJ linear between two λ, evaluated half way between them."""
     rows = collect(make(NETWORKS, METHODS))
     sdlogj = {0.001: 0.4, 0.01: 0.3, 0.1: 0.1}
     dice = {0.001: 0.8, 0.01: 0.7, 0.1: 0.6}
@@ -144,7 +144,7 @@ def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
         rows.loc[rows["model"] == method, ["displacement_sdlogj", "dice"]] = roughness, overlap
     found = analyse(rows, 50)
     table = found.tables["baselines"].query("metric == 'dice'")
-    assert table["baseline"].tolist() == ["syn", "syn"]  # nobody is as rough as elastix or as smooth as nothing
+    assert table["baseline"].tolist() == ["syn", "syn"]  # no curve reaches the SDlogJ of the others
     assert table["penalty"].tolist() == ["l1", "l2"]
     assert table["difference"].to_numpy() == pytest.approx(0.65 - 0.72)
     assert table["lambda"].to_numpy() == pytest.approx(np.sqrt(0.01 * 0.1))
@@ -153,7 +153,7 @@ def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
     )
 
 
-# What a person sees
+# Terminal, report and figures
 
 
 def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
@@ -200,7 +200,7 @@ def test_figures_show_baselines_beside_the_curves_and_alone(groups, make, drawn)
     shown = [axes.get_title() for axes in drawn["warped_grids"].axes]
     assert any(title.startswith("elastix") for title in shown)
     curves = [line for line in drawn["pareto_front"].axes[0].get_lines() if len(line.get_xdata()) > 1]
-    assert len(curves) == (2 if groups[0] is NETWORKS else 0)  # one per penalty, none of baselines
+    assert len(curves) == (2 if groups[0] is NETWORKS else 0)  # one curve per penalty, none for baselines
 
 
 def test_the_lambda_axis_does_not_hold_the_zero_of_baselines(make, drawn):
@@ -299,5 +299,5 @@ def test_a_trial_that_is_only_archived_is_not_joined(make, tmp_path, no_figures)
     with pytest.raises(InputError, match="only in the archive of its run"):
         join(run.path, tmp_path / "kept")
     archive(run.path, tmp_path / "networks", console=Console(file=io.StringIO()))
-    found = join(tmp_path / "networks", other.path)  # the other way round
+    found = join(tmp_path / "networks", other.path)  # in the other order
     assert len(collect(found)) == 12 * (12 + 3)

@@ -1,4 +1,4 @@
-"""The blocks that are MONAI's: the same numbers where MONAI's are right, and right where they are not."""
+"""The subclasses of MONAI's blocks: the same numbers where MONAI's are correct, and correct where they are not."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_defaults_are_monais():
 
 
 def test_a_field_in_bfloat16_keeps_the_voxels_coordinates():
-    """A shift by exactly 1 voxel of 300: MONAI's grid rounds coordinates above 256 to even ones."""
+    """A shift by 1 voxel in an axis of 300: MONAI's grid would round coordinates above 256 to even numbers."""
     image = torch.arange(300.0).view(1, 1, 300, 1).expand(1, 1, 300, 2)
     shift = torch.zeros(1, 2, 300, 2, dtype=torch.bfloat16)
     shift[:, 0] = 1

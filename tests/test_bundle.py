@@ -1,4 +1,4 @@
-"""A MONAI bundle of a trained network: MONAI verifies it and runs it, and the results are the network's own."""
+"""A MONAI bundle of a trained network: MONAI verifies and runs it, with the same results as the network."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning"
 
 
 def settings_of(dims: int) -> TrialSettings:
-    """A diffeomorphic model of images as they are, and a displacement model of images that are scaled and padded."""
+    """A diffeomorphic model for unscaled images, and a displacement model for scaled and padded images."""
     cohort = {"reader": "table", "file": "subjects.csv", "spatial_dims": dims}
     values = {
         "cohort": cohort | ({"size": [18, 18, 20], "intensity": "minmax"} if dims == 3 else {}),
@@ -45,7 +45,7 @@ def settings_of(dims: int) -> TrialSettings:
 
 @pytest.fixture(scope="module", params=[2, 3])
 def trial(request, tiny_cohort, tmp_path_factory) -> Path:
-    """A trial whose network moves images by about a voxel, which two steps of training would not teach it."""
+    """A trial whose network moves images by about a voxel, which it would not learn in two steps of training."""
     folder = tmp_path_factory.mktemp("trial")
     settings = settings_of(request.param)
     run_trial(settings, folder, tiny_cohort(request.param))
@@ -70,7 +70,7 @@ def bundle(trial, tmp_path_factory) -> Path:
 
 
 def test_monai_verifies_it(bundle, tmp_path):
-    schema = tmp_path / "schema.json"  # MONAI would download it; what is there is used
+    schema = tmp_path / "schema.json"  # MONAI would download the schema, but uses an existing file
     schema.write_text(json.dumps(SCHEMA))
     metadata, config = str(bundle / "configs/metadata.json"), str(bundle / "configs/inference.json")
     scripts.verify_metadata(meta_file=metadata, filepath=schema)
@@ -94,7 +94,7 @@ def test_the_schema_refuses_what_monai_requires(bundle, tmp_path):
 
 @pytest.fixture
 def images(tiny_cohort, bundle, tmp_path):
-    """Two pairs of the cohort, with intensities and headers of their own; the moving slice as a volume of one."""
+    """Two pairs of the cohort with changed intensities and headers; the moving image is a one-slice volume."""
     network = load_network(bundle)
     folder, dims = tmp_path / "images", network.spatial_dims
     folder.mkdir()
@@ -114,12 +114,12 @@ def images(tiny_cohort, bundle, tmp_path):
 
 
 def read(file: Path, settings: CohortSettings) -> torch.Tensor:
-    """(1, *spatial), as a trial reads it."""
+    """An image (1, *spatial) as a trial reads it."""
     return file_transforms(settings)(Subject("a", "a", file).item)["image"]
 
 
 def load_network(bundle: Path):
-    """The network that the bundle's configuration and weights make."""
+    """The network built from the bundle's configuration and weights."""
     parser = ConfigParser(json.loads((bundle / "configs/inference.json").read_text()))
     network = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(bundle / "models/model.pt", weights_only=True))
@@ -145,7 +145,7 @@ def test_inference_writes_what_the_network_computes(trial, bundle, images, tmp_p
             displacement = trained.network(*pair).displacement
         assert float(displacement.abs().mean()) > 0.2
         warped = warp(own, displacement, padding_mode=trained.network.padding_mode)
-        if settings.size is not None:  # what was padded is cut off again
+        if settings.size is not None:  # padding is cropped again
             inside = (..., *[slice((length - 16) // 2, (length - 16) // 2 + 16) for length in settings.size])
             displacement, warped = displacement[inside], warped[inside]
         file = nib.load(images / f"{fixed}.nii.gz")

@@ -1,12 +1,14 @@
-"""A training goes on from the checkpoint that it wrote, and from no other content of that file."""
+"""Training resumes from its own checkpoint and refuses any other content of that file."""
 
 import copy
 import io
 import os
 import pickle
 import random
+import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from smoothmorph.networks import VoxelMorph
 from smoothmorph.networks.files.weights import read_torch
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.checkpoint import COLUMNS, TrainingState
+from smoothmorph.pipeline.training.handlers import WeightAveragingHandler
 from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
 from smoothmorph.transforms import InputError
 
@@ -38,7 +41,7 @@ def fresh() -> tuple[VoxelMorph, dict[str, Any]]:
 
 @pytest.fixture
 def written(tmp_path) -> tuple[TrainingState, VoxelMorph, dict[str, Any]]:
-    """What was trained for two epochs, the first being the best, and is in ``checkpoint.pt``."""
+    """A checkpoint after two epochs, of which the first is the best."""
     model, optimization = fresh()
     state = TrainingState()
     for epoch, loss in enumerate(LOSSES, 1):
@@ -62,7 +65,7 @@ def resume(folder: Path) -> tuple[TrainingState, VoxelMorph, dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """Tensors as lists, so that all of a state can be compared."""
+    """A state with tensors as lists, so that it can be compared."""
     if torch.is_tensor(value):
         return value.tolist()
     if isinstance(value, dict):
@@ -76,7 +79,7 @@ def content(found: tuple[TrainingState, VoxelMorph, dict[str, Any]]) -> Any:
 
 
 def sentence(folder: Path) -> str:
-    """What is said of a checkpoint that is refused."""
+    """The error message of a checkpoint that is refused."""
     with pytest.raises(InputError) as told:
         resume(folder)
     assert "\n" not in str(told.value)
@@ -110,7 +113,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(written, tmp_path):
 
 
 def change(*keys: Any, to: Any) -> Any:
-    """A function that sets the value at ``keys``; a function ``to`` makes it of the one that was there."""
+    """A function that sets the value at ``keys`` to ``to``, or to ``to(old value)`` if ``to`` is a function."""
 
     def edit(saved: dict[str, Any]) -> None:
         place: Any = saved
@@ -184,7 +187,7 @@ def test_a_state_that_no_training_has_is_refused_and_nothing_is_loaded(name, wri
 @pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
 @pytest.mark.parametrize("steps", [1, 3, 10, 11])
 def test_a_trial_killed_after_its_last_step_goes_on(schedule, steps, tmp_path):
-    """Of a one-cycle schedule, the step after the last one has a learning rate below 0."""
+    """A one-cycle schedule has a negative learning rate in the step after the last."""
     training = {"epochs": 1, "steps_per_epoch": steps, "schedule": schedule}
     settings = parse(TrialSettings, {"training": training}, "test")
     model = VoxelMorph(2, channels=(2, 2), final_channels=(2,))
@@ -208,8 +211,50 @@ def test_what_the_settings_decide_is_not_taken_from_the_file(written, tmp_path):
     assert content(resume(tmp_path)) == content(written)
 
 
+def averaged() -> tuple[TrialSettings, VoxelMorph, dict[str, Any]]:
+    """As `fresh`, of a trial whose weights are averaged."""
+    training = {**SETTINGS.training.model_dump(), "weight_averaging": 0.5}
+    model, optimization = fresh()
+    settings = parse(TrialSettings, {"training": training}, "test")
+    return settings, model, {**optimization, "average": WeightAveragingHandler(model, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (None, ""),
+        (change("average", FLOW, to=lambda weight: weight * NAN), "not finite as float32"),
+        (change("average", FLOW, to=torch.zeros(3)), "has shape (3,), expected (2,)"),
+        (change("average", to="x"), "there is 'x' instead of weights"),
+        (lambda saved: saved.pop("average"), "does not have the parts"),
+    ],
+)
+def test_the_average_of_the_weights_goes_on_or_is_refused(edit, words, tmp_path):
+    settings, model, optimization = averaged()
+    for _ in range(STEPS):
+        model.unet(*torch.ones(2, 1, 1, 4, 4)).square().mean().backward()
+        optimization["optimizer"].step(), optimization["schedule"].step()
+    optimization["average"](SimpleNamespace(state=SimpleNamespace(iteration=1)))
+    average = optimization["average"].state_dict()
+    state = TrainingState(1, [dict.fromkeys(COLUMNS, 1.0) | {"epoch": 1}], 1.0, 1, average)
+    state.save(tmp_path, settings, model, optimization)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    if edit:
+        edit(saved)
+        torch.save(saved, tmp_path / "checkpoint.pt")
+    _, other, again = averaged()
+    if not edit:
+        TrainingState.resume(tmp_path, settings, other, again)
+        assert content((state, other, again)) == content((state, model, optimization))
+        assert plain(again["average"].state_dict()) != plain(other.state_dict())
+        return
+    with pytest.raises(InputError, match=re.escape(words)):
+        TrainingState.resume(tmp_path, settings, other, again)
+    assert plain(again["average"].state_dict()) == plain(fresh()[0].state_dict())
+
+
 class Stranger:
-    """What only a loader that runs code could read."""
+    """A file that only a loader that runs code could read."""
 
 
 @pytest.mark.parametrize("write", [pickle.dumps, None], ids=["pickle", "torch"])
@@ -230,7 +275,7 @@ class TestFilesOfTorch:
         assert found["b"] == [1, "x"]
 
     def test_memory_that_only_a_file_claims_is_not_taken(self, tmp_path, monkeypatch):
-        """A class that makes as many bytes as a number says, and a member that is a thousandth of its length."""
+        """A pickle that allocates a stated number of bytes, and a member with a thousandth of its stated length."""
         claims = b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\0\0\0\0\x10\x85R."  # bytearray(2**36)
         honest = io.BytesIO()
         torch.save({"a": torch.zeros(1 << 20)}, honest)
@@ -239,7 +284,7 @@ class TestFilesOfTorch:
                 for member in source.namelist():
                     data = source.read(member)
                     target.writestr(member, claims if name == "claims" and member.endswith("data.pkl") else data)
-        monkeypatch.setattr(torch, "load", None)  # is never asked
+        monkeypatch.setattr(torch, "load", None)  # it must not be called
         for name, words in (("claims", "more than tensors"), ("packed", "differs from its checksums")):
             with pytest.raises(InputError, match=words):
                 read_torch(tmp_path / name)
@@ -253,7 +298,7 @@ class TestFilesOfTorch:
 
 def test_what_is_no_file_is_told(tmp_path):
     assert content(resume(tmp_path)) == content((TrainingState(), *fresh()))
-    os.mkfifo(tmp_path / "checkpoint.pt")  # to open it would wait for ever
+    os.mkfifo(tmp_path / "checkpoint.pt")  # opening it would wait for ever
     assert "checkpoint.pt is damaged (it is not a file)" in sentence(tmp_path)
 
 

@@ -33,7 +33,7 @@ def test_label_presence(tmp_path):
     one[one == 2] = 1
     write_image(tmp_path / neurite_id(3) / "slice_seg24.nii.gz", one[..., None])
     table = check_cohort(NEURITE, tmp_path).labels.set_index("name")
-    # half of 20 rows times 23 columns each; 460 where label 1 has all of it
+    # half of 20 rows x 23 columns for each label; 460 if label 1 has all
     assert table.loc["One", "subjects_percent"] == 100
     assert table.loc["One", "mean_voxels"] == (3 * 230 + 460) / 4
     assert table.loc["Two", "subjects_percent"] == 75
@@ -101,7 +101,7 @@ def _smooth(generator: torch.Generator, shape=(32, 32)) -> torch.Tensor:
 @pytest.mark.parametrize("count", [2, 3, 8, 600])
 def test_duplicates_are_found_and_others_are_not(count):
     generator = torch.Generator().manual_seed(count)
-    common = 3 * _smooth(generator)  # so that all correlate, as brains do
+    common = 3 * _smooth(generator)  # so that all images correlate, as brains do
     thumbnails = Thumbnails()
     for number in range(count):
         thumbnails.add(Subject(f"s{number}", f"s{number}"), common + _smooth(generator))
@@ -114,7 +114,7 @@ def test_duplicates_are_found_and_others_are_not(count):
     copy = pairs[f"s{count - 1}", "copy"]
     assert copy.identical
     assert not copy.same_group
-    if count > 2:  # three of the six pairs of four subjects are no outliers
+    if count > 2:  # with four subjects, three of six pairs cannot be outliers
         assert set(pairs) == {(f"s{count - 1}", "copy"), (f"s{count - 1}", "rescan"), ("copy", "rescan")}
         rescan = pairs[f"s{count - 1}", "rescan"]
         assert rescan.same_group

@@ -1,4 +1,6 @@
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,19 +8,22 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import typer.main
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
 import synthetic_run
-from smoothmorph.experiments.cli import app
+from smoothmorph.experiments.cli import app, data_app
 from smoothmorph.experiments.run.progress import following
 from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.cohorts.opening import read_cohort
+from smoothmorph.pipeline.settings.schema import CohortSettings
 
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """Call the command line in an empty folder, with the stand-in for training."""
+    """Call the command line in an empty folder, with the fast replacement for training."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("smoothmorph.experiments.run.runner._pipeline_fingerprint", synthetic_run.fingerprint)
@@ -64,7 +69,7 @@ def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(call, tmp_path):
     marker.touch()
     done = call("run", "demo", *SHORT, "--data-root", "root")
     assert done.exit_code == 130
-    assert "give the same command again to go on" in done.stderr
+    assert "repeat the same command to continue" in done.stderr
     marker.unlink()
     assert "1 of" in call("run", "demo", *SHORT, "--data-root", "root").output
 
@@ -76,7 +81,8 @@ def test_an_interruption_where_nothing_is_kept_says_so(call, monkeypatch):
     monkeypatch.setattr("smoothmorph.pipeline.images.volumes.check_headers", stop)
     done = call("register", "a.nii", "b.nii", "--model", "brain-2d")
     assert done.exit_code == 130
-    assert done.stderr == "interrupted; only files that it wrote already are kept: the same command starts anew.\n"
+    lost = "only files that were already written are kept; the same command starts from the beginning"
+    assert done.stderr == f"interrupted; {lost}.\n"
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(3600.0, ""), (-1.0, "refining: loss 0.1 (2 of 9)\n")])
@@ -96,13 +102,13 @@ def test_where_there_is_no_terminal_long_work_tells_lines(seconds, lines, monkey
         (["run", "demo", "--set", "objective.lambda=-1"], "greater than or equal to 0"),
         (["run", "demo", "--out", "file/run"], "cannot write in file/run"),
         (["run", "demo", "--executor", "slurm"], "unknown executor 'slurm'; expected local or ray."),
-        (["run", "demo", "--cpus-per-trial", "2"], "--cpus-per-trial is for a Ray cluster; add --executor ray"),
-        (["run", "demo", "--executor", "ray", "--workers", "2"], "--workers is for processes of this machine; with"),
-        (["run", "demo", "--together", "2"], "--together is gone: trials share a GPU with --executor ray"),
+        (["run", "demo", "--cpus-per-trial", "2"], "--cpus-per-trial needs a Ray cluster; add --executor ray"),
+        (["run", "demo", "--executor", "ray", "--workers", "2"], "--workers is the number of processes on this"),
+        (["run", "demo", "--together", "2"], "--together was removed; to share a GPU, use --executor ray"),
         (["run", "demo", "--executor", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["show", "demo", "--set", "objective.penalty=l9"], "objective.penalty = 'l9'"),
-        (["bench", "step-2d", "--device", "cuda"], "`smoothmorph bench` is now `make bench`, in a checkout"),
-        (["join", "one", "other"], "`smoothmorph join` is now `smoothmorph figures RUN OTHER`, or `smoothmorph report"),
+        (["bench", "step-2d", "--device", "cuda"], "`smoothmorph bench` was removed; use `make bench`, in a checkout"),
+        (["join", "one", "other"], "`smoothmorph join` was removed; use `smoothmorph figures RUN OTHER`, or"),
         (["status", "nothing"], "there is no run 'nothing'"),
         (["status", "."], "holds no run"),
         (["figures", "nothing"], "there is no run 'nothing'"),
@@ -128,7 +134,8 @@ def test_a_file_without_permission_is_one_line(call, monkeypatch):
     done = call("run", "demo")
     assert done.exit_code == 2
     assert done.stderr == (
-        "error: runs/demo/.lock: Permission denied; see to its permissions and the free space, then run again.\n"
+        "error: runs/demo/.lock: Permission denied; check its permissions and the free space, "
+        "then repeat the command.\n"
     )
 
 
@@ -186,6 +193,57 @@ def test_help_and_version_need_no_heavy_import():
         done = subprocess.run([sys.executable, "-c", code.format(word=word)], capture_output=True, text=True)
         assert answer in done.stdout
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+EXAMPLES = {
+    f"{group} {name}".strip(): command.epilog.removeprefix("Example:\n\n")
+    for group, commands in {"": typer.main.get_command(app), "data": typer.main.get_command(data_app)}.items()
+    for name, command in commands.commands.items()
+    if not command.hidden and not hasattr(command, "commands")
+}
+
+
+@pytest.fixture
+def files(call, tmp_path):
+    """The files that the examples name: two unseen subjects of the embedded cohort, and landmarks."""
+    cohort = read_cohort(CohortSettings(reader="phantom", subjects=2))
+    for name, subject in zip(("moving", "fixed"), cohort.subjects, strict=True):
+        sample = cohort.load(subject)
+        for kind, ending, dtype in (("image", "", np.float32), ("label", "_seg", np.uint8)):
+            nib.save(nib.Nifti1Image(sample[kind][0].numpy().astype(dtype), np.eye(4)), f"{name}{ending}.nii.gz")
+    (tmp_path / "images").mkdir()
+    for name in ("moving", "fixed"):
+        (tmp_path / "images" / f"{name}.nii.gz").symlink_to(tmp_path / f"{name}.nii.gz")
+    (tmp_path / "landmarks.csv").write_text("x,y\n-20,-30\n")
+    return call
+
+
+def test_the_help_of_every_command_ends_with_an_example(call):
+    assert len(EXAMPLES) == 21
+    for command, example in EXAMPLES.items():
+        assert example.startswith(f"smoothmorph {command}"), command
+        assert len(example) < 79  # one line of a terminal
+        told = call(*command.split(), "--help")
+        assert told.output.rstrip().splitlines()[-1].strip() == example
+
+
+def test_every_example_works(files, tmp_path, monkeypatch):
+    """One after the other, with short studies; the download is only asked for."""
+    asked = []
+    monkeypatch.setattr("smoothmorph.pipeline.downloads.datasets.fetch", lambda name, to, *_: asked.append((name, to)))
+    for command, example in EXAMPLES.items():
+        if command == "compose":
+            for name in ("first.h5", "second.h5"):
+                shutil.copy("field.h5", name)
+        if command == "export":  # `import` takes what it writes
+            assert not Path("weights.pt").exists()
+        short = SHORT if command == "run" else ()
+        told = files(*shlex.split(example)[1:], *short)
+        assert told.exit_code == 0, (command, told.output)
+    assert asked == [("hippocampus", Path("data"))]
+    written = {"field.h5", "warped_seg.nii.gz", "both.h5", "inverse.h5", "determinant.nii.gz", "field.nii.gz"}
+    written |= {"warped_landmarks.csv", "demo.html", "weights.pt", "model.safetensors", "subjects.csv"}
+    assert written | {"study.schema.json", "demo-archive"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -308,11 +366,11 @@ MISTAKES = {
     ],
     "archive": [("none out", "there is no run 'none'"), (f"{PUBLISHED} full", "full is not empty")],
 }
-"""Command -> what follows it, and what is then said."""
+"""Command -> arguments with a mistake, and the expected message."""
 
 
 def _ends_in(folder, words):
-    """Exit codes and screens of command lines that are called one after the other in one process without torch."""
+    """Exit codes and outputs of command lines that run one after the other in one process without torch."""
     program = (
         "import contextlib, io, json, sys\n"
         "from smoothmorph.experiments.cli import app\n"
@@ -333,13 +391,13 @@ def _ends_in(folder, words):
 
 
 def test_a_study_is_shown_without_torch(tmp_path):
-    """Which takes seconds to load; so do MONAI, ITK and what draws and computes tables."""
+    """Torch takes seconds to load; so do MONAI, ITK and the packages for figures and tables."""
     assert _ends_in(tmp_path, [["show", "demo"]])[0][0] == 0
 
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_told_without_torch(tmp_path, command):
-    """And in less than a second of CPU for that."""
+    """Each mistake is reported in less than a second of CPU time."""
     for name in ("a.nii.gz", "b.nii.gz"):
         nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), tmp_path / name)
     for name in ("f.h5", "g.h5", "notes.txt", "p.csv", "full/thing"):

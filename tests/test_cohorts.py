@@ -31,7 +31,7 @@ def root(tmp_path):
 
 
 class Watched(Transform):
-    """Loads as a cohort does, or by ``load``, and tells which subject."""
+    """Loads like a cohort, or by ``load``, and records the subject."""
 
     def __init__(self, cohort, tell, load=None):
         self.tell, self.load = tell, load or cohort.transform
@@ -43,7 +43,7 @@ class Watched(Transform):
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that writes rows of a CSV and reads them as a cohort."""
+    """A function that writes CSV rows and reads them as a cohort."""
 
     def read(text: str | bytes, **settings):
         (tmp_path / "subjects.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -117,7 +117,7 @@ def test_intensity_and_size(root):
     percentile = first(intensity="percentile")["image"]
     low, high = np.percentile(image(1), [1, 99])
     torch.testing.assert_close(percentile, ((original - low) / (high - low)).clamp(0, 1).float())
-    resized = first(size=(24, 20))  # two rows more on either side, two columns fewer
+    resized = first(size=(24, 20))  # two more rows at each end, two fewer columns
     assert torch.equal(resized["image"][:, 2:-2], original[:, :, 2:-2])
     assert not resized["image"][:, [0, 1, -2, -1]].any()
     assert torch.equal(resized["label"][0, 2:-2], torch.from_numpy(label().astype(np.int16))[:, 2:-2])
@@ -322,7 +322,7 @@ def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_pa
     reads = []
     again = replace(cohort, transform=Transforms([Watched(cohort, reads.append)]))
     mapped = load_samples(again, cohort.ids)
-    assert reads == [cohort.ids[0]]  # only to see how large they are
+    assert reads == [cohort.ids[0]]  # only to find the size of the samples
     for name, sample in held.items():
         for key, value in sample.items():
             same = (
@@ -341,7 +341,7 @@ def test_what_exceeds_the_memory_is_mapped_from_files_that_are_kept(root, tmp_pa
 
 @pytest.mark.parametrize("fault", [InputError, KeyboardInterrupt])
 def test_after_a_fault_nothing_is_loaded_any_more(fault, root, monkeypatch):
-    """Threads that still load while the interpreter ends would abort the process."""
+    """Threads that still load while the interpreter exits would abort the process."""
     began, ended = [], []
 
     def load(item):
@@ -381,7 +381,7 @@ def test_different_spacings_need_resampling(root):
             voxels = nibabel.Nifti1Image.from_filename(path).get_fdata(dtype=np.float32)
             write_image(path, voxels, np.diag([size, 1, 1, 1]))
     cohort = read_cohort(NEURITE, root)
-    assert len(load_samples(cohort, cohort.ids[:2])) == 2  # headers are not exact
+    assert len(load_samples(cohort, cohort.ids[:2])) == 2  # spacings in headers are rounded
     with pytest.raises(InputError, match=r"0003_MR1 has voxels of 1\.2x1 mm but .*0001_MR1 has 1x1 mm; resample"):
         load_samples(cohort, cohort.ids)
 
@@ -408,7 +408,7 @@ def test_a_table_keeps_further_columns(table):
 
 @pytest.mark.parametrize(("large", "dtype"), [(32768, torch.int32), (614454277, torch.int32), (2**62 + 1, torch.int64)])
 def test_labels_of_any_size(large, dtype, table, tmp_path, monkeypatch):
-    """Atlas ids, in memory, mapped and padded; small labels beside them take 16 bits as before."""
+    """Atlas ids are kept in memory, in mapped files and after padding; maps with small labels still use 16 bits."""
     rows = "id,image,label\na,1.nii,1-label.nii\nb,2.nii,large.nii\n"
     values = label().astype(np.int64)
     values[values == 2] = large

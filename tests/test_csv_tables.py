@@ -1,4 +1,4 @@
-"""CSV tables from anywhere are read within bounds, and those that are written run nothing in a spreadsheet program."""
+"""CSV tables are read with limits, and written tables contain no formula for a spreadsheet program."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What a run folder may hold that no run wrote: one judgement of it, a sentence for each fault, nothing outside."""
+"""Foreign or damaged content in run folders: one judgement of it, one sentence per fault, no file outside is used."""
 
 import io
 import json
@@ -72,7 +72,7 @@ def change(path: Path, edit) -> None:
 def test_a_trial_has_the_name_that_its_settings_make_or_the_run_is_refused(name, run, tmp_path):
     file, trials = run.path / "study.yaml", list(run.trials)
     (tmp_path / "evil").mkdir()
-    file.write_text(run.study.to_yaml([trials[0], name]))  # the second is l2
+    file.write_text(run.study.to_yaml([trials[0], name]))  # the second trial is l2
     before = sorted(tmp_path.rglob("*"))
     other = make(tmp_path / "other")
     shutil.rmtree(other.path / next(iter(other.trials)))

@@ -1,4 +1,4 @@
-"""DICOM: every slice where its own header says, or one sentence. Positions are computed by hand."""
+"""DICOM: every slice is placed by its own header, or refused in one sentence. Positions are computed by hand."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from smoothmorph.transforms import InputError
 
 ROWS, COLUMNS, SLICES = 6, 5, 8
 SPACING = (0.8, 1.2)
-"""mm between rows, and between columns."""
+"""Distance in mm between rows, and between columns."""
 FLAT = (1.0, 0, 0, 0, 1, 0)
 UID = "1.2.826.0.1.3680043.2.1125."
 VOXELS = np.arange(SLICES * ROWS * COLUMNS, dtype=np.int16).reshape(SLICES, ROWS, COLUMNS)
 
 
 def straight(step=(0.0, 0, 4)) -> np.ndarray:
-    """The positions of slices at equal distances, LPS mm."""
+    """Positions (LPS mm) of slices at equal distances."""
     return np.array([10.0, -20, 30]) + np.arange(SLICES)[:, None] * np.array(step)
 
 
@@ -47,7 +47,7 @@ def place(target: Dataset, position, orientation=FLAT, spacing=SPACING) -> None:
 
 
 def write_series(folder: Path, positions: np.ndarray, change=None) -> Path:
-    """A file per slice; the names are not in the order of the positions."""
+    """Write one file per slice; the order of the names differs from that of the positions."""
     folder.mkdir()
     for number, position in enumerate(positions):
         made = dataset(MRImageStorage, VOXELS[number])
@@ -60,7 +60,7 @@ def write_series(folder: Path, positions: np.ndarray, change=None) -> Path:
 
 
 def write_frames(path: Path, positions: np.ndarray, change=None) -> Path:
-    """One enhanced file of many frames."""
+    """Write one enhanced multi-frame file."""
     made = dataset(EnhancedMRImageStorage, VOXELS)
     made.NumberOfFrames = len(positions)
     shared, measures, orientation = Dataset(), Dataset(), Dataset()
@@ -88,7 +88,7 @@ WRITERS = {
 TILT = np.radians(20)
 STEPS = {
     "straight": (0, 0, 4),
-    "tilted gantry": (0, 4 * np.sin(TILT), 4 * np.cos(TILT)),  # 20 degrees from the normal of the slices
+    "tilted gantry": (0, 4 * np.sin(TILT), 4 * np.cos(TILT)),  # tilted by 20 degrees from the normal of the slices
     "table drift": (1, 0, 4),
 }
 
@@ -96,7 +96,7 @@ STEPS = {
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("name", STEPS)
 def test_slices_lie_where_their_positions_say(name, writer, tmp_path):
-    """The third axis of the affine is the step from slice to slice (RAS), perpendicular or not."""
+    """The third column of the affine is the step from slice to slice (RAS), perpendicular or not."""
     positions = straight(STEPS[name])
     read = read_volume(WRITERS[writer](tmp_path, positions))
     expected = np.diag([-SPACING[1], -SPACING[0], 0, 1])
@@ -193,7 +193,7 @@ def test_a_slice_that_does_not_belong_or_say_where_it_lies(name, tmp_path):
 
 
 def test_slices_are_scaled_each_by_its_own_header(tmp_path):
-    """Slope 1 first and 0.5 later, as in PET: nothing is rounded to the type of the first slice."""
+    """The slope is 1 first and 0.5 later, as in PET. No value is rounded to the dtype of the first slice."""
 
     def change(number, made):
         made.RescaleSlope, made.RescaleIntercept, made.Modality = (0.5 if number > 3 else 1), 0, "PT"
@@ -216,7 +216,7 @@ def test_frames_scaled_differently_are_refused(tmp_path):
 
 def test_one_slice_is_a_slice_in_space(tmp_path):
     folder = write_series(tmp_path / "series", straight())
-    read = read_volume(folder / "3.dcm")  # the second one
+    read = read_volume(folder / "3.dcm")  # the second slice
     assert read.grid.lifted_shape == (COLUMNS, ROWS, 1)
     np.testing.assert_allclose(read.grid.affine[:3, 2:], [[0, -10], [0, 20], [4, 34]], atol=1e-5)
 
@@ -232,7 +232,7 @@ def test_a_label_map_keeps_its_values(tmp_path):
 @pytest.mark.parametrize("bytes_off", [-240, -2, 2])
 @pytest.mark.parametrize("number", [0, 5])
 def test_voxels_of_another_length_than_the_header_states(bytes_off, number, tmp_path):
-    """Of missing ones ITK makes what happens to be in the memory."""
+    """ITK would fill missing voxels with random memory."""
 
     def change(made):
         made.PixelData = (made.PixelData + bytes(2))[: len(made.PixelData) + bytes_off]

@@ -1,4 +1,4 @@
-"""Finite differences: values one can compute by hand, and numpy.gradient."""
+"""Finite differences against values computed by hand and numpy.gradient."""
 
 import numpy as np
 import pytest
@@ -20,12 +20,12 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
 
 
 def coordinates(shape: tuple[int, ...]) -> Tensor:
-    """(1, D, *shape): x of every voxel, made without the code under test."""
+    """The coordinates x of every voxel, (1, D, *shape), made without the tested code."""
     return torch.from_numpy(np.indices(shape, dtype=np.float64))[None]
 
 
 def linear(shape: tuple[int, ...]) -> Tensor:
-    """(1, 1, *shape): Σ slope_a · x_a."""
+    """The image Σ slope_a · x_a, (1, 1, *shape)."""
     slopes = torch.tensor(SLOPES[: len(shape)], dtype=torch.float64)
     return torch.einsum("d,bd...->b...", slopes, coordinates(shape))[:, None]
 

@@ -1,4 +1,4 @@
-"""The documentation site: built without a warning and without the network, whole, and what it says runs."""
+"""The documentation site: it builds offline without a warning, is complete, and its code runs."""
 
 import functools
 import json
@@ -36,7 +36,7 @@ from smoothmorph.transforms import Geometry, PhysicalField, write_field
 RESULTS = sorted((ROOT / "experiments" / "results").glob("*/README.md"))
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", *RESULTS])
 ROOMS = (smoothmorph.transforms, smoothmorph.networks, smoothmorph.pipeline, smoothmorph.experiments)
-QUESTIONS = {  # what users of this field ask -> the page that answers
+QUESTIONS = {  # question of a user -> page that answers it
     "which λ": "which-lambda",
     "why does my field fold, and does it matter": "why-does-my-field-fold",
     "velocity or displacement": "velocity-or-displacement",
@@ -67,14 +67,14 @@ def site(tmp_path_factory) -> Path:
     pytest.importorskip("mkdocstrings", reason="the extra `docs` is not installed")
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-    with FileLock(shared / "site.lock"):  # the builds of two workers would write into one folder
+    with FileLock(shared / "site.lock"):  # two workers would build into the same folder
         if not (shared / "site" / "index.html").exists():
             _build(shared / "site")
     return shared / "site"
 
 
 def _build(folder: Path) -> None:
-    shutil.rmtree(ROOT / "build" / "docs", ignore_errors=True)  # as in a checkout where nothing was built before
+    shutil.rmtree(ROOT / "build" / "docs", ignore_errors=True)  # as in a new checkout
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
     offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | offline)
@@ -83,7 +83,7 @@ def _build(folder: Path) -> None:
 
 
 class Links(HTMLParser):
-    """The links, the anchors and what a page loads by itself."""
+    """Collects the links, the anchors and the files that a page loads."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ def _words(text: str) -> set[str]:
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_search_finds_the_page_that_answers(site, question):
-    """By the site's own index: the words of the question, those in titles counting most."""
+    """The best pages for a question, by the words in the site's search index; words in titles count most."""
     entries = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
     asked = _words(question)
     scores: dict[str, float] = {}
@@ -153,7 +153,7 @@ def test_the_search_finds_the_page_that_answers(site, question):
 
 @pytest.fixture(scope="module")
 def address(site) -> Iterator[str]:
-    """Where the site is served: its search does not run from files."""
+    """The address of the served site; its search does not work from files."""
     handler = functools.partial(Quiet, directory=site)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -226,7 +226,7 @@ def test_every_column_of_the_rows_has_a_meaning(site):
     assert not [name for name, _, meaning in cells if not meaning.strip()]
 
 
-# What the pages say
+# Content of the pages
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -244,7 +244,7 @@ def _code() -> list:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where the code of the pages runs: with the fields, the table and the runs that they read."""
+    """A folder for the code of the pages, with the fields, the table and the runs that it reads."""
     folder = tmp_path_factory.mktemp("code")
     lines = ["id,image,label"]
     for name in ("anna", "ben"):
@@ -271,7 +271,7 @@ def _rows(table: Path):
 
 @pytest.mark.parametrize("code", _code())
 def test_its_python_runs(code, folder, monkeypatch):
-    """Entries of other packages are made, too, of the kinds that there are."""
+    """Code that adds an entry to a registry that does not exist is skipped."""
     monkeypatch.chdir(folder)
     small = code.replace("subjects=24", "subjects=2")
     try:

@@ -1,6 +1,6 @@
-"""What another package adds goes all the way: a penalty and a metric by entry points, a similarity by the public call.
+"""Additions of another package work everywhere: a penalty and a metric by entry points, a similarity by public call.
 
-One study on the embedded cohort, in two workers, then every command on it; see `drill`.
+One study on the built-in cohort in two workers, then every command on it; see `drill`.
 """
 
 import html
@@ -21,12 +21,12 @@ POINTS = {
     "smoothmorph.metrics": {"jaccard": "outside.jaccard:ENTRY"},
 }
 OLD_WORDS = ("MSE + λ", "NCC loss", "MSE (a.u.²)", "MSE after", "NCC after", "NCC (1 is best)")
-"""What would be false here: nothing minimizes these."""
+"""Words that would be wrong here, because no trial minimizes these similarities."""
 
 
 @pytest.fixture(scope="module")
 def drill(tmp_path_factory):
-    """The folder of the study, and what each command told."""
+    """The folder of the study, and the output of each command."""
     folder = tmp_path_factory.mktemp("drill")
     environment = environment_with(tmp_path_factory.mktemp("installed"), POINTS) | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("drill.py")), str(folder)]
@@ -40,14 +40,14 @@ def table(folder, name):
 
 
 def words_of(folder, figure):
-    """The texts in a figure."""
+    """The text in a figure."""
     svg = (folder / "run" / "figures" / f"{figure}.svg").read_text(encoding="utf-8")
     return [html.unescape(re.sub("<.*?>", "", text)).strip() for text in re.findall(r"<text.*?</text>", svg, re.DOTALL)]
 
 
 @pytest.fixture(scope="module")
 def page(drill):
-    """The words of the report, without markup and pictures."""
+    """The text of the report, without markup and pictures."""
     text = (drill[0] / "run" / "report.html").read_text(encoding="utf-8").partition("<body")[2]
     text = re.sub(r"<(script|style|svg).*?</\1>", " ", text, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub("<[^<]*>", " ", text)).split())
@@ -66,7 +66,7 @@ def test_rows_have_every_column_of_it(drill):
     assert len(structures) == len([name for name in rows if name.startswith("dice/")]) > 0
     of_one = rows[structures[0]]
     dice = rows[structures[0].replace("jaccard", "dice")]
-    assert of_one.to_numpy() == pytest.approx((dice / (2 - dice)).to_numpy())  # as J = D / (2 - D)
+    assert of_one.to_numpy() == pytest.approx((dice / (2 - dice)).to_numpy())  # because J = D / (2 - D)
 
 
 def test_tables_and_statistics_have_it(drill):

@@ -1,4 +1,4 @@
-"""A cohort reader, a method and a backbone of another package go the whole way, and nothing says that they are ours."""
+"""A reader, a method and a backbone of another package work everywhere, and no text claims that they are ours."""
 
 import html
 import json
@@ -83,7 +83,7 @@ call("export", model, "official", "slim.pt")
 
 @pytest.fixture(scope="module")
 def way(tmp_path_factory, tiny_cohort) -> tuple[Path, dict[str, str]]:
-    """The folder of the drill, and what each command printed."""
+    """The folder of the study, and the output of each command."""
     folder = tmp_path_factory.mktemp("drill")
     site = folder / "site" / "outside-1.0.dist-info"
     site.mkdir(parents=True)
@@ -105,7 +105,7 @@ def way(tmp_path_factory, tiny_cohort) -> tuple[Path, dict[str, str]]:
 
 
 def page(folder: Path) -> str:
-    """The words of the report, without pictures."""
+    """The text of the report, without pictures."""
     text = re.sub(r"(?s)<(style|script).*?</\1>|data:[^\"]*", "", (folder / "run" / "report.html").read_text())
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", text)))
 
@@ -133,7 +133,7 @@ def test_the_method_is_in_every_table_and_statistic(way):
     rows = pd.read_parquet(folder / "run" / "tables" / "rows.parquet")
     assert set(rows["model"]) == {"diffeomorphic", "identity", "shift"}
     dice = rows.groupby("model")["dice"].mean()
-    assert dice["shift"] > 0.95 > 0.85 > dice["identity"]  # the discs are shifted, by nearly whole voxels
+    assert dice["shift"] > 0.95 > 0.85 > dice["identity"]  # the discs differ by a shift of nearly whole voxels
     means = pd.read_csv(folder / "run" / "tables" / "means.csv")
     assert {"identity", "shift"} < set(means["model"])
     words = page(folder)
@@ -149,7 +149,7 @@ def test_the_report_names_what_was_trained_on_what(way):
     trained, _, file = words.partition("The study file, drill.yaml")
     assert "voxelmorph" not in trained.lower()
     assert "official" not in trained
-    assert file.lower().count("voxelmorph") == 1  # model.method
+    assert file.lower().count("voxelmorph") == 1  # as the value of model.method
     assert (
         "Network Slim net, 2‑D, 298 parameters; three convolutions on the grid of the integration; The outside" in words
     )
@@ -178,9 +178,9 @@ def test_the_exports_name_their_network_and_its_images(way):
 
 @pytest.fixture
 def added(monkeypatch):
-    """The outside entries by the public call, for one test."""
+    """The entries of the outside package, added by the public call for one test."""
     for registry, entry in ((READERS, entries.PICTURES), (METHODS, entries.SHIFT), (BACKBONES, entries.SLIM)):
-        len(registry)  # completes it
+        len(registry)  # loads the other entries first
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
         assert registry.add(entry) is entry
 

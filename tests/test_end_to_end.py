@@ -35,7 +35,7 @@ def test_a_study_with_a_diverging_trial(tiny_cohort, tmp_path):
     command = ["run", str(study), "--data-root", str(tiny_cohort(2)), "--workers", "1", "--out", str(out)]
     result = CliRunner().invoke(app, command)
 
-    assert result.exit_code == 1  # one trial failed, and the rest went on
+    assert result.exit_code == 1  # one trial failed, and the others went on
     assert "4 of 5 trials complete" in result.output
     assert "failed" in result.output
     assert "training diverged" in result.output

@@ -1,4 +1,4 @@
-"""Graphs of the network, weights for official VoxelMorph, and the commands that write and read them."""
+"""Exported graphs, weights for official VoxelMorph, and the commands that write and read them."""
 
 import io
 import json
@@ -37,7 +37,7 @@ ALIGNED = {2: (32, 48), 3: (16, 16, 32)}
 
 @pytest.fixture(params=[(2, 0), (2, 7), (3, 0), (3, 7)], ids=lambda case: f"{case[0]}-D, {case[1]} steps")
 def network(request) -> VoxelMorph:
-    """A network whose flow is far from the identity."""
+    """A network whose field is far from the identity."""
     dims, steps = request.param
     torch.manual_seed(0)
     network = VoxelMorph(dims, integration_steps=steps)
@@ -122,7 +122,7 @@ class TestKept:
         assert torch.equal(Adding()(torch.zeros(3)), torch.ones(3))
 
     def test_a_network_computes_the_same_after_it_was_exported_first(self):
-        shape = (20, 39)  # of no other test, so that no grid of it is kept
+        shape = (20, 39)  # used in no other test, so that its grid is not cached
         torch.manual_seed(0)
         network = VoxelMorph(2).eval()
         images = pair(1, 1, *shape)
@@ -165,12 +165,12 @@ class TestOfficial:
 
 
 class Stranger:
-    """What only a loader that runs code could read."""
+    """A file that only a loader that runs code could read."""
 
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """The command line, in a folder with models, official weights and other things."""
+    """The command line in a folder with models, official weights and other files."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     network = VoxelMorph(2, integration_steps=5).eval()
@@ -203,7 +203,7 @@ def test_from_the_command_line_to_official_and_back(call):
 
 
 def holders(state: dict[str, Tensor]) -> dict[str, object]:
-    """Files that hold the weights of ``VxmDense`` as a part of something else."""
+    """Files that hold the weights of ``VxmDense`` among other things."""
     names = ("module.", "model.", "_orig_mod.", "_orig_mod.module.", "net.vxm.")
     prefixed = {prefix: {prefix + name: weight for name, weight in state.items()} for prefix in names}
     grid = {"module.transformer.grid": torch.zeros(1, 2, 32, 48)}
@@ -223,7 +223,7 @@ def holders(state: dict[str, Tensor]) -> dict[str, object]:
 
 
 def test_weights_within_something_else_are_the_same_weights(call):
-    """Saved of a DataParallel network, a compiled one, or with a training's other state."""
+    """Weights of a DataParallel network, of a compiled network, or saved together with a training state."""
     before = load_model(Path("model.safetensors"))
     for index, (name, content) in enumerate(holders(torch.load("state.pt", weights_only=True)).items()):
         torch.save(content, "held.pt")
@@ -238,7 +238,7 @@ BIAS = "flow.bias"
 
 
 def hostile() -> dict[str, tuple[str, object, str]]:
-    """Of a file of official VoxelMorph: where something is changed, to what, and what is said of it."""
+    """Changes to a file of official VoxelMorph: the place, the new value and the expected message."""
     deep: object = 7
     for _ in range(40):
         deep = (deep, deep)

@@ -1,4 +1,4 @@
-"""Fetching from servers on this machine that break off, ignore ranges or send something else."""
+"""Downloads from local servers that break off, ignore ranges or send other content."""
 
 import gzip
 import hashlib
@@ -24,12 +24,12 @@ CONTENT = bytes(range(256)) * 4000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``content`` under any path; the attributes say how badly."""
+    """Serves ``content`` under any path, with the faults that the attributes set."""
 
     content = CONTENT
     ranges = True
     break_after: list[int]
-    """Bytes after which each of the next responses breaks off."""
+    """Number of bytes after which each of the next responses breaks off."""
     status: list[int]
     """Status codes of the next responses."""
     etag: str | None = '"one"'
@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
     requests: list[dict[str, str]]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        pass  # clients hang up on purpose
+        pass  # clients close the connection on purpose
 
     @property
     def url(self) -> str:
@@ -167,7 +167,7 @@ def test_refusals_are_not_repeated(server, tmp_path, status, kind, sentence):
 
 
 def test_offline_is_one_sentence_that_says_what_to_do(server, tmp_path):
-    server.server_close()  # nobody listens any more
+    server.server_close()  # the server is gone
     with pytest.raises(InputError, match=r"cannot download http://127.0.0.1:\d+/data.tar \(.*refused") as error:
         download(server.url, tmp_path / "x.tar", wait=0.001)
     assert f"put the file at {tmp_path / 'x.tar'} yourself" in str(error.value)
@@ -244,7 +244,7 @@ def test_truncated_archives_leave_nothing(tmp_path, mode):
 
 def test_an_archive_that_lost_its_last_members_is_noticed(tmp_path):
     content = archive({"subjects.txt": b"a\n", "b": b"1" * 512, "c": b"2" * 512})
-    (tmp_path / "x.tar").write_bytes(content[:2048])  # cut between two members
+    (tmp_path / "x.tar").write_bytes(content[:2048])  # truncated between two members
     with pytest.raises(InputError, match="its end is missing"):
         unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")
     assert not (tmp_path / "set").exists()
@@ -258,7 +258,7 @@ def sized(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 def negative(name: str) -> bytes:
-    """The header of a member of -1 bytes; tarfile would read it again and again."""
+    """The header of a member with -1 bytes; tarfile would read it in an endless loop."""
     header = bytearray(sized(name, 0))
     header[124:136] = b"\xff" * 12
     header[148:156] = b" " * 8
@@ -336,7 +336,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 
 @pytest.fixture
 def served(server, monkeypatch):
-    """The name of a data set that the server on this machine has."""
+    """The name of a data set on the local server."""
     server.content = archive(WHOLE)
 
     def make(md5: str | None = None) -> str:
@@ -369,7 +369,7 @@ def test_checksums(server, served, tmp_path):
     with pytest.raises(InputError, match=f"has md5 {md5}, expected 00"):
         fetch(served("00"), tmp_path / "d")
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["data.tar.rejected"]
-    assert fetch(served(md5), tmp_path / "d").verified  # downloads anew
+    assert fetch(served(md5), tmp_path / "d").verified  # downloads it again
     with pytest.raises(InputError, match="is not a sha256 checksum"):
         fetch(served(), tmp_path / "e", "abc")
     assert not (tmp_path / "e").exists()

@@ -1,4 +1,4 @@
-"""apply, compose, invert, jacobian, convert and points from the command line, on files a user would have."""
+"""The commands apply, compose, invert, jacobian, convert and points, on files like those of users."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ def call(tmp_path, monkeypatch):
 
 @pytest.fixture
 def done(call):
-    """The same, for commands that have to succeed."""
+    """Call a command that must succeed."""
 
     def run(*words):
         result = call(*words)
@@ -45,7 +45,7 @@ def case(request, tmp_path) -> Case:
 
 @pytest.fixture
 def translation(tmp_path) -> PhysicalField:
-    """By hand: fixed voxels of 2 mm, the first axis to the left, u = (1, 0, -2): T(p) = p + (-2, 0, -4) in RAS mm."""
+    """By hand: 2 mm voxels, first axis to the left, u = (1, 0, -2), so T(p) = p + (-2, 0, -4) in RAS mm."""
     geometry = Geometry((9, 8, 10), np.array([[-2.0, 0, 0, 8], [0, 2, 0, -7], [0, 0, 2, -9], [0, 0, 0, 1]]))
     field = PhysicalField(torch.tensor([1.0, 0, -2]).view(3, 1, 1, 1).expand(3, *geometry.shape), geometry)
     write_field(tmp_path / "field.nii.gz", field)
@@ -119,7 +119,7 @@ def test_the_background(translation, done):
 
 
 def test_apply_with_an_affine_of_ants(tmp_path, done):
-    """ANTs' list [1Warp.nii.gz, 0GenericAffine.mat] is our field with an affine, p ↦ A(p + d(p))."""
+    """ANTs' list [1Warp.nii.gz, 0GenericAffine.mat] equals our field with an affine, p ↦ A(p + d(p))."""
     ants = pytest.importorskip("ants")
     case = make_case("other moving grid", tmp_path, affine=True)
     write_field(tmp_path / "1Warp.nii.gz", PhysicalField(case.field.displacement, case.field.fixed))
@@ -152,7 +152,7 @@ def test_compose_warps_in_the_order_given(translation, done):
     torch.testing.assert_close(read_field("both.h5").map_points(p), torch.tensor([[0.0, 4, 2]]).double())
     done("compose", "second.mha", "field.nii.gz", "-o", "swapped.h5")
     torch.testing.assert_close(read_field("swapped.h5").map_points(p), torch.tensor([[-2.0, 4, -2]]).double())
-    # and so it is for images
+    # the same for images
     done("apply", "both.h5", "fixed.nii.gz", "-o", "at_once.nii.gz")
     done("apply", "field.nii.gz", "fixed.nii.gz", "-o", "once.nii.gz")
     done("apply", "second.mha", "once.nii.gz", "-o", "twice.nii.gz")
@@ -179,7 +179,7 @@ def test_a_translation_inverts_to_its_opposite(translation, done):
 
 @pytest.fixture
 def shifted(tmp_path) -> Case:
-    """``chain.h5``: a translation of 40 mm and then a field, as ITK keeps it; the grid of ``moving.nii.gz`` is far."""
+    """``chain.h5``: a translation by 40 mm, then a field, written by ITK; ``moving.nii.gz`` has a distant grid."""
     made = make_case("other moving grid", tmp_path)
     away = np.eye(4)
     away[:3, 3] = -40, 0, 0  # RAS; LPS +40
@@ -190,7 +190,7 @@ def shifted(tmp_path) -> Case:
 
 
 def chain(path: Path, first: np.ndarray) -> "itk.CompositeTransform":
-    """p ↦ T(first · p) by ITK, of the T in a file and an affine in RAS mm."""
+    """The map p ↦ T(first · p) by ITK, with T from a file and ``first`` an affine in RAS mm."""
     composite = itk.transformread(str(path))[0]
     before, lps = itk.AffineTransform[itk.D, 3].New(), np.diag([-1.0, -1, 1])
     before.SetMatrix(itk.matrix_from_array(lps @ first[:3, :3] @ lps))
@@ -203,7 +203,7 @@ def chain(path: Path, first: np.ndarray) -> "itk.CompositeTransform":
 
 
 def test_what_begins_with_an_affine_inverts_on_the_grid_that_it_is_for(shifted, call, done):
-    """Reading it on the moving image's grid would cut the field off where that grid ends."""
+    """Reading the field on the moving image's grid would crop it at the edge of that grid."""
     refused = call("invert", "chain.h5", "--like", "moving.nii.gz", "-o", "inverse.h5")
     assert refused.exit_code == 2
     assert "chain.h5 begins with an affine" in refused.stderr
@@ -223,14 +223,14 @@ def test_what_begins_with_an_affine_inverts_on_the_grid_that_it_is_for(shifted, 
 @pytest.mark.parametrize("kind", ["composite", "field alone"])
 @pytest.mark.parametrize("first", [(-1, -1, 1), (-1, 1, 1)], ids=["180 degrees", "a mirror"])
 def test_what_begins_with_a_turn_is_inverted(first, kind, tmp_path, done):
-    """Composites of other tools hold the turn between the axes of their arrays and of the world."""
+    """Composites of other tools contain the rotation from their array axes to world axes."""
     case = make_case("axis-aligned", tmp_path)
     turn = np.diag([*first, 1.0])
     itk.transformwrite([chain(write_field(tmp_path / "part.h5", case.field), turn)], str(tmp_path / "chain.h5"))
     if kind == "field alone":
         done("convert", "chain.h5", "--like", "fixed.nii.gz", "-o", "chain.nii.gz")
     file = "chain.h5" if kind == "composite" else "chain.nii.gz"
-    p = np.random.default_rng(0).integers(-7, 8, (20, 3)) + 0.5 * np.array([1, 1, 1])  # at voxels
+    p = np.random.default_rng(0).integers(-7, 8, (20, 3)) + 0.5 * np.array([1, 1, 1])  # at voxel centres
     there = itk.transformread("chain.h5")[0]
     q = np.array([there.TransformPoint((one * [-1, -1, 1]).tolist()) for one in p]) * [-1, -1, 1]
     write_csv("moving.csv", x=q[:, 0], y=q[:, 1], z=q[:, 2])
@@ -242,7 +242,7 @@ def test_what_begins_with_a_turn_is_inverted(first, kind, tmp_path, done):
         assert "folds" not in told.stderr
         assert "folding: 0 % of the voxels" in told.stdout
         back = read_field(out, case.field.fixed).map_points(torch.from_numpy(q))
-        assert np.abs(back.numpy() - p).max() < 0.2  # interpolated between voxels
+        assert np.abs(back.numpy() - p).max() < 0.2  # the field is interpolated between voxels
 
 
 def test_an_affine_alone_inverts_on_any_grid(shifted, done):
@@ -257,7 +257,7 @@ def test_points_beyond_the_first_field_are_noticed(translation, done):
     save("half.nii.gz", blobs((9, 8, 5)), Geometry((9, 8, 5), affine))
     done("convert", "field.nii.gz", "--like", "half.nii.gz", "-o", "half.mha")
     told = done("compose", "half.mha", "field.nii.gz", "-o", "both.nii.gz")
-    # field.nii.gz leads 8 of 9 along the first axis into the grid, and k - 2 into 0 to 4 for k from 2 to 6
+    # field.nii.gz maps 8 of 9 voxels of the first axis into the grid, and k from 2 to 6 to k - 2 in 0 to 4
     percent = 100 * (1 - 8 / 9 * 5 / 10)
     assert f"notice: {percent:.3g} % of the points that field.nii.gz maps to lie outside of half.mha" in told.stderr
 
@@ -315,7 +315,7 @@ def test_voxelmorphs_warp_takes_the_grid_of_like(translation, done, call):
 
 
 def test_real_slices(real_data, done):
-    """OASIS slices, 160x192x1 in a coronal plane: ITK and ANTs see three axes, and so does the written field."""
+    """Coronal OASIS slices of 160x192x1 voxels: ITK and ANTs see three axes, so the written field has three, too."""
     folders = sorted((real_data / "neurite-oasis-2d").glob("OASIS_OAS1_*_MR1"))[:2]
     moving, fixed = (folder / "slice_norm.nii.gz" for folder in folders)
     geometry = read_volume(fixed).grid
@@ -342,7 +342,7 @@ def coordinates(name: str) -> list[list[float]]:
 
 
 def test_points_go_from_fixed_to_moving(translation, done):
-    """T(p) = p + (-2, 0, -4) by hand, RAS mm; the other way with --inverse."""
+    """By hand: T(p) = p + (-2, 0, -4) in RAS mm; --inverse gives the opposite."""
     write_csv("fixed.csv", label=["a", "b"], x=[0, 1.5], y=[1, -2], z=[0, 3])
     told = done("points", "field.nii.gz", "fixed.csv", "-o", "moving.csv")
     assert coordinates("moving.csv") == [[-2, 1, -4], [-0.5, -2, -1]]
@@ -351,7 +351,7 @@ def test_points_go_from_fixed_to_moving(translation, done):
     assert "RAS mm" in told.stdout
     told = done("points", "field.nii.gz", "moving.csv", "--inverse", "-o", "back.csv")
     assert coordinates("back.csv") == [[0, 1, 0], [1.5, -2, 3]]
-    assert "points of the moving image, moving.csv, where they lie in the fixed image" in told.stdout
+    assert "points of the moving image (moving.csv) mapped to the fixed image" in told.stdout
 
 
 def test_points_in_lps(translation, done):
@@ -364,7 +364,7 @@ def test_points_agree_with_ants(tmp_path, done):
     ants = pytest.importorskip("ants")
     case = make_case("other moving grid", tmp_path, affine=True)
     write_field(tmp_path / "field.nii.gz", case.field)
-    middle = np.array([0.0, -30.0, -20.0])  # of the fixed grid, LPS
+    middle = np.array([0.0, -30.0, -20.0])  # centre of the fixed grid, LPS
     table = pd.DataFrame(middle + np.random.default_rng(0).uniform(-6, 6, (5, 3)), columns=["x", "y", "z"])
     table.to_csv("fixed.csv", index=False)
     done("points", "field.nii.gz", "fixed.csv", "--lps", "-o", "moving.csv")
@@ -502,7 +502,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, sentence, call, mistakes):
 
 @pytest.mark.parametrize("command", ["apply", "compose", "invert", "jacobian", "convert", "points"])
 def test_an_unknown_ending_is_refused_before_anything_is_read(command, call):
-    """None of the inputs exists: only what is checked first can be told."""
+    """None of the inputs exists, so only the first check can report its fault."""
     words = ["field.nii.gz", "fixed.nii.gz"][: 2 if command in ("apply", "compose", "points") else 1]
     result = call(command, *words, "-o", "out.jpg")
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""Field files against the tools that made them or read them: ITK, ANTs and VoxelMorph, each with its own code."""
+"""Field files compared with the code of the tools that write or read them: ITK, ANTs and VoxelMorph."""
 
 import gzip
 from dataclasses import replace
@@ -29,7 +29,7 @@ from world_cases import (
 )
 
 AGREEMENT = 1e-3
-"""Of the intensity range, which is 1."""
+"""Tolerance as a fraction of the intensity range, which is 1."""
 FORMATS = (".nii", ".nii.gz", ".mha", ".nrrd", ".h5", ".npz")
 OF_OTHERS = (".nii.gz", ".mha", ".nrrd", ".h5")
 
@@ -44,7 +44,7 @@ def with_affine(case: Case) -> PhysicalField:
 
 
 def check(case: Case, field: PhysicalField, theirs: np.ndarray) -> None:
-    """Our warp and another tool's agree, where neither is near an edge; and the field does something."""
+    """Our warped image and another tool's agree away from edges, and the field changes the image."""
     warped, inside = field.warp(case.image, case.moving)
     keep = inner(inside)
     ours = warped[0].numpy()
@@ -54,7 +54,7 @@ def check(case: Case, field: PhysicalField, theirs: np.ndarray) -> None:
     assert np.abs(ours - still[0].numpy())[keep].max() > 0.1
 
 
-# Written by us, read by them
+# Written by smoothmorph, read by other tools
 
 
 @pytest.mark.parametrize("affine", [False, True], ids=["displacement", "with affine"])
@@ -91,12 +91,12 @@ def test_what_we_write_we_read(case):
             torch.testing.assert_close(back.dense().displacement, field.dense().displacement, atol=1e-4, rtol=0)
 
 
-# Written by them, read by us
+# Written by other tools, read by smoothmorph
 
 
 @pytest.fixture(scope="module")
 def spline(case):
-    """A B-spline transform of ITK's over the fixed grid, and its displacements as ITK samples them."""
+    """A B-spline transform by ITK over the fixed grid, and its displacements sampled by ITK."""
     fixed = itk.imread(str(case.fixed_file), itk.F)
     world = fixed.GetImageDimension()
     transform = itk.BSplineTransform[itk.D, world, 3].New()
@@ -106,7 +106,7 @@ def spline(case):
     initializer.SetTransformDomainMeshSize([4] * world)
     initializer.InitializeTransform()
     numbers = np.random.default_rng(5).uniform(-4, 4, transform.GetNumberOfParameters()).reshape(world, -1)
-    if case.field.fixed.axes < world:  # only within the slice
+    if case.field.fixed.axes < world:  # displacements stay within the slice
         axes = case.field.fixed.affine[:3, :2] / np.array(case.field.fixed.spacing)
         numbers = np.diag([-1.0, -1, 1]) @ axes @ axes.T @ np.diag([-1.0, -1, 1]) @ numbers
     transform.SetParameters(itk.OptimizerParameters[itk.D](numbers.ravel().tolist()))
@@ -123,7 +123,7 @@ def test_we_warp_by_itks_file_as_itk_and_ants_do(case, spline, suffix):
     file = case.folder / f"theirs{suffix}"
     itk.imwrite(spline[1], str(file))
     if suffix == ".nii.gz" and case.field.fixed.axes < case.field.fixed.world_axes:
-        # ITK loses the place of such a file itself, but the file has it
+        # ITK ignores the position in such a file
         check(case, read_field(file), warped_by_itk(case, spline[0]))
         return
     check(case, read_field(file), warped_by_itk(case, itk_transform(file)))
@@ -131,7 +131,7 @@ def test_we_warp_by_itks_file_as_itk_and_ants_do(case, spline, suffix):
 
 
 def test_we_warp_by_itks_composite_as_itk_and_ants_do(case, spline):
-    """A rigid transform about a centre, a field in double precision, and one composite inside of another."""
+    """A rigid transform about a centre, a field in double precision, and a composite within a composite."""
     world = case.field.fixed.world_axes
     displacement = itk_transform_of(spline[1])
     rigid = itk.Euler3DTransform[itk.D].New() if world == 3 else itk.Euler2DTransform[itk.D].New()
@@ -158,11 +158,11 @@ def test_we_warp_by_itks_composite_as_itk_and_ants_do(case, spline):
 
 @pytest.mark.parametrize("name", ["other moving grid", "2-D"])
 def test_we_warp_by_the_result_of_ants_as_ants_does(name, tmp_path):
-    """SyN with its affine: as separate files both ways, and as composites both ways."""
+    """SyN with its affine: as separate files and as composites, in both directions."""
     ants = pytest.importorskip("ants")
     case = make_case(name, tmp_path)
     fixed, moving = ants.image_read(str(case.fixed_file)), ants.image_read(str(case.moving_file))
-    # something to find: the fixed image is the moving one, warped
+    # the fixed image is the warped moving image, so that there is a deformation to find
     fixed = fixed.new_image_like(make_field(case.field.fixed, affine=True).warp(case.image, case.moving)[0][0].numpy())
     settings = {"type_of_transform": "SyN", "reg_iterations": (10, 5), "aff_iterations": (50, 20), "random_seed": 1}
     settings |= {"aff_shrink_factors": (2, 1), "aff_smoothing_sigmas": (1, 0), "aff_metric": "meansquares"}
@@ -174,7 +174,7 @@ def test_we_warp_by_the_result_of_ants_as_ants_does(name, tmp_path):
     assert not affine.displacement.any()
     both = replace(field, affine=affine.affine)
     check(case, both, warped_by_ants(case, [warp_file, affine_file]))
-    # back again: from moving to fixed, the inverse affine first and the inverse field after it
+    # the inverse, from moving to fixed: first the inverse affine, then the inverse field
     inverse = read_field(tmp_path / "1InverseWarp.nii.gz").followed_by(affine.inverse(case.moving))
     composites = ants.registration(
         fixed, moving, outprefix=f"{tmp_path}/all", write_composite_transform=True, **settings
@@ -189,7 +189,7 @@ def test_we_warp_by_the_result_of_ants_as_ants_does(name, tmp_path):
 
 
 def test_points_go_where_itk_sends_them(case):
-    """The same map, without an image: the LPS points of ITK and our RAS points."""
+    """The same map on points instead of images: LPS points in ITK, RAS points in smoothmorph."""
     field = with_affine(case)
     transform = itk_transform(write_field(case.folder / "points.h5", field))
     world, size = field.fixed.world_axes, np.array(field.fixed.lifted_shape)
@@ -201,7 +201,7 @@ def test_points_go_where_itk_sends_them(case):
 
 
 def test_ras_displacements_of_the_nifti_standard(tmp_path):
-    """Intent 1006, which ITK reads as RAS, too."""
+    """ITK reads intent 1006 as RAS, too."""
     field = make_field(GRIDS["oblique"][0])
     image = nib.load(write_field(tmp_path / "field.nii.gz", field))
     image.header.set_intent(1006)
@@ -219,13 +219,13 @@ def test_voxelmorphs_warps_both_ways(shape, tmp_path):
     geometry = grid(shape, (1.5, 0.7, 2.0)[: len(shape)], centre=(4, 5, 6)[: len(shape)])
     field = make_field(geometry)
     moving = torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(0))
-    # theirs, as scripts/torch/register.py saves it, and components last as scripts/tf/register.py does
+    # as VoxelMorph's scripts/torch/register.py saves it, and with components last as scripts/tf/register.py does
     for name, array in (("torch", field.displacement.numpy()), ("tf", np.moveaxis(field.displacement.numpy(), 0, -1))):
         vxm.py.utils.save_volfile(array, str(tmp_path / f"{name}.npz"))
         back = read_field(tmp_path / f"{name}.npz", like=geometry)
         assert torch.equal(back.displacement, field.displacement)
         assert back.fixed is geometry
-    # ours, as their code loads and applies it
+    # our file, loaded and applied by VoxelMorph's code
     loaded = vxm.py.utils.load_volfile(str(write_field(tmp_path / "ours.npz", field)))
     theirs = vxm.torch.layers.SpatialTransformer(shape)(moving, torch.from_numpy(loaded)[None])
     ours = warp(moving, read_field(tmp_path / "ours.npz").displacement[None], padding_mode="zeros")
@@ -233,7 +233,7 @@ def test_voxelmorphs_warps_both_ways(shape, tmp_path):
     assert read_field(tmp_path / "ours.npz").fixed.is_same(geometry)
 
 
-# What cannot be read or written: one sentence with the file's name
+# Files that cannot be read or written give one sentence with their name
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_damaged_end(good):
     field, folder = good
     path = write_field(folder / "field.nii.gz", field)
     damaged = bytearray(path.read_bytes())
-    damaged[-6] ^= 1  # of the checksum
+    damaged[-6] ^= 1  # a bit of the checksum
     path.write_bytes(damaged)
     refused(path, "truncated or damaged")
 
@@ -342,7 +342,7 @@ def test_grids_that_no_file_of_itk_holds(tmp_path):
     for suffix in OF_OTHERS:
         with pytest.raises(InputError, match=r"field.*: the axes of the grid are 11.3 degrees off perpendicular"):
             write_field(tmp_path / f"field{suffix}", field)
-    assert not list(tmp_path.iterdir())  # nothing half written
+    assert not list(tmp_path.iterdir())  # no partial file
     assert read_field(write_field(tmp_path / "field.npz", field)).fixed.is_same(field.fixed)
 
 
@@ -414,7 +414,7 @@ class TestTransformsFaults:
 
 
 def test_two_fields_and_affines_in_one_composite(tmp_path):
-    """Any chain of them is one map: here A₂ ∘ field ∘ A₁, whose first step needs the fixed image's grid."""
+    """Any chain of transforms is one map, here A₂ ∘ field ∘ A₁. A₁ is applied first, on the fixed image's grid."""
     geometry = GRIDS["oblique"][0]
     field = make_field(geometry, affine=True)
     written = itk.transformread(str(write_field(tmp_path / "field.h5", field)))[0]

@@ -1,4 +1,4 @@
-"""Displacement and velocity fields against hand-computed translations, scipy, ITK and the matrix exponential."""
+"""Displacement and velocity fields against translations by hand, SciPy, ITK and the matrix exponential."""
 
 import math
 import warnings
@@ -44,7 +44,7 @@ def image_of(shape: tuple[int, ...], channels: int = 1) -> Tensor:
 
 
 def constant(vector: tuple[float, ...], shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-    """(1, D, *shape): the translation by ``vector``."""
+    """The translation by ``vector``, (1, D, *shape)."""
     return torch.tensor(vector, dtype=dtype).view(1, -1, *[1] * len(shape)).expand(1, -1, *shape).contiguous()
 
 
@@ -53,7 +53,7 @@ def inner(field: Tensor, margin: int) -> Tensor:
 
 
 def linear_field(matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """(1, D, *shape) float64: A (x - centre)."""
+    """The field A (x - centre), (1, D, *shape) float64."""
     centre = (torch.tensor(shape, dtype=torch.float64) - 1) / 2
     x = torch.from_numpy(np.indices(shape, dtype=np.float64)) - centre.view(-1, *[1] * len(shape))
     return torch.einsum("ij,j...->i...", torch.from_numpy(matrix), x)[None]
@@ -73,7 +73,7 @@ class TestIdentityGrid:
         torch.testing.assert_close(warp(image, still), before)
 
     def test_inference_then_training(self):
-        shape = (9, 7)  # of its own, so that the grid is first made in inference mode
+        shape = (9, 7)  # used in no other test, so that its grid is first made in inference mode
         with torch.inference_mode():
             integrate(random_velocity(shape, seeded(0), 1.0, 2.0))
             identity_grid(shape)
@@ -121,7 +121,7 @@ class TestWarp:
         np.testing.assert_allclose(warp(image, u)[0, 0].numpy(), expected, atol=1e-5)
 
     def test_is_itks_warp(self, shape):
-        """With identity direction and unit spacing; ITK's arrays are in numpy's order, its vectors in the reverse."""
+        """ITK's result for identity direction and unit spacing. Its vectors and arrays have reverse axis orders."""
         image, u = image_of(shape), integrate(random_velocity(shape, seeded(2), 2.0, 3.0))
         field = np.ascontiguousarray(np.moveaxis(u[0].numpy(), 0, -1)[..., ::-1])
         moving = itk.image_from_array(image[0, 0].numpy())
@@ -139,7 +139,7 @@ class TestWarp:
 
     @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
     def test_nearest_keeps_every_value_of_every_type(self, shape, padding_mode):
-        """As its places do, whose numbers float32 holds; an Allen atlas id, and the ends of each type."""
+        """Labels are warped like their indices, which float32 holds: an Allen atlas id, the limits of each dtype."""
         u = integrate(random_velocity(shape, seeded(3), 3.0, 3.0)).repeat(2, *[1] * (1 + len(shape))) + 1
         places = torch.arange(1.0, 2 * math.prod(shape) + 1).view(2, 1, *shape)
         expected = warp(places, u, "nearest", padding_mode).long()
@@ -162,7 +162,7 @@ class TestWarp:
         assert image.grad[0, 0, :, 0].tolist() == [0, 1, 2]
 
     def test_computes_coordinates_in_float32(self):
-        shape = (200, 8)  # in bfloat16 the coordinates above 128 would be whole numbers
+        shape = (200, 8)  # in bfloat16, coordinates above 128 would be rounded to integers
         ramp, u = identity_grid(shape)[:, :1], constant((0.5, 0.0), shape)
         for image, field in ((ramp, u.bfloat16()), (ramp.bfloat16(), u), (ramp.bfloat16(), u.bfloat16())):
             warped = warp(image, field)
@@ -184,7 +184,7 @@ class TestWarp:
     def test_has_gradients(self):
         for shape in ((4, 5), (3, 4, 3)):
             image = torch.rand((1, 2, *shape), generator=seeded(0), dtype=torch.float64).requires_grad_()
-            # Away from whole voxels, where linear interpolation has kinks.
+            # Away from whole voxels, where linear interpolation is not differentiable.
             u = 0.3 + 0.4 * torch.rand((1, len(shape), *shape), generator=seeded(1), dtype=torch.float64)
             for padding_mode in ("border", "zeros"):
                 assert torch.autograd.gradcheck(
@@ -213,7 +213,7 @@ class TestCompose:
         torch.testing.assert_close(compose(first, second), first + second)
 
     def test_warps_with_first_and_then_with_second(self, shape):
-        """For an image that linear interpolation reproduces, warping twice is warping with the composition."""
+        """If linear interpolation reproduces the image exactly, warping twice equals warping with the composition."""
         first, second = (integrate(random_velocity(shape, seeded(seed), 1.5, 3.0)) for seed in (1, 2))
         image = (identity_grid(shape) * torch.tensor([1.0, 2.0, 3.0][: len(shape)]).view(1, -1, *[1] * len(shape))).sum(
             1, keepdim=True
@@ -226,7 +226,7 @@ class TestCompose:
         shift = constant((3.0, 0.0), shape)
         stretch = linear_field(np.diag([0.2, 0.0]), shape).float()
         difference = inner(compose(shift, stretch) - compose(stretch, shift), 4)
-        # (x + 3) after 1.2 x against 1.2 (x + 3)
+        # x + 3 after 1.2 x, compared with 1.2 (x + 3)
         torch.testing.assert_close(difference[:, 0], torch.full_like(difference[:, 0], -0.6), atol=1e-4, rtol=0)
 
     @FEW
@@ -244,7 +244,7 @@ class TestCompose:
         shape = (20, 19, 18)[:axes]
         a, b, c = (integrate(random_velocity(shape, seeded(seed + i), 1.0, 4.0)) for i in range(3))
         difference = compose(compose(a, b), c) - compose(a, compose(b, c))
-        assert difference.norm(dim=1).max() < 0.06  # the worst of 120 was 0.042
+        assert difference.norm(dim=1).max() < 0.06  # the largest of 120 random cases was 0.042
 
 
 class TestInvert:
@@ -258,8 +258,8 @@ class TestInvert:
         shape = (24, 22, 20)[:axes]
         u = integrate(random_velocity(shape, seeded(seed), 1.5, 4.0))
         inverse = invert(u, tolerance=1e-4)
-        assert compose(u, inverse).norm(dim=1).max() < 1e-3  # the fixed point solves this order exactly
-        assert compose(inverse, u).norm(dim=1).max() < 0.1  # the other one up to interpolation
+        assert compose(u, inverse).norm(dim=1).max() < 1e-3  # the fixed-point iteration solves exactly this order
+        assert compose(inverse, u).norm(dim=1).max() < 0.1  # the other order is exact up to interpolation
 
     def test_warns_of_a_field_without_inverse(self):
         fold = 3 * torch.randn((1, 2, 16, 16), generator=seeded(0))
@@ -269,7 +269,7 @@ class TestInvert:
     @pytest.mark.parametrize("axes", [2, 3])
     @pytest.mark.parametrize("stretch", [3.0, 12.0])
     def test_where_the_map_stretches_much(self, axes, stretch):
-        """Up to thirteenfold, and without a fold; a fixed point with one step length swings there for ever."""
+        """The field stretches up to 13 times and does not fold. An iteration with constant step would oscillate."""
         size = 64
         x = torch.arange(float(size)) - size / 2
         u = stretch * torch.tanh(x) * torch.exp(-((x / 20) ** 2))
@@ -291,14 +291,14 @@ class TestIntegrate:
     def test_of_a_constant_velocity_is_a_translation(self, shape):
         velocity = constant((1.0, -1.5, 0.5)[: len(shape)], shape)
         torch.testing.assert_close(integrate(velocity, padding_mode="border"), velocity, atol=1e-4, rtol=0)
-        # With zeros the edge that the flow leaves through acts over its length, smeared out by the interpolation.
+        # With zeros, interpolation smears the effect of the edge through which the flow leaves.
         torch.testing.assert_close(inner(integrate(velocity), 5), inner(velocity, 5), atol=1e-3, rtol=0)
 
     def test_of_a_linear_velocity_is_the_matrix_exponential(self, shape):
         matrix = np.array([[0.10, -0.15, 0.05], [0.20, -0.05, 0.0], [-0.05, 0.1, 0.08]])[: len(shape), : len(shape)]
         velocity = linear_field(matrix, shape)
         expected = linear_field(expm(matrix) - np.eye(len(shape)), shape)
-        # Linear interpolation is exact here; what is left is Euler's first step, v / 2ⁿ, halved with every squaring.
+        # Linear interpolation is exact here; the rest is the error of the first Euler step v / 2ⁿ, halved per squaring.
         errors = [float(inner(integrate(velocity, steps) - expected, 5).abs().max()) for steps in (7, 8, 12)]
         assert errors[0] < 2e-3
         assert errors[1] == pytest.approx(errors[0] / 2, rel=0.02)
@@ -310,14 +310,14 @@ class TestIntegrate:
         shape = (24, 22, 20)[:axes]
         velocity = random_velocity(shape, seeded(seed), 1.5, 4.0)
         forth, back = integrate(velocity, padding_mode=padding_mode), integrate(-velocity, padding_mode=padding_mode)
-        assert compose(forth, back).norm(dim=1).max() < 0.1  # the worst of 120 was 0.055
+        assert compose(forth, back).norm(dim=1).max() < 0.1  # the largest of 120 random cases was 0.055
         assert (back - invert(forth)).norm(dim=1).max() < 0.1
 
     def test_zeros_stop_the_flow_at_the_edge_and_border_does_not(self):
         velocity = constant((4.0, 0.0), (24, 24))
         zeros, border = integrate(velocity), integrate(velocity, padding_mode="border")
         torch.testing.assert_close(border, velocity)
-        assert zeros[0, 0, -1].max() < 1  # it leaves the grid at once
+        assert zeros[0, 0, -1].max() < 1  # the flow leaves the grid immediately
         torch.testing.assert_close(zeros[:, :, :16], velocity[:, :, :16])
 
     def test_has_gradients(self):
@@ -357,7 +357,7 @@ class TestResize:
         torch.testing.assert_close(resize_displacement(half, shape, scale=2.0), field)
 
     def test_commutes_with_warping(self):
-        """A deformation seen on a finer grid: warping there and coming back is warping here."""
+        """Warping on a finer grid and resampling back equals warping on the original grid."""
         shape, finer = (17, 15), (33, 29)
         u = integrate(random_velocity(shape, seeded(0), 2.0, 4.0))
         ramp = identity_grid(shape)[:, :1]
@@ -403,7 +403,7 @@ class TestDisplacePoints:
         torch.testing.assert_close(displace_points(points, linear_field(matrix, shape)), expected)
 
     def test_follows_a_bright_voxel(self):
-        """warped(x) = moving(x + u(x)): the voxel that becomes bright is the one whose point lands on it."""
+        """warped(x) = moving(x + u(x)): the voxel x becomes bright if x + u(x) is the bright voxel."""
         moving = torch.zeros(1, 1, 16, 16)
         moving[0, 0, 9, 5] = 1
         u = constant((4.0, -2.0), (16, 16))
@@ -435,7 +435,7 @@ class TestRandomVelocity:
         assert integrate(velocity).norm(dim=1).max() <= 3.0 + 1e-4
 
     def test_is_as_smooth_as_asked(self):
-        """Noise filtered with sd s has the correlation exp(-d² / 4s²) at distance d."""
+        """Noise filtered with standard deviation s has the correlation exp(-d² / 4s²) at distance d."""
         smoothness, distance = 4.0, 6
         fields = torch.cat([random_velocity((96, 96), seeded(seed), 1.0, smoothness) for seed in range(8)])
         middle = inner(fields, 8)

@@ -24,7 +24,7 @@ from smoothmorph.transforms.basics.errors import InputError
 KINDS = ["dice_vs_lambda", "flow_fields", "folding_vs_lambda", "loss_by_epoch", "similarity_vs_folding"]
 KINDS += ["similarity_vs_lambda", "warped_grids", "similarity_by_epoch", "penalty_by_epoch", "pareto_front"]
 KINDS += ["sdlogj_by_lambda", "dice_per_structure"]
-CURVES = ["across_lambda", "matched_sdlogj"]  # where penalties have several λ
+CURVES = ["across_lambda", "matched_sdlogj"]  # if penalties have several λ
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def make_figures(path):
 
 @pytest.fixture
 def unsaved(monkeypatch):
-    """Figures are drawn, but only once and small: for the many cases in which drawing must not fail."""
+    """Draw figures only once and small, for the many cases in which drawing must not fail."""
     drawn: list[Figure] = []
 
     def save(figure, folder, name):
@@ -73,7 +73,7 @@ def test_all_kinds_as_png_and_svg(make_run):
         else:
             assert ElementTree.parse(path).getroot().tag.endswith("svg")
     before = {path: path.read_bytes() for path in paths}
-    assert {path: path.read_bytes() for path in make_figures(run.path)} == before  # the same rows, the same files
+    assert {path: path.read_bytes() for path in make_figures(run.path)} == before  # the same rows give the same files
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_overview_has_a_row_of_pictures_for_each_section(shape, tmp_path):
     panels = [axes for axes in figure.axes if axes.images]
     rows = 1 if len(shape) == 2 else 3
     assert len(panels) == 7 * rows
-    last = panels[2::7][-1]  # the warped image: in 3-D across axis 2, so of axes 0 and 1
+    last = panels[2::7][-1]  # the warped image; in 3-D, a slice with axes 0 and 1
     shown = warped if len(shape) == 2 else warped[:, :, 5]
     np.testing.assert_array_equal(last.images[0].get_array(), shown.T.astype(np.float32))
     assert last.get_aspect() == 2.0

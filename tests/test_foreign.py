@@ -1,4 +1,4 @@
-"""The wheel beside plain MONAI, in an environment without the checkout."""
+"""The wheel together with plain MONAI, in an environment without the checkout."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from smoothmorph.pipeline.models.training_images import TrainingImages
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory) -> Path:
-    """The folder of an environment with the wheel; what else it needs is taken from this one's site-packages.
+    """The folder of an environment with the wheel. Its other packages come from this environment's site-packages.
 
-    They are named in a ``.pth`` file, so that no ``.pth`` file of theirs, such as an editable installation's, counts.
+    A ``.pth`` file lists them, so that no ``.pth`` file in them, such as that of an editable installation, is used.
     """
     folder = tmp_path_factory.mktemp("clean")
     wheel = build("wheel", copy_project(folder / "checkout"), folder)
@@ -59,7 +59,7 @@ def test_a_foreign_project_uses_two_transforms_and_a_loss(clean, tmp_path):
     assert told["determinant"] > 0
     assert told["labels"] == [0, 1]
     assert told["moved"] > 0.1
-    assert told["affines"] == [[-2, -2, 3, 1]] * 2  # of the files: reorientation and deformation are undone
+    assert told["affines"] == [[-2, -2, 3, 1]] * 2  # as in the files: reorientation and deformation are undone
     assert told["left"] == [0, 0]
 
 

@@ -1,4 +1,4 @@
-"""Hostile inputs: every reader takes one as it should or refuses it in one sentence, and what else it does is found."""
+"""Hostile inputs: every reader accepts or refuses each in one sentence, and any other behaviour is found."""
 
 import sys
 
@@ -10,7 +10,7 @@ from fuzz.run import Pool, summary, tasks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the children's limits are Linux's")
 INPUTS = 200
-"""Of each family of readers."""
+"""Number of inputs for each family of readers."""
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def pool(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory):
-    """How the readers of :mod:`fuzz.faulty` end, by name."""
+    """The outcomes of the readers in :mod:`fuzz.faulty`, by name."""
     with Pool(tmp_path_factory.mktemp("kept"), readers="fuzz.faulty", seconds=1) as pool:
         return {ended.reader: ended for ended in pool.read(tasks(len(faulty.READERS), 0, faulty.READERS))}
 
@@ -32,7 +32,7 @@ def test_hostile_inputs_are_accepted_or_refused_in_one_sentence(pool, family):
     found = list(pool.read(tasks(INPUTS, 0, readers)))
     kinds = {ended.kind for ended in found}
     assert "fault" not in kinds, summary(found)
-    assert kinds == {"accepted", "refused"}  # changes that are always seen, or never, would test nothing
+    assert kinds == {"accepted", "refused"}  # if all changes were detected, or none, the test would show nothing
 
 
 @pytest.mark.parametrize("name", faulty.FAULTS)
@@ -40,7 +40,7 @@ def test_a_fault_is_found(faults, name):
     begins, _ = faulty.FAULTS[name]
     assert faults[name].kind == "fault"
     assert faults[name].told.startswith(begins)
-    assert (faults[name].folder / "0").read_bytes() == b"content"  # to be read again
+    assert (faults[name].folder / "0").read_bytes() == b"content"  # so that it can be read again
 
 
 @pytest.mark.parametrize("name", faulty.GOOD)

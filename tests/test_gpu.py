@@ -1,4 +1,4 @@
-"""The same on a GPU, where there is one: results, a step without waiting, and trials that move between devices."""
+"""On a GPU, if there is one: equal results, steps without synchronization, and trials that change the device."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ GPU = torch.device("cuda")
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
-    """Convolutions in float32 as on a CPU, without TensorFloat-32."""
+    """Convolutions in full float32 as on a CPU, without TensorFloat-32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
@@ -64,22 +64,29 @@ def test_measures_are_those_of_the_cpu(dims):
     torch.testing.assert_close(invert(0.05 * field.to(GPU)).cpu(), invert(0.05 * field), atol=1e-3, rtol=0)
 
 
+RECIPE = {"both_directions": True, "gradient_clipping": 0.03}
+PYRAMID = {"backbone": "pyramid", "padding_mode": "border"}
+
+
+@pytest.mark.parametrize("backbone", ["voxelmorph", "pyramid"])
 @pytest.mark.parametrize("similarity", ["mse", "ncc"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dims", [2, 3])
-def test_a_recorded_step_is_the_step(dims, precision, similarity):
-    """With another λ and learning rate at each, over 20 steps; what differs is what two runs on a GPU differ by."""
+def test_a_recorded_step_is_the_step(dims, precision, similarity, backbone):
+    """20 steps, each with another λ and learning rate, differ no more than two runs on a GPU."""
     settings = on_gpu(
         dims=dims,
         training={"precision": precision, "learning_rate": 1e-3},
         objective={"similarity": similarity, "penalty": "bending-hessian"},
+        model=PYRAMID if backbone == "pyramid" else {},
     )
+    options = RECIPE if backbone == "pyramid" else {}
     moving, fixed = images(dims).split(1)
     losses = []
     for recorded in (True, False):
         model = build_model(settings).to(GPU)
         objective, optimizer = build_objective(settings).to(GPU), build_optimizer(settings, model)
-        step = partial(training_step, model, objective, optimizer, autocast(settings, GPU))
+        step = partial(training_step, model, objective, optimizer, autocast(settings, GPU), **options)
         take = GraphedStep(step, objective, optimizer) if recorded else step
         taken = []
         for number in range(20):
@@ -89,11 +96,12 @@ def test_a_recorded_step_is_the_step(dims, precision, similarity):
         assert isinstance(optimizer.param_groups[0]["lr"], float)
         losses.append(torch.stack(taken).cpu())
     torch.testing.assert_close(*losses, rtol=0.02 if precision == "bfloat16" else 1e-3, atol=1e-4)
-    assert losses[0][-1, 1] < losses[0][0, 1]  # it learns
+    assert losses[0][-1, 1] < losses[0][0, 1]  # the network learns
 
 
-def test_a_step_does_not_wait_for_the_gpu():
-    settings = on_gpu()
+@pytest.mark.parametrize("sections", [{}, {"model": PYRAMID, "training": RECIPE}], ids=["voxelmorph", "pyramid"])
+def test_a_step_does_not_wait_for_the_gpu(sections):
+    settings = on_gpu(**sections)
     model = build_model(settings).to(GPU)
     objective, optimizer = build_objective(settings).to(GPU), build_optimizer(settings, model)
     step = build_step(settings, model, objective, optimizer)
@@ -115,7 +123,7 @@ def test_a_step_does_not_wait_for_the_gpu():
 
 
 def test_volumes_train_as_on_a_cpu(tiny_cohort, tmp_path):
-    """Through the highest learning rate, in bfloat16 and by the loss that once came out wrong on a GPU."""
+    """Beyond the maximum learning rate, in bfloat16, with the loss that once was wrong on a GPU."""
     sections = {
         "dims": 3,
         "training": {"epochs": 4, "steps_per_epoch": 50, "schedule": "one-cycle", "precision": "bfloat16"},
@@ -129,7 +137,7 @@ def test_volumes_train_as_on_a_cpu(tiny_cohort, tmp_path):
 
 @pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
 def test_a_trial_goes_on_where_there_is_room(first, then, tiny_cohort, tmp_path):
-    """A checkpoint of one device is one of the other."""
+    """A trial can resume on one device from a checkpoint of the other."""
 
     def stop(progress):
         if progress.stage == "training" and progress.done == 30:

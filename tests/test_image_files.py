@@ -1,4 +1,4 @@
-"""Headers of image files: voxels as ITK and nibabel read them, and one sentence for what is faulty or hostile."""
+"""Headers of image files: voxels equal those of ITK and nibabel, and faulty or hostile files give one sentence."""
 
 import gzip
 import os
@@ -19,7 +19,7 @@ from world_cases import GRIDS, itk_transform, make_field, rotation
 SHAPES = {2: (4, 3), 3: (4, 3, 2)}
 SPACING, ORIGIN = (1.5, 2.5, 3.5), (10.0, -20.0, 30.0)
 TYPES = ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
-"""Those that ITK's Python knows."""
+"""The voxel types that ITK's Python package supports."""
 
 
 def turned(dims: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def itk_image(dims: int, kind: str = "int16"):
 
 
 def refused(path: Path, sentence: str, read=load_file) -> None:
-    """In one sentence of a readable length."""
+    """The file is refused in one sentence of a readable length."""
     with pytest.raises(InputError) as caught:
         read(path)
     message = str(caught.value)
@@ -108,7 +108,7 @@ def test_an_extension_of_the_header_is_passed_over(suffix, tmp_path):
 
 
 def test_a_field_of_mhd_and_raw_is_read(tmp_path):
-    """As elastix writes it: deformationField.mhd and .raw."""
+    """A field as elastix writes it: deformationField.mhd and .raw."""
     field = make_field(GRIDS["oblique"][0])
     image = itk.imread(str(write_field(tmp_path / "field.mha", field)), pixel_type=itk.Vector[itk.F, 3])
     itk.imwrite(image, str(tmp_path / "deformationField.mhd"))
@@ -163,13 +163,13 @@ def test_a_label_of_64_bits_is_read_as_it_is(suffix, kind, tmp_path):
 @pytest.mark.parametrize("kind", [np.int16, np.uint8, np.int32])
 @pytest.mark.parametrize("highest", [1, 5, 131])
 def test_labels_that_nibabel_scaled_are_integers(highest, kind, tmp_path):
-    """A map in float, saved in a type of integers: nibabel scales it, and 1 becomes 0.99998 or 0.9999999998."""
+    """A float label map saved with an integer type: nibabel scales it, so 1 becomes 0.99998 or 0.9999999998."""
     labels = np.arange(60).reshape(5, 4, 3) % (highest + 1)
     path = tmp_path / "labels.nii.gz"
     image = nib.Nifti1Image(labels.astype(float), np.eye(4))
     image.set_data_dtype(kind)
     nib.save(image, path)
-    if kind is np.uint8 and highest == 131:  # 1.9 steps from label to label: what was saved is lost
+    if kind is np.uint8 and highest == 131:  # 1.9 steps between labels: the labels are lost
         refused(path, "a label map holds integers only", lambda name: read_volume(name, labels=True))
         return
     np.testing.assert_array_equal(read_volume(path, labels=True).values[0].numpy(), labels)
@@ -250,7 +250,7 @@ FAULTS = [(key, value, sentence) for key, values in MHA.items() for value, sente
 
 @pytest.fixture
 def trap(tmp_path) -> Path:
-    """A folder with what a header could name, and a file outside of it."""
+    """A folder with files that a header could name, and a file outside of it."""
     folder = tmp_path / "images"
     (folder / "sub").mkdir(parents=True)
     (folder / "folder").mkdir()
@@ -346,7 +346,7 @@ def test_fields_whose_vectors_point_nobody_knows_where(changes, sentence, tmp_pa
 
 
 def nifti(path: Path, data: bytes = bytes(48), gz: bool = False, **changes) -> Path:
-    """A file of 4x3x2 int16; ``changes`` to its header, without what nibabel would mend."""
+    """A file of 4x3x2 int16 with ``changes`` to its header, which nibabel does not repair."""
     header = nib.Nifti1Header()
     header.set_data_shape((4, 3, 2))
     header.set_data_dtype(np.int16)
@@ -382,7 +382,7 @@ def nifti(path: Path, data: bytes = bytes(48), gz: bool = False, **changes) -> P
 @pytest.mark.parametrize("gz", [False, True], ids=["nii", "nii.gz"])
 def test_faults_of_nifti(changes, sentence, gz, tmp_path):
     path = nifti(tmp_path / f"image.nii{'.gz' * gz}", gz=gz, **changes)
-    if gz:  # whose length shows only when it is decompressed
+    if gz:  # its length is known only after decompression
         sentence = "header states" if "bytes" in sentence else sentence.replace("image.nii", "image.nii.gz")
     refused_with_path(path, sentence)
 
@@ -396,7 +396,7 @@ def refused_with_path(path: Path, sentence: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mha", ".nrrd"])
 def test_compressed_voxels_are_read_no_farther_than_the_header_states(suffix, tmp_path):
-    """64 MiB in 64 kB, where the header states 24 bytes; and 256 MiB stated, of which there are none."""
+    """A file of 64 kB that decompresses to 64 MiB instead of 24 bytes; and one that states 256 MiB but holds none."""
     path, much = tmp_path / f"image{suffix}", bytes(1 << 26)
 
     def written(data: bytes, sizes: tuple[int, int, int]) -> Path:

@@ -1,4 +1,4 @@
-"""ITK's transform files as we read them: matrices by hand, every kind beside ITK's own reader, and hostile files."""
+"""ITK's transform files: matrices by hand, every kind compared with ITK's reader, and hostile files."""
 
 import random
 import struct
@@ -22,7 +22,7 @@ GRID = {2: Geometry((8, 9), np.eye(3)), 3: Geometry((8, 9, 7), np.eye(4))}
 
 
 def affine_of(path: Path, world: int = 3) -> np.ndarray:
-    """The matrix of a file, LPS mm."""
+    """The matrix of a file, in LPS mm."""
     assert is_affine(path)
     affine = read_field(path, GRID[world]).affine
     assert affine is not None
@@ -54,7 +54,7 @@ def insight(path: Path, *lines: str) -> Path:
 
 
 def matlab(path: Path, *vectors: tuple[str, list[float]], order: str = "<", single: bool = False) -> Path:
-    """MATLAB's level 4."""
+    """A file in MATLAB's level 4 format."""
     code, kind = (1000 if order == ">" else 0) + 10 * single, "f" if single else "d"
     with open(path, "wb") as file:
         for name, numbers in vectors:
@@ -66,7 +66,7 @@ def matlab(path: Path, *vectors: tuple[str, list[float]], order: str = "<", sing
 QUARTER = [0, -1, 0, 1, 0, 0, 0, 0, 1, 5, 6, 7]
 """A quarter turn about z and a translation."""
 ABOUT = np.array([[0, -1, 0, 5 + 10 + 20], [1, 0, 0, 6 + 20 - 10], [0, 0, 1, 7], [0, 0, 0, 1]])
-"""The same about the centre c = (10, 20, 30): R (p - c) + c + t."""
+"""The same rotation about the centre c = (10, 20, 30): R (p - c) + c + t."""
 
 
 @pytest.mark.parametrize("kind", ["MatrixOffsetTransformBase", "AffineTransform", "ScalableAffineTransform"])
@@ -111,7 +111,7 @@ def test_other_linear_kinds_by_hand(kind, parameters, fixed, expected, tmp_path)
 
 
 def transforms(world: int) -> list:
-    """One of each linear kind, with small numbers, so that they are near the identity, and a centre."""
+    """One transform of each linear kind, with a centre and small parameters, so that it is near the identity."""
     generator, found = np.random.default_rng(3), []
     own = PLANAR if world == 2 else SPATIAL
     for name in (*[f"{kind}Transform" for kind in (*ANY, *own)], "MatrixOffsetTransformBase"):
@@ -134,7 +134,7 @@ def test_every_linear_kind_that_itk_writes_maps_as_itk_maps(world, suffix, tmp_p
     for name, transform in transforms(world):
         path = tmp_path / f"{name}{suffix}"
         itk.transformwrite([transform], str(path))
-        with suppress(RuntimeError):  # ITK's Python package does not read all that it writes
+        with suppress(RuntimeError):  # ITK's Python package cannot read all its own files
             transform = itk.transformread(str(path))[0]
         matrix = affine_of(path, world)
         for point in (np.zeros(world), np.array([30.0, -20, 10])[:world]):
@@ -145,7 +145,7 @@ def test_every_linear_kind_that_itk_writes_maps_as_itk_maps(world, suffix, tmp_p
 @pytest.mark.parametrize("suffix", [".h5", ".tfm"])
 @pytest.mark.parametrize("precision", [itk.F, itk.D])
 def test_a_composite_that_itk_writes_is_applied_last_first(suffix, precision, tmp_path):
-    """A turn about a centre after a translation, both in one composite."""
+    """A rotation about a centre after a translation, in one composite."""
     turn, first = itk.AffineTransform[precision, 3].New(), itk.AffineTransform[precision, 3].New()
     turn.SetFixedParameters(itk.OptimizerParameters[itk.D]([10.0, 20, 30]))
     turn.SetParameters(itk.OptimizerParameters[precision](list(map(float, QUARTER))))
@@ -175,7 +175,7 @@ def test_the_affine_of_ants_is_what_ants_makes_of_it(tmp_path):
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_itk_reads_the_composite_that_we_write(world, tmp_path):
-    """By the numbers, without an image: the affine's, the grid's and the displacements."""
+    """The numbers of affine, grid and displacements, without an image."""
     field = make_field(GRIDS["2-D" if world == 2 else "oblique"][0], affine=True)
     composite = itk.transformread(str(write_field(tmp_path / "ours.h5", field)))[0]
     affine, displacement = (itk.down_cast(composite.GetNthTransform(index)) for index in (0, 1))
@@ -186,7 +186,7 @@ def test_itk_reads_the_composite_that_we_write(world, tmp_path):
     np.testing.assert_allclose(itk.array_from_image(image).T, lps.vectors(replace(field, affine=None)))
 
 
-# What is refused
+# Files that are refused
 
 
 FIELD_HEAD = "Transform: DisplacementFieldTransform_double_3_3"
@@ -322,7 +322,7 @@ def test_the_old_misspelled_names_are_read(composite):
 
 
 def test_damaged_composites_are_read_or_refused_in_one_sentence(tmp_path, capfd):
-    """In this process: a crash of the library would end the tests. ITK's reader crashes on some of these."""
+    """These files are read in this process, so a crash would end the tests. ITK's reader crashes on some of them."""
     itk.transformwrite([itk.Euler3DTransform[itk.D].New()], str(tmp_path / "good.h5"))
     composite = write_field(tmp_path / "composite.h5", make_field(GRIDS["2-D"][0], affine=True))
     generator, refusals = random.Random(7), 0
@@ -342,7 +342,7 @@ def test_damaged_composites_are_read_or_refused_in_one_sentence(tmp_path, capfd)
 
 
 def of_its_heap(path: Path, change) -> Path:
-    """A file with a transform, after ``change`` to its bytes: given where the type's reference and its heap are."""
+    """A transform file with a ``change`` to its bytes, which gets the offsets of the type's reference and its heap."""
     itk.transformwrite([itk.Euler3DTransform[itk.D].New()], str(path))
     content = bytearray(path.read_bytes())
     with h5py.File(path) as file:
@@ -354,7 +354,7 @@ def of_its_heap(path: Path, change) -> Path:
 
 
 def test_a_type_that_is_nowhere_is_refused(tmp_path):
-    """A reference of zeros is no string at all, on which ITK's reader crashes."""
+    """A reference of zeros points to no string; ITK's reader crashes on it."""
     refused(
         of_its_heap(tmp_path / "x.h5", lambda content, at, heap: struct.pack_into("<IQI", content, at, 0, 0, 0)),
         "its TransformType is lost",
@@ -362,7 +362,7 @@ def test_a_type_that_is_nowhere_is_refused(tmp_path):
 
 
 def test_a_heap_of_strings_without_an_end_is_refused(tmp_path):
-    """An object of size -16 before the one that is looked for: HDF5's own reader goes round for ever."""
+    """An object of size -16 before the requested one: HDF5's own reader loops for ever."""
     refused(
         of_its_heap(
             tmp_path / "x.h5",

@@ -1,4 +1,4 @@
-"""Jacobian determinants and regularity statistics against fields one can compute by hand, and numpy."""
+"""Jacobian determinants and regularity statistics against values computed by hand and with NumPy."""
 
 import numpy as np
 import pytest
@@ -36,13 +36,13 @@ def noise(shape: tuple[int, ...], seed: int = 0, strength: float = 1.0) -> Tenso
 
 
 def affine(matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """The displacement of x ↦ A x, float64."""
+    """The displacement of the map x ↦ A x, float64."""
     x = np.indices(shape, dtype=np.float64)
     return torch.from_numpy(np.einsum("ij,j...->i...", matrix - np.eye(len(shape)), x))[None]
 
 
 def along_first_axis(positions: list[float], other: tuple[int, ...]) -> Tensor:
-    """The displacement that moves the point i of the first axis to positions[i]."""
+    """The displacement that moves point i of the first axis to positions[i]."""
     u = torch.zeros(1, 1 + len(other), len(positions), *other, dtype=torch.float64)
     moves = torch.tensor(positions, dtype=torch.float64) - torch.arange(len(positions))
     u[0, 0] = moves.view(-1, *[1] * len(other))
@@ -50,7 +50,7 @@ def along_first_axis(positions: list[float], other: tuple[int, ...]) -> Tensor:
 
 
 def numpy_determinant(u: Tensor) -> np.ndarray:
-    """(B, *spatial), written with np.gradient and np.linalg.det."""
+    """The determinants (B, *spatial) by np.gradient and np.linalg.det."""
     results = []
     for sample in u.numpy():
         gradients = np.array([np.gradient(component) for component in sample])  # (component, axis, *spatial)
@@ -80,7 +80,7 @@ class TestDeterminant:
         torch.testing.assert_close(determinant, torch.full_like(determinant, np.linalg.det(matrix)))
 
     def test_of_a_fold_made_by_hand(self):
-        """Points 0 1 2 3 4 go to 0 2 3 1 4: central differences 2, 1.5, -0.5, 0.5, 3."""
+        """Points 0 1 2 3 4 move to 0 2 3 1 4, so central differences are 2, 1.5, -0.5, 0.5, 3."""
         determinant = jacobian_determinant(along_first_axis([0, 2, 3, 1, 4], (3,)))
         expected = torch.tensor([2, 1.5, -0.5, 0.5, 3], dtype=torch.float64)
         torch.testing.assert_close(determinant, expected.view(1, 5, 1).expand(1, 5, 3))
@@ -132,7 +132,7 @@ class TestStatistics:
         assert float(jacobian_statistics(flat)["nonpositive_percent"]) == pytest.approx(10)
 
     def test_sdlogj_by_hand(self):
-        """Points go to 0 1 2 4 8: determinants 1, 1, 3/2, 3, 4."""
+        """Points move to 0 1 2 4 8, so determinants are 1, 1, 3/2, 3, 4."""
         statistics = jacobian_statistics(along_first_axis([0, 1, 2, 4, 8], (6,)))
         assert float(statistics["sdlogj"]) == pytest.approx(np.std(np.log([1, 1, 1.5, 3, 4])))
         assert float(statistics["det_max"]) == 4
@@ -224,12 +224,12 @@ class TestNondiffeomorphic:
     @settings(max_examples=15, deadline=None, derandomize=True)
     @given(seed=st.integers(0, 10**6), axes=st.sampled_from([2, 3]), strength=st.floats(0.05, 0.5))
     def test_central_determinant_is_the_mean_of_its_one_sided_ones(self, seed, axes, strength):
-        """So a digitally diffeomorphic field has no non-positive voxel; the reverse is what central ones miss."""
+        """A digitally diffeomorphic field has no non-positive voxel; the converse fails for central differences."""
         shape = (6, 5, 4)[:axes]
         u = noise(shape, seed, strength)
         corner_measures = list(_simplex_measures(u))[: 2**axes]
         total = torch.zeros([size - 2 for size in shape], dtype=torch.float64)
-        for number, measure in enumerate(corner_measures):  # of the cell whose this corner is the voxel
+        for number, measure in enumerate(corner_measures):  # measure in the cell that has the voxel at this corner
             offsets = [(number >> (axes - 1 - axis)) & 1 for axis in range(axes)]
             total += measure[0][tuple(slice(1 - o, size - 1 - o) for o, size in zip(offsets, shape, strict=True))]
         mean = total * (2 if axes == 2 else 6) / 2**axes

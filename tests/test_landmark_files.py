@@ -1,4 +1,4 @@
-"""Slicer's landmarks: read in the frame that they state, warped, and written such that Slicer loads them again."""
+"""Slicer's landmarks: read in the coordinate system they state, warped, and written so that Slicer can load them."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_slicers_points_are_in_the_frame_that_they_state(how, field):
     path = FILES[how]()
     assert read_landmarks(path, 3).points.tolist() == RAS
     warp_points(field, path, Path("out.csv"))
-    assert pd.read_csv("out.csv")[["x", "y", "z"]].to_numpy().tolist() == MOVED  # RAS, as every .csv without --lps
+    assert pd.read_csv("out.csv")[["x", "y", "z"]].to_numpy().tolist() == MOVED  # RAS, like every .csv without --lps
 
 
 @pytest.mark.parametrize("how", [how for how in FILES if "LPS" in how])
@@ -93,7 +93,7 @@ def test_what_slicer_loads_again_has_its_frame_and_all_else(how, field):
             for point in content["markups"][0]["controlPoints"]:
                 del point["position"]
         assert before == after
-        assert json.loads(out.read_text())["markups"][0]["measurements"] == []  # of where the points were
+        assert json.loads(out.read_text())["markups"][0]["measurements"] == []  # those of the old points are removed
 
 
 def test_several_lists_in_one_file(field):
@@ -108,7 +108,7 @@ def test_several_lists_in_one_file(field):
 @pytest.mark.parametrize("other", ["csv", "fcsv", "json"])
 @pytest.mark.parametrize("how", ["fcsv, LPS", "json, RAS"])
 def test_tre_across_formats(how, other, field):
-    """The lists' own names, F-1 and M-1, are no difference, nor are Slicer's ids."""
+    """Different list names (F-1 and M-1) and Slicer's ids do not count as a difference."""
     table = pd.DataFrame(MOVED, columns=["x", "y", "z"]).assign(id=["p", "q"])
     table.to_csv("M.csv", index=False)
     truth = {

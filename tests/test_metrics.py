@@ -1,4 +1,4 @@
-"""Metrics against fields and label maps whose answer one can compute by hand, and against MONAI and numpy."""
+"""Metrics of fields and label maps against values computed by hand, MONAI and NumPy."""
 
 import math
 
@@ -58,14 +58,14 @@ def test_similarity_by_hand(dims):
 
 
 def test_dice_by_hand(dims):
-    # A cube of side 4 against one of side 8 that holds it: 2 · 4^D / (4^D + 8^D)
+    # A cube of side 4 inside a cube of side 8: 2 · 4^D / (4^D + 8^D)
     metrics = overlap_metrics(box(dims, 4, 8), box(dims, 4, 12), {1: "cube"}, [1.0] * dims)
     assert metrics["dice/cube"] == pytest.approx(2 * 4**dims / (4**dims + 8**dims))
     assert metrics["dice"] == metrics["dice/cube"]
 
 
 def test_hausdorff_is_in_mm(dims):
-    # Two single voxels three apart along the first axis, whose voxels are 2 mm
+    # Two single voxels at a distance of three 2 mm voxels along the first axis
     ours, truth = box(dims, 5, 6), torch.roll(box(dims, 5, 6), 3, dims=2)
     metrics = overlap_metrics(ours, truth, {1: "dot"}, [2.0, *[1.0] * (dims - 1)])
     assert metrics["hd95"] == pytest.approx(6)
@@ -80,8 +80,8 @@ def test_absent_labels(dims):
     assert metrics["dice/here"] == 1
     assert metrics["dice/only fixed"] == 0
     assert math.isnan(metrics["dice/nowhere"])
-    assert metrics["dice"] == 0.5  # over the labels present in either
-    assert metrics["hd95"] == 0  # over the labels present in both
+    assert metrics["dice"] == 0.5  # over labels in at least one map
+    assert metrics["hd95"] == 0  # over labels in both maps
     nothing = overlap_metrics(torch.zeros_like(ours), truth, names, [1.0] * dims)
     assert math.isnan(nothing["hd95"])
 
@@ -112,7 +112,7 @@ def test_fields_against_numpy_and_monai(dims):
 
 
 def test_landmarks_move_the_right_way(dims):
-    # warped(x) = moving(x + u(x)): a field of +2 along the first axis takes fixed points to moving points 2 further
+    # warped(x) = moving(x + u(x)): a field of +2 along the first axis maps fixed points to moving points 2 further
     fixed = torch.tensor([[4.0] * dims, [6.5] * dims])
     moving = fixed.clone()
     moving[:, 0] += 2
@@ -135,8 +135,8 @@ def test_values_of_an_atlas_are_only_names(dims):
 
 
 def test_large_labels_in_any_memory_layout_warn_of_nothing(recwarn):
-    labels = (997 + 2**53 * torch.eye(5, 6, dtype=torch.int64)).T[None, None]  # as files are laid out
-    torch.set_warn_always(True)  # torch tells of it only once
+    labels = (997 + 2**53 * torch.eye(5, 6, dtype=torch.int64)).T[None, None]  # with the memory layout of files
+    torch.set_warn_always(True)  # otherwise torch warns only once
     try:
         found = overlap_metrics(labels, labels, {997: "a", 997 + 2**53: "b"}, (1, 1), hausdorff=False)
     finally:

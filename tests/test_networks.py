@@ -26,7 +26,7 @@ def dims(request):
 
 
 def moving_network(dims, **settings):
-    """A network with a smooth random flow of about a voxel instead of the identity it starts from."""
+    """A network with a smooth random field of about a voxel instead of the initial identity."""
     torch.manual_seed(0)
     network = VoxelMorph(dims, **settings)
     torch.nn.init.normal_(network.unet.net[1].final_conv_out.conv.weight, std=0.3)
@@ -61,7 +61,7 @@ def test_it_starts_at_the_identity(dims):
 
 
 def test_padding_does_not_shift_the_field(dims):
-    # Away from the border a size that needs padding gives the field of the same images padded by hand.
+    # Away from the border, a size that needs padding gives the same field as images padded by hand.
     network = moving_network(dims, integration_steps=0)
     moving, fixed = images(SHAPES[dims])
     moving[..., -1:] = fixed[..., -1:] = 0
@@ -123,7 +123,7 @@ class TestLocalNCC:
         assert float(LocalNCCLoss(dims)(0.3 * image, image)) == pytest.approx(-1, abs=1e-3)
 
     def test_noise_is_unrelated(self, dims):
-        # beyond the image both are 0, which relates them a little at the border
+        # both images are 0 beyond the border, which makes them slightly similar there
         assert -0.25 < float(LocalNCCLoss(dims)(*images([24] * dims))) < 0
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -139,7 +139,7 @@ class TestLocalNCC:
 
     @pytest.mark.parametrize(("low", "high"), [(1 / 3, 5 / 6), (-1000.3, 400.0), (0.0, 1e-3)])
     def test_neither_the_background_nor_the_range_counts(self, dims, low, high):
-        """Correlation does not depend on them; sums of squares in single precision do."""
+        """Correlation does not depend on scale and offset, but sums of squares in single precision do."""
         image, other = images([24] * dims)
         inside = torch.zeros_like(image)
         inside[(..., *[slice(8, 16)] * dims)] = 1
@@ -188,7 +188,7 @@ def weights_of(model: VoxelMorph) -> dict[str, torch.Tensor]:
 
 
 def write_model(path: Path, about: object = None, weights: dict[str, torch.Tensor] | None = None, **config) -> None:
-    """A model file without a checksum, as they were before, of which some things are changed."""
+    """A changed model file without a checksum, as in earlier versions."""
     model = small()
     description = {"model": {**model.config, **config}, "about": {} if about is None else about}
     path.write_bytes(save({**weights_of(model), **(weights or {})}, metadata={"smoothmorph": json.dumps(description)}))
@@ -216,7 +216,7 @@ WRONG_WEIGHTS = {
 
 
 class TestHostileModelFiles:
-    """A file can say anything; what is no network is one sentence, and what it claims takes no memory."""
+    """A file that does not describe a network is refused in one sentence, and its claims allocate no memory."""
 
     @pytest.fixture
     def path(self, tmp_path, monkeypatch):
@@ -356,7 +356,7 @@ def test_gradients_of_each_sample():
 
 @pytest.mark.parametrize("shape", [(32, 48, 32), (48, 16, 48), (16, 48, 32), (16, 16, 16), (48, 48, 48)])
 def test_gradients_in_bfloat16_on_grids_of_few_voxels(shape):
-    # torch's own are of memory that was never written where the lowest level is two voxels deep, or one high
+    # torch's own gradients read unwritten memory if the lowest level is two voxels deep or one voxel high
     network, pair = moving_network(3), torch.rand(2, 1, 1, *shape, generator=torch.Generator().manual_seed(0))
     parameters = list(network.parameters())
 

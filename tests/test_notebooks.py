@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom on the embedded cohort, and are committed as they ran."""
+"""The notebooks run from top to bottom on the built-in cohort, and their outputs are committed."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FOLDER = ROOT / "notebooks"
 NAMES = ("01_cohorts_and_transforms", "02_train_and_look", "03_explore_a_study", "04_choose_lambda")
 SHORTER = {"02_train_and_look": "EPOCHS = 1", "04_choose_lambda": "WEIGHTS, EPOCHS = [0.02, 0.5], 1"}
 LARGEST = 1.5 * 2**20
-"""Bytes."""
+"""Maximum size of a notebook in bytes."""
 
 
 def read(name: str):
@@ -22,7 +22,7 @@ def read(name: str):
 
 
 def execute(name: str, parameters: str = "") -> None:
-    """Run a notebook in a kernel of this Python, with ``parameters`` set after its own."""
+    """Run a notebook in a kernel of this Python; ``parameters`` override the notebook's parameters."""
     notebook = read(name)
     if parameters:
         (place,) = (k for k, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
@@ -34,7 +34,7 @@ def execute(name: str, parameters: str = "") -> None:
 
 @pytest.fixture(scope="session")
 def embedded_run(tmp_path_factory) -> Path:
-    """The demo study, hardly trained."""
+    """The demo study with a very short training."""
     out = tmp_path_factory.mktemp("run")
     words = ["training.epochs=1", "training.steps_per_epoch=3", "pairs.test=6", "cohort.subjects=12"]
     assert run_study(load_study("demo", words), out, workers=1).exit_code == 0

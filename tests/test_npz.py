@@ -1,4 +1,4 @@
-"""Archives of arrays from elsewhere: what their headers state is compared with what they hold."""
+"""Untrusted .npz archives: the headers are compared with the content."""
 
 import io
 import json
@@ -18,7 +18,7 @@ GRID = Geometry((8, 6), np.eye(3))
 
 
 def stated(descr: str, shape: tuple[int, ...], data: bytes = b"", order: str = "False") -> bytes:
-    """A member with any header."""
+    """An archive member with a given header."""
     header = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
 
@@ -72,7 +72,7 @@ def test_a_fault_is_one_sentence(how, tmp_path):
 
 
 def test_an_archive_that_states_more_than_it_can_hold(tmp_path):
-    """As a bomb does whose members share their bytes: 2^31 bytes cannot come out of a file of 300."""
+    """A zip bomb whose members share their bytes: a file of 300 bytes cannot hold 2^31 bytes."""
     path = archive(tmp_path / "warp.npz", ("vol.npy", whole(np.zeros(3))), compression=zipfile.ZIP_STORED)
     content = bytearray(path.read_bytes())
     at = content.index(b"PK\x01\x02")
@@ -97,7 +97,7 @@ def test_only_the_named_arrays_are_read(tmp_path):
     assert list(read_npz(tmp_path / "x.npz", ["b", "c"])) == ["b"]
 
 
-# Of runs
+# Archives of runs
 
 
 @pytest.mark.parametrize("content", [b"", b"text", whole(np.zeros(3)), json.dumps([5]).encode()])

@@ -1,4 +1,4 @@
-"""What is installed, and how: the dependencies' files agree, wheel and sdist are complete, conda's way resolves."""
+"""Packaging: the files with dependencies agree, wheel and sdist are complete, and the conda environment resolves."""
 
 import ast
 import importlib
@@ -44,14 +44,14 @@ def _constraints() -> list[Requirement]:
 
 
 def _environment() -> tuple[dict[str, str], list[str]]:
-    """environment.yml: what conda installs as {name: version}, and the lines of its pip section."""
+    """The conda packages of environment.yml as {name: version}, and the lines of its pip section."""
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     (pip,) = (part["pip"] for part in dependencies if isinstance(part, dict))
     conda = (part.partition("=") for part in dependencies if isinstance(part, str))
     return {name: version for name, _, version in conda}, pip
 
 
-# The files that name dependencies
+# The files that list dependencies
 
 
 def test_every_direct_dependency_has_a_tested_version_and_nothing_else_has():
@@ -92,7 +92,7 @@ def test_environment_yml_installs_the_project_with_the_same_constraints():
 
 @pytest.mark.network
 def test_the_pip_section_of_environment_yml_resolves(tmp_path):
-    """As conda does it: the section's lines become a requirements file beside environment.yml, and pip runs there."""
+    """Like conda: write the lines of the section to a requirements file next to environment.yml, and run pip there."""
     _, pip = _environment()
     folder = copy_project(tmp_path)
     (folder / "condaenv.txt").write_text("\n".join(pip) + "\n")
@@ -106,7 +106,7 @@ def test_the_pip_section_of_environment_yml_resolves(tmp_path):
 
 
 def _imported(file: Path) -> set[str]:
-    """The top-level names that a module imports by absolute imports."""
+    """The top-level names in a module's absolute imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -117,7 +117,7 @@ def _imported(file: Path) -> set[str]:
 
 
 def _provided(name: str) -> set[str]:
-    """What can be imported from a distribution; its own name where it is not installed or only gathers others (itk)."""
+    """The import names of a distribution; its own name if it is not installed or is a meta-package (itk)."""
     try:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError:
@@ -151,11 +151,11 @@ def test_imports_within_the_packages_are_relative():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> tuple[Path, Path]:
-    """The sdist, and the wheel that is built from nothing but the sdist."""
+    """The sdist, and the wheel that is built from the sdist only."""
     folder = tmp_path_factory.mktemp("built")
     sdist = build("sdist", copy_project(folder / "checkout"), folder)
     with tarfile.open(sdist) as archive:
-        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in Python 3.11.3 and before
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not before Python 3.11.4
         archive.extractall(folder, **safely)
     return sdist, build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
 

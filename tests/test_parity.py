@@ -15,7 +15,7 @@ CASES = [(dims, steps, downsize) for dims in (2, 3) for steps in (0, 7) for down
 
 
 def official(shape, steps, downsize):
-    """Official VxmDense whose random flow is large enough to test warping: some voxels."""
+    """An official VxmDense whose random field, of some voxels, is large enough to test warping."""
     torch.manual_seed(len(shape) + steps + downsize)
     network = official_network(shape, steps, downsize)
     torch.nn.init.normal_(network.flow.weight, std=1.0)
@@ -28,14 +28,14 @@ def relative(ours, theirs):
 
 
 def official_penalty(velocity):
-    """vxm.losses.Grad('l2'), whose 0.2 code is 3-D only, per axis in either dimension."""
+    """vxm.losses.Grad('l2') per axis, for 2-D and 3-D; the code in version 0.2 is for 3-D only."""
     if velocity.ndim == 5:
         return vxm.losses.Grad("l2", loss_mult=2).loss(None, velocity)
     return 2 * sum(velocity.diff(dim=axis).square().mean() for axis in (2, 3)) / 2
 
 
-# A rounding that turns an activation's sign, or moves a point over a voxel's edge, changes a gradient by far more than
-# itself: official float32 gradients are up to 3e-3 from its own in double precision. On these images no rounding does.
+# A rounding error that flips an activation's sign, or moves a point across a voxel's edge, changes a gradient much more
+# than by itself: official float32 gradients differ from double precision by up to 3e-3. These images have no such case.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize(("dims", "steps", "downsize"), CASES)
 def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance):
@@ -54,7 +54,7 @@ def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, toleranc
     terms = Objective(dims, "mse", "l2", weight=0.01, multiplier=2.0)(registration, fixed)
     terms.loss.backward()
 
-    assert float(displacement.detach().abs().mean()) > 0.3  # voxels: the comparison is not of identities
+    assert float(displacement.detach().abs().mean()) > 0.3  # in voxels, so the compared fields are not 0
     assert relative(registration.warped, warped) < tolerance
     assert relative(registration.displacement, displacement) < tolerance
     assert relative(registration.velocity, velocity) < tolerance
@@ -65,7 +65,7 @@ def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, toleranc
 
 
 def _gradients_as_weights(model):
-    """A copy of the network that holds its gradients as weights, so that they convert like weights."""
+    """A copy of the network with its gradients as weights, so that they can be converted like weights."""
     copy = VoxelMorph(**model.config).to(next(model.parameters()).dtype)
     copy.load_state_dict({name: parameter.grad for name, parameter in model.named_parameters()})
     return copy

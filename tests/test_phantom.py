@@ -6,7 +6,7 @@ from scipy import ndimage
 from smoothmorph.pipeline.cohorts.loading import load_samples
 from smoothmorph.pipeline.cohorts.opening import read_cohort
 from smoothmorph.pipeline.cohorts.phantom.anatomy import LABEL_NAMES, LANDMARKS, SHAPE, SPACING, read_template
-from smoothmorph.pipeline.cohorts.phantom.cohort import VARIATION, _generator, locate, random_displacement
+from smoothmorph.pipeline.cohorts.phantom.cohort import VARIATION, locate, random_displacement, subject_generator
 from smoothmorph.pipeline.settings.schema import CohortSettings
 from smoothmorph.transforms import jacobian_determinant, warp
 from smoothmorph.transforms.basics.errors import InputError
@@ -86,27 +86,27 @@ def test_a_subject_does_not_depend_on_the_others(dims, samples):
 
 def test_displacement_is_a_diffeomorphism_of_about_five_voxels(dims):
     for index in range(3):
-        displacement = random_displacement(dims, _generator(0, index))
+        displacement = random_displacement(dims, subject_generator(0, index))
         largest = float(displacement.norm(dim=1).max())
         assert 0.9 * VARIATION.displacement < largest <= VARIATION.displacement * 1.001
         assert float(jacobian_determinant(displacement).min()) > 0.2
 
 
 def test_landmarks_are_exact(dims, samples):
-    """x + u(x) = p, with u between the voxels as warping interpolates it."""
+    """Landmarks solve x + u(x) = p, with u interpolated as in warping."""
     template = read_template(dims)
     for index, sample in enumerate(samples.values()):
-        displacement = random_displacement(dims, _generator(0, index))
+        displacement = random_displacement(dims, subject_generator(0, index))
         at = sample["landmarks"].T.double().numpy()
         moved = [ndimage.map_coordinates(u, at, order=1, mode="nearest") for u in displacement[0].double().numpy()]
         assert np.abs(at.T + np.stack(moved, axis=1) - template.landmarks).max() < 1e-3
 
 
 def test_landmarks_follow_the_image(dims, samples):
-    """A ball around each landmark of the template, warped like the image, has its centre at the subject's landmark."""
+    """A ball around each template landmark, warped like the image, is centred at the subject's landmark."""
     template = read_template(dims)
     sample = samples["phantom-0001"]
-    displacement = random_displacement(dims, _generator(0, 1))
+    displacement = random_displacement(dims, subject_generator(0, 1))
     grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE[dims]], indexing="ij"), axis=-1)
     for point, expected in zip(template.landmarks[:6], sample["landmarks"][:6].numpy(), strict=True):
         ball = np.exp(-((grid - point) ** 2).sum(axis=-1) / 2)
@@ -123,7 +123,7 @@ def test_landmarks_lie_on_structure_far_from_each_other(dims):
 
 
 def test_locate_inverts_a_known_displacement():
-    # u(x) = 0.25 x + 1 along axis 0 and -2 along axis 1, so x = (p - 1) / 1.25 and p + 2
+    # u(x) = 0.25 x + 1 along axis 0 and -2 along axis 1, so x is (p - 1) / 1.25 and p + 2
     rows = np.arange(40.0)[:, None]
     displacement = np.stack([np.broadcast_to(0.25 * rows + 1, (40, 30)), np.full((40, 30), -2.0)])
     points = np.array([[11.0, 5.0], [26.0, 20.0]])
@@ -138,7 +138,7 @@ def test_locate_says_when_there_is_no_answer():
 
 def test_size_moves_the_landmarks():
     original = read_cohort(settings(2)).load(read_cohort(settings(2)).subjects[0])
-    cohort = read_cohort(settings(2, size=(176, 180)))  # 8 more at either end of axis 0, 6 fewer of axis 1
+    cohort = read_cohort(settings(2, size=(176, 180)))  # 8 more at each end of axis 0, 6 fewer of axis 1
     resized = cohort.load(cohort.subjects[0])
     assert torch.equal(resized["image"][0, 8:-8], original["image"][0, :, 6:-6])
     torch.testing.assert_close(resized["landmarks"], original["landmarks"] + torch.tensor([8.0, -6.0]))

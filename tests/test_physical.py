@@ -1,4 +1,4 @@
-"""Fields in the world, against answers by hand: which way they go, where they lie, and how they combine."""
+"""Fields in world coordinates against values computed by hand: direction, position and composition."""
 
 import warnings
 
@@ -32,16 +32,16 @@ def fixed_points(geometry: Geometry, count: int = 40, margin: float = 4.0) -> to
 
 
 def test_a_translation_by_hand():
-    """2 voxels along the first axis, which points to the left and has voxels of 3 mm: T(p) = p + (-6, 0, 0)."""
+    """u is 2 voxels of 3 mm along the first axis, which points to the left: T(p) = p + (-6, 0, 0)."""
     geometry = Geometry((8, 6, 5), np.diag([-3.0, 1, 1, 1]))
     field = PhysicalField(torch.tensor([2.0, 0, 0]).view(3, 1, 1, 1).expand(3, 8, 6, 5), geometry)
     landmark = torch.tensor([[-9.0, 2.0, 3.0]])  # voxel (3, 2, 3)
-    assert field.map_points(landmark).tolist() == [[-15.0, 2.0, 3.0]]  # the fixed point, seen in the moving image
+    assert field.map_points(landmark).tolist() == [[-15.0, 2.0, 3.0]]  # the position in the moving image
     assert field.unmap_points(torch.tensor([[-15.0, 2.0, 3.0]]))[0].tolist() == [[-9.0, 2.0, 3.0]]
     moving = torch.zeros(1, 8, 6, 5)
-    moving[0, 5, 2, 3] = 1.0  # what lies at (-15, 2, 3)
+    moving[0, 5, 2, 3] = 1.0  # the voxel at (-15, 2, 3)
     warped, inside = field.warp(moving, geometry)
-    assert warped.nonzero().tolist() == [[0, 3, 2, 3]]  # appears at (-9, 2, 3)
+    assert warped.nonzero().tolist() == [[0, 3, 2, 3]]  # it appears at (-9, 2, 3)
     assert inside[:6].all()
     assert not inside[6:].any()
 
@@ -54,7 +54,7 @@ def test_the_affine_comes_after_the_displacement():
 
 
 def test_a_moving_image_of_another_grid():
-    """Half the voxel size and an origin at 1 mm: the point (2, 2) mm is voxel (2, 2) of it."""
+    """A grid with half the voxel size and its origin at 1 mm: the point (2, 2) mm is its voxel (2, 2)."""
     fixed, moving = Geometry((4, 4), np.eye(3)), Geometry((9, 9), np.array([[0.5, 0, 1], [0, 0.5, 1], [0, 0, 1]]))
     ramp = torch.arange(9.0).view(1, 9, 1).expand(1, 9, 9)
     warped, inside = PhysicalField(torch.zeros(2, 4, 4), fixed).warp(ramp, moving, background=-7.0)
@@ -82,7 +82,7 @@ def test_on_the_moving_images_grid_it_is_warp(name):
     assert not warped[0][~inside].any()
 
 
-# Maps: every operation against T itself, at points
+# Maps: every operation is compared with T at points
 
 
 @pytest.mark.parametrize("affine", [False, True], ids=["displacement", "with affine"])
@@ -122,22 +122,22 @@ class TestOperations:
         field = make_field(fixed, affine)
         inverse = field.inverse(moving)
         assert inverse.fixed is moving
-        q = fixed_points(moving).numpy()  # at voxels of the inverse, where nothing is interpolated
+        q = fixed_points(moving).numpy()  # at voxels of the inverse, so that nothing is interpolated
         voxels = np.round(np.linalg.inv(moving.affine)[:-1] @ np.column_stack([q, np.ones(len(q))]).T)
         q = torch.from_numpy((moving.affine[:-1, :-1] @ voxels).T + moving.affine[:-1, -1])
         torch.testing.assert_close(field.map_points(inverse.map_points(q)), q, atol=5e-3, rtol=0)
-        error = field.inverse_error(inverse)  # between them
+        error = field.inverse_error(inverse)  # between voxels
         assert 0 < float(error.median()) < 0.1
 
     def test_the_determinant_is_that_in_mm(self, name, affine):
-        """Differences of T in the world, over mm, against the determinant of the field in voxels."""
+        """Finite differences of T in world mm against the determinant of the field in voxels."""
         field = make_field(GRIDS[name][0], affine)
         points, axes = fixed_points(field.fixed, 5), field.fixed.axes
         voxels = torch.from_numpy(np.linalg.inv(field.fixed.affine)[:-1]) @ torch.cat([points, torch.ones(5, 1)], 1).T
         voxels = voxels[:axes].round()
         world = field.fixed.affine
         columns = []
-        for axis in range(axes):  # central differences over one voxel each way, along the grid's axes
+        for axis in range(axes):  # central differences over one voxel in both directions along each grid axis
             ends = []
             for side in (1, -1):
                 x = voxels.numpy().copy()
@@ -147,7 +147,7 @@ class TestOperations:
             columns.append((ends[0] - ends[1]) / (2 * field.fixed.spacing[axis]))
         derivative = torch.stack(columns, -1)  # ∂T/∂s along the axes, (5, W, D)
         directions = torch.from_numpy(world[:-1, :axes] / np.array(field.fixed.spacing))
-        in_axes = torch.linalg.pinv(directions) @ derivative  # for a slice: in its plane
+        in_axes = torch.linalg.pinv(directions) @ derivative  # for a slice, within its plane
         expected = torch.linalg.det(in_axes)
         determinant = jacobian_determinant(field.dense().displacement[None])[0]
         found = determinant[tuple(voxels.long())].double()
@@ -164,7 +164,7 @@ def linear_field(fixed: Geometry, affine: bool, scale: float = 0.03) -> Physical
 
 
 def inner_grid(fixed: Geometry) -> Geometry:
-    """A finer, turned and larger grid over the same place."""
+    """A finer, rotated and larger grid at the same position."""
     angles = (7,) if fixed.world_axes == 2 else (5, -8, 7)
     turn = rotation(*angles)
     axes = fixed.affine[:-1, :-1] / np.linalg.norm(fixed.affine[:-1, :-1], axis=0)
@@ -195,7 +195,7 @@ def test_a_warning_where_no_inverse_is_found():
         make_field(GRIDS["2-D"][0]).inverse()
 
 
-# Maps that turn or flip the axes: right where the fixed grid is, whatever the edge's displacement leads to beyond
+# Maps that rotate or flip axes are correct on the fixed grid, whatever the extrapolated displacement does beyond it
 
 
 TURNS = {
@@ -210,7 +210,7 @@ TURNS = {
 
 
 def turn_then_bend(turn: np.ndarray, fixed: Geometry, back: bool, x: np.ndarray) -> np.ndarray:
-    """A turn about the middle, in mm along the axes, then a bend of 1 mm that leaves axis 1 alone; or its inverse.
+    """A rotation about the centre, in mm along the axes, then a bend by 1 mm that keeps axis 1; or its inverse.
 
     ``x``: voxels (D, N).
     """
@@ -232,7 +232,7 @@ def turned_field(turn: np.ndarray, fixed: Geometry) -> PhysicalField:
 
 
 def world_of(fixed: Geometry, x: np.ndarray) -> torch.Tensor:
-    """Voxels (D, N) -> mm (N, W)."""
+    """Convert voxels (D, N) to world mm (N, W)."""
     return torch.from_numpy((fixed.affine[:-1, : fixed.axes] @ x + fixed.affine[:-1, -1:]).T)
 
 
@@ -260,7 +260,7 @@ class TestTurns:
         found = inverse.map_points(world_of(fixed, x[:, inside]))
         assert float((found - world_of(fixed, p[:, inside])).norm(dim=1).max()) < 0.01 * min(fixed.spacing)
         assert float(field.inverse_error(inverse).median()) < 0.05
-        there = field.map_points(inverse.map_points(world_of(fixed, x)))  # beyond the grid, too
+        there = field.map_points(inverse.map_points(world_of(fixed, x)))  # also beyond the grid
         assert float((there - world_of(fixed, x)).norm(dim=1).max()) < 0.01 * min(fixed.spacing)
 
     def test_a_field_of_voxels_inverts(self, where, turn):
@@ -338,7 +338,7 @@ def test_resampling_there_and_back_keeps_a_translation(one, other):
     torch.testing.assert_close(back.displacement, field.displacement, atol=1e-3, rtol=0)
 
 
-# What does not fit
+# Inputs that do not fit together
 
 
 def test_a_grid_knows_when_it_is_the_same():

@@ -1,4 +1,4 @@
-"""What surrounds the code: version, changelog, workflows, templates, hooks, the image of a container, the packages."""
+"""Project files: version, changelog, workflows, templates, hooks, container image and packages."""
 
 import importlib
 import re
@@ -112,7 +112,7 @@ def test_the_container_is_built_and_runs():
 
 
 def test_what_the_container_copies_is_what_it_needs():
-    """The build within it reads these files, and nothing that is left out."""
+    """The build in the image reads only files that .dockerignore does not exclude."""
     left_out = (ROOT / ".dockerignore").read_text().split()
     needed = ["pyproject.toml", "constraints.txt", "README.md", "LICENSE", *(f"{name}/" for name in ("smoothmorph",))]
     assert all((ROOT / name).exists() for name in needed)

@@ -1,13 +1,18 @@
-"""The pyramid: its grids, its start, its symmetry, its gradients, and its local correlation."""
+"""The pyramid: grids, initial field, symmetry, gradients and local correlation."""
 
 import pytest
 import torch
 
+from smoothmorph.networks import BACKBONES, Integration, VoxelMorph, load_model, save_model
 from smoothmorph.networks.backbones.pyramid import Pyramid, correlation
+from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.settings.sections import ModelSettings
+from smoothmorph.transforms import InputError
 
 SHAPES = {2: [(32, 48), (31, 45), (6, 7)], 3: [(12, 16, 12), (11, 14, 9), (6, 7, 6)]}
 CASES = [(dims, shape) for dims, shapes in SHAPES.items() for shape in shapes]
 SMALL = (4, 6, 8, 8)
+DISPLACEMENT = Integration(0, 2, "border")
 
 
 def images(shape, batch=1):
@@ -18,9 +23,9 @@ def images(shape, batch=1):
 
 
 def pyramid(dims, moving=False, seed=0, **settings):
-    """A small network; ``moving`` gives it flows of about a voxel instead of the identity it starts from."""
+    """A small network; ``moving`` gives it fields of about a voxel instead of the initial identity."""
     torch.manual_seed(seed)
-    network = Pyramid(dims, SMALL, **settings)
+    network = Pyramid(dims, **{"channels": SMALL, "symmetric": False, "repeats": 1, **settings})
     for level in network.levels if moving else ():
         torch.nn.init.normal_(level.flow.conv.weight, std=10.0)
     return network.eval()
@@ -38,7 +43,7 @@ def test_the_velocity_has_half_the_voxels_of_any_size(dims, shape, symmetric):
 
 @pytest.mark.parametrize(("dims", "shape"), CASES)
 def test_a_displacement_model_works_on_the_whole_grid(dims, shape):
-    network = pyramid(dims, moving=True, integration_steps=0, downsize=1)
+    network = pyramid(dims, moving=True, integration=DISPLACEMENT)
     assert network(*images(shape)).shape == (1, dims, *shape)
 
 
@@ -50,10 +55,10 @@ def test_it_starts_at_the_identity(dims, settings):
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("settings", [{}, {"symmetric": True}, {"integration_steps": 0, "downsize": 1}])
+@pytest.mark.parametrize("settings", [{}, {"symmetric": True}, {"integration": DISPLACEMENT}])
 def test_the_gradient_reaches_every_parameter(dims, settings):
     moving, fixed = images(SHAPES[dims][0])
-    # With seed 0 and in 3-D, the last activations all have one sign: of a symmetric network their bias then cancels.
+    # With seed 0 in 3-D, all last activations have one sign, so that their bias cancels in a symmetric network.
     network = pyramid(dims, moving=True, seed=4, **settings)
     network(moving, fixed).square().sum().backward()
     without = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
@@ -84,9 +89,9 @@ def test_a_seed_decides_the_weights():
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_its_configuration_makes_it_again():
+def test_its_options_make_it_again():
     network = pyramid(2, symmetric=True, radius=2, repeats=2)
-    again = Pyramid(**network.config)
+    again = Pyramid(2, **network.options)
     again.load_state_dict(network.state_dict())
     pair = images((20, 24))
     assert torch.equal(again(*pair), network(*pair))
@@ -115,15 +120,96 @@ def test_the_gradient_of_the_correlation_is_its_derivative(grid, radius):
     assert torch.autograd.gradcheck(lambda *features: correlation(*features, radius), pair, fast_mode=True)
 
 
+WRONG = {
+    "channels": [(8,), (8, 0), (8,) * 10, 8, (8, 2.5)],
+    "radius": [-1, 5, True],
+    "convolutions": [0, 17],
+    "repeats": [0, "3"],
+    "symmetric": [1, None],
+    "residual": ["yes"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_what_cannot_be_built_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be "):
+        Pyramid(2, **{name: value})
+
+
 @pytest.mark.parametrize(
-    "wrong",
-    [{"spatial_dims": 4}, {"channels": (8,)}, {"channels": (8, 0)}, {"radius": 5}, {"convolutions": 0}, {"repeats": 0}],
+    ("options", "words"),
+    [
+        ({"channels": [8]}, "model.channels must be 2 to 9 whole numbers from 1 to 1024, one per level, got (8,)"),
+        ({"radius": 9}, "model.radius must be a whole number from 0 to 4, got 9"),
+        (
+            {"final_channels": [8]},
+            "model.final_channels is set, but the backbone pyramid has no such option; remove it",
+        ),
+        (
+            {"backbone": "voxelmorph", "repeats": 2},
+            "model.repeats is set, but the backbone voxelmorph has no such option; remove it",
+        ),
+        ({"backbone": "pyramide"}, "there is no backbone 'pyramide'; did you mean pyramid?"),
+    ],
 )
-def test_what_cannot_be_built_is_refused(wrong):
-    with pytest.raises(ValueError, match="must be a whole number from"):
-        Pyramid(**{"spatial_dims": 2, **wrong})
+def test_what_a_study_cannot_mean_is_one_sentence(options, words):
+    with pytest.raises(InputError) as told:
+        parse(TrialSettings, {"model": {"backbone": "pyramid", **options}}, "test")
+    assert words in str(told.value)
+
+
+def test_the_settings_tell_the_defaults_of_the_network():
+    own = Pyramid(2).options
+    entry = BACKBONES["pyramid"]
+    assert set(own) == set(entry.settings)
+    for name in own.keys() - {"channels"}:
+        told = str(ModelSettings.model_fields[name].description)
+        assert told.endswith(f"null: {str(own[name]).lower()}")
 
 
 def test_images_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="2-D pyramid takes moving and fixed images of the same shape"):
+    with pytest.raises(ValueError, match="2-D Pyramid takes moving and fixed images of the same shape"):
         pyramid(2)(torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 9))
+
+
+def network(dims, steps=7, downsize=2, **options):
+    """A registration network whose pyramid moves images by about a voxel."""
+    options = {"channels": SMALL, **options}
+    made = VoxelMorph(dims, steps, downsize, "border", backbone="pyramid", **options)
+    torch.manual_seed(0)
+    for level in made.field.levels:
+        torch.nn.init.normal_(level.flow.conv.weight, std=10.0)
+    return made.eval()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("steps", "downsize"), [(7, 2), (7, 1), (0, 2)])
+def test_a_saved_network_is_the_same_again(dims, steps, downsize, tmp_path):
+    moving, fixed = images(SHAPES[dims][1])
+    made = network(dims, steps, downsize, radius=0, repeats=2)
+    found = made(moving, fixed)
+    factor = downsize if steps else 1
+    assert found.velocity.shape[2:] == tuple(length // factor for length in moving.shape[2:])
+    assert found.displacement.shape[2:] == moving.shape[2:]
+    save_model(tmp_path / "pyramid.safetensors", made)
+    again = load_model(tmp_path / "pyramid.safetensors")
+    assert again.config == made.config
+    assert again.config["radius"] == 0
+    assert torch.equal(again(moving, fixed).displacement, found.displacement)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("steps", [0, 7])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_both_directions_at_once_are_the_registrations_of_each(dims, steps, symmetric):
+    moving, fixed = (image.double() for image in images(SHAPES[dims][1], batch=2))
+    made = network(dims, steps, symmetric=symmetric).double()
+    passes = []
+    made.field.register_forward_hook(lambda module, given, field: passes.append(len(given[0])))
+    with torch.no_grad():
+        both, there, back = made.register_both(moving, fixed), made(moving, fixed), made(fixed, moving)
+    assert passes == [2 if symmetric else 4, 2, 2]
+    assert float(there.displacement.abs().max()) > 0.05
+    for name in ("warped", "displacement", "velocity"):
+        expected = torch.cat([getattr(there, name), getattr(back, name)])
+        torch.testing.assert_close(getattr(both, name), expected, rtol=0, atol=1e-10, msg=name)

@@ -1,4 +1,4 @@
-"""What comes before the sentence of an error: nothing, whatever the libraries print and warn of."""
+"""Nothing is printed before an error message, whatever the libraries print or warn about."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ GRID = Geometry((20, 20, 20), np.eye(4))
 
 @pytest.fixture
 def full_disk():
-    """Files of this process end at 3,000 bytes, as on a disk that is full."""
+    """Limit the files of this process to 3,000 bytes, like a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
     yield
@@ -81,7 +81,7 @@ def test_a_process_without_standard_error_can_write():
 
 @pytest.fixture
 def command():
-    """A command that warns in every way, and then ends as it is told."""
+    """A command that warns in every way and then ends in a given way."""
 
     def make(end: BaseException | None):
         def run() -> None:
@@ -101,7 +101,7 @@ def test_warnings_do_not_come_before_an_error(end, said, command, capfd):
         command(end)()
     assert told.value.exit_code == 2
     err = capfd.readouterr().err
-    assert err == (said or "error: full; see to its permissions and the free space, then run again.\n")
+    assert err == (said or "error: full; check its permissions and the free space, then repeat the command.\n")
     assert not logging.root.manager.disable
 
 

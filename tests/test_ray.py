@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster: two nodes, which are processes of this machine and listen on 127.0.0.1 only."""
+"""Trials on a Ray cluster of two nodes, which are local processes and listen on 127.0.0.1 only."""
 
 import io
 import json
@@ -51,12 +51,12 @@ TRIED = {
 
 @pytest.fixture(scope="module", autouse=True)
 def ray():
-    """Ray, told to stay on this machine and to write nothing into the home folder."""
+    """Ray, configured to stay on this machine and to write nothing to the home folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # all listen on 127.0.0.1 only; read at the import
-        patch.setenv("RAY_worker_niceness", "0")  # or they would starve beside other tests
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # of synthetic_run
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # all nodes listen on 127.0.0.1 only; read at import
+        patch.setenv("RAY_worker_niceness", "0")  # otherwise workers would get no CPU time during other tests
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # for synthetic_run
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         yield pytest.importorskip("ray", reason="Ray is not installed (pip install 'smoothmorph[distributed]')")
@@ -64,7 +64,7 @@ def ray():
 
 @pytest.fixture(scope="module")
 def address(ray):
-    """The address of a cluster of two nodes: one with 1 CPU, one with 2 and a GPU that only its scheduler knows."""
+    """The address of a cluster of two nodes: one has 1 CPU, the other 2 CPUs and a GPU for the scheduler only."""
     from ray.cluster_utils import Cluster
 
     common = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
@@ -78,7 +78,7 @@ def address(ray):
 
 @pytest.fixture
 def execute(tmp_path):
-    """Run a study; what was printed is in the ``text`` of the result."""
+    """Run a study; the output is in the ``text`` of the result."""
 
     def run(study, executor, root, out, task=run_trial, fingerprint=None):
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -92,7 +92,7 @@ def execute(tmp_path):
 
 
 def assert_same_results(one: Path, other: Path) -> None:
-    """Rows and histories without the clock."""
+    """Rows and histories without times."""
     pd.testing.assert_frame_equal(*(collect(out).drop(columns="seconds") for out in (one, other)), check_exact=True)
     trials = sorted(path.parent.name for path in one.glob("*/history.parquet"))
     for trial in trials:
@@ -102,7 +102,7 @@ def assert_same_results(one: Path, other: Path) -> None:
 
 
 def log_of(folder: Path) -> list[tuple[int, str]]:
-    """The lines of a trial's log: process and text."""
+    """The lines of a trial's log as (process, text)."""
     matches = re.findall(r"^\S+ \S+ (\d+) (.+)$", (folder / "log.txt").read_text(), re.MULTILINE)
     return [(int(process), text) for process, text in matches]
 
@@ -129,7 +129,7 @@ def test_data_that_the_nodes_do_not_find_are_sent(execute, address, tiny_cohort,
 def test_a_killed_worker_costs_an_epoch_at_most_and_rows_are_those_of_a_local_run(
     execute, address, tiny_cohort, tmp_path, monkeypatch
 ):
-    monkeypatch.chdir(tmp_path)  # the nodes work elsewhere, and still find what relative paths mean here
+    monkeypatch.chdir(tmp_path)  # nodes have another working directory, but resolve relative paths from this one
     cohort = Path(shutil.copytree(tiny_cohort(2), "cohort")).relative_to(".")
     out = tmp_path / "ray"
     killed: dict[str, int] = {}
@@ -162,7 +162,7 @@ def test_a_killed_worker_costs_an_epoch_at_most_and_rows_are_those_of_a_local_ru
     before, after = epochs[True], epochs[False]
     assert before == list(range(1, before[-1] + 1))
     assert after == list(range(after[0], 7))
-    assert after[0] - before[-1] in (1, 2)  # it may be killed after the checkpoint, before the line of the log
+    assert after[0] - before[-1] in (1, 2)  # it may be killed between the checkpoint and the line in the log
     execute(DISCS, LocalExecutor(1), cohort, "local")
     assert_same_results(tmp_path / "local", out)
 
@@ -190,7 +190,7 @@ def test_a_failing_trial_is_reported_and_a_killed_one_sent_out_again(execute, ad
         doomed: "its worker was lost 2 times (WorkerCrashedError); run the study again to resume it"
     }
     printed = [(tmp_path / "ray" / trial / "log.txt").read_text().count("a line for") for trial in names.values()]
-    assert printed == [1, 1, 1, 0]  # a killed worker takes what it has not written yet along
+    assert printed == [1, 1, 1, 0]  # a killed worker loses the lines that it has not written
     lines = result.text.splitlines()
     for name, times in (("l1_0.01", 1), ("l2_0.1", 1), ("l1_0.1", 0)):
         assert lines.count(f"{name}_diffeomorphic_s0  started") == 1
@@ -210,7 +210,7 @@ def test_fractions_of_a_gpu_and_an_interruption(address, root, tmp_path):
     def listen(event):
         events.append((event.trial, event.kind))
         started = [trial for trial, kind in events if kind == "started"]
-        if len(started) == 2 and event.kind == "started":  # the GPU has room for two
+        if len(started) == 2 and event.kind == "started":  # two trials fit on the GPU
             deadline = time.monotonic() + 60
             while not all((tmp_path / "run" / trial / "asleep").exists() for trial in started):
                 assert time.monotonic() < deadline
@@ -227,7 +227,7 @@ def test_fractions_of_a_gpu_and_an_interruption(address, root, tmp_path):
 
 
 def wait_for_lock(path: Path) -> None:
-    """The kernel takes the locks of a process away when it ends."""
+    """The kernel releases the locks of a process when it ends."""
     fcntl = pytest.importorskip("fcntl")
     deadline = time.monotonic() + 10
     with open(path) as file:
@@ -293,7 +293,7 @@ def test_without_an_address_a_cluster_lives_as_long_as_the_run(ray, root, tmp_pa
     RayExecutor().run([Job("a", trial, tmp_path / "run" / "a", root)], synthetic_run.trial, listen)
     assert (seen[0], seen[-1]) == ("started", "finished")
     assert not ray.is_initialized()
-    RayExecutor().run([], synthetic_run.trial, listen)  # nothing to do starts nothing
+    RayExecutor().run([], synthetic_run.trial, listen)  # without trials, nothing is started
 
 
 @pytest.mark.parametrize(

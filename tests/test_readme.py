@@ -1,4 +1,4 @@
-"""The README: short, and true. Its commands run, its numbers are measured, its links exist."""
+"""The README is short and correct: its commands run, its numbers are in committed results, its links exist."""
 
 import re
 import shlex
@@ -23,19 +23,19 @@ MOST_WORDS = 700
 
 
 def blocks(language: str) -> list[str]:
-    """The code blocks of a language; those without one are ``""``."""
+    """The code blocks in a language; ``""`` for blocks without a language."""
     return [code for found, code in code_blocks(README) if found == language]
 
 
 def commands() -> list[str]:
-    """Every command of smoothmorph, its continued lines joined."""
+    """Every smoothmorph command, with continued lines joined."""
     lines = "\n".join(blocks("")).replace("\\\n", " ").splitlines()
     return [" ".join(line.split("  #")[0].split()) for line in lines if line.startswith("smoothmorph ")]
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
-    """Ten subjects of the embedded cohort as files, the first two also under the names that the README uses."""
+    """Ten subjects of the built-in cohort as files; the first two also have the names used in the README."""
     folder = tmp_path_factory.mktemp("images")
     cohort = read_cohort(CohortSettings(reader="phantom", subjects=10))
     for number, subject in enumerate(cohort.subjects):
@@ -79,6 +79,7 @@ def test_it_registers_with_the_numbers_that_it_shows(images, monkeypatch):
     (command,) = [command for command in commands() if command.startswith("smoothmorph register")]
     printed = call(command, images, monkeypatch, "--device", "cpu")
     (table,) = [block for block in blocks("") if block.lstrip().startswith("MSE")]
+    assert table.splitlines()[0].split() == next(row for row in printed.splitlines() if "Dice" in row).split()
     for line in table.splitlines()[1:]:
         name, *shown = line.split()
         (found,) = [row.split() for row in printed.splitlines() if row.startswith(f"{name} ")]
@@ -90,7 +91,7 @@ def test_it_registers_with_the_numbers_that_it_shows(images, monkeypatch):
 
 
 def test_its_study_goes_the_whole_way(images, monkeypatch):
-    """With one short training in place of nine."""
+    """The study runs with one short training instead of nine."""
     study = blocks("yaml")[0]
     assert len(study.splitlines()) <= 10
     (images / "mine.yaml").write_text(study, encoding="utf-8")
@@ -101,7 +102,7 @@ def test_its_study_goes_the_whole_way(images, monkeypatch):
     for command in own:
         call(command, images, monkeypatch, *(short if " run " in command else ()))
     rows = pd.read_parquet(images / "runs" / "mine" / "tables" / "rows.parquet")
-    assert len(rows) == 2  # of two test subjects
+    assert len(rows) == 2  # pairs of two test subjects
     assert (images / "runs" / "mine" / "report.html").stat().st_size > 1e5
 
 
@@ -113,7 +114,7 @@ def test_its_study_asks_what_it_says():
 def test_its_python_runs(capsys):
     (code,) = blocks("python")
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    assert "tensor([0.])" in capsys.readouterr().out  # the field of new weights does not fold
+    assert "tensor([0.])" in capsys.readouterr().out  # the field of an untrained network does not fold
 
 
 def test_its_numbers_are_in_the_committed_results():

@@ -78,7 +78,7 @@ def test_the_dictionary_transform_refines_in_place_and_keeps_the_place_of_the_fi
     )
     before, after = (float((found[key] - fixed).square().mean()) for key in ("before", "warped"))
     assert after < 0.3 * before
-    assert torch.equal(found["displacement"], found["velocity"])  # nothing is integrated
+    assert torch.equal(found["displacement"], found["velocity"])  # without integration
     assert torch.equal(found["displacement"].affine, affine.double())
     assert found["warped"].meta["of"] == "fixed"
     assert found["id"] == "a"

@@ -1,4 +1,4 @@
-"""Registering a user's images: any orientation and voxels, every output, and what is refused."""
+"""Registration of users' images: any orientation and voxel size, all outputs, and images that are refused."""
 
 import locale
 import re
@@ -26,7 +26,7 @@ from smoothmorph.transforms import Geometry, InputError, read_field
 from world_cases import CORONAL, TWO_PLACES, blobs, grid, place_twice, rotation, save
 
 STEP = (1.5, -1.0, 0.5)
-"""What the network of these tests answers whatever it sees: so many training voxels along each training axis."""
+"""The constant displacement that the test network returns, in voxels along each axis of the training images."""
 AXES = {2: "LIA", 3: "LAI"}
 SPACING = {2: (1.2, 0.8), 3: (1.2, 0.8, 1.0)}
 ALONG = {"L": (-1, 0, 0), "R": (1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -52,7 +52,7 @@ def volume(name: str, geometry: Geometry, seed: int = 0) -> Volume:
 
 
 def expected(dims: int) -> np.ndarray:
-    """The displacement of `answering` in RAS mm."""
+    """The displacement of the test network in RAS mm."""
     steps = zip(STEP, SPACING[dims], AXES[dims], strict=False)
     return np.sum([step * spacing * np.array(ALONG[letter]) for step, spacing, letter in steps], axis=0)
 
@@ -69,11 +69,11 @@ PLACES = {
 
 @pytest.mark.parametrize("name", PLACES)
 def test_the_field_is_that_of_the_network_in_the_world(name):
-    """One displacement in mm, wherever the image's own axes lead and whatever its voxels are."""
+    """The displacement in mm is the same for any axes and voxel sizes of the image."""
     dims, place = PLACES[name]
     found = register(trained(dims), ImagePair(volume("moving", place), volume("fixed", place, 1)))
     world = place.affine[:-1, : place.axes] @ found.field.displacement.flatten(1).double().numpy()
-    # a true 2-D image has no third axis to tell its plane by: its own axes count
+    # a true 2-D image does not state its plane, so its own axes are used
     steps = place.affine[:2, :2] @ STEP[:2] if place.world_axes == 2 else expected(dims)
     np.testing.assert_allclose(world, np.broadcast_to(steps[:, None], world.shape), atol=1e-4)
     assert found.field.fixed is place
@@ -87,7 +87,7 @@ def test_a_grid_of_training_voxels_is_kept_and_another_one_covered(dims):
     kept = images.grid_over(volume("fixed", own))
     offset = np.linalg.inv(kept.affine) @ own.affine
     np.testing.assert_allclose(offset[:dims, :dims], np.eye(dims), atol=1e-9)
-    np.testing.assert_allclose(offset[:dims, -1], offset[:dims, -1].round(), atol=1e-9)  # voxels lie on voxels
+    np.testing.assert_allclose(offset[:dims, -1], offset[:dims, -1].round(), atol=1e-9)  # voxels of both grids coincide
     assert kept.shape == tuple(map(max, own.shape, images.shape))
     turned = PLACES["a turned slice" if dims == 2 else "other voxels"][1]
     around = images.grid_over(volume("fixed", turned))
@@ -110,7 +110,7 @@ def test_intensities_far_from_the_training_are_scaled_and_it_is_said():
 
 
 def seeing(images: TrainingImages, seen: list) -> Trained:
-    """A model that notes what its network sees."""
+    """A model that records the inputs of its network."""
     model = trained(3, **{name: getattr(images, name) for name in ("brightest", "tissue", "darkest", "spread")})
     model.network.register_forward_pre_hook(lambda _, pair: seen.append(pair))
     return model
@@ -118,7 +118,7 @@ def seeing(images: TrainingImages, seen: list) -> Trained:
 
 @pytest.mark.parametrize("known", [True, False], ids=["tissue noted", "older model"])
 def test_the_units_of_either_image_change_nothing(known):
-    """The network sees the same pair whatever the factors and offsets; in the training's units it sees it as it is."""
+    """The network gets the same pair for all factors and offsets; a pair in the units of the training is unchanged."""
     place = PLACES["as in training"][1]
     fixed = replace(volume("fixed.nii", place), values=(volume("fixed.nii", place).values - 0.3).clamp(min=0))
     moving = replace(fixed, path=Path("moving.nii"), values=fixed.values.flip(1))
@@ -161,7 +161,7 @@ def test_the_affine_does_not_depend_on_the_units():
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_bright_scalp_does_not_darken_the_brain(dims):
-    """With it the brightest voxels are three times as bright, and those of the brain keep their level."""
+    """A scalp makes the brightest voxels three times as bright, but the level of the brain stays."""
     shape = (64, 60, 40)[:dims]
     radius = np.sqrt(sum((((np.indices(shape)[axis]) - shape[axis] / 2) / shape[axis]) ** 2 for axis in range(dims)))
     brain = torch.from_numpy(np.where(radius < 0.3, 0.2 + 0.2 * blobs(shape), 0))[None].float()
@@ -185,7 +185,7 @@ def test_what_is_noted_of_the_training_images():
     found = TrainingImages.of(SimpleNamespace(samples=samples, split=SimpleNamespace(train=(*samples,))))
     assert found.darkest == pytest.approx(3.0025)
     assert found.brightest == pytest.approx(3 + 1.25 * 0.998)
-    assert found.tissue == pytest.approx(3 + 1.25 * (1 - 0.15 * 0.949), abs=2e-3)  # 5.1 % of the voxels show nothing
+    assert found.tissue == pytest.approx(3 + 1.25 * (1 - 0.15 * 0.949), abs=2e-3)  # 5.1 % of the voxels are background
     assert found.spread == pytest.approx(1.6, abs=0.01)
     assert TrainingImages.read(found.note(), 3, Path("model")) == found
 
@@ -217,7 +217,7 @@ def test_one_bright_voxel_is_no_image(intensity):
     values[0, 9, 9, 9] = 7
     settings = parse(TrialSettings, {"cohort": {"spatial_dims": 3, "intensity": intensity}}, "test")
     pair = ImagePair(Volume(Path("spot.nii"), values, place), volume("fixed.nii", place))
-    with pytest.raises(InputError, match=r"of spot.nii are .*; crop it to what it shows"):
+    with pytest.raises(InputError, match=r"of spot.nii are .*; crop the image around"):
         register(replace(trained(3), settings=settings), pair)
 
 
@@ -244,7 +244,7 @@ def test_repeating_voxels_makes_no_label_map(times):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
     place = PLACES["a slice" if dims == 2 else "as in training"][1]
-    pair = ImagePair(volume("moving", place), volume("fixed", place))  # one image: nothing should move
+    pair = ImagePair(volume("moving", place), volume("fixed", place))  # the images are equal: nothing should move
     told = []
     found = register(trained(dims), pair, steps=30, progress=lambda *state: told.append(state))
     by_name = {state.name: state for state in found.agreements}
@@ -268,7 +268,7 @@ def test_an_affine_is_found_first_and_stays_apart():
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_values_of_labels_change_nothing(dims):
-    """Ids of an atlas, and two that no 64-bit float tells apart."""
+    """Atlas ids, and two labels that are equal in 64-bit floating point."""
     place = PLACES["a slice" if dims == 2 else "as in training"][1]
     images = volume("moving", place), volume("fixed", place, 1)
     small = [replace(image, values=((image.values > 0.3) + 1 * (image.values > 0.6))) for image in images]
@@ -313,7 +313,7 @@ def test_every_option(call, dims):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["MSE", "NCC", "Dice", "folding", "%", "SDlogJ"]
+    assert lines[0].split() == ["MSE", "↓", "NCC", "↑", "Dice", "↑", "folding", "%", "↓", "SDlogJ", "↓"]
     assert [line.split()[0] for line in lines[1:5]] == ["before", "affine", "network", "refined"]
     written = {"w.nii.gz", "w-labels.nii.gz", "j.mha", "r.png", "f.h5", "i.h5"}
     assert {path.name for path in Path("out").iterdir()} == written
@@ -341,7 +341,7 @@ def test_every_option(call, dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_displacement_that_is_not_finite_is_not_written(call, dims):
-    """Finite weights, whose product is not."""
+    """Finite weights whose product is not finite."""
     model = trained(dims)
     with torch.no_grad():
         for convolution in model.network.field.convolutions:
@@ -458,7 +458,7 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --warped w.png", "w.png has none of the endings that it can be written with: .nii"),
         ("moving3.nii.gz F --field f.jpg", "f.jpg has none of the endings"),
         ("moving3.nii.gz F --warped moving3.nii.gz", "moving3.nii.gz is an input file"),
-        ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have one name"),
+        ("moving3.nii.gz F --warped a.nii --jacobian a.nii", "two of the files to write have the same name"),
         ("moving3.nii.gz F --warped w.nii --field axial.nii.gz/f.h5", "axial.nii.gz is a file, not a folder"),
         (
             "moving3.nii.gz sheared.nii.gz -m model3.safetensors --warped w.nii --field f.h5",
@@ -472,10 +472,10 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
         ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels"),
         ("none F --fixed-labels fixed3-seg.nii.gz", "--fixed-labels fixed3-seg.nii.gz needs --moving-labels"),
-        ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz would not be used; add"),
-        ("none F --penalty l2", "--penalty is for --refine; add --refine N, or leave it out"),
-        ("none F --lambda 0.5", "--lambda is for --refine"),
-        ("none F --similarity ncc", "--similarity is for --refine"),
+        ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz has no effect alone; add"),
+        ("none F --penalty l2", "--penalty needs --refine; add --refine N, or leave it out"),
+        ("none F --lambda 0.5", "--lambda needs --refine"),
+        ("none F --similarity ncc", "--similarity needs --refine"),
         ("empty F", "the folder empty holds no DICOM series"),
         ("gap F", "the distances between its slices differ by up to"),
     ],
@@ -524,7 +524,7 @@ def test_what_was_written_before_a_fault_is_told(call, monkeypatch):
 
 
 def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
-    """A DICOM series by ITK: one file per slice across the last axis."""
+    """Write a DICOM series by ITK: one file per slice along the last axis."""
     folder.mkdir()
     kept = locale.setlocale(locale.LC_ALL)
     lps = np.diag([-1.0, -1, 1, 1]) @ place.affine
@@ -553,7 +553,7 @@ def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
         io = itk.GDCMImageIO.New()
         io.KeepOriginalUIDOn()
         itk.imwrite(image, str(folder / f"{number:03d}.dcm"), imageio=io)
-    locale.setlocale(locale.LC_ALL, kept)  # GDCM's writer sets another, under which later tests would read ASCII
+    locale.setlocale(locale.LC_ALL, kept)  # GDCM's writer changes it, and later tests would read ASCII
 
 
 def test_a_few_folded_voxels_of_a_pair_are_not_shown_as_none():

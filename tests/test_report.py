@@ -54,7 +54,7 @@ def make(folder: Path, study: dict | str, *overrides: str):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """One small picture stands for all figures."""
+    """Use one small picture in place of all figures."""
 
     def draw(run, *_):
         path = run.path / "figures" / "loss_by_epoch.svg"
@@ -67,7 +67,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A run with its report, figures and all."""
+    """A run with its report and figures."""
     run = make(tmp_path_factory.mktemp("whole") / "run", {"title": HOSTILE, "question": HOSTILE, "axes": AXES})
     assert write_report(run.path) == run.path / "report.html"
     return run.path
@@ -120,7 +120,7 @@ def test_nothing_is_fetched_and_a_hostile_title_is_only_text(whole):
     assert not re.search(r"url\(|@import|\bfetch\(|XMLHttpRequest|https?://", html)
     assert "default-src 'none'" in html
     assert html.count("<script>") == 1
-    assert page.text.count(HOSTILE) == 5  # title, heading and question, and title and question in the study file
+    assert page.text.count(HOSTILE) == 5  # title, heading, question, and again title and question in the study file
 
 
 def test_every_figure_is_shown_once_with_words(whole):
@@ -260,7 +260,7 @@ def test_the_protocol_in_words(tmp_path):
         },
     )
     said = dict(protocol(run))
-    assert "3‑D" in said["Network"]  # with a hyphen that does not break
+    assert "3‑D" in said["Network"]  # with a non-breaking hyphen
     assert "327,331 parameters" in said["Network"]
     assert said["Model"].startswith("displacement: ")
     assert "; or diffeomorphic: a stationary velocity field at half resolution is integrated" in said["Model"]
@@ -322,7 +322,7 @@ def test_a_column_of_like_numbers_has_one_number_of_decimals():
         ["0.800", "1.00", "3", "0.50", "2", "Bending (pure)", "no"],
         ["", "0", "5", "0.041", "10", "", "yes"],
     ]
-    assert [line[0].value for line in table.lines[:2]] == [0.70049, 0.8]  # sorted by what was measured
+    assert [line[0].value for line in table.lines[:2]] == [0.70049, 0.8]  # sorted by the measured values
 
 
 def test_the_summary_has_a_line_per_configuration_and_the_values_before(whole):
@@ -356,7 +356,7 @@ def test_the_command_prints_the_path(tmp_path, undrawn):
     assert CliRunner().invoke(app, ["report", str(run.path), "--out", str(other)]).exit_code == 0
     assert other.read_bytes() == (run.path / "report.html").read_bytes()
     (run.path / "study.yaml").unlink()
-    claim(run.path, run.study, list(run.trials))  # a report does not make the folder somebody else's
+    claim(run.path, run.study, list(run.trials))  # writing a report keeps the folder usable for the run
 
 
 def test_mistakes_are_one_sentence(tmp_path, undrawn):
@@ -387,7 +387,7 @@ def page(browser, whole):
 
 def test_the_page_loads_without_an_error_and_shows_every_figure(page, whole):
     assert page.get_log("browser") == []
-    assert page.title == f"{' '.join(HOSTILE.split())} · smoothmorph"  # the script in it did not run
+    assert page.title == f"{' '.join(HOSTILE.split())} · smoothmorph"  # its script did not run
     widths = page.execute_script("return [...document.images].map(image => image.naturalWidth)")
     assert len(widths) == len({path.stem for path in (whole / "figures").iterdir()})
     assert all(width > 100 for width in widths)
@@ -409,7 +409,7 @@ def headings(page, table: str):
 
 
 def press(head) -> None:
-    """As a reader without a mouse."""
+    """The page works without a mouse."""
     head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
 
 

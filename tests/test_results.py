@@ -1,4 +1,4 @@
-"""The committed results: whole, of the studies as they are shipped, and enough to make every table and figure again."""
+"""The committed results are complete, match the shipped studies, and suffice to make every table and figure."""
 
 import shutil
 import time
@@ -28,7 +28,7 @@ QUIET = Console(quiet=True)
 
 
 def fingerprint(settings: TrialSettings, root: Path | None, _) -> str:
-    """That of the data, without loading and aligning every image."""
+    """The fingerprint of the data, without loading and aligning every image."""
     return find_data(settings.cohort, settings.split, root)[0].fingerprint()
 
 

@@ -34,7 +34,7 @@ STUDY = {
 
 @pytest.fixture
 def execute(tmp_path, root):
-    """Run a study with the stand-in for training; what was printed is in the ``text`` of the result."""
+    """Run a study with the fast replacement for training; the output is in the ``text`` of the result."""
 
     def run(*overrides, study=STUDY, out=None, workers=1, executor=None, task=synthetic_run.trial):
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -413,7 +413,7 @@ def test_workers_end_with_their_parent(tmp_path, root):
         with open(job.folder / "asleep") as file:
             while True:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel takes a dead process's locks away
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases the locks of a dead process
                     break
                 except BlockingIOError:
                     assert time.monotonic() < deadline
@@ -450,7 +450,7 @@ def test_another_executor_can_take_the_jobs(execute):
 def test_bars_in_a_terminal(tmp_path):
     def task(settings, folder, root, report):
         synthetic_run.trial(settings, folder, root, report)
-        time.sleep(0.15)  # longer than between two pictures
+        time.sleep(0.15)  # longer than the time between two updates of the screen
 
     study = load_study("demo", ["training.epochs=2", "pairs.test=4"])
     console = Console(file=io.StringIO(), width=80, force_terminal=True)

@@ -1,4 +1,4 @@
-"""The models that come with the package: that they are what their cards say."""
+"""The models that come with the package agree with their model cards."""
 
 import re
 from pathlib import Path
@@ -20,12 +20,12 @@ MODELS = {
     "brain-2d": ("regularizers", "neurite-oasis-2d"),
     "hippocampus-3d": ("hippocampus", "Task04_Hippocampus"),
 }
-"""Name -> the study that trained it, and the folder of its real data."""
+"""Model name -> the study that trained it, and the folder of its data."""
 CARD = {r"Dice \(mean over labels\)": "dice", "SDlogJ": "displacement_sdlogj"}
 
 
 def rows_of(name: str) -> pd.DataFrame:
-    """What the study measured with this model."""
+    """The study's rows of this model."""
     rows = pd.read_parquet(ROOT / "experiments" / "results" / MODELS[name][0] / "archive" / "rows.parquet")
     return rows[rows["trial"] == open_trained(Path(name)).trial]
 

@@ -1,4 +1,4 @@
-"""A command that is ended by a signal, and workers whose parent is killed."""
+"""Commands that are ended by a signal, and workers whose parent is killed."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(autouse=True)
 def usual_handlers():
-    """Those of a process in the foreground, wherever the tests run: under nohup some are ignored."""
+    """Restore the signal handlers of a foreground process; under nohup, some signals are ignored."""
     usual = {
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGHUP: signal.SIG_DFL,
@@ -79,7 +79,7 @@ def test_a_signal_ends_a_command_in_one_sentence(number, code, said, monkeypatch
     monkeypatch.setattr("smoothmorph.pipeline.downloads.datasets.fetch", stop)
     done = CliRunner().invoke(app, ["data", "fetch", "hippocampus"])
     assert done.exit_code == code
-    assert done.stderr == f"{said}; what is complete is kept: give the same command again to go on.\n"
+    assert done.stderr == f"{said}; finished work is kept; repeat the same command to continue.\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

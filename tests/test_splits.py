@@ -33,7 +33,7 @@ def test_fractions_are_counts_of_groups():
 
 
 def test_fractions_are_the_same_for_ever():
-    # written down once: an update of a dependency must not move subjects to another side
+    # fixed here, because an update of a dependency must not move subjects to another side
     split = split_cohort(singles(8), SplitSettings(train=0.5, validation=0.25, test=0.25))
     assert split.train == ("s01", "s02", "s03", "s06")
     assert split.validation == ("s00", "s07")
@@ -69,7 +69,7 @@ def test_declared():
 
 @pytest.fixture
 def lists(tmp_path):
-    """A function that writes lists of ids and splits ten subjects by them."""
+    """A function that writes lists of ids and splits ten subjects by these."""
 
     def split(cohort=None, **sides):
         for side, ids in sides.items():
@@ -88,7 +88,7 @@ def test_files(lists):
 
 
 def test_a_split_by_files_is_part_of_the_data(tiny_cohort, tmp_path):
-    """The settings name only the files, so that other lists under these names must be told apart by the fingerprint."""
+    """The settings only have the names of the lists, so the fingerprint must show when their content changes."""
     root = Path(shutil.copytree(tiny_cohort(2), tmp_path / "cohort"))
     cohort = CohortSettings(reader="table", file="subjects.csv", spatial_dims=2)
     ids = sorted(read_cohort(cohort, root).ids)
@@ -169,7 +169,7 @@ def test_published_split_is_that_of_the_study(real_data):
     assert {neurite_id(79), neurite_id(193)} <= set(split.train)
     own = split_cohort(cohort, SplitSettings(source="published", test=0.75), root)
     assert own.train == split.train
-    assert (len(own.validation), len(own.test)) == (41, 125)  # of 166; half up
+    assert (len(own.validation), len(own.test)) == (41, 125)  # of 166, halves rounded up
     assert sorted(own.validation + own.test) == list(split.validation)
     assert own != split_cohort(cohort, SplitSettings(source="published", test=0.75, seed=1), root)
     with pytest.raises(InputError, match=r"split.test is 'x.txt'; split.source published needs a number"):

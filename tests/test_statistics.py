@@ -1,4 +1,4 @@
-"""Statistics on data whose answer is known: by hand, or by construction in many simulated studies."""
+"""Statistics on data with known results: computed by hand, or by construction in many simulated studies."""
 
 import re
 
@@ -30,7 +30,7 @@ MEAN = lambda means: means["y"]  # noqa: E731
 
 
 def simulated(generator, subject=0.0, pair=0.0, seed=0.0, noise=0.0, mean=0.0, seeds=SEEDS):
-    """A sample of one configuration: mean + effects of both subjects + of the pair + of the seed + noise."""
+    """A sample of one configuration: mean + effects of both subjects, of the pair and of the seed + noise."""
     couples = np.stack([generator.permutation(SUBJECTS)[:2] for _ in range(PAIRS)])
     effects = generator.normal(0, 1, SUBJECTS) * subject
     values = mean + effects[couples[:, 0]] + 0.5 * effects[couples[:, 1]] + pair * generator.normal(0, 1, PAIRS)
@@ -62,7 +62,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(spreads):
     for _ in range(studies):
         found = simulated(generator, mean=5.0, **spreads).interval(MEAN)
         hits += found.low[0] <= 5.0 <= found.high[0]
-    assert 0.91 <= hits / studies <= 0.98  # 0.95, with 2.5 standard errors and a little for small numbers
+    assert 0.91 <= hits / studies <= 0.98  # 0.95 ± 2.5 standard errors, and a small margin for few subjects
 
 
 def test_an_interval_that_took_pairs_as_independent_would_be_too_short():
@@ -152,14 +152,14 @@ def test_a_curve_that_noise_makes_rougher_is_held_level():
 
 
 def test_no_weight_is_told_that_was_not_tested():
-    """At a level end of a curve every share of the way gives the smoothness that is wanted."""
+    """At a flat end of a curve, every point has the wanted smoothness."""
     sample, curve = curve_of([0.4, 0.1, 0.2], [0.7, 0.6, 0.5])
     told = weight_at(curve, sample, "displacement_sdlogj", np.array([0.1, 0.0999]))
     assert (told <= curve.weights.max() * (1 + 1e-9)).all()
 
 
 def test_beyond_a_level_end_a_reading_stays_near():
-    """As where one of three trainings never learned: its resamples end rougher than what is wanted."""
+    """If one of three trainings never learned, some resampled curves end rougher than the wanted smoothness."""
     roughness = np.array([[0.27, 0.28, 0.15], [0.40, 0.33, 0.26], [0.40, 0.33, 0.26]])
     means = {
         "displacement_sdlogj": roughness,
@@ -183,20 +183,20 @@ def test_a_front_that_one_can_draw():
 
 
 def test_a_hypervolume_that_one_can_count():
-    # In the box up to (0.5, 0.5): errors 0.2 and 0.4 at an SDlogJ of 0.4 and 0.2 are squares (0.6 x 0.2 + 0.2 x 0.4).
+    # In the box up to (0.5, 0.5), errors 0.2 and 0.4 at SDlogJ 0.4 and 0.2 dominate the fraction 0.6 x 0.2 + 0.2 x 0.4.
     sample, curve = curve_of([0.4, 0.2], [0.8, 0.6])
     found = sample.interval(dominated_share(curve, "dice", before=0.5))
     assert REFERENCE_SDLOGJ == 0.5
     np.testing.assert_allclose(found.estimate, [0.6 * 0.2 + 0.2 * 0.4])
     assert found.low == pytest.approx(found.estimate)
-    sample, curve = curve_of([0.6, 0.2], [0.8, 0.4])  # too rough; worse than nothing
+    sample, curve = curve_of([0.6, 0.2], [0.8, 0.4])  # too rough; worse than no registration
     np.testing.assert_allclose(dominated_share(curve, "dice", before=0.5)(sample.means()), [0.0])
     assert error("mse", np.array(0.3)) == 0.3
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """A whole synthetic study, of two models."""
+    """A complete synthetic study of two models."""
     return study_rows(tmp_path_factory.mktemp("study"), seeds=[0, 1, 2])
 
 
@@ -227,14 +227,14 @@ def test_every_table_of_a_study(rows):
     comparisons = analysis.tables["comparisons"]
     assert (comparisons["p_holm"] >= comparisons["p"]).all()
     shared = comparisons[(comparisons["matched_in"] == "lambda") & (comparisons["at"] == 0.1)]
-    assert len(shared) == 4  # of two models and two metrics
+    assert len(shared) == 4  # two models x two metrics
 
 
 def test_the_words_say_what_the_tables_hold(rows):
     text = "\n".join(analyse(rows).words)
-    assert "In the diffeomorphic model no test pair folds" in text
-    assert "(displacement model), Dice is: " in text
-    assert "hypervolume" in text
+    assert "The diffeomorphic model folds in no test pair" in text
+    assert re.search(r"Dice at an SDlogJ of 0\.\d+ \(displacement model\): L2 ", text)
+    assert "Hypervolume" in text
     assert "standard deviation" in text
 
 
@@ -244,17 +244,17 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
     assert "matched" not in analysis.tables
     text = "\n".join(analysis.words)
     assert "cannot be compared at equal smoothness" in text
-    assert re.search(
-        r"At λ = 0\.1, Dice is: L2 0\.\d{4} \(0\.\d{4} to 0\.\d{4}\) with an SDlogJ of 0\.\d{3}; L1 ", text
-    )
+    assert re.search(r"Dice at λ = 0\.1: L2 0\.\d+ \(0\.\d+ to 0\.\d+\) at an SDlogJ of 0\.\d+; L1 ", text)
     assert "one seed" in text
 
 
 def test_trials_without_a_common_pair_are_not_compared(rows):
     apart = pd.concat([rows[rows["penalty"] == "l1"], rows[rows["penalty"] == "l2"].assign(moving="other")])
     analysis = analyse(apart)
-    assert analysis.tables == {}
-    assert analysis.words == ["The trials of this run share no test pair; statistics need pairs that all of them have."]
+    assert (analysis.tables, analysis.words) == ({}, [])
+    assert analysis.answer == [
+        "The trials of this run share no test pair; statistics need pairs that all of them have."
+    ]
     with pytest.raises(InputError, match="share no test pair"):
         recommend(apart, Limit("displacement_sdlogj", 0.2))
 
@@ -304,14 +304,14 @@ def test_limits_that_mean_nothing(make, sentence):
 
 
 def test_a_limit_that_nothing_keeps(rows):
-    with pytest.raises(InputError, match=r"no configuration .* the least is .*, l1 at λ = 1"):
+    with pytest.raises(InputError, match=r"no configuration .* the lowest is .*, l1 at λ = 1"):
         recommend(rows, Limit("displacement_sdlogj", 0.001))
     with pytest.raises(InputError, match="this run did not measure tre; choose one of dice, mse"):
         recommend(rows, Limit("displacement_sdlogj", 0.2), "tre")
 
 
 def test_a_range_below_what_folding_is_told_apart_by_is_none(rows):
-    """The diffeomorphic model often folds nowhere, or in one voxel of a million: five targets would be one."""
+    """The diffeomorphic model often folds nowhere or in one voxel of a million, so five targets would be equal."""
     tiny = rows.assign(displacement_nonpositive_percent=rows["displacement_sdlogj"] * 1e-4)
     sample = Sample.of(tiny, ["dice", "displacement_nonpositive_percent"])
     group = curves(sample)["displacement",]
@@ -320,11 +320,11 @@ def test_a_range_below_what_folding_is_told_apart_by_is_none(rows):
 
 
 def test_a_metric_that_some_trials_lack_is_left_out_for_them_alone(rows):
-    """As that of another package, which was installed after they were measured."""
+    """Such as a metric of another package that was installed after these trials were measured."""
     lacking = rows["lambda"] == 1.0
     whole, part = rows.assign(tre=rows["dice"]), rows.assign(tre=rows["dice"].where(~lacking))
     tables, expected = analyse(part).tables, analyse(rows).tables
-    assert len(tables["means"]) == len(expected["means"]) + 8  # of 12 configurations those with two of the three λ
+    assert len(tables["means"]) == len(expected["means"]) + 8  # the configurations with two of the three λ, of 12
     for name, table in expected.items():
         others = tables[name]
         if "metric" in others and name != "mixed_model":

@@ -82,7 +82,7 @@ def test_a_study_written_out_is_the_same_study(name, load):
 
 def test_an_override_holds_in_every_trial(load):
     study = load(GRID, "training.learning_rate=1e-3", "cohort.size=[64, 64]", "split.test=null")
-    assert {trial.training.learning_rate for trial in study.trials} == {1e-3}  # YAML 1.1 reads 1e-3 as a word
+    assert {trial.training.learning_rate for trial in study.trials} == {1e-3}  # YAML 1.1 reads 1e-3 as text
     assert {trial.cohort.size for trial in study.trials} == {(64, 64)}
     assert {trial.split.test for trial in study.trials} == {None}
 
@@ -152,7 +152,7 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ("name: x\nbase: {seed: 1" + 100_000 * "0" + "}", "the number in line 2 has 100001 digits, at most 400"),
         ("name: x\nbase: {seed: 190:20:30}", "seed = '190:20:30': Input should be a valid integer"),
         ("name: x\nbase: {seed: yes}", "seed = 'yes': Input should be a valid integer"),
-        ("name: x\nbase: {seed: !!int 0777}", "'0777' in line 2 is no int of YAML 1.2"),
+        ("name: x\nbase: {seed: !!int 0777}", "'0777' in line 2 is not a valid int in YAML 1.2"),
         ({**GRID, "name": 101 * "x"}, "name = 'xxx"),
         ({"name": "x", "base": {5000 * "y": 1}}, "yyy'; known keys are"),
         (
@@ -183,7 +183,7 @@ def test_a_fault_in_a_study_file_is_one_sentence(content, sentence, load):
 
 @pytest.mark.parametrize("again", ["[{0},{0},{0},{0},{0},{0},{0},{0}]", "{{<<: [{0},{0},{0},{0},{0},{0},{0},{0}]}}"])
 def test_aliases_count_wherever_they_stand(again, load):
-    """447 bytes in which every line holds the one before eight times: 8**8 values, as lists or merged."""
+    """447 bytes in which each line repeats the previous line eight times: 8**8 values, as lists or merged mappings."""
     lines = ["x0: &x0 {k: 1}", *(f"x{place}: &x{place} {again.format(f'*x{place - 1}')}" for place in range(1, 9))]
     with pytest.raises(InputError, match="more than 100,000 values, where every use of an alias counts"):
         load("\n".join(lines))
@@ -246,7 +246,7 @@ def test_a_fault_in_an_override_is_one_sentence(override, sentence):
 def test_an_unknown_study_names_those_there_are(tmp_path):
     with pytest.raises(
         InputError,
-        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are baselines, ",
+        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are ablation, baselines, ",
     ):
         load_study("publishd")
     with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):

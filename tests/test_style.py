@@ -14,7 +14,7 @@ _TEXT = {".py", ".toml", ".yaml", ".yml", ".md", ".txt", ".cff", ".in", ".csv", 
 
 
 def _run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    # Without the variable, pyright asks the network for a newer version of itself.
+    # Without the variable, pyright looks for a newer version of itself on the internet.
     environment = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1", "NO_COLOR": "1"}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
 

@@ -18,7 +18,7 @@ from smoothmorph.transforms.basics.errors import InputError
 
 @pytest.fixture
 def make_run(tmp_path):
-    """A run folder of a study, complete, without the figures."""
+    """A complete run folder of a study, without figures."""
 
     def make(study, *overrides, name="run"):
         if isinstance(study, dict):
@@ -43,8 +43,8 @@ def test_a_summary_by_hand():
     table = summary(pd.concat([first, second]))
     (line,) = table.to_dict("records")
     assert line["metric"], line["unit"] == ("mse", "a.u.²")
-    assert line["mean"] == 4.0  # of the seeds' means 2 and 6
-    assert line["std_pairs"] == pytest.approx(np.sqrt((2.0 + 8.0) / 2))  # of the seeds' variances 2 and 8
+    assert line["mean"] == 4.0  # the mean of the seeds' means 2 and 6
+    assert line["std_pairs"] == pytest.approx(np.sqrt((2.0 + 8.0) / 2))  # from the seeds' variances 2 and 8
     assert line["std_seeds"] == pytest.approx(np.sqrt(8.0))
     assert line["before"] == 6.0
     assert (line["n_pairs"], line["n_seeds"]) == (2, 2)
@@ -102,7 +102,7 @@ def test_tables_of_the_published_study(make_run):
     labels = pd.read_csv(folder / "per_label.csv")
     assert set(labels["label"]) == set(synthetic_run.LABELS)
     l2 = whole[(whole["penalty"] == "l2") & (whole["lambda"] == 0.01)]
-    assert set(l2["n_seeds"]) == {2}  # it is in both tables of the study
+    assert set(l2["n_seeds"]) == {2}  # L2 is in both tables of the study
 
 
 def test_published_numbers_beside_ours(make_run):
@@ -145,7 +145,7 @@ def test_any_study_may_have_published_numbers_beside_it(tmp_path):
     run = claim(tmp_path / "run", loaded, [trial.trial_id("data") for trial in loaded.trials])
     for trial, settings in run.trials.items():
         synthetic_run.trial(settings, run.path / trial, None, lambda progress: None)
-    run = open_run(run.path)  # which has them beside its own study
+    run = open_run(run.path)  # it stores them next to its study
     rows, history = collect(run), collect_history(run)
     table = published(run, rows, history)
     assert list(table["published_dice"]) == [0.7, 0.6, 0.8]

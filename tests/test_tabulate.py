@@ -1,4 +1,4 @@
-"""Tables of subjects, made of BIDS folders and of files that a pattern finds, and read back by the table reader."""
+"""Tables of subjects from BIDS folders and from file name patterns, read back by the table reader."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from smoothmorph.transforms.basics.errors import InputError
 
 
 def write_bids(root: Path, *names: str) -> Path:
-    """Images and label maps (``dseg``) by their BIDS names, each in its subject's and session's ``anat``."""
+    """Write images and label maps (``dseg``) with BIDS names to the ``anat`` folders of subjects and sessions."""
     for number, name in enumerate(names):
         subject, *rest = name.split("_")
         session = rest[0] if rest[0].startswith("ses-") else ""
@@ -26,7 +26,7 @@ def write_bids(root: Path, *names: str) -> Path:
 
 @pytest.fixture
 def raw(tmp_path) -> Path:
-    """Three people, one with two sessions and one with two runs; a scan of another suffix, and what is no image."""
+    """Three people, one with two sessions and one with two runs; a scan with another suffix, and other files."""
     root = tmp_path / "raw"
     write_bids(root, "sub-01_ses-a_T1w", "sub-01_ses-b_T1w", "sub-02_run-1_T1w", "sub-02_run-2_T1w", "sub-03_T1w")
     write_bids(root, "sub-03_T2w")
@@ -37,7 +37,7 @@ def raw(tmp_path) -> Path:
 
 @pytest.fixture
 def derived(tmp_path) -> Path:
-    """As fMRIPrep names them: preprocessed images in two spaces, three label maps in each."""
+    """Preprocessed images in two spaces and three label maps in each, with the names of fMRIPrep."""
     root = tmp_path / "derivatives" / "prep"
     for person in ("sub-01_ses-a", "sub-02_run-1", "sub-03"):
         for space in ("", "_space-MNI"):
@@ -143,7 +143,7 @@ def test_what_is_ambiguous_or_missing_is_a_sentence(raw, derived, tmp_path):
         raw, derivatives=derived, entities=native,
     )  # fmt: skip
     fails(
-        r"^2 of 5 scans have no label map \(dseg\) in the image's space: sub-01_ses-b, sub-02_run-2; add what is",
+        r"^2 of 5 scans have no label map \(dseg\) in the image's space: sub-01_ses-b, sub-02_run-2; add the missing",
         raw, derivatives=derived, label_entities={"desc": "aseg"},
     )  # fmt: skip
     fails(

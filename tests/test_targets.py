@@ -1,4 +1,4 @@
-"""Every transform, loss and network can be made from a bundle's configuration, by ``_target_``, and called."""
+"""Every transform, loss and network can be built by ``_target_`` in a bundle's configuration, and called."""
 
 import importlib
 import tempfile
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
 
 
 def _public() -> dict[str, type]:
-    """The transforms and modules that the two rooms offer."""
+    """The public transforms and modules of the packages transforms and networks."""
     found = {}
     for room in (smoothmorph.transforms, smoothmorph.networks):
         for name in room.__all__:
@@ -78,7 +78,7 @@ def test_every_public_name_of_a_room_loads(room):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_it_is_made_and_called(name):
     room, _, given = name.rpartition(".")
-    arguments, inputs = CASES[f"{room}.{PUBLIC[name].__name__}"]  # the other spellings of a dictionary transform, too
+    arguments, inputs = CASES[f"{room}.{PUBLIC[name].__name__}"]  # also for alternative names
     made = ConfigParser({"part": {"_target_": f"smoothmorph.{name}", **arguments}}).get_parsed_content("part")
     assert type(made) is PUBLIC[name], given
     direct = made(*inputs)

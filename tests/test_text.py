@@ -1,4 +1,4 @@
-"""Text in and out: JSON within bounds, files of any length, and what reaches a screen, a figure or a page."""
+"""Text: JSON with limits, files of any length, and text for screens, figures and pages."""
 
 import io
 import sys
@@ -166,7 +166,7 @@ def test_a_name_in_a_figure_leaves_its_svg_well_formed(name, tmp_path, recwarn):
 
 def test_a_warning_moves_no_cursor(capfd, monkeypatch):
     with warnings.catch_warnings():
-        warnings.simplefilter("always")  # pytest keeps them to itself
+        warnings.simplefilter("always")  # pytest captures warnings
         monkeypatch.setattr(warnings, "showwarning", lambda message, *_: print(message, file=sys.stderr))
         guarded(lambda: warnings.warn("Glyph \x1b[2J", stacklevel=1))()
     told = capfd.readouterr().err

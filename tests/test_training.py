@@ -1,4 +1,4 @@
-"""One trial, whole: it repeats bit for bit, resumes bit for bit, learns, and fails in one sentence."""
+"""A complete trial repeats and resumes bit for bit, learns, and fails with one sentence."""
 
 import multiprocessing
 import random
@@ -11,13 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from smoothmorph.networks import Objective, VoxelMorph, load_model
 from smoothmorph.pipeline.evaluation.rows import by_network
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
-from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler
-from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
+from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler, WeightAveragingHandler
+from smoothmorph.pipeline.training.loop import (
+    autocast,
+    build_model,
+    build_objective,
+    build_optimizer,
+    build_schedule,
+    training_step,
+)
 from smoothmorph.pipeline.trial import TrialFailed, TrialProgress, prepare, run_trial
 from smoothmorph.transforms import InputError
 
@@ -25,7 +32,7 @@ ROWS = ["pairs.parquet", "history.parquet"]
 
 
 def settings_of(dims=2, **sections) -> TrialSettings:
-    """A trial on the tiny cohort, of a second or so."""
+    """A trial on the tiny cohort that takes about a second."""
     values = {
         "cohort": {"reader": "table", "file": "subjects.csv", "spatial_dims": dims},
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
@@ -39,7 +46,7 @@ def settings_of(dims=2, **sections) -> TrialSettings:
 
 
 def results(folder: Path) -> list[pd.DataFrame]:
-    """Rows and history without the clock."""
+    """Rows and history without times."""
     return [pd.read_parquet(folder / name).drop(columns="seconds") for name in ROWS]
 
 
@@ -81,7 +88,7 @@ def test_rows_have_every_measure_once_per_test_pair(dims, tiny_cohort, tmp_path)
 
 @pytest.mark.parametrize("penalty", ["l1", "l2", "bending-hessian"])
 def test_training_registers(penalty, tiny_cohort, tmp_path):
-    """Discs at different places come to overlap: not only the loss, but what nobody trained for improves."""
+    """Discs at different positions are made to overlap: the loss improves, and so do metrics not used in training."""
     settings = settings_of(
         objective={"penalty": penalty, "lambda": 0.002},
         training={"epochs": 4, "steps_per_epoch": 60, "learning_rate": 2e-3},
@@ -97,7 +104,7 @@ def test_training_registers(penalty, tiny_cohort, tmp_path):
 def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
     root = tiny_cohort(2)
     for selection in ("best", "last"):
-        # steps so long that the last epoch is not the best
+        # a learning rate so high that the last epoch is not the best
         training = {"selection": selection, "learning_rate": 0.02, "epochs": 5}
         run_trial(settings_of(training=training), tmp_path / selection, root)
     best, last = (results(tmp_path / selection) for selection in ("best", "last"))
@@ -108,11 +115,26 @@ def test_the_selected_weights_are_the_measured_ones(tiny_cohort, tmp_path):
     assert all(torch.equal(state["best"][name], weights[name]) for name in weights)
 
 
+PYRAMID = {"backbone": "pyramid", "channels": [4, 8, 8], "padding_mode": "border"}
+RECIPE: dict[str, Any] = {
+    "schedule": "one-cycle",
+    "precision": "bfloat16",
+    "both_directions": True,
+    "gradient_clipping": 0.03,
+    "weight_averaging": 0.9,
+    "augment": [{"transform": "RandFlipd", "keys": ["moving", "fixed"], "prob": 0.5, "spatial_axis": 0}],
+}
+"""All that the training of a pyramid has."""
+
+
 def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_path):
+    """With everything that a training can have to go on from."""
     root = tiny_cohort(2)
-    training: dict[str, Any] = {"epochs": 6, "steps_per_epoch": 10, "schedule": "one-cycle", "penalty_warmup": 0.6}
-    training["augment"] = [{"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 0.5}]
-    settings = settings_of(training=training, pairs={"validation": 2, "test": 2}, objective={"penalty": "l1"})
+    training = {**RECIPE, "epochs": 6, "steps_per_epoch": 10, "penalty_warmup": 0.6, "selection": "last"}
+    bias = {"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 0.5}
+    training["augment"] = [*RECIPE["augment"], bias]
+    pairs, objective = {"validation": 2, "test": 2}, {"penalty": "l1"}
+    settings = settings_of(training=training, pairs=pairs, objective=objective, model=PYRAMID)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["smoothmorph.pipeline.trial"])
     chance = random.Random(0)
@@ -131,7 +153,7 @@ def test_killed_at_random_moments_and_resumed_is_bit_identical(tiny_cohort, tmp_
     kills = 0
     for _ in range(40):
         process, receiver = start(tmp_path / "killed")
-        for _ in range(chance.randint(13, 32)):  # loading alone reports 12 times
+        for _ in range(chance.randint(13, 32)):  # loading reports 12 times
             try:
                 receiver.recv()
             except EOFError:
@@ -167,6 +189,82 @@ def test_the_penalty_warms_up(steps, weights):
     PenaltyWarmUpHandler(objective, weight=2.0, steps=steps).attach(engine)
     engine.run(range(3), max_epochs=2)
     assert seen == weights
+
+
+def test_a_pyramid_learns_to_register(tiny_cohort, tmp_path):
+    training = {**RECIPE, "epochs": 2, "steps_per_epoch": 60, "learning_rate": 2e-3, "gradient_clipping": 1.0}
+    settings = settings_of(
+        model=PYRAMID, objective={"lambda": 0.002}, training=training, pairs={"validation": 2, "test": 6}
+    )
+    run_trial(settings, tmp_path, tiny_cohort(2))
+    rows, history = results(tmp_path)
+    assert history["validation_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert rows["mse"].mean() < 0.5 * rows["mse_before"].mean()
+    assert rows["dice"].mean() > rows["dice_before"].mean() + 0.05
+
+
+@pytest.mark.parametrize("selection", ["best", "last"])
+def test_the_average_of_the_weights_is_what_is_measured(selection, tiny_cohort, tmp_path):
+    settings = settings_of(training={"weight_averaging": 0.9, "selection": selection, "epochs": 2})
+    run_trial(settings, tmp_path, tiny_cohort(2))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    measured = load_model(tmp_path / "model.safetensors").state_dict()
+    kept = state["best" if selection == "best" else "average"]
+    assert all(torch.equal(kept[name], weight) for name, weight in measured.items())
+    assert state["best_epoch"] == 2
+    assert all(torch.equal(state["best"][name], weight) for name, weight in state["average"].items())
+    assert not all(torch.equal(state["last"][name], weight) for name, weight in state["average"].items())
+
+
+def test_the_first_weights_leave_the_average_soon():
+    """Weights 1, 2 and 3 after a start of 0: decays 2/11, 3/12 and, where 4/13 is more than that, the trial's."""
+    model: Any = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    averaging, seen = WeightAveragingHandler(model, decay=0.27), []
+    engine = Engine(lambda engine, number: torch.nn.init.constant_(model.weight, number))
+    averaging.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(averaging.average.weight.item()))
+    engine.run([1.0, 2.0, 3.0])
+    first = 9 / 11
+    second = 3 / 12 * first + 9 / 12 * 2
+    assert seen == pytest.approx([first, second, 0.27 * second + 0.73 * 3])
+    assert not averaging.average.weight.requires_grad
+
+
+def one_step(moving, fixed, model=PYRAMID, **options):
+    """The terms of a step of plain gradient descent from one network, and how far each weight went."""
+    settings = settings_of(model=model)
+    network, objective = build_model(settings).double(), build_objective(settings)
+    before = [weight.detach().clone() for weight in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    precision = autocast(settings, torch.device("cpu"))
+    terms = training_step(network, objective, optimizer, precision, moving, fixed, **options)
+    return terms, [weight.detach() - old for weight, old in zip(network.parameters(), before, strict=True)]
+
+
+@pytest.mark.parametrize("model", [PYRAMID, {**PYRAMID, "symmetric": False}, {}], ids=["symmetric", "plain", "unet"])
+def test_a_step_in_both_directions_is_the_mean_of_its_two(model):
+    moving, fixed = torch.rand(2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    there, back = one_step(moving, fixed, model), one_step(fixed, moving, model)
+    both, turned = (one_step(*pair, model, both_directions=True) for pair in ((moving, fixed), (fixed, moving)))
+    for term in ("loss", "similarity", "penalty"):
+        expected = (getattr(there[0], term) + getattr(back[0], term)) / 2
+        torch.testing.assert_close(getattr(both[0], term), expected, rtol=1e-6, atol=1e-12)
+    assert max(float(step.abs().max()) for step in both[1]) > 1e-6
+    for ours, first, second, again in zip(both[1], there[1], back[1], turned[1], strict=True):
+        torch.testing.assert_close(ours, (first + second) / 2, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(ours, again, rtol=1e-6, atol=1e-12)
+
+
+def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not():
+    moving, fixed = torch.rand(2, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    _, free = one_step(moving, fixed)
+    norm = float(torch.stack([step.norm() for step in free]).norm())
+    _, small = one_step(moving, fixed, gradient_clipping=2 * norm)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(small, free, strict=True))
+    _, clipped = one_step(moving, fixed, gradient_clipping=norm / 10)
+    for ours, theirs in zip(clipped, free, strict=True):
+        torch.testing.assert_close(ours, theirs / 10, rtol=1e-2, atol=1e-12)
 
 
 def test_a_complete_trial_is_left_alone(tiny_cohort, tmp_path):
@@ -219,7 +317,7 @@ def test_an_unwritable_folder_is_one_sentence(tiny_cohort, tmp_path):
 
 @pytest.fixture
 def largest_file():
-    """A function that limits how large a file may grow: past that, writing fails as it does on a full disk."""
+    """A function that limits the size of files, so that writing fails as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -1,4 +1,4 @@
-"""The MONAI array transforms and their dictionary twins, alone and in MONAI's own pipelines."""
+"""The array transforms and their dictionary versions, alone and in MONAI pipelines."""
 
 from typing import Any
 
@@ -31,14 +31,14 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
 
 
 def blob(shape: tuple[int, ...]) -> Tensor:
-    """(1, *shape): a smooth bright blob in the middle."""
+    """An image (1, *shape) with a smooth bright blob at the centre."""
     x = torch.from_numpy(np.indices(shape, dtype=np.float32))
     centre = (torch.tensor(shape) - 1).view(-1, *[1] * len(shape)) / 2
     return torch.exp(-((x - centre) / 5).square().sum(0) / 2)[None]
 
 
 def labels(shape: tuple[int, ...]) -> Tensor:
-    """(1, *shape) int16: 0, 2, 5 by brightness of the blob."""
+    """A label map (1, *shape) int16 with 0, 2 and 5 by the brightness of the blob."""
     return (2 * (blob(shape) > 0.3) + 3 * (blob(shape) > 0.7)).to(torch.int16)
 
 
@@ -108,7 +108,7 @@ class TestRandDiffeomorphic:
         assert torch.equal(plain(result), labels(shape))
         assert result.dtype == torch.int16
         assert not deform.displacement(shape).any()
-        assert not image.applied_operations  # the caller's own object is left alone too
+        assert not image.applied_operations  # the caller's object is not changed, either
         assert torch.equal(plain(deform.inverse(result)), labels(shape))
 
     @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
@@ -117,7 +117,7 @@ class TestRandDiffeomorphic:
         image = tracked(blob(shape))
         warped = deform(image)
         assert warped.applied_operations[-1]["class"] == "RandDiffeomorphic"
-        deform.randomize()  # a later draw must not matter
+        deform.randomize()  # a later draw must have no effect
         back = deform.inverse(warped)
         moved = (plain(warped) - blob(shape)).abs().max()
         assert moved > 0.1
@@ -235,7 +235,7 @@ class TestInMonaisPipelines:
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_cached_and_loaded(self, workers):
-        """Every sample of every epoch, in any worker, has a draw of its own, and the same seed gives them again."""
+        """Each sample in each epoch and worker gets its own random draw, and the same seed repeats all draws."""
         runs = []
         for _ in range(2):
             set_determinism(seed=0)
@@ -297,7 +297,7 @@ class TestInMonaisPipelines:
 )
 @pytest.mark.parametrize("axes", [2, 3])
 def test_labels_of_any_type_come_back_as_they_were(dtype, axes):
-    """Warped and undone; arrays and tensors; alone and in a sample."""
+    """Warping and its inverse, for arrays and tensors, alone and in a dictionary."""
     values = {"bool": (0, 1), "float16": (0.25, 60000), "float64": (0.1, 1e300)}.get(dtype)
     values = values or (int(np.iinfo(dtype).max), min(614454277, int(np.iinfo(dtype).max) - 1))
     labels = np.resize(np.array(values, dtype=dtype), (1, *(12, 11, 10)[:axes]))
@@ -446,7 +446,7 @@ class TestDeformationGrid:
         assert torch.equal(plain(twin["grid"]), grid)
 
     def test_can_leave_an_axis_without_lines(self):
-        """A section across that axis then shows the lines of the other two and no plane that lies in it."""
+        """A section across that axis shows the lines of the other two axes, and no grid plane lies in the section."""
         grid = plain(sm.DeformationGrid(spacing=4, axes=(0, 2))(torch.zeros(3, 12, 8, 12)))
         flat = plain(sm.DeformationGrid(spacing=4)(torch.zeros(2, 12, 12)))
         for section in range(8):

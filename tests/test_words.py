@@ -1,4 +1,4 @@
-"""One place for each word: what a study can name stands in the file of its entry, and all others read the registry."""
+"""Each name that a study can use occurs only in the file of its registry entry; other code reads the registry."""
 
 import ast
 from functools import cache
@@ -20,7 +20,7 @@ FOLDERS = {
     BACKBONES.kind: "networks/backbones/entries",
 }
 ORDINARY = {"loss", "seconds"}
-"""Also columns of a training's history, and words."""
+"""Names that are also columns of a training history, and ordinary words."""
 EXCEPTIONS = {
     "experiments/report/blocks.py": ({"table"}, "a kind of block"),
     "experiments/study/published_numbers.py": (
@@ -32,6 +32,7 @@ EXCEPTIONS = {
     "networks/refine_transform.py": ({"l2", "mse"}, "the same defaults, for who refines without a study"),
     "networks/voxelmorph.py": ({"voxelmorph"}, "the default of the class, and what older files were made by"),
     "pipeline/cohorts/phantom/cohort.py": ({"phantom"}, "the name of the cohort that it makes"),
+    "pipeline/evaluation/metrics/regularity.py": ({"folding"}, "the title of a metric, a word"),
     "pipeline/methods/elastix.py": ({"elastix"}, "its title is its name"),
     "pipeline/settings/schema.py": ({"voxelmorph"}, "what older trials were made by"),
     "pipeline/settings/sections.py": (
@@ -44,7 +45,7 @@ EXCEPTIONS = {
 
 
 def names_in(text: str) -> tuple[set[str], set[str]]:
-    """The names of entries in quotes: of the entries that are made here, and all others."""
+    """The names of entries in quotes: those of entries defined in ``text``, and all others."""
     tree = ast.parse(text)
     made = [
         word.value
@@ -61,7 +62,7 @@ def names_in(text: str) -> tuple[set[str], set[str]]:
 
 @cache
 def of_sources() -> dict[str, tuple[set[str], set[str]]]:
-    """By file, `names_in` it."""
+    """The result of `names_in` for each file."""
     files = [path for room in PACKAGES for path in sorted((ROOT / room).rglob("*.py"))]
     return {path.relative_to(ROOT).as_posix(): names_in(path.read_text(encoding="utf-8")) for path in files}
 
@@ -87,7 +88,7 @@ def test_each_entry_has_one_file(registry):
 
 @pytest.fixture
 def without_additions():
-    """The registries as they were, after the test."""
+    """Restore the registries after the test."""
     before = {group: dict(registry._known()) for group, registry in REGISTRIES.items()}
     yield
     for group, registry in REGISTRIES.items():
@@ -108,9 +109,9 @@ def test_another_process_learns_what_was_added_here():
     told = Vocabulary.here()
     del METRICS._entries["jaccard"]
     told.learn()
-    told.learn()  # twice is once
+    told.learn()  # a second time changes nothing
     assert METRICS["jaccard"] == jaccard.ENTRY
-    assert METRICS.of_role("accuracy") == ["dice", "tre", "jaccard"]  # the main one stays
+    assert METRICS.of_role("accuracy") == ["dice", "tre", "jaccard"]  # the main metric stays first
 
 
 def test_a_name_that_no_registry_knows_is_its_own_title():

@@ -1,4 +1,4 @@
-"""What the tests of field files share: pairs of grids in the world, smooth images, and how ITK and ANTs warp."""
+"""Shared cases for tests of field files: pairs of grids, smooth images, and warping by ITK and ANTs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ SEED = 7
 
 
 def rotation(*degrees: float) -> np.ndarray:
-    """Rotations about x, y and z, one after the other; of one angle, in the plane."""
+    """Rotations about x, y and z, one after the other; with one angle, a rotation in the plane."""
     turned = np.eye(3)
     for axis, angle in zip((0, 1, 2) if len(degrees) == 3 else (2,), np.radians(degrees), strict=True):
         one, other = [a for a in range(3) if a != axis]
@@ -27,7 +27,7 @@ def rotation(*degrees: float) -> np.ndarray:
 
 
 def grid(shape, spacing, direction=None, centre=None) -> Geometry:
-    """A grid of W = len(spacing) world axes whose middle lies at ``centre`` (mm)."""
+    """A grid with W = len(spacing) world axes and its centre at ``centre`` (mm)."""
     world = len(spacing)
     affine = np.eye(world + 1)
     affine[:-1, :-1] = (np.eye(world) if direction is None else direction) * np.array(spacing)
@@ -36,7 +36,7 @@ def grid(shape, spacing, direction=None, centre=None) -> Geometry:
     return Geometry(shape, affine)
 
 
-CORONAL = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # as the OASIS slices lie
+CORONAL = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # orientation of the OASIS slices
 GRIDS: dict[str, tuple[Geometry, Geometry]] = {
     "axis-aligned": (grid((30, 28, 26), (1, 1, 1)), grid((30, 28, 26), (1, 1, 1))),
     "anisotropic": (
@@ -68,7 +68,7 @@ GRIDS: dict[str, tuple[Geometry, Geometry]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A field, and a moving and a fixed image in files. Intensities span 0 to 1."""
+    """A field with a moving and a fixed image in files; intensities range from 0 to 1."""
 
     field: PhysicalField
     moving: Geometry
@@ -86,7 +86,7 @@ class Case:
 
 
 def make_field(fixed: Geometry, affine: bool = False) -> PhysicalField:
-    """Smooth displacements of some voxels, and a small affine after them."""
+    """A smooth displacement of some voxels, followed by a small affine."""
     generator = torch.Generator().manual_seed(SEED)
     displacement = random_velocity(fixed.shape, generator, magnitude=3.0, smoothness=4.0)[0]
     displacement += torch.linspace(0.6, -0.9, fixed.axes).view(-1, *[1] * fixed.axes)
@@ -102,7 +102,7 @@ def make_case(name: str, folder: Path, affine: bool = False) -> Case:
 
 
 def small_affine(fixed: Geometry) -> np.ndarray:
-    """A rotation, some stretch and a shift about the middle of a grid, within the plane of a slice."""
+    """A rotation, a stretch and a shift about the centre of a grid; for a slice, within its plane."""
     world = fixed.world_axes
     if fixed.axes < world:
         in_plane = np.eye(3)
@@ -126,7 +126,7 @@ def blobs(shape, seed: int = 0) -> np.ndarray:
 
 
 def save(path: Path, image: np.ndarray, geometry: Geometry) -> None:
-    """As NIfTI, which both ITK and ANTs read."""
+    """Write NIfTI, which both ITK and ANTs read."""
     affine = geometry.affine_4x4
     file = nib.Nifti1Image(image.reshape(geometry.lifted_shape), affine)
     file.set_qform(affine, code=1)
@@ -135,7 +135,7 @@ def save(path: Path, image: np.ndarray, geometry: Geometry) -> None:
 
 
 def inner(inside: torch.Tensor | np.ndarray) -> np.ndarray:
-    """Voxels that are two or more away from the edge of the fixed grid and of what the moving image covers."""
+    """Mask of voxels at least two voxels away from the edges of the fixed grid and of the moving image."""
     inside = np.asarray(inside)
     margin = np.zeros_like(inside)
     margin[(slice(2, -2),) * inside.ndim] = True
@@ -143,7 +143,7 @@ def inner(inside: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def itk_transform(file: Path):
-    """What ITK's own readers make of a field file."""
+    """A field file, read by ITK."""
     if file.name.endswith((".h5", ".mat")):
         return itk.transformread(str(file))[0]
     return itk_transform_of(itk.imread(str(file), pixel_type=itk.Vector[itk.F, dimensions(file)]))
@@ -183,7 +183,7 @@ def warped_by_ants(case: Case, transforms: list[Path]) -> np.ndarray:
 
 
 def place_twice(path: Path, how: str) -> Path:
-    """Give a NIfTI file, in place, a header by which tools put its voxels in different places, or nowhere."""
+    """Change a NIfTI file's header so that tools disagree on the positions of its voxels, or find none."""
     image = nib.load(path, mmap=False)
     voxels, affine, header = np.asarray(image.dataobj), np.array(image.affine), image.header
     moved = affine.copy()
@@ -196,10 +196,10 @@ def place_twice(path: Path, how: str) -> Path:
         header["srow_x"][0] = np.nan
     elif how == "no size":
         header["sform_code"], header["pixdim"][1] = 0, 0
-    elif how == "other sizes":  # beside the sform, which alone says where the voxels lie
+    elif how == "other sizes":  # differs from the sform, which alone defines the positions
         image.set_qform(moved, code=0)
         header["pixdim"][1:4] *= 1.01
-    if how in ("NaN", "no size"):  # nibabel would mend it
+    if how in ("NaN", "no size"):  # nibabel would repair it
         path.write_bytes(header.binaryblock + b"\0" * 4 + voxels.tobytes("F"))
     else:
         nib.save(nib.Nifti1Image(voxels, None, header), path)

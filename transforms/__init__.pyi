@@ -20,17 +20,21 @@ from .fields.differences import (
     central_differences as central_differences,
     check_field as check_field,
     forward_differences as forward_differences,
+    gradient as gradient,
     interior as interior,
+    laplacian as laplacian,
     mean_over_axes as mean_over_axes,
+    mean_over_voxels as mean_over_voxels,
     second_difference as second_difference,
 )
 from .fields.inversion import find_preimages as find_preimages, invert as invert
 from .fields.jacobian import (
+    inverted_part as inverted_part,
     jacobian_determinant as jacobian_determinant,
     jacobian_statistics as jacobian_statistics,
     nondiffeomorphic_percent as nondiffeomorphic_percent,
 )
-from .fields.random_velocity import random_velocity as random_velocity
+from .fields.random_velocity import random_velocity as random_velocity, smooth_noise as smooth_noise
 from .fields.warping import (
     compose as compose,
     displace_points as displace_points,
@@ -54,6 +58,20 @@ from .rand_diffeomorphic import (
     RandDiffeomorphicD as RandDiffeomorphicD,
     RandDiffeomorphicd as RandDiffeomorphicd,
     RandDiffeomorphicDict as RandDiffeomorphicDict,
+)
+from .rand_shapes import (
+    RandShapes as RandShapes,
+    RandShapesD as RandShapesD,
+    RandShapesd as RandShapesd,
+    RandShapesDict as RandShapesDict,
+    random_shapes as random_shapes,
+)
+from .rand_synthetic_image import (
+    RandSyntheticImage as RandSyntheticImage,
+    RandSyntheticImageD as RandSyntheticImageD,
+    RandSyntheticImaged as RandSyntheticImaged,
+    RandSyntheticImageDict as RandSyntheticImageDict,
+    thick_slices as thick_slices,
 )
 from .save_field import (
     SaveField as SaveField,

@@ -49,7 +49,8 @@ def _section(name: str, command: Any) -> list[str]:
     ]
     lines += ["", inspect.cleandoc(command.help or ""), ""]
     rows = [f"| {_spelling(p)} | {_cell(p.help or '')} | {_default(p)} |" for p in shown if p.name != "help"]
-    return [*lines, *(["| | meaning | default |", "|---|---|---|", *rows, ""] if rows else [])]
+    lines += ["| | meaning | default |", "|---|---|---|", *rows, ""] if rows else []
+    return [*lines, "Example:", "", "```", (command.epilog or "").removeprefix("Example:").strip(), "```", ""]
 
 
 def _spelling(parameter: Any) -> str:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from smoothmorph.experiments.study.json_schema import leaves
+from smoothmorph.experiments.study.setting_keys import OTHER_KEYS
 from smoothmorph.pipeline.settings.schema import Settings, TrialSettings
 
 INTRO = """\
@@ -33,7 +34,7 @@ def pages() -> dict[str, str]:
     """One page, a table for each section."""
     sections: dict[str, list[str]] = {}
     for key, leaf in leaves():
-        if key != "objective.weight":
+        if key not in OTHER_KEYS:
             sections.setdefault(key.rpartition(".")[0], []).append(_row(key, leaf))
     lines = [INTRO]
     for section, rows in sections.items():
@@ -61,6 +62,7 @@ def _type(leaf: dict[str, Any]) -> str:
     if leaf.get("type") == "array":
         return f"list of {_type(leaf.get('items', {}))}"
     names = {"integer": "integer", "number": "number", "string": "text", "null": "null", "object": "mapping"}
+    names["boolean"] = "true or false"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {leaf[word]:g}" for word, sign in signs.items() if word in leaf and abs(leaf[word]) < 1e9]
     return " ".join([names.get(leaf.get("type", ""), "any"), *bounds])

@@ -1,1 +1,4 @@
-"""The commands, a module for each kind. Heavy modules are imported when a command is called: --help answers at once."""
+"""The commands, one module per group. A command imports heavy modules only when it runs, so --help is fast.
+
+The docstring of a command is its help; the section ``Example:`` ends it.
+"""

@@ -1,4 +1,4 @@
-"""What the commands share: how a mistake is told, and how a run is named."""
+"""Shared by the commands: error messages, and finding a run by its name."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ RUNS = Path("runs")
 
 
 def runs_there(incomplete: str) -> list[str]:
-    """What a shell completes: the runs under runs/, by name."""
+    """Shell completion: the names of the runs under runs/."""
     names = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     return [name for name in names if name.startswith(incomplete)]
 
@@ -27,16 +27,17 @@ RunName = Annotated[
     typer.Argument(metavar="RUN", help="The folder of a run, or its name under runs/.", autocompletion=runs_there),
 ]
 Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a key in every trial, e.g. training.epochs=3.")
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting in every trial, e.g. training.epochs=3."),
 ]
 
 
 LONGEST_LINE = 4000
-"""Characters of a sentence on the screen, whatever it quotes."""
+"""Largest number of characters of a message on the screen."""
 
 
 def echo(text: object, err: bool = False) -> None:
-    """Print one line; a longer text loses its middle."""
+    """Print one line; the middle of a very long line is cut out."""
     line = printable(text)
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
@@ -44,10 +45,10 @@ def echo(text: object, err: bool = False) -> None:
 
 
 def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[..., None]:
-    """A user's mistake, or a file that cannot be used, is one line and exit code 2.
+    """Wrap a command: a mistake of the user, or an unusable file, gives one line and exit code 2.
 
-    Ctrl-C is exit code 130, SIGTERM 143 and SIGHUP 129. Anything else is a fault of ours. ``goes_on``: called again,
-    the command goes on where it was stopped.
+    Exit codes: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Any other exception is a bug and keeps its traceback.
+    ``goes_on``: the command continues its work if it is repeated.
     """
 
     @functools.wraps(command)
@@ -56,8 +57,8 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
             with stoppable(), warnings_at_the_end():
                 command(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            kept = "what is complete is kept: give the same command again to go on"
-            lost = "only files that it wrote already are kept: the same command starts anew"
+            kept = "finished work is kept; repeat the same command to continue"
+            lost = "only files that were already written are kept; the same command starts from the beginning"
             with contextlib.suppress(OSError):  # the terminal was closed
                 echo(f"{str(stop) or 'interrupted'}; {kept if goes_on else lost}.", err=True)
             raise typer.Exit(getattr(stop, "exit_code", 130)) from None
@@ -70,7 +71,7 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
             raise
         except OSError as error:
             file = f"{error.filename}: " if error.filename is not None else ""
-            advice = "see to its permissions and the free space, then run again"
+            advice = "check its permissions and the free space, then repeat the command"
             echo(f"error: {file}{error.strerror or error}; {advice}.", err=True)
             raise typer.Exit(2) from None
 
@@ -78,19 +79,19 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
 
 
 def moved(name: str, now: str) -> Callable[..., None]:
-    """A command of an earlier version, which says what it is called now."""
+    """A command of an earlier version; its error says what replaces it."""
 
     def command(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        raise InputError(f"`smoothmorph {name}` is now {now}.")
+        raise InputError(f"`smoothmorph {name}` was removed; use {now}.")
 
     return command
 
 
 @contextlib.contextmanager
 def warnings_at_the_end() -> Iterator[None]:
-    """Hold back what libraries warn of until the work is done: nothing comes before the sentence of an error."""
+    """Delay warnings of libraries until the work is done, so that an error message comes first."""
     before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # nibabel's levels go up to it; what is an error is raised, too
+    logging.disable(logging.CRITICAL)  # nibabel logs up to this level; it raises its errors, too
     try:
         with warnings.catch_warnings(record=True) as held:
             yield
@@ -101,12 +102,12 @@ def warnings_at_the_end() -> Iterator[None]:
 
 
 def find_run(name: str) -> Path:
-    """The folder of a run. InputError, before anything heavy is loaded, where there is none."""
+    """The folder of a run; raises InputError if there is none, before anything heavy is loaded."""
     from ..store.run_folder import check_run
 
     for path in (Path(name), RUNS / name):
         if path.is_dir():
             return check_run(path).parent
     there = runs_there("")
-    hint = f"in {RUNS}/ there are {', '.join(there)}" if there else "`smoothmorph run STUDY` makes one"
+    hint = f"the runs in {RUNS}/ are {', '.join(there)}" if there else "make one with `smoothmorph run STUDY`"
     raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")

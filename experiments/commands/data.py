@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 
 def check(
-    cohort: Annotated[str, typer.Argument(metavar="COHORT", help=f"{', '.join(READERS)}.")],
+    cohort: Annotated[str, typer.Argument(metavar="COHORT", help=f"The reader: {', '.join(READERS)}.")],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data.")] = None,
     overrides: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of cohort, split or pairs: cohort.labels=seg24."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change cohort, split or pairs, e.g. cohort.labels=seg24."),
     ] = [],  # noqa: B006
 ) -> None:
-    """Read every subject of a cohort and tell what is there and what is wrong; exit code 1 if a subject is faulty.
+    """Read every subject of a cohort, and list its content and its faults; exit code 1 if a subject is faulty.
 
-    With a setting of split or pairs, tell also which pairs the subjects make.
+    With a setting of split or pairs, list also the pairs that the subjects make.
+
+    Example:
+        smoothmorph data check phantom --set cohort.subjects=2
     """
     from ...pipeline.cohorts.checks import check_cohort
     from ..study.study import data_settings
@@ -52,10 +55,14 @@ def _pairs(settings: "TrialSettings", root: Path | None) -> str:
 
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="neurite-oasis-2d or hippocampus.")],
-    to: Annotated[Path, typer.Option(help="Folder to fetch into.")] = Path("data"),
-    sha256: Annotated[str | None, typer.Option(help="Checksum that the archive must have.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder in which the data set is unpacked.")] = Path("data"),
+    sha256: Annotated[str | None, typer.Option(help="Expected checksum of the archive.")] = None,
 ) -> None:
-    """Download and unpack a public data set; an interrupted download goes on where it stopped."""
+    """Download and unpack a public data set; an interrupted download is resumed.
+
+    Example:
+        smoothmorph data fetch hippocampus --to data
+    """
     from ...pipeline.downloads.datasets import fetch as download
     from ..run.progress import counting
 
@@ -65,7 +72,8 @@ def fetch(
 
 
 Entities = Annotated[
-    list[str], typer.Option("--entity", metavar="KEY=VALUE", help="BIDS: and with this; KEY= without.")
+    list[str],
+    typer.Option("--entity", metavar="KEY=VALUE", help="BIDS: only images with this entity; KEY= for without it."),
 ]
 
 
@@ -73,32 +81,36 @@ def table(
     out: Annotated[Path, typer.Option(help="The CSV file to write.")],
     bids: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A BIDS data set.")] = None,
     images: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="Instead: files such as 'images/*.nii.gz'; * is the id.")
+        str | None, typer.Option(metavar="PATTERN", help="Image files, e.g. 'images/*.nii.gz'; * is the subject's id.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="With --images: such as 'labels/*.nii.gz'.")
+        str | None, typer.Option(metavar="PATTERN", help="With --images: label maps, e.g. 'labels/*.nii.gz'.")
     ] = None,
     suffix: Annotated[str, typer.Option(help="BIDS: suffix of the images.")] = "T1w",
     derivatives: Annotated[
         Path | None, typer.Option(help="BIDS: folder of the label maps (dseg) and, with --desc, of the images.")
     ] = None,
-    desc: Annotated[str | None, typer.Option(help="BIDS: images with this desc, e.g. preproc.")] = None,
+    desc: Annotated[str | None, typer.Option(help="BIDS: only images with this desc, e.g. preproc.")] = None,
     entities: Entities = [],  # noqa: B006
     label_entities: Annotated[
-        list[str], typer.Option("--label-entity", metavar="KEY=VALUE", help="BIDS: label maps with this.")
+        list[str], typer.Option("--label-entity", metavar="KEY=VALUE", help="BIDS: only label maps with this entity.")
     ] = [],  # noqa: B006
-    no_labels: Annotated[bool, typer.Option("--no-labels", help="BIDS: without label maps.")] = False,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="BIDS: leave out label maps.")] = False,
     split_column: Annotated[
-        str | None, typer.Option(help="BIDS: column of participants.tsv; by default split, if there.")
+        str | None, typer.Option(help="BIDS: column of participants.tsv with the split; default: split, if it exists.")
     ] = None,
     exclude: Annotated[list[str], typer.Option(metavar="ID", help="BIDS: leave out a scan, e.g. sub-03.")] = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Make the table of subjects that a study reads, from a BIDS data set or from files that a pattern finds."""
+    """Make the table of subjects for a study, from a BIDS data set or from files that match a pattern.
+
+    Example:
+        smoothmorph data table --images 'images/*.nii.gz' --out subjects.csv
+    """
     from ...pipeline.cohorts.tables.bids import BidsQuery, find_bids
 
     if (bids is None) == (images is None) or (bids is not None and labels is not None):
-        raise InputError("give either --bids FOLDER, or --images PATTERN and perhaps --labels PATTERN.")
+        raise InputError("give either --bids FOLDER, or --images PATTERN (and --labels PATTERN if there are labels).")
     check_output(out, TABLES)
     if bids is not None:
         wanted = _entities("--entity", [*entities, *([f"desc={desc}"] if desc is not None else [])])
@@ -111,8 +123,8 @@ def table(
     for line in (*listing.notes, listing.summary()):
         echo(line)
     echo(
-        f"{written}: see what is in it by `smoothmorph data check table --root {written.parent} "
-        f"--set cohort.file={written.name}`, with cohort.spatial_dims=3 for volumes."
+        f"{written}: check it with `smoothmorph data check table --root {written.parent} "
+        f"--set cohort.file={written.name}`; for volumes add --set cohort.spatial_dims=3."
     )
 
 
@@ -121,6 +133,8 @@ def _entities(option: str, texts: list[str]) -> dict[str, str]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.isalpha():
-            raise InputError(f"{option} {text}: expected KEY=VALUE, such as acq=highres, or KEY= for none.")
+            raise InputError(
+                f"{option} {text}: expected KEY=VALUE, such as acq=highres, or KEY= for images without it."
+            )
         entities[key] = value
     return entities

@@ -1,4 +1,4 @@
-"""Commands on trained networks: models, export, import."""
+"""Commands for trained networks: models, export, import."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +14,17 @@ from ..store.trial_tables import read_parquet
 from .common import echo
 
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A trial's folder, a .safetensors file, or a shipped model.")
+    Path,
+    typer.Argument(metavar="MODEL", help="Folder of a trial, a .safetensors file, or the name of a shipped model."),
 ]
 
 
 def models() -> None:
-    """List the models that come with smoothmorph; `register --model` takes their names."""
+    """List the models that are shipped with smoothmorph; `register --model` takes their names.
+
+    Example:
+        smoothmorph models
+    """
     for name, path in shipped_models().items():
         card = path.with_suffix(".md")
         images = [line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("- Trained on: ")]
@@ -30,15 +35,21 @@ def export(
     model: Model,
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="bundle (of MONAI), model, torchscript, torch-export or official."),
+        typer.Argument(
+            metavar="KIND", help="bundle (MONAI), model, torchscript, torch-export, or official (VoxelMorph)."
+        ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder (bundle) or file to make.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder (for a bundle) or file to write.")],
     shape: Annotated[
-        str | None, typer.Option(metavar="NxN[xN]", help="Voxels of the images; by default as it was trained.")
+        str | None, typer.Option(metavar="NxN[xN]", help="Size of the images in voxels; default: as in training.")
     ] = None,
-    authors: Annotated[str | None, typer.Option(help="bundle, model: who trained it.")] = None,
+    authors: Annotated[str | None, typer.Option(help="bundle, model: names of the authors.")] = None,
 ) -> None:
-    """Write a trained network as a MONAI bundle, as a graph of its own, or for official VoxelMorph."""
+    """Export a trained network: as a MONAI bundle, a single file, a graph, or weights of official VoxelMorph.
+
+    Example:
+        smoothmorph export brain-2d official weights.pt
+    """
     sizes = None if shape is None else _sizes(shape)
     check_export(kind, out, authors)
     file = find_model(model)
@@ -51,13 +62,19 @@ def export(
 
 def import_official(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="The .pt file that official VoxelMorph saved.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to make.")],
-    integration_steps: Annotated[int | None, typer.Option(help="If the file does not tell; VoxelMorph's: 7.")] = None,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
+    integration_steps: Annotated[
+        int | None, typer.Option(help="Needed if the file does not say it; VoxelMorph's default: 7.")
+    ] = None,
     integration_downsize: Annotated[
-        int | None, typer.Option(help="If the file does not tell; VoxelMorph's: 2.")
+        int | None, typer.Option(help="Needed if the file does not say it; VoxelMorph's default: 2.")
     ] = None,
 ) -> None:
-    """Turn the weights of official VoxelMorph (PyTorch) into a model of smoothmorph."""
+    """Convert weights of official VoxelMorph (PyTorch) to a model of smoothmorph.
+
+    Example:
+        smoothmorph import weights.pt model.safetensors
+    """
     given = {"integration_steps": integration_steps, "integration_downsize": integration_downsize}
     convert(weights, out, **{name: value for name, value in given.items() if value is not None})
     echo(out)
@@ -71,7 +88,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _rows(folder: Path, trial: str | None):
-    """What was measured with this model; a model that was moved away from its trial has none."""
+    """The rows of this model's trial; None if the model is not in the folder of its trial."""
     file = folder / "pairs.parquet"
     if trial is None or not file.is_file():
         return None

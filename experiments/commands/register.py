@@ -1,11 +1,11 @@
-"""The command that registers two images with a trained network."""
+"""The command `register`: register two images with a trained network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...networks import SIMILARITIES
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import METRICS, MetricEntry
 from ...pipeline.fields.apply import write_labels
 from ...pipeline.fields.tools import inverted
@@ -22,51 +22,71 @@ if TYPE_CHECKING:
     from ...pipeline import ImagePair, Registered, Trained
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
+ARROWS = {"higher": " ↑", "lower": " ↓"}
+"""How the heading of a column says which values are better."""
 Written = ".nii, .nii.gz, .mha or .nrrd"
 Optional = Path | None
 
 
 def register(
     moving: Annotated[Path, typer.Argument(metavar="MOVING", help=f"The image that is warped: {Image}")],
-    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="The image that it is warped onto.")],
+    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="The image onto which MOVING is warped.")],
     model: Annotated[
         Path,
         typer.Option(
             "--model",
             "-m",
             metavar="MODEL",
-            help="A trial's folder, a model.safetensors, or a shipped model: see `smoothmorph models`.",
+            help="Folder of a trial, a .safetensors file, or a name from `smoothmorph models`.",
         ),
     ],
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
-    refine: Annotated[int, typer.Option(metavar="N", min=0, help="Steps of optimization on this very pair.")] = 0,
-    penalty: Annotated[str | None, typer.Option(help="--refine: by default that of the training.")] = None,
-    weight: Annotated[float | None, typer.Option("--lambda", min=0, help="--refine: λ.")] = None,
-    similarity: Annotated[str | None, typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}.")] = None,
+    refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
+    penalty: Annotated[
+        str | None, typer.Option(help="--refine: penalty, or a sum as 0.01*l2+l1; default: as in training.")
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option("--lambda", min=0, help="--refine: weight λ of the penalty; default: as in training."),
+    ] = None,
+    similarity: Annotated[
+        str | None,
+        typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}, or a sum as mse+0.5*ncc; default: as in training."),
+    ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
         Optional, typer.Option(metavar="F", help="Write the displacement field: .nii[.gz], .mha, .nrrd, .h5 or .npz.")
     ] = None,
     inverse_field: Annotated[Optional, typer.Option(metavar="I", help="Write the inverse field.")] = None,
     jacobian: Annotated[Optional, typer.Option(metavar="J", help="Write the map of the Jacobian determinant.")] = None,
-    moving_labels: Annotated[Optional, typer.Option(metavar="L", help="A label map over MOVING, warped along.")] = None,
-    fixed_labels: Annotated[Optional, typer.Option(metavar="L", help="One over FIXED: gives Dice.")] = None,
-    warped_labels: Annotated[
-        Optional, typer.Option(metavar="FILE", help="Where warped labels go; by default beside W, with -labels.")
+    moving_labels: Annotated[
+        Optional, typer.Option(metavar="L", help="A label map of MOVING; it is warped, too.")
     ] = None,
-    report: Annotated[Optional, typer.Option(metavar="R", help="Draw an overview: .png, .pdf or .svg.")] = None,
+    fixed_labels: Annotated[
+        Optional, typer.Option(metavar="L", help="A label map of FIXED; the table then shows Dice.")
+    ] = None,
+    warped_labels: Annotated[
+        Optional,
+        typer.Option(metavar="FILE", help="Write the warped labels; default: beside W, with -labels in the name."),
+    ] = None,
+    report: Annotated[
+        Optional, typer.Option(metavar="R", help="Write a figure with an overview: .png, .pdf or .svg.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Register two images of any shape, spacing and orientation with a trained network.
 
-    The field takes points of the fixed image to the moving one: warped(p) = moving(T(p)). Every file that is written
-    lies on the fixed image's grid, but for the inverse field, which lies on the moving image's.
+    The field T maps points of the fixed image to points of the moving image: warped(p) = moving(T(p)). All files are
+    written on the grid of the fixed image; only the inverse field is on the grid of the moving image.
+
+    Example:
+        smoothmorph register moving.nii.gz fixed.nii.gz -m brain-2d --field field.h5
     """
     _check_labels(moving_labels, fixed_labels, warped, warped_labels)
     chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if chosen and not refine:
-        raise InputError(f"--{next(iter(chosen))} is for --refine; add --refine N, or leave it out.")
+        raise InputError(f"--{next(iter(chosen))} needs --refine; add --refine N, or leave it out.")
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
     images = [moving, fixed, moving_labels, fixed_labels]
@@ -99,14 +119,14 @@ def register(
 
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
-    """Raise InputError for label options that would do nothing."""
+    """Raise InputError for label options that would have no effect."""
     for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
         if given is not None and moving is None:
-            raise InputError(f"{option} {given} needs --moving-labels, the label map that is warped; give it, too.")
+            raise InputError(f"{option} {given} needs the label map of the moving image; give --moving-labels, too.")
     if moving is not None and (fixed, warped, out) == (None, None, None):
         raise InputError(
-            f"--moving-labels {moving} would not be used; add --fixed-labels for Dice, or --warped or --warped-labels "
-            "to write it."
+            f"--moving-labels {moving} has no effect alone; add --fixed-labels to get Dice, or --warped or "
+            "--warped-labels to write the warped labels."
         )
 
 
@@ -118,17 +138,17 @@ def _beside(warped: Path | None, labels: Path | None) -> Path | None:
 
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
-    """Raise InputError, before anything is read, for a file that could not be written at the end."""
+    """Raise InputError, before anything is read, for a file that cannot be written."""
     endings = {"report": (".png", ".pdf", ".svg"), "field": FIELDS, "inverse-field": FIELDS}
     given = {name: path for name, path in outputs.items() if path is not None}
     for name, path in given.items():
         check_output(path, endings.get(name, IMAGES), inputs)
     if len({path.resolve() for path in given.values()}) < len(given):
-        raise InputError("two of the files to write have one name; choose others.")
+        raise InputError("two of the files to write have the same name; choose different names.")
 
 
 def _check_inputs(images: list[Path | None], chosen: dict[str, Any], device: str) -> None:
-    """Raise InputError, before anything heavy is loaded, for files and names that do not exist."""
+    """Raise InputError, before anything heavy is loaded, for missing files and unknown names."""
     from ...pipeline import TrialSettings, parse
     from ...pipeline.images.volumes import check_headers
 
@@ -138,7 +158,7 @@ def _check_inputs(images: list[Path | None], chosen: dict[str, Any], device: str
 
 
 def _check_grids(outputs: dict[str, Path | None], pair: "ImagePair") -> None:
-    """Raise InputError, before anything is computed, for a file that cannot hold the grid of its image."""
+    """Raise InputError, before anything is computed, for a file whose format cannot store the grid of its image."""
     for name, path in outputs.items():
         if path is not None and name != "report":
             image = pair.moving if name == "inverse-field" else pair.fixed
@@ -146,13 +166,16 @@ def _check_grids(outputs: dict[str, Path | None], pair: "ImagePair") -> None:
 
 
 def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
-    """The training's objective with what the user chose."""
+    """The objective of the training, with the options that the user chose."""
     from ...pipeline import TrialSettings, parse
     from ...pipeline.training.loop import build_objective
 
     settings = trained.settings or TrialSettings()
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
+    penalties = values["objective"]["penalty"], chosen.get("penalty")
+    if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
+        del values["objective"]["lambda"]  # that of a sum is of another kind
     values["objective"] |= chosen
     return build_objective(parse(TrialSettings, values, "--refine"))
 
@@ -164,14 +187,19 @@ def _print(found: "Registered") -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column()
     for name in found.agreements[0].measures:
-        table.add_column(METRICS[name].narrow_column.replace("\n", " "), justify="right")
+        table.add_column(_heading(METRICS[name]), justify="right")
     for state in found.agreements:
         table.add_row(state.name, *(_shown(METRICS[name], value) for name, value in state.measures.items()))
     Console().print(table)
 
 
+def _heading(metric: MetricEntry) -> str:
+    """The name of a metric, its unit, and an arrow to its better values: ``folding % ↓``."""
+    return metric.narrow_column.replace("\n", " ") + ARROWS.get(metric.better, "")
+
+
 def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
-    """Write what was asked for and tell of each file as it is there; what there is to notice."""
+    """Write the requested files, print the path of each, and return notices for the user."""
     from ...transforms import write_field
 
     def tell(path: Path) -> None:
@@ -198,7 +226,7 @@ def _write(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | Non
 
 
 def _in_words(found: "Registered") -> str:
-    """The measures in a sentence; of a field only those after registration."""
+    """The metrics in a sentence, before and after registration; metrics of the field only after it."""
     before, words = found.agreements[0].measures, []
     for name, value in found.agreements[-1].measures.items():
         metric = METRICS[name]
@@ -209,7 +237,7 @@ def _in_words(found: "Registered") -> str:
 
 
 def _shown(metric: MetricEntry, value: float) -> str:
-    """A measure of one pair: few folded voxels of many are not 0 %."""
+    """The value of a metric of one pair; a few folded voxels among many must not be shown as 0 %."""
     return f"{value:{'.3g' if metric.unit == '%' else metric.form}}"
 
 
@@ -219,7 +247,7 @@ def _draw(path: Path, found: "Registered", pair: "ImagePair") -> Path:
 
     moving, fixed, warped = (image[0].numpy() for image in (found.moving, found.fixed, found.warped))
     names = pair.moving.path, pair.fixed.path
-    parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder tells the subject
+    parts = 2 if names[0].name == names[1].name else 1  # in many cohorts only the folder names the subject
     title = " onto ".join(str(Path(*name.parts[-parts:])) for name in names)
     figure = without_formulas(overview_in_world(moving, fixed, warped, found.field, title, _in_words(found)))
     return write_atomically(

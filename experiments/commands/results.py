@@ -1,4 +1,4 @@
-"""Commands that start from a run: status, figures, report, archive, recommend."""
+"""Commands for a run: status, figures, report, archive, recommend."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,11 @@ COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
 
 
 def status(run: RunName) -> None:
-    """Show how far each trial of a run is, also while it is going on."""
+    """Show the state of each trial of a run, also while the run is in progress.
+
+    Example:
+        smoothmorph status demo
+    """
     path = find_run(run)
     from ..outputs.study_result import status as show_status
 
@@ -27,13 +31,17 @@ Others = Annotated[
     typer.Argument(
         metavar="[OTHER]...",
         show_default=False,
-        help="Runs on the same test pairs, such as `baselines`: RUN takes in their finished trials first.",
+        help="Runs with the same test pairs, such as `baselines`; their complete trials are copied into RUN first.",
     ),
 ]
 
 
 def figures(run: RunName, others: Others = None) -> None:
-    """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed."""
+    """Write the tables and figures of a run again, from its rows; exit code 1 if a trial failed.
+
+    Example:
+        smoothmorph figures demo
+    """
     path = _grown(run, others)
     from ..outputs.study_result import rebuild
 
@@ -47,10 +55,14 @@ def figures(run: RunName, others: Others = None) -> None:
 def report(
     run: RunName,
     others: Others = None,
-    out: Annotated[Path | None, typer.Option(help="The HTML file; by default RUN/report.html.")] = None,
-    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write; default: RUN/report.html.")] = None,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in the browser.")] = False,
 ) -> None:
-    """Write tables, figures and one self-contained HTML report of a run, from its rows."""
+    """Write the tables, the figures and the report of a run, from its rows; the report is one HTML file.
+
+    Example:
+        smoothmorph report demo --out demo.html
+    """
     if out is not None:
         check_output(out, (".html", ".htm"))
     path = _grown(run, others)
@@ -64,12 +76,14 @@ def report(
 
 def archive(
     run: RunName,
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to keep it; it is a run again.")],
-    pairs: Annotated[
-        int, typer.Option(min=0, help="Example pairs of each configuration to keep, for the figures.")
-    ] = 1,
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write; it is a run again.")],
+    pairs: Annotated[int, typer.Option(min=0, help="Example pairs per configuration to keep for the figures.")] = 1,
 ) -> None:
-    """Keep a finished run without its models: rows, histories, tables and figures, small enough to be committed."""
+    """Archive a finished run without its models: rows, histories, tables and figures, small enough to commit.
+
+    Example:
+        smoothmorph archive demo demo-archive
+    """
     source = find_run(run)
     from ..store.run_folder import check_place, open_run
 
@@ -83,14 +97,20 @@ def archive(
 def recommend(
     run: RunName,
     max_folding: Annotated[
-        str | None, typer.Option(metavar="PERCENT", help="Most folding of the displacement, e.g. 0.1%.")
+        str | None, typer.Option(metavar="PERCENT", help="Largest mean folding of the displacement, e.g. 0.1%.")
     ] = None,
-    max_sdlogj: Annotated[float | None, typer.Option(help="Largest SDlogJ of the displacement, e.g. 0.25.")] = None,
+    max_sdlogj: Annotated[
+        float | None, typer.Option(help="Largest mean SDlogJ of the displacement, e.g. 0.25.")
+    ] = None,
     accuracy: Annotated[
-        str | None, typer.Option(help=f"{', '.join(COMPARED)}; by default the first that was measured.")
+        str | None, typer.Option(help=f"{', '.join(COMPARED)}; default: the first measured one.")
     ] = None,
 ) -> None:
-    """Say which penalty, λ and model of a run to use where the deformation may only be so rough."""
+    """Recommend the most accurate penalty, λ and model of a run, within a limit on folding or SDlogJ.
+
+    Example:
+        smoothmorph recommend demo --max-sdlogj 0.3
+    """
     limit, path = _limit(max_folding, max_sdlogj), find_run(run)
 
     from rich.console import Console
@@ -108,7 +128,7 @@ def recommend(
 
 def _limit(max_folding: str | None, max_sdlogj: float | None) -> Limit:
     if (max_folding is None) == (max_sdlogj is None):
-        raise InputError("give one limit, either --max-folding, such as 0.1%, or --max-sdlogj, such as 0.25.")
+        raise InputError("give one limit: either --max-folding (such as 0.1%) or --max-sdlogj (such as 0.25).")
     if max_sdlogj is not None:
         return Limit(SDLOGJ, max_sdlogj)
     try:
@@ -119,7 +139,7 @@ def _limit(max_folding: str | None, max_sdlogj: float | None) -> Limit:
 
 
 def _grown(name: str, others: list[str] | None) -> Path:
-    """The folder of a run, which has taken in the finished trials of the others; these stay as they are."""
+    """The folder of a run, after the complete trials of the other runs were copied into it."""
     path, guests = find_run(name), [find_run(other) for other in others or ()]
     for guest in guests:
         from ..store.joining import join

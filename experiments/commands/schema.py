@@ -1,4 +1,4 @@
-"""The command that tells editors what a study file may hold."""
+"""The command `schema`: the JSON schema of study files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,17 @@ from .common import echo
 
 def schema(
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The .json file to write; default: print it.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The .json file to write; default: print the schema."),
     ] = None,
 ) -> None:
-    """Write the JSON schema of study files, with which editors complete and check their YAML.
+    """Write the JSON schema of study files. Editors use it to complete and check YAML.
 
-    Begin a study with `# yaml-language-server: $schema=study.schema.json`. Names of installed packages are in it.
+    To use it, begin a study with `# yaml-language-server: $schema=study.schema.json`. The schema also has the names
+    that installed packages add.
+
+    Example:
+        smoothmorph schema --out study.schema.json
     """
     import json
 

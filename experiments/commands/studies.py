@@ -1,4 +1,4 @@
-"""Commands that start from a study: run, show."""
+"""Commands for a study: run, show."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ _BUILT_IN = sorted(path.stem for path in (Path(__file__).parents[1] / "studies")
 
 
 def studies_there(incomplete: str) -> list[str]:
-    """What a shell completes: the built-in studies, and the YAML files here."""
+    """Shell completion: the built-in studies, and the YAML files in this folder."""
     names = [*_BUILT_IN, *sorted(path.name for path in Path().glob("*.yaml"))]
     return [name for name in names if name.startswith(incomplete)]
 
@@ -33,23 +33,34 @@ StudyName = Annotated[
 
 def run(
     study: StudyName,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the cohort's files.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; by default as fits.")] = None,
-    overrides: Overrides = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/<study>.")] = None,
-    executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="ray: HOST:PORT of the head, or auto; by default a cluster on this machine.")
+    data_root: Annotated[Path | None, typer.Option(help="Folder with the files of the cohort.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of parallel processes; default: automatic.")
     ] = None,
-    cpus: Annotated[int | None, typer.Option("--cpus-per-trial", min=1, help="ray: by default 1.")] = None,
-    gpus: Annotated[float | None, typer.Option("--gpus-per-trial", min=0, help="ray: e.g. 0.5; by default 0.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<study>.")] = None,
+    executor: Annotated[str, typer.Option(help="local: processes on this machine; ray: a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="ray: HOST:PORT of the cluster's head, or auto; default: a new cluster on this machine."),
+    ] = None,
+    cpus: Annotated[
+        int | None, typer.Option("--cpus-per-trial", min=1, help="ray: CPUs of each trial; default: 1.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option("--gpus-per-trial", min=0, help="ray: GPUs of each trial, e.g. 0.5; default: 0.")
+    ] = None,
     together: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run a study: only the trials that are missing, then tables and figures."""
+    """Run a study: train or register the missing trials, then write tables and figures.
+
+    Example:
+        smoothmorph run demo --set training.epochs=3
+    """
     from ..study.study import load_study
 
     if together is not None:
-        raise InputError("--together is gone: trials share a GPU with --executor ray --gpus-per-trial 0.5.")
+        raise InputError("--together was removed; to share a GPU, use --executor ray --gpus-per-trial 0.5.")
     loaded = load_study(study, overrides)
     chosen = _executor(executor, address, cpus, gpus, workers)
     path = out or RUNS / loaded.name
@@ -66,7 +77,11 @@ def show(
     overrides: Overrides = [],  # noqa: B006
     yaml: Annotated[bool, typer.Option("--yaml", help="Print a study file with every setting instead.")] = False,
 ) -> None:
-    """Show the trials of a study, with every setting resolved, without running them."""
+    """Show the trials of a study and all their settings, without running them.
+
+    Example:
+        smoothmorph show demo
+    """
     from ..study.description import study_view
     from ..study.study import load_study
 
@@ -80,7 +95,7 @@ def show(
 
 
 def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:
-    """Raise InputError, before anything heavy is loaded, for a folder that cannot be the run's or the data's."""
+    """Raise InputError, before anything heavy is loaded, if the folder of the run or of the data cannot be used."""
     from ...pipeline.settings.vocabulary import READERS
     from ..store.run_folder import check_place
 
@@ -90,19 +105,19 @@ def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:
 
 
 def _executor(name: str, address: str | None, cpus: int | None, gpus: float | None, workers: int | None) -> Any:
-    """The executor of a run; None for the runner's own choice."""
+    """The executor of a run; None: the default of the runner."""
     if name not in ("local", "ray"):
         raise InputError(f"unknown executor {name!r}; expected local or ray.")
     if name == "local":
         options = {"--address": address, "--cpus-per-trial": cpus, "--gpus-per-trial": gpus}
         given = [option for option, value in options.items() if value is not None]
         if given:
-            raise InputError(f"{given[0]} is for a Ray cluster; add --executor ray, or leave it out.")
+            raise InputError(f"{given[0]} needs a Ray cluster; add --executor ray, or leave it out.")
         return None
     if workers is not None:
         raise InputError(
-            "--workers is for processes of this machine; with --executor ray, --cpus-per-trial and --gpus-per-trial "
-            "decide how many trials run at once."
+            "--workers is the number of processes on this machine; with --executor ray, use --cpus-per-trial and "
+            "--gpus-per-trial instead."
         )
     from ..run.distributed.executor import RayExecutor
 

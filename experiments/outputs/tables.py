@@ -71,7 +71,13 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
         columns = {"trial": trial, **settings_columns(run.trials[trial], extra)}
         kept = frame.drop(columns=[name for name in columns if name in frame])
         frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    for key in whole.columns.intersection(extra):
+        if any(isinstance(value, str) for value in whole[key].unique()):  # a file's column cannot hold numbers as well
+            whole[key] = whole[key].map(
+                lambda value: f"{value:g}" if isinstance(value, int | float) else value, "ignore"
+            )
+    return whole
 
 
 def further_settings(run: Run) -> list[str]:

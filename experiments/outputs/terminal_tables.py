@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
+from ..rows.rounding import rounded, span, with_interval
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -58,20 +59,19 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
 def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     """A sentence with the recommended configuration, and a table of all configurations, best first."""
     best, limited, accuracy = found.best, METRICS[limit.metric], METRICS[found.metric]
-    wanted, name, form = limited.short_column, accuracy.title, accuracy.form
+    wanted, name = limited.short_column, accuracy.title
     unit = f" {limited.unit}" if limited.unit else ""
     seeds = "" if best["n_seeds"] > 1 else " One seed only: the spread between trainings is unknown."
     sentence = (
         f"Use {_configuration(best)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
         f"(limit {limit.value:g}{unit}) and "
-        f"{name} {best['mean']:{form}}, 95 % interval {best['low']:{form}} to {best['high']:{form}} over subjects"
-        f"{' and seeds' if best['n_seeds'] > 1 else ''}.{seeds}"
+        f"{name} {with_interval(best).removesuffix(')')}, 95 % interval over subjects"
+        f"{' and seeds' if best['n_seeds'] > 1 else ''}).{seeds}"
     )
     if found.between is not None:
         weight, value = found.between
-        sentence += (
-            f" Interpolated: λ = {weight:.2g} would just meet the limit, with an expected {name} of {value:{form}}."
-        )
+        expected = rounded(value, best["low"], best["high"])
+        sentence += f" Interpolated: λ = {weight:.2g} would just meet the limit, with an expected {name} of {expected}."
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     keys = list(found.table.columns[: list(found.table.columns).index("mean")])
     for key in (*keys, name, wanted, "within"):
@@ -79,15 +79,14 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     table.caption = "95 % intervals below the means"
     for line in records(found.table):
         names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
-        accuracy = _interval(line["mean"], line["low"], line["high"], form)
-        roughness = _interval(line["roughness"], line["roughness_low"], line["roughness_high"], ".3g")
+        value = rounded(line["mean"], line["low"], line["high"])
+        accuracy = Text.assemble(value, (f"\n{span(line['low'], line['high'])}", "dim"))
+        # three digits: the mean is compared with the limit
+        ends = f"\n{line['roughness_low']:.3g} to {line['roughness_high']:.3g}"
+        roughness = Text.assemble(f"{line['roughness']:.3g}", (ends, "dim"))
         style = "" if line["within"] else "dim"
         table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)
     return Stack(plain(sentence), table)
-
-
-def _interval(mean: float, low: float, high: float, form: str) -> Text:
-    return Text.assemble(f"{mean:{form}}", (f"\n{low:{form}} to {high:{form}}", "dim"))
 
 
 def _configuration(line: pd.Series) -> str:

@@ -11,12 +11,12 @@ from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult
 from ..outputs.tables import published
-from ..rows.summaries import counts, per_label
+from ..rows.summaries import counts, minimized_similarities, per_label
 from ..store.archive import environments
 from ..store.run_folder import short_names
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words
 from .headings import definitions
-from .pictures import pictures
+from .pictures import ANSWER, pictures
 from .protocol import data, groups, protocol
 from .provenance import environment, reproduce, trials_table, version_of
 from .tables import by_configuration, from_frame, structures
@@ -27,12 +27,14 @@ def build_page(result: StudyResult) -> Page:
     run, noted = result.run, environments(result.run.path, result.run.trials)
     version, (words, versions) = version_of(noted), environment(noted)
     tables = result.analysis.tables if result.analysis else {}
-    statistics: list[Block] = [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
-    answer = (result.analysis.words if result.analysis else []) or ["This run has nothing that could be compared."]
+    words_on_them = result.analysis.words if result.analysis else []
+    statistics: list[Block] = [Words(words_on_them, points=True)] if words_on_them else []
+    statistics += [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
+    answer = (result.analysis.answer if result.analysis else []) or ["This run has nothing that could be compared."]
     metrics = [name for name in METRICS if name in set(result.summary["metric"])]
     meanings = definitions(metrics, penalties_of(result.rows), result.rows["model"].unique())
     sections = [
-        Section("answer", "The answer in short", [Words(answer, points=len(answer) > 1)]),
+        Section(ANSWER, "The answer in short", [Words(answer, points=len(answer) > 1)]),
         Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),
         Section("data", "Data", [Terms(data(run, noted))]),
         Section("results", "Results", list(_results(result))),
@@ -77,7 +79,7 @@ def _warnings(result: StudyResult) -> list[str]:
 
 def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
-    minimized = {*set(result.rows["similarity"]), *METRICS.of_role("similarity")[:1]}
+    minimized = {*minimized_similarities(result.rows), *METRICS.of_role("similarity")[:1]}
     main = [name for name, m in METRICS.items() if m.main and (m.role != "similarity" or name in minimized)]
     yield by_configuration("summary", whole, main, "All configurations")
     beside = published(result.run, result.rows, result.history)
@@ -92,12 +94,12 @@ def _results(result: StudyResult) -> Iterator[Block]:
 
 
 def _illustrated(sections: list[Section], figures: dict[str, list[Figure]]) -> list[Section]:
-    """Put each figure before its table; figures without a table go behind the first table of the results."""
-    tables = {block.name for section in sections for block in section.blocks if isinstance(block, Table)}
+    """Put each figure before its table, and that of the answer first; the others follow the first table of results."""
+    tables = {block.name for section in sections for block in section.blocks if isinstance(block, Table)} | {ANSWER}
     loose = [figure for name, own in figures.items() if name not in tables for figure in own]
     illustrated = []
     for section in sections:
-        blocks: list[Block] = []
+        blocks: list[Block] = [*figures.get(ANSWER, [])] if section.name == ANSWER else []
         for place, block in enumerate(section.blocks):
             own = figures.get(block.name, []) if isinstance(block, Table) else []
             blocks += [*own, block]

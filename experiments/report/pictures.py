@@ -14,11 +14,13 @@ from .tables import by_configuration
 
 LARGEST_SVG = 400_000  # bytes; a larger SVG is replaced by the PNG
 PNG_SCALE = 96 / 180  # dots per inch of the page and of the file, so that PNG and SVG have the same size
+ANSWER = "answer"
+"""The section whose figure comes first on the page."""
 BOTH_FOLD = (FOLDING, VELOCITY_FOLDING)
 
 
 class Look(NamedTuple):
-    """How a figure is presented: before the table named ``beside``, or with a table of its ``metrics``."""
+    """How a figure is presented: ``beside`` a table or section of that name, or with a table of its ``metrics``."""
 
     title: str
     reading: str = ""
@@ -94,9 +96,10 @@ def _looks() -> dict[str, Look]:
         },
         "pareto_front": Look(
             "ARC: accuracy against smoothness",
-            "The alignment-regularity characteristic. Points on the left are smoother. Higher points are more accurate (lower ones, if the metric is an error). "
+            "The alignment-regularity characteristic. Points on the left are smoother. Higher points are more accurate "
+            "(lower ones, if the metric is an error). "
             "Filled points are on the Pareto front: no other point is better on both axes.",
-            beside="statistics-fronts",
+            beside=ANSWER,
         ),
         "loss_by_epoch": Look("Loss against epoch", "Shows whether training has converged.", beside="trials"),
         "similarity_by_epoch": Look("Similarity against epoch", "The loss without the penalty.", beside="trials"),

@@ -120,7 +120,8 @@ def _network(trial: TrialSettings) -> str:
     dims = trial.cohort.spatial_dims
     beyond = {"zeros": "0", "border": "the value at the border"}[trial.model.padding_mode]
     backbone = BACKBONES[trial.model.backbone]
-    own = ", ".join(f"{heading(name)} {value_name([*value])}" for name, value in trial.model.options.items())
+    given = {name: [*value] if isinstance(value, tuple) else value for name, value in trial.model.options.items()}
+    own = ", ".join(f"{heading(name)} {value_name(value)}" for name, value in given.items())
     size, options = f"{count_parameters(trial):,} parameters", own or backbone.usual
     words = [backbone.title, AXES[dims], f"{options} ({size})" if options else size]
     known = "" if backbone.usual else f"; {backbone.definition}"
@@ -160,6 +161,12 @@ def _training(trial: TrialSettings) -> str:
         words.append(f"λ grows from 0 over the first {100 * training.penalty_warmup:g} % of the steps")
     if training.augment:
         words.append(f"random augmentation of each pair: {value_in_words(leaves_of(trial)['training.augment'])}")
+    if training.both_directions:
+        words.append("each pair is registered in both directions")
+    if training.gradient_clipping is not None:
+        words.append(f"gradients are scaled down to a norm of at most {training.gradient_clipping:g}")
+    if training.weight_averaging is not None:
+        words.append(f"a moving average of the weights is evaluated (decay {training.weight_averaging:g} per step)")
     if training.precision == "bfloat16":
         words.append("convolutions in bfloat16; warping and losses in float32")
     return "; ".join(words)

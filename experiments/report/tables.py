@@ -11,6 +11,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.files.csv_tables import csv_text
+from ..rows.rounding import rounded
 from ..rows.summaries import as_shown, configuration_name, counts, number, pick, setting_columns
 from ..study.setting_keys import known_keys
 from .blocks import Cell, Column, Table, data_uri
@@ -19,6 +20,9 @@ from .headings import heading, value_name
 SMALL_CSV = 200_000  # bytes; a larger table has no download, it is in tables/
 EVEN = 50  # a column whose numbers differ by less than this factor has the same number of decimals in every line
 EXACT = ("lambda", "at")
+INTERVALS = dict.fromkeys(("mean", "difference", "hypervolume"), ("low", "high"))
+INTERVALS |= {"effect": ("effect_low", "effect_high")}
+"""Columns with the columns of their intervals; each line is rounded to what its interval supports."""
 
 
 def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", csv: bool = True) -> Table:
@@ -31,7 +35,11 @@ def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", 
     shown = [key for key in shown if key != "model" or frame[key].nunique() > 1]
     named = as_shown(frame)
     columns = [Column(heading(key), _is_numeric(named[key])) for key in shown]
-    lines = list(zip(*(_cells(key, named[key]) for key in shown), strict=True))
+    cells = {key: _cells(key, named[key]) for key in shown}
+    for value, ends in INTERVALS.items():
+        if {value, *ends} <= set(shown):
+            cells |= _supported(frame, value, *ends)
+    lines = list(zip(*cells.values(), strict=True))
     title = title or str(frame.attrs.get("title", "")) or heading(name).capitalize()
     note = note or str(frame.attrs.get("note", ""))
     return Table(name, title, columns, lines, note=note, csv=csv_link(frame) if csv else "")
@@ -124,6 +132,19 @@ def _cells(key: str, column: pd.Series) -> list[Cell]:
     exact = key in EXACT or key in known_keys() or bool((there == np.round(there)).all())
     form = _exactly if exact else _p_value if key == "p" or key.startswith("p_") else _form(values)
     return [Cell(form(value), value=value) if not np.isnan(value) else Cell() for value in values]
+
+
+def _supported(frame: pd.DataFrame, value: str, low: str, high: str) -> dict[str, list[Cell]]:
+    """The cells of a value and of the ends of its interval, rounded line by line."""
+    numbers = frame[[value, low, high]].to_numpy(float)
+    columns = {key: numbers[:, place] for place, key in enumerate((value, low, high))}
+    return {
+        key: [
+            Cell(_minus(rounded(number, *ends)), value=number) if isfinite(number) else Cell()
+            for number, ends in zip(column, numbers[:, 1:], strict=True)
+        ]
+        for key, column in columns.items()
+    }
 
 
 def _exactly(value: float) -> str:

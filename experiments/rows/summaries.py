@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ...networks import PENALTIES
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.settings.vocabulary import METHODS, untrained
 from ..study.setting_keys import known_keys
@@ -32,6 +32,12 @@ def networks(frame: pd.DataFrame) -> pd.DataFrame:
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
     """The lines of baselines: methods without training."""
     return pick(frame, frame["model"].isin(untrained()))
+
+
+def minimized_similarities(rows: pd.DataFrame) -> set[str]:
+    """The similarities that networks minimized, those of a sum one by one."""
+    named = networks(rows)["similarity"].dropna().unique()
+    return {term.name for name in named if name in SIMILARITIES for term in SIMILARITIES.terms(name)}
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:

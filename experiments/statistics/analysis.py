@@ -12,6 +12,7 @@ import pandas as pd
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, pick
+from .answer import answer
 from .arc import arc_areas
 from .baselines import against_baselines, baselines_in_words
 from .curves import Curve, CurveSet, Part, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
@@ -24,10 +25,14 @@ from .sentences import in_words
 
 @dataclass(frozen=True)
 class Analysis:
-    """``tables`` by name, each with ``attrs['title']`` and ``attrs['note']``; ``words``: sentences that sum them up."""
+    """``tables`` by name, each with ``attrs['title']`` and ``attrs['note']``; ``words``: sentences on them.
+
+    ``answer``: at most four sentences that sum them up.
+    """
 
     tables: dict[str, pd.DataFrame]
     words: list[str]
+    answer: list[str]
 
 
 def analyse(rows: pd.DataFrame) -> Analysis:
@@ -36,7 +41,7 @@ def analyse(rows: pd.DataFrame) -> Analysis:
     try:
         parts = list(_parts(rows))
     except InputError as error:
-        return Analysis({}, [str(error).capitalize()])
+        return Analysis({}, [], [str(error).capitalize()])
     main = parts[0].groups
     tables = {
         "means": means(parts),
@@ -48,7 +53,8 @@ def analyse(rows: pd.DataFrame) -> Analysis:
         **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
-    return Analysis(tables, [*in_words(tables, measured), *baselines_in_words(tables, measured[0], rows)])
+    words = [*in_words(tables, measured[0]), *baselines_in_words(tables, measured[0], rows)]
+    return Analysis(tables, words, answer(tables, measured[0], rows))
 
 
 def _parts(rows: pd.DataFrame) -> Iterator[Part]:

@@ -9,11 +9,12 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS, untrained
+from ..rows.rounding import rounded, span, with_interval
 from ..rows.summaries import baselines, configuration, networks, pick, records, variant
 from .curves import Curve, CurveSet, Part, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
-from .sentences import as_text, by_setting, interval
+from .sentences import by_setting
 
 
 def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
@@ -57,13 +58,13 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
     for (_, lines), (_, own) in zip(*parts, strict=True):
         found, line = lines.set_index("metric"), lines.iloc[0]
         name = ", ".join([METHODS.title(line["model"]), *variant(line, of_baselines)])
-        reached = f"{as_text(found.loc[metric, 'mean'], metric)} ({interval(found.loc[metric], metric)})"
+        reached = with_interval(found.loc[metric])
         if not METHODS[line["model"]].registers:
             yield f"Without registration, the {METRICS.title(metric)} is {reached}."
             continue
         yield (
             f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
-            f"{found.loc[SDLOGJ, 'mean']:.3g} and {found.loc[FOLDING, 'mean']:.2g} % folding, in "
+            f"{_mean(found.loc[SDLOGJ])} and {_mean(found.loc[FOLDING])} % folding, in "
             f"{own['seconds'].mean():.2g} s per pair."
         )
     if len(own_rows) and len(networks(rows)):
@@ -81,8 +82,12 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
             for line in records(lines):
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
                 word = "no clear difference" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
-                verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({interval(line, metric)})")
+                verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({span(line['low'], line['high'])})")
             yield (
                 f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
                 f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )
+
+
+def _mean(line: pd.Series) -> str:
+    return rounded(line["mean"], line["low"], line["high"])

@@ -7,44 +7,51 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ..rows.rounding import rounded, span, with_interval
 from ..rows.summaries import networks, pick, records
 from ..study.setting_keys import known_keys
 
+EQUAL_SMOOTHNESS = "Penalties cannot be compared at equal smoothness: each penalty needs two or more λ."
 
-def in_words(tables: dict[str, pd.DataFrame], measured: list[str]) -> list[str]:
+
+def in_words(tables: dict[str, pd.DataFrame], metric: str) -> list[str]:
     """Sentences about the networks: folding, penalties at equal smoothness, hypervolumes, spread between seeds."""
-    metric, trained = measured[0], networks(tables["means"])
+    trained = of_networks(tables["means"])
     if trained.empty:
         return []
-    # a column without values is a setting of baselines only
-    trained = trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
     words = [*_folding(trained)]
     if "matched" in tables:
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
-        words += _at_one_weight(trained, metric)
-        words.append("Penalties cannot be compared at equal smoothness: each penalty needs two or more λ.")
+        words += [*at_one_weight(trained, metric), EQUAL_SMOOTHNESS]
     if "auc_arc" in tables:
         words += _areas(tables["auc_arc"], metric)
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
-    return [*words, *_seeds(trained, metric)]
+    return [*words, *spread_of_seeds(trained, metric)]
+
+
+def of_networks(means: pd.DataFrame) -> pd.DataFrame:
+    """The means of networks, with the columns that networks use: a setting of baselines only has no values here."""
+    trained = networks(means)
+    return trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
 
 
 def _folding(means: pd.DataFrame) -> Iterator[str]:
     folding = pick(means, means["metric"] == FOLDING)
     for model, part in folding.groupby("model"):
-        if part["mean"].max() == 0:
+        least, most = records(part.nsmallest(1, "mean"))[0], records(part.nlargest(1, "mean"))[0]
+        if most["mean"] == 0:
             yield f"The {model} model folds in no test pair, with any penalty and λ."
         else:
-            most = records(part.nlargest(1, "mean"))[0]
+            low, high = (rounded(line["mean"], line["low"], line["high"]) for line in (least, most))
             yield (
-                f"The displacement of the {model} model folds in {part['mean'].min():.3g} to {most['mean']:.3g} % of "
-                f"the voxels; most with {PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
+                f"The displacement of the {model} model folds in {low} to {high} % of the voxels; most with "
+                f"{PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
             )
 
 
-def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
+def at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
     """Accuracy and smoothness at the middle one of the λ that penalties share."""
     own = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
     for setting, part in by_setting(means, own):
@@ -54,42 +61,59 @@ def _at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
             continue
         weight = shared[len(shared) // 2]
         lines = pick(part, part["lambda"] == weight).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
-        smooth = pick(lines, lines["metric"] == SDLOGJ).set_index("penalty")["mean"]
+        smooth = {line["penalty"]: line for line in records(pick(lines, lines["metric"] == SDLOGJ))}
         accurate = records(pick(lines, lines["metric"] == metric))
-        reached = "; ".join(
-            f"{_reached(line, metric)}) at an SDlogJ of {smooth[line['penalty']]:.3f}" for line in accurate
-        )
+        reached = "; ".join(f"{_reached(line)}) at an SDlogJ of {_mean(smooth[line['penalty']])}" for line in accurate)
         yield f"{METRICS.title(metric)} at λ = {weight:g}{setting}: {reached}."
 
 
-def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
+def at_middle(
+    matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str
+) -> Iterator[tuple[str, float, pd.DataFrame, pd.DataFrame]]:
+    """Of each setting: its name, the middle SDlogJ of the comparison, its lines (best first), and its differences."""
     chosen = pick(matched, (matched["metric"] == metric) & (matched["matched_in"] == SDLOGJ))
     for setting, part in by_setting(chosen, ("matched_in", "at", "penalty", "lambda", "metric")):
         values = sorted(part["at"].unique())
         value = values[len(values) // 2]
         lines = pick(part, part["at"] == value).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
-        reached = "; ".join(f"{_reached(line, metric)}, at λ = {line['lambda']:.2g})" for line in records(lines))
-        yield f"{METRICS.title(metric)} at an SDlogJ of {value:g}{setting}: {reached}."
         same = _same(comparisons, lines.iloc[0]) & (comparisons["metric"] == metric) & (comparisons["at"] == value)
-        pairs = pick(comparisons, same & (comparisons["matched_in"] == SDLOGJ))
+        yield setting, value, lines, pick(comparisons, same & (comparisons["matched_in"] == SDLOGJ))
+
+
+def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
+    for setting, value, lines, pairs in at_middle(matched, comparisons, metric):
+        reached = "; ".join(f"{_reached(line)}, at λ = {line['lambda']:.2g})" for line in records(lines))
+        yield f"{METRICS.title(metric)} at an SDlogJ of {value:g}{setting}: {reached}."
         yield from (_verdict(line, metric) for line in records(pairs))
 
 
-def _reached(line: dict[str, Any], metric: str) -> str:
+def _reached(line: dict[str, Any]) -> str:
     """Penalty, mean and interval; the caller closes the bracket."""
-    return f"{PENALTIES.title(line['penalty'])} {as_text(line['mean'], metric)} ({interval(line, metric)}"
+    return f"{PENALTIES.title(line['penalty'])} {with_interval(line).removesuffix(')')}"
+
+
+def _mean(line: dict[str, Any]) -> str:
+    return rounded(line["mean"], line["low"], line["high"])
+
+
+def versus(line: Mapping[str, Any], penalty: str, metric: str) -> tuple[float, float, float]:
+    """How much ``penalty`` is better than the other one of a comparison: difference, low, high; negative: worse."""
+    found = line["difference"], line["low"], line["high"]
+    if (line["first"] == penalty) != METRICS[metric].smaller_is_better:
+        return found
+    return -found[0], -found[2], -found[1]
 
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
-    reach = interval(line, metric)
-    if not (line["low"] > 0 or line["high"] < 0):  # without an interval nothing can be told apart
-        return f"At this smoothness {first} and {second} show no clear difference ({reach})."
+    if not (line["low"] > 0 or line["high"] < 0):  # without an interval there is none, either
+        return f"There is no clear difference between {first} and {second} ({span(line['low'], line['high'])})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
     ahead, behind = (first, second) if better else (second, first)
+    difference, low, high = versus(line, line["first" if better else "second"], metric)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
-    size = as_text(abs(line["difference"]), metric)
-    return f"At this smoothness {ahead} is better than {behind} by {size} ({reach}; Wilcoxon, Holm: {p})."
+    size = rounded(difference, low, high)
+    return f"There {ahead} is better than {behind} by {size} ({span(low, high)}; Wilcoxon, Holm: {p})."
 
 
 def _areas(areas: pd.DataFrame, metric: str) -> Iterator[str]:
@@ -97,10 +121,7 @@ def _areas(areas: pd.DataFrame, metric: str) -> Iterator[str]:
     own = ("penalty", "from", "to", "metric", "auc_arc", "difference", "difference_low", "difference_high")
     for setting, part in by_setting(pick(areas, areas["metric"] == metric), own):
         ordered = records(part.sort_values("auc_arc", ascending=METRICS[metric].smaller_is_better))
-        reached = ", ".join(
-            f"{PENALTIES.title(line['penalty'])} {as_text(line['auc_arc'], metric)} ({interval(line, metric)})"
-            for line in ordered
-        )
+        reached = ", ".join(f"{PENALTIES.title(line['penalty'])} {with_interval(line, 'auc_arc')}" for line in ordered)
         first = ordered[0]
         yield (
             f"AUC-ARC, the mean {METRICS.title(metric)} from an SDlogJ of {first['from']:.3f} to {first['to']:.3f}"
@@ -112,13 +133,13 @@ def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
     for setting, part in by_setting(volumes, ("penalty", "points", "hypervolume", "low", "high")):
         ordered = records(part.sort_values("hypervolume", ascending=False))
         shares = ", ".join(
-            f"{PENALTIES.title(line['penalty'])} {line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
-            for line in ordered
+            f"{PENALTIES.title(line['penalty'])} {with_interval(line, 'hypervolume')}" for line in ordered
         )
         yield f"Hypervolume of accuracy and smoothness over all λ{setting}: {shares}."
 
 
-def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
+def spread_of_seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
+    """The standard deviation between seeds, with two significant digits."""
     own = pick(means, means["metric"] == metric)
     if own["n_seeds"].max() < 2:
         yield "Every configuration was trained with one seed only, so the spread between trainings is unknown."
@@ -126,8 +147,7 @@ def _seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     spread = own["sd_seeds"].dropna()
     yield (
         f"Between seeds of one configuration, the mean {METRICS.title(metric)} has a standard deviation of "
-        f"{as_text(float(spread.median()), metric)} (median over configurations; at most "
-        f"{as_text(float(spread.max()), metric)})."
+        f"{spread.median():.2g} (median over configurations; at most {spread.max():.2g})."
     )
 
 
@@ -145,12 +165,3 @@ def _same(table: pd.DataFrame, line: pd.Series) -> pd.Series:
     own = ("penalty", "lambda", "metric", "mean", "low", "high", "n_seeds", "matched_in", "at")
     keys = [key for key in line.index if key not in own]
     return (table[keys] == line[keys]).all(axis=1)
-
-
-def interval(line: Mapping[str, Any], metric: str) -> str:
-    """``0.71 to 0.73``: the ends of a line's interval."""
-    return f"{as_text(line['low'], metric)} to {as_text(line['high'], metric)}"
-
-
-def as_text(value: float, metric: str) -> str:
-    return f"{value:.4f}" if METRICS[metric].best == 1 else f"{value:.3g}"

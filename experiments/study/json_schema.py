@@ -1,15 +1,18 @@
 """The JSON schema of study files, generated from the settings. Editors use it to complete and check YAML."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from ...networks.objective.sums import SumRegistry
 from ...pipeline.settings.schema import Settings, TrialSettings
+from ...pipeline.settings.sections import OTHER_NAMES
 from ...transforms.basics.registry import Registry
 from .setting_keys import fields_of
 from .study import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ALSO = {"lambda": "weight"}
+ALSO = {"lambda": "weight", **{name: other for other, name in OTHER_NAMES.items()}}
 """The second name of a setting."""
 
 
@@ -43,10 +46,22 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
             registry = getattr(getattr(validator, "func", None), "__self__", None)
             if isinstance(registry, Registry):  # the setting takes the names of this registry
                 meanings = "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
-                leaf |= {"enum": list(registry), "markdownDescription": meanings}
+                leaf = {**leaf, **_names(registry), "markdownDescription": meanings}
+                leaf = {word: value for word, value in leaf.items() if word != "type" or "anyOf" not in leaf}
         yield prefix + key, leaf
         if key in ALSO:
             yield prefix + ALSO[key], leaf
+
+
+def _names(registry: Registry[Any]) -> dict[str, Any]:
+    """One of its names; of penalties and similarities also a sum, as a text or as a list."""
+    one: dict[str, Any] = {"enum": list(registry)}
+    if not isinstance(registry, SumRegistry):
+        return one
+    member = f"([0-9.eE+-]+\\*)?({'|'.join(re.escape(name) for name in registry)})"
+    term = {"properties": {"name": one, "weight": {"type": "number", "exclusiveMinimum": 0}}, "required": ["name"]}
+    terms = {"type": "array", "minItems": 1, "items": {"type": "object", "additionalProperties": False, **term}}
+    return {"anyOf": [one, {"type": "string", "pattern": f"^{member}( *\\+ *{member})*$"}, terms]}
 
 
 def _section(settings: type[Settings]) -> dict[str, Any]:

@@ -3,12 +3,22 @@
 import difflib
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.settings.schema import Settings, TrialSettings
+from ...pipeline.settings.sections import OTHER_NAMES
 from ...transforms.basics.errors import InputError, quoted
+
+OTHER_KEYS = {
+    "objective.weight": "objective.lambda",
+    **{f"objective.{other}": f"objective.{name}" for other, name in OTHER_NAMES.items()},
+}
+"""Second names of settings."""
+SUMS = {"objective.penalty": PENALTIES, "objective.similarity": SIMILARITIES}
+"""Settings that can be a weighted sum of registry entries."""
 
 
 def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
@@ -26,14 +36,25 @@ def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Set
         yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
 
 
+def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> set[str]:
+    """The dotted keys whose value is true or false."""
+    keys: set[str] = set()
+    for key, field, section in fields_of(schema):
+        if section:
+            keys |= truths(section, f"{prefix}{key}.")
+        elif bool in (field.annotation, *get_args(field.annotation)):
+            keys.add(prefix + key)
+    return keys
+
+
 def check_key(key: str, where: str) -> str:
-    """Return ``key`` in its canonical spelling (``objective.weight`` is ``objective.lambda``).
+    """Return ``key`` in its canonical spelling (``objective.weight`` is ``objective.lambda``, see ``OTHER_KEYS``).
 
     Raises:
         InputError: unknown key; the sentence names the nearest ones.
     """
     keys = known_keys()
-    key = "objective.lambda" if key == "objective.weight" else key
+    key = OTHER_KEYS.get(key, key)
     if key in keys:
         return key
     by_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
@@ -58,12 +79,28 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
             raise InputError(
                 f"{where}: {key} is a section of settings, found the value {quoted(value)}; set one of its keys."
             )
-        elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
-            # pydantic would read true and false as 1 and 0
+        elif _holds_truth(value) and key not in truths():  # pydantic would read true and false as 1 and 0
             raise InputError(f"{where}: {key} is {quoted(value)}; expected a number or a word, not true or false.")
         else:
-            leaves = unite(leaves, {check_key(key, where): value}, where)
+            key = check_key(key, where)
+            leaves = unite(leaves, {key: one_text(key, value, where)}, where)
     return leaves
+
+
+def one_text(key: str, value: Any, where: str) -> Any:
+    """The value of a setting; a sum of penalties or similarities that is given as a list is its text.
+
+    Raises:
+        InputError: a list that is no such sum.
+    """
+    try:
+        return SUMS[key].read(value) if key in SUMS else value
+    except InputError as fault:
+        raise InputError(f"{where}: {key}: {fault}.") from None
+
+
+def _holds_truth(value: Any) -> bool:
+    return any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value]))
 
 
 def unite(some: Mapping[str, Any], more: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -101,6 +138,8 @@ def value_in_words(value: Any) -> Any:
         return ", ".join(f"{key} {own}" for key, own in value.items()) or "any"
     if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
         return " + ".join(map(_step_in_words, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, int | float) else str(value)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import Field
 
+from ...networks import PENALTIES
 from ...pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
 from ...pipeline.settings.schema import Settings, TrialSettings, parse
 from ...transforms.basics.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
 from ...transforms.basics.errors import InputError, quoted
 from .published_numbers import PublishedNumbers, read_numbers
-from .setting_keys import check_key, flatten, nest, unite, varying_keys
+from .setting_keys import check_key, flatten, nest, one_text, unite, varying_keys
 
 BUILT_IN = Path(__file__).parents[1] / "studies"
 
@@ -102,6 +103,8 @@ class Study:
     def to_yaml(self, trials: Sequence[str] = ()) -> str:
         """A study file with every setting written out. ``trials``: identifiers to write into it."""
         defaults = default_settings()
+        if any(PENALTIES.is_sum(trial.objective.penalty) for trial in self.trials):
+            del defaults["objective.lambda"]  # it is another one for a sum
         groups = [
             {"name": g.name}
             | ({"set": dict(g.settings)} if g.settings else {})
@@ -211,7 +214,7 @@ def _group(group: GroupFile, where: str) -> Group:
             raise InputError(f"{where}: {key} cannot be an axis, because it does not change the result of a trial.")
         for value in values:
             flatten({key: value}, where)
-        axes = unite(axes, {key: tuple(values)}, where)
+        axes = unite(axes, {key: tuple(one_text(key, value, where) for value in values)}, where)
     settings = flatten(group.set, where)
     unite(settings, axes, where)  # refuses a key that is both fixed and varied
     return Group(group.name, settings, axes)

@@ -6,23 +6,21 @@ MICCAI 2023, and Honkamaa and Marttinen, arXiv:2303.10211 (networks that are inv
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks.convolutions import Convolution
 from torch import Tensor, nn
 
-from ...transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS, MOST_SQUARINGS
 from ...transforms.basics.errors import quoted
 from ...transforms.fields.differences import float32_or_better
 from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
-from .vocabulary import check_pair, whole
+from .entries.pyramid import CHANNELS, check_options
+from .vocabulary import Integration, check_pair, whole
 
 SLOPE = 0.2  # negative slope of LeakyReLU, as in VoxelMorph
-MOST_RADIUS = 4
-"""Largest radius of the correlation: 81 products in 2-D, 729 in 3-D."""
 
 
 class Pyramid(nn.Module):
@@ -35,10 +33,9 @@ class Pyramid(nn.Module):
 
     Args:
         spatial_dims: D, 2 or 3.
+        integration: how the velocity becomes a displacement; the features of every level are warped in the same way.
+            Without squarings the field is a displacement on the image's grid.
         channels: channel numbers of the encoder, from the image's grid to the coarsest level; two or more.
-        integration_steps: number of squarings of the diffeomorphic model; 0 is the displacement model.
-        downsize: 2 predicts the velocity at half the image's resolution, 1 at full resolution.
-        padding_mode: padding of warp and integration, ``zeros`` or ``border``.
         symmetric: swapping the images gives exactly -v. The features of both images are warped, each half of the way.
         radius: radius of the correlation in voxels of each level; 0 compares features at the same voxel only.
         convolutions: number of convolutions per level before the velocity.
@@ -46,52 +43,41 @@ class Pyramid(nn.Module):
         residual: add the input of each convolution after the first one of a level to its output.
 
     Raises:
-        ValueError: an argument is invalid or out of the bounds of ``transforms/basics/bounds.py``.
+        ValueError: ``spatial_dims`` is neither 2 nor 3, or as :func:`check_options`.
     """
 
     def __init__(
         self,
         spatial_dims: int,
-        channels: Sequence[int] = (8, 32, 32, 32, 32),
-        integration_steps: int = 7,
-        downsize: int = 2,
-        padding_mode: Padding = "border",
-        symmetric: bool = False,
+        integration: Integration = Integration(7, 2, "border"),  # noqa: B008 (it cannot be changed)
+        channels: Sequence[int] = CHANNELS,
+        symmetric: bool = True,
         radius: int = 1,
         convolutions: int = 2,
-        repeats: int = 1,
+        repeats: int = 3,
         residual: bool = False,
     ) -> None:
         super().__init__()
-        _check("spatial_dims", spatial_dims, 2, 3)
-        _check("integration_steps", integration_steps, 0, MOST_SQUARINGS)
-        _check("downsize", downsize, 1, 2)
-        _check("the number of channels' levels", len(channels), 2, MOST_LEVELS + 1)
-        for width in channels:
-            _check("each of channels", width, 1, MOST_CHANNELS)
-        _check("radius", radius, 0, MOST_RADIUS)
-        _check("convolutions", convolutions, 1, MOST_CONVOLUTIONS)
-        _check("repeats", repeats, 1, MOST_CONVOLUTIONS)
-        self.config: dict[str, Any] = {
-            "spatial_dims": int(spatial_dims),
+        if not whole(spatial_dims, 2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {quoted(spatial_dims)}")
+        check_options(channels, symmetric, residual, radius=radius, convolutions=convolutions, repeats=repeats)
+        self.options: dict[str, Any] = {
             "channels": [int(width) for width in channels],
-            "integration_steps": int(integration_steps),
-            "downsize": int(downsize),
-            "padding_mode": padding_mode,
-            "symmetric": bool(symmetric),
+            "symmetric": symmetric,
             "radius": int(radius),
             "convolutions": int(convolutions),
             "repeats": int(repeats),
-            "residual": bool(residual),
+            "residual": residual,
         }
+        steps, padding_mode = integration.steps, cast(Padding, integration.padding_mode)
         self.spatial_dims, self.symmetric, self.repeats = spatial_dims, symmetric, repeats
         self.encoder = Encoder(spatial_dims, channels)
-        self.finest = downsize - 1  # the level of the velocity's grid
+        self.finest = integration.downsize - 1 if steps else 0  # the level of the velocity's grid
         self.levels = nn.ModuleList(
             Level(spatial_dims, width, coarser, radius, convolutions, residual, bias=not symmetric)
             for width, coarser in zip(channels[self.finest :], (*channels[self.finest + 1 :], 0), strict=True)
         )
-        self.integrate = DVF2DDF(integration_steps, padding_mode=padding_mode) if integration_steps else None
+        self.integrate = DVF2DDF(steps, padding_mode=padding_mode) if steps else None
         self.warp = Warp(padding_mode=padding_mode)
         # Convolutions are fastest in this memory layout.
         order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
@@ -103,7 +89,7 @@ class Pyramid(nn.Module):
         Raises:
             ValueError: the images differ in shape, or the network has another number of axes.
         """
-        check_pair("pyramid", self.spatial_dims, moving, fixed)
+        check_pair("Pyramid", self.spatial_dims, moving, fixed)
         pyramid = self.encoder(torch.cat([moving, fixed]))
         grids = [features.shape[2:] for features in pyramid]
         velocity = moving.new_zeros(len(moving), self.spatial_dims, *grids[-1], dtype=float32_or_better(moving))
@@ -238,8 +224,3 @@ def _convolution(spatial_dims: int, inputs: int, outputs: int) -> Convolution:
 def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:
     mode = "bilinear" if features.ndim == 4 else "trilinear"
     return F.interpolate(features, size=tuple(grid), mode=mode, align_corners=True)
-
-
-def _check(name: str, value: Any, least: int, most: int) -> None:
-    if not whole(value, least, most):
-        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {quoted(value)}")

@@ -33,7 +33,8 @@ class BackboneEntry(Entry):
 
     An instance takes two images (B, 1, *spatial) of any size. It returns a field (B, D, *grid) in voxels of its grid,
     which is the images' grid or the grid of the integration. The field is a velocity, or a displacement if there is no
-    integration.
+    integration. If swapping the images changes only the sign of the field, the instance has a true attribute
+    ``symmetric``.
 
     Attributes:
         settings: names of the options that a study can set in its section ``model``.

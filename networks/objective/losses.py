@@ -1,12 +1,22 @@
 """Smoothness penalties as losses, in MONAI's form."""
 
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from monai.utils.enums import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from ...transforms.basics.errors import InputError
 from .penalties.bending import FORMS, BendingForm
+from .penalties.consistency import GRADICON, INVERSE_CONSISTENCY
+from .penalties.curvature import CURVATURE
+from .penalties.elasticity import DIVERGENCE, LINEAR_ELASTICITY
+from .penalties.sobolev import LENGTH, SOBOLEV
+from .penalties.total_variation import EPSILON, TOTAL_VARIATION
+from .penalties.volume import DIGITAL_FOLDING, FOLDING, LEAST, LOG_JACOBIAN
 from .vocabulary import PENALTIES, PenaltyEntry
 
 
@@ -18,6 +28,7 @@ class Penalty(_Loss):
         spacing: voxel size along each axis in mm; None computes in voxels.
         multiplier: factor on the value; VoxelMorph's scripts and the published study use 2 silently (``loss_mult``).
         reduction: ``mean`` or ``sum`` over the samples; ``none`` returns one value per sample (B,).
+        arguments: further arguments of the penalty's function; default: those of the entry.
 
     Raises:
         InputError: no penalty has this name.
@@ -29,16 +40,40 @@ class Penalty(_Loss):
         spacing: Sequence[float] | None = None,
         multiplier: float = 1.0,
         reduction: str = "mean",
+        **arguments: Any,
     ) -> None:
         super().__init__(reduction=LossReduction(reduction).value)
         self.entry = PENALTIES[PENALTIES.check(penalty)] if isinstance(penalty, str) else penalty
         self.function = self.entry.load()
         self.spacing = spacing
         self.multiplier = multiplier
+        self.arguments = {**self.entry.arguments, **arguments}
 
-    def forward(self, field: Tensor) -> Tensor:
-        """Return the penalty of ``field`` (B, D, *spatial), a displacement or velocity field in voxels."""
-        values = self.multiplier * self.function(field, spacing=self.spacing, **self.entry.arguments)
+    def forward(self, field: Tensor, inverse: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
+        """Return the penalty of ``field``.
+
+        Args:
+            field: (B, D, *spatial), a displacement or velocity field in voxels.
+            inverse: (B, D, *spatial), the displacement of the registration of the fixed to the moving image. Only for a
+                penalty on both directions, which needs it.
+            weight: (B or 1, 1, *spatial), a factor for every voxel of the field's grid: λ as a field.
+
+        Raises:
+            InputError: the penalty cannot be weighted by voxel.
+            ValueError: ``inverse`` is missing.
+        """
+        options: dict[str, Any] = {"spacing": self.spacing, **self.arguments}
+        if self.entry.both_directions:
+            if inverse is None:
+                raise ValueError(f"the penalty {self.entry.name} needs the displacements of both directions")
+            options["inverse"] = inverse
+        if weight is not None:
+            if "weight" not in inspect.signature(self.function).parameters:
+                raise InputError(
+                    f"the penalty {self.entry.name} cannot be weighted by voxel; leave the weight map out."
+                )
+            options["weight"] = weight
+        values = self.multiplier * self.function(field, **options)
         if self.reduction == LossReduction.NONE.value:
             return values
         return values.mean() if self.reduction == LossReduction.MEAN.value else values.sum()
@@ -79,3 +114,121 @@ class BendingEnergy(Penalty):
         if form not in FORMS:
             raise ValueError(f"the form of the bending energy must be one of {', '.join(FORMS)}; got {form!r}")
         super().__init__(f"bending-{form}", spacing, multiplier, reduction)
+
+
+class CurvaturePenalty(Penalty):
+    """The curvature penalty, mean (∇²u)² up to the edges, as a loss; see :func:`curvature_penalty`."""
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(CURVATURE, spacing, multiplier, reduction)
+
+
+class LinearElasticityPenalty(Penalty):
+    """The linear elastic energy with Lamé's constants μ and λ as a loss; see :func:`linear_elasticity`."""
+
+    def __init__(
+        self,
+        mu: float = 1.0,
+        lam: float = 1.0,
+        spacing: Sequence[float] | None = None,
+        multiplier: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(LINEAR_ELASTICITY, spacing, multiplier, reduction, mu=mu, lam=lam)
+
+
+class DivergencePenalty(Penalty):
+    """The divergence penalty, mean (div u)², as a loss; see :func:`divergence_penalty`."""
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(DIVERGENCE, spacing, multiplier, reduction)
+
+
+class TotalVariationPenalty(Penalty):
+    """Isotropic total variation, smoothed below ``epsilon``, as a loss; see :func:`total_variation`."""
+
+    def __init__(
+        self,
+        epsilon: float = EPSILON,
+        spacing: Sequence[float] | None = None,
+        multiplier: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(TOTAL_VARIATION, spacing, multiplier, reduction, epsilon=epsilon)
+
+
+class LogJacobianPenalty(Penalty):
+    """The log-Jacobian penalty, mean (log det)², as a loss; see :func:`log_jacobian`."""
+
+    def __init__(
+        self,
+        least: float = LEAST,
+        spacing: Sequence[float] | None = None,
+        multiplier: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(LOG_JACOBIAN, spacing, multiplier, reduction, least=least)
+
+
+class FoldingPenalty(Penalty):
+    """The folding penalty, mean max(0, -det), as a loss; see :func:`folding_penalty`."""
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(FOLDING, spacing, multiplier, reduction)
+
+
+class DigitalFoldingPenalty(Penalty):
+    """The part of the grid that turns inside out as a loss; see :func:`digital_folding`."""
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(DIGITAL_FOLDING, spacing, multiplier, reduction)
+
+
+class SobolevPenalty(Penalty):
+    """The Sobolev norm with the length ℓ as a loss; see :func:`sobolev_norm`."""
+
+    def __init__(
+        self,
+        length: float = LENGTH,
+        spacing: Sequence[float] | None = None,
+        multiplier: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(SOBOLEV, spacing, multiplier, reduction, length=length)
+
+
+class InverseConsistencyPenalty(Penalty):
+    """Inverse consistency as a loss of (u, w), both directions; see :func:`inverse_consistency`."""
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(INVERSE_CONSISTENCY, spacing, multiplier, reduction)
+
+
+class GradICONPenalty(Penalty):
+    """GradICON as a loss of (u, w), the displacements of both directions; see :func:`gradicon`."""
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(GRADICON, spacing, multiplier, reduction)
+
+
+def sum_of_penalties(
+    field: Tensor,
+    members: Sequence[tuple[str, float]],
+    spacing: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Σ share · penalty over ``members``, (name, share) each, of one field (B, D, *spatial): (B,)."""
+    parts = [share * Penalty(name, spacing, reduction="none")(field, weight=weight) for name, share in members]
+    return torch.stack(parts).sum(0)

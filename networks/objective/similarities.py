@@ -1,9 +1,33 @@
 """Image similarities that MONAI lacks, or that it computes differently."""
 
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
-from monai.losses.image_dissimilarity import LocalNormalizedCrossCorrelationLoss
-from torch import Tensor
+from monai.losses.image_dissimilarity import GlobalMutualInformationLoss, LocalNormalizedCrossCorrelationLoss
+from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
+
+from ...transforms.fields.differences import forward_differences
+from .vocabulary import SIMILARITIES
+
+
+def gradient_mse(warped: Tensor, fixed: Tensor) -> Tensor:
+    """Σ_a mean (∂w/∂x_a - ∂f/∂x_a)², forward differences of neighbouring voxels.
+
+    Each axis is averaged over its own differences, and the axes are summed. Two images that differ by a constant are
+    alike. After the gradient constancy of Brox et al., ECCV 2004, Eq. 3, with a plain square, and with the gradient of
+    the warped image in place of the warped gradient.
+
+    Args:
+        warped, fixed: (B, C, *spatial).
+
+    Returns:
+        (B,), squared units of the intensity.
+    """
+    differences = forward_differences(warped - fixed)
+    return torch.stack([difference.square().flatten(1).mean(1) for difference in differences]).sum(0)
 
 
 class LocalNCCLoss(_Loss):
@@ -29,9 +53,118 @@ class LocalNCCLoss(_Loss):
         self.loss.register_buffer("smooth_dr", smallest, persistent=False)
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
-        """Return the loss of two images (B, 1, *spatial) that share an intensity range; any range will do."""
+        """Compare two images (B, 1, *spatial) with any range of intensities."""
         with torch.autocast(warped.device.type, enabled=False):
-            low, high = fixed.detach().float().flatten(1).aminmax(dim=1)
-            low, high = (value.view(-1, *[1] * (fixed.ndim - 1)) for value in (low, high))
-            scale = torch.where(high > low, high - low, 1)
+            low, scale = _range(fixed)
             return self.loss((warped.float() - low) / scale, (fixed.float() - low) / scale)
+
+
+class MutualInformationLoss(_Loss):
+    """Minus the mutual information of the intensities of both images, in nats: for images of different modalities.
+
+    This is MONAI's loss with soft (Gaussian) bins, in float32 outside autocast. Its bins cover 0 to 1, so each image is
+    first shifted and scaled to this range. Memory grows with voxels times bins: at 160x192x224 voxels, an array of them
+    takes 0.6 GB, and the gradient needs several.
+    Source: Viola and Wells, IJCV 1997.
+
+    Args:
+        bins: number of bins of each image.
+        reduction: ``mean``, ``sum`` or ``none`` over samples.
+    """
+
+    def __init__(self, bins: int = 23, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.loss = GlobalMutualInformationLoss(num_bins=bins, reduction=reduction)
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, 1, *spatial) of any two modalities."""
+        with torch.autocast(warped.device.type, enabled=False):
+            warped, fixed = (image.float() for image in (warped, fixed))
+            (low, scale), (low_fixed, scale_fixed) = _range(warped), _range(fixed)
+            return self.loss((warped - low) / scale, (fixed - low_fixed) / scale_fixed)
+
+
+class CharbonnierLoss(_Loss):
+    """The Charbonnier loss, mean sqrt((w - f)² + ε²) - ε: squared for small differences, absolute for large ones.
+
+    Source: Charbonnier et al., ICIP 1994, here with the scale ε and 0 for equal images.
+
+    Args:
+        epsilon: ε, in the units of the intensity.
+        reduction: ``mean`` or ``sum`` over samples, or ``none`` for (B,); voxels are averaged.
+    """
+
+    def __init__(self, epsilon: float = 0.02, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.epsilon = epsilon
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, C, *spatial)."""
+        distances = ((warped - fixed).square() + self.epsilon**2).sqrt() - self.epsilon
+        return _reduced(distances.flatten(1).mean(1), self.reduction)
+
+
+class GradientMSELoss(_Loss):
+    """:func:`gradient_mse` as a loss; ``reduction`` is ``mean``, ``sum`` or ``none`` over samples."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, C, *spatial)."""
+        return _reduced(gradient_mse(warped, fixed), self.reduction)
+
+
+class SumOfSimilarities(_Loss):
+    """Σ weight · similarity over ``members``, (name, weight) each: what ``mse+gradient-mse`` names.
+
+    Args:
+        spatial_dims: 2 or 3.
+        members: of the registry of similarities.
+        reduction: ``mean`` over samples, or ``none`` for (B,).
+    """
+
+    def __init__(self, spatial_dims: int, members: Sequence[tuple[str, float]], reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        per_sample = "none" if reduction == "none" else "mean"
+        self.losses = nn.ModuleList(SIMILARITIES[name](spatial_dims, per_sample) for name, _ in members)
+        self.weights = [weight for _, weight in members]
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, 1, *spatial)."""
+        first, *others = (w * loss(warped, fixed) for w, loss in zip(self.weights, self.losses, strict=True))
+        return sum(others, start=first)
+
+
+class PerSample(nn.Module):
+    """Any loss of images as one number per sample (B,): what the loss is on that sample alone.
+
+    A class that takes ``reduction`` compares the samples at once; any other one after the other.
+
+    Args:
+        loss: makes the loss.
+    """
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        super().__init__()
+        self.at_once = "reduction" in inspect.signature(loss).parameters
+        self.loss = loss(reduction="none") if self.at_once else loss()
+
+    def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Compare two images (B, 1, *spatial)."""
+        if self.at_once:
+            return self.loss(warped, fixed).reshape(len(warped), -1).mean(1)
+        pairs = zip(warped.split(1), fixed.split(1), strict=True)
+        return torch.stack([self.loss(*pair).mean() for pair in pairs])
+
+
+def _reduced(values: Tensor, reduction: str) -> Tensor:
+    """Values (B,) as MONAI's losses reduce them."""
+    return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
+
+
+def _range(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the lowest intensity of each image (B, 1, ...) and the width of its range, or 1 where it has none."""
+    low, high = images.detach().float().flatten(1).aminmax(dim=1)
+    low, high = (value.view(-1, *[1] * (images.ndim - 1)) for value in (low, high))
+    return low, torch.where(high > low, high - low, 1)

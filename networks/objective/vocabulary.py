@@ -1,9 +1,12 @@
 """The registries of penalties and similarities. Reading them loads neither torch nor MONAI."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...transforms.basics.registry import Entry, Registry
+from ...transforms.basics.registry import Entry
+from .sums import SumRegistry, weighted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,8 +19,18 @@ class PenaltyEntry(Entry):
     """The registry entry of a smoothness penalty.
 
     ``target`` is a function of a field (B, D, *spatial) in voxels, and of ``spacing``. It returns (B,) values >= 0.
-    The penalty becomes a metric, too: it is measured on the displacement and on the velocity of every test pair.
+    The penalty becomes a metric, too: it is measured on the displacement and on the velocity of the test pairs.
+
+    Attributes:
+        always: whether every trial measures it; otherwise only trials whose objective contains it.
+        field: the field that it acts on, whatever ``objective.acts_on`` says; empty: the one that this says.
+        both_directions: whether the target is a function of two displacements: that of the registration and that of the
+            registration of the fixed to the moving image.
     """
+
+    always: bool = True
+    field: Literal["displacement", ""] = ""
+    both_directions: bool = False
 
     def __call__(self, **options: Any) -> "Penalty":
         """Return the penalty as a loss; ``options`` are ``spacing``, ``multiplier`` and ``reduction``."""
@@ -64,15 +77,47 @@ class SimilarityEntry(Entry):
         """The name of the loss and its definition."""
         return self.minimized or f"{self.loss} ({'minus the ' if self.sign == -1 else ''}{self.definition})"
 
-    def __call__(self, spatial_dims: int) -> "nn.Module":
-        """Return the loss for 2-D or 3-D images."""
-        return self.load()(**({"spatial_dims": spatial_dims} if self.of_dims else {}), **self.arguments)
+    def __call__(self, spatial_dims: int, reduction: Literal["mean", "none"] = "mean") -> "nn.Module":
+        """Return the loss for 2-D or 3-D images: a scalar, or with ``none`` one number per sample (B,)."""
+        loss = partial(self.load(), **({"spatial_dims": spatial_dims} if self.of_dims else {}), **self.arguments)
+        if reduction == "mean":
+            return loss()
+        from .similarities import PerSample
+
+        return PerSample(loss)
 
 
-PENALTIES: Registry[PenaltyEntry] = Registry(
-    "penalty", "smoothmorph.penalties", package="smoothmorph.networks.objective.penalties"
+def _sum_of_penalties(text: str, members: Sequence[tuple[PenaltyEntry, float]]) -> PenaltyEntry:
+    return PenaltyEntry(
+        name=text,
+        title=" + ".join(weighted(entry.title, weight) for entry, weight in members),
+        meaning=" + ".join(weighted(f"({entry.definition})", weight) for entry, weight in members),
+        target="smoothmorph.networks.objective.losses:sum_of_penalties",
+        arguments={"members": tuple((entry.name, weight) for entry, weight in members)},
+    )
+
+
+def _sum_of_similarities(text: str, members: Sequence[tuple[SimilarityEntry, float]]) -> SimilarityEntry:
+    units = {entry.unit for entry, _ in members}
+    return SimilarityEntry(
+        name=text,
+        title=" + ".join(weighted(entry.loss, weight) for entry, weight in members),
+        meaning="the sum of " + " and ".join(weighted(entry.loss_in_words, weight) for entry, weight in members),
+        target="smoothmorph.networks.objective.similarities:SumOfSimilarities",
+        arguments={"members": tuple((entry.name, weight) for entry, weight in members)},
+        of_dims=True,
+        unit=units.pop() if len(units) == 1 else "",
+        minimized=" + ".join(weighted(entry.loss_in_words, weight) for entry, weight in members),
+    )
+
+
+PENALTIES: SumRegistry[PenaltyEntry] = SumRegistry(
+    "penalty",
+    "smoothmorph.penalties",
+    package="smoothmorph.networks.objective.penalties",
+    total=_sum_of_penalties,
 )
-SIMILARITIES: Registry[SimilarityEntry] = Registry(
+SIMILARITIES: SumRegistry[SimilarityEntry] = SumRegistry(
     "similarity",
     "smoothmorph.similarities",
     (
@@ -104,5 +149,40 @@ SIMILARITIES: Registry[SimilarityEntry] = Registry(
             minimized="NCC loss (minus the mean squared local correlation, windows of 9 voxels)",
             place=1,
         ),
+        SimilarityEntry(
+            name="gradient-mse",
+            title="Gradient MSE",
+            meaning="mean squared difference of the warped and the fixed image's gradients, summed over axes; forward "
+            "differences of neighbouring voxels",
+            source="after the gradient constancy of Brox et al., ECCV 2004, Eq. 3",
+            target="smoothmorph.networks.objective.similarities:GradientMSELoss",
+            best=0.0,
+            unit="a.u.²",
+            form=".5f",
+            place=2,
+        ),
+        SimilarityEntry(
+            name="charbonnier",
+            title="Charbonnier",
+            meaning="mean sqrt(d² + ε²) - ε of the difference d of the warped and the fixed image, ε = 0.02",
+            source="Charbonnier et al., ICIP 1994",
+            target="smoothmorph.networks.objective.similarities:CharbonnierLoss",
+            best=0.0,
+            unit="a.u.",
+            form=".4f",
+            place=3,
+        ),
+        SimilarityEntry(
+            name="mutual-information",
+            title="Mutual information",
+            meaning="mutual information of the warped and the fixed image's intensities, in 23 soft bins each",
+            source="Viola and Wells, IJCV 1997",
+            target="smoothmorph.networks.objective.similarities:MutualInformationLoss",
+            sign=-1,
+            better="higher",
+            unit="nats",
+            place=4,
+        ),
     ),
+    total=_sum_of_similarities,
 )

@@ -1,1 +1,1 @@
-"""From a data folder to pairs in memory."""
+"""Cohorts: from a data folder to pairs of images in memory."""

@@ -84,7 +84,7 @@ class MeasuredPair:
         return getattr(self, name)
 
     def jacobian(self, field: str) -> dict[str, float]:
-        """:func:`~smoothmorph.transforms.jacobian_statistics` of a field."""
+        """The :func:`~smoothmorph.transforms.jacobian_statistics` of a field."""
         if field not in self._jacobians:
             statistics = jacobian_statistics(self.field(field))
             self._jacobians[field] = {name: float(value) for name, value in statistics.items()}
@@ -129,7 +129,7 @@ class MeasuredPair:
 
     @cached_property
     def landmark_distances(self) -> Tensor:
-        """mm (N,) between the landmarks of the moving image and where the field takes those of the fixed one."""
+        """Distances (N,) in mm between the moving landmarks and the fixed landmarks, mapped by the field."""
         assert self.landmarks is not None
         moving, fixed = self.landmarks
         predicted = fixed if self.displacement is None else displace_points(fixed, self.displacement)

@@ -57,7 +57,8 @@ def evaluate(
     trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
     trained = settings.model.trains
     objective = build_objective(settings) if trained else None
-    metrics = METRICS.measured(settings.objective.similarity if trained else None, slow)
+    minimized = (settings.objective.similarity, settings.objective.penalty) if trained else (None, None)
+    metrics = METRICS.measured(minimized[0], slow, minimized[1])
     cohort = prepared.cohort
     rows, examples = [], []
     for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):

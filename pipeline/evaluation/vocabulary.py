@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from ...networks import PENALTIES, SIMILARITIES
 from ...transforms.basics.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class MetricEntry(Entry):
         main: whether short tables include it.
         interval: whether its mean gets a confidence interval.
         listed: whether the summary includes it; otherwise only the rows do.
-        always: whether every trial measures it; otherwise only trials that minimize the similarity of this name.
+        always: whether every trial measures it; otherwise only trials whose objective contains the similarity or the
+            penalty ``minimized``.
+        minimized: name of a similarity or a penalty; default: the metric's own name.
         required: whether rows without it are damaged. Only for metrics of this package that all results have.
         slow: whether it takes longer than all others together; terminal tables then leave it out.
         heading: column heading; default: title and unit.
@@ -56,6 +59,7 @@ class MetricEntry(Entry):
     interval: bool = True
     listed: bool = True
     always: bool = True
+    minimized: str = ""
     required: bool = False
     slow: bool = False
     heading: str = ""
@@ -133,9 +137,14 @@ class Metrics(Registry[MetricEntry]):
         """The metric in a column of rows: ``dice`` for ``dice_before/left``; None if the column is not a metric."""
         return self.get(column.partition("/")[0].removesuffix("_before"))
 
-    def measured(self, similarity: str | None, slow: bool = True) -> list[MetricEntry]:
-        """The metrics to measure in a trial that minimizes this similarity (None: no training)."""
-        return [m for m in self.values() if (m.always or m.name == similarity) and (slow or not m.slow)]
+    def measured(self, similarity: str | None, slow: bool = True, penalty: str | None = None) -> list[MetricEntry]:
+        """The metrics to measure in a trial that minimizes this similarity and penalty (None: it has no objective).
+
+        Both can be sums.
+        """
+        named = [SIMILARITIES.terms(similarity) if similarity else (), PENALTIES.terms(penalty) if penalty else ()]
+        names = {term.name for terms in named for term in terms}
+        return [m for m in self.values() if (m.always or (m.minimized or m.name) in names) and (slow or not m.slow)]
 
     def _known(self) -> dict[str, MetricEntry]:
         known = super()._known()

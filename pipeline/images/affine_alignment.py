@@ -52,7 +52,7 @@ def register_affine(fixed: Volume, moving: Volume, progress: Callable[[int, int]
             )
         tell(number + 1, len(starts) + 1)
     if not rigid:
-        raise InputError(f"{moving.path} cannot be aligned with {fixed.path}: they overlap from no starting position.")
+        raise InputError(f"{moving.path} cannot be aligned with {fixed.path}: they do not overlap.")
     _, number, improved = min(rigid, key=lambda result: result[:2])
     place(pair[1], fixed.grid, moving.grid, starts[number])
     found = optimize(*pair, improved, levels[1:] or levels)
@@ -94,7 +94,7 @@ def _check(fixed: Volume, moving: Volume, transform: np.ndarray) -> None:
     shared, scaling = overlap(fixed.grid, moving.grid, transform), float(np.linalg.det(transform[:3, :3]))
     if shared < LEAST_OVERLAP:
         raise InputError(
-            f"{moving.path} cannot be aligned with {fixed.path}: they overlap by {100 * shared:.0f} % at most; "
+            f"{moving.path} cannot be aligned with {fixed.path}: their best overlap is {100 * shared:.0f} %; "
             "do they show the same part of the body?"
         )
     if not 1 / MOST_SCALING < scaling < MOST_SCALING:

@@ -49,7 +49,7 @@ class Augmentation:
         self.seed = seed
         self.places = [f"training.augment[{place}]" for place in range(len(steps))]
         self.transforms = Compose([_make(*each) for each in zip(steps, self.places, strict=True)])
-        self.labels = any(key in LABELS for transform in self.transforms.transforms for key in transform.keys)
+        self.labels = any(key in LABELS for transform in self.transforms.transforms for key in _keys(transform))
 
     def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
         """Return a transformed copy of ``pair``, with the same keys, shapes (1, *spatial) and dtypes.
@@ -82,7 +82,8 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     arguments, known = dict(step), augmentations()
     name = arguments.pop("transform")
     if name not in known:
-        raise InputError(f"{where}.transform: {quoted(name)} is no random dictionary transform{_nearest(name, known)}")
+        hint = _nearest(name, known)
+        raise InputError(f"{where}.transform: {quoted(name)} is not a random dictionary transform{hint}")
     parameters = inspect.signature(known[name]).parameters
     for argument, value in arguments.items():
         if argument not in parameters:
@@ -92,6 +93,8 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
                 f"{where}.{argument} is {quoted(value)}, expected a number, a word, true, false, or a list of these."
             )
     arguments |= _sampling(known[name], arguments, where)
+    if "label_keys" in parameters:
+        _check_label_keys(name, arguments, where)
     try:
         return known[name](**arguments)
     except Exception as error:  # MONAI can raise any exception type
@@ -118,6 +121,19 @@ def _sampling(transform: type, arguments: Mapping[str, Any], where: str) -> dict
     if any(label and own != "nearest" for label, own in zip(labels, given, strict=False)):
         raise InputError(f"{where}.{mode} is {quoted(arguments[mode])}, expected nearest for a label map.")
     return {mode: given}
+
+
+def _check_label_keys(name: str, arguments: Mapping[str, Any], where: str) -> None:
+    """InputError unless images are made from label maps."""
+    for argument, known in (("keys", IMAGES), ("label_keys", LABELS)):
+        given = arguments.get(argument)
+        if not given or not set(ensure_tuple(given)) <= set(known):
+            raise InputError(f"{where}.{argument} is {quoted(given)}, but {name} needs a list of {', '.join(known)}.")
+
+
+def _keys(transform: Any) -> tuple[Any, ...]:
+    """All keys that a transform reads or writes."""
+    return (*transform.keys, *getattr(transform, "label_keys", ()))
 
 
 def _apply(transform: Any, pair: Mapping[str, Tensor], where: str) -> dict[str, Any]:

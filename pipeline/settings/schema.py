@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.errors import InputError, quoted
+from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
 from .sections import (
     BACKBONE_OPTIONS,
@@ -30,10 +31,11 @@ from .sections import (
 from .vocabulary import METHODS, READERS
 
 ADDED_LATER: dict[str, Any] = {
-    **{"cohort.align": "none", "cohort.reference": None},
+    **{"cohort.align": "none", "cohort.reference": None, "cohort.spacing": None},
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
-    **{"model.channels": None, "model.final_channels": None},
-    "training.augment": [],
+    **{f"model.{option}": None for option in BACKBONE_OPTIONS},
+    **{"training.augment": [], "training.both_directions": False},
+    **{"training.gradient_clipping": None, "training.weight_averaging": None},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
     **{"pairs.atlas": None, "pairs.file": None},
 }
@@ -136,7 +138,8 @@ class TrialSettings(Settings):
         """The readable part of the id."""
         if not self.model.trains:
             return self.model.method
-        return f"{self.objective.penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
+        penalty = "+".join(term.name for term in PENALTIES.terms(self.objective.penalty))
+        return f"{penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
 
     def check_id(self, name: str, where: str) -> str:
         """Return ``name`` if it can be this trial's id on some data. Only such a name may become a folder name.
@@ -153,11 +156,11 @@ class TrialSettings(Settings):
     def packages(self) -> list[str]:
         """The packages, besides smoothmorph, that the entries named in this trial need."""
         method = METHODS[self.model.method]
-        named = ((READERS, self.cohort.reader), (METHODS, method.name)) + method.trains * (
-            (BACKBONES, self.model.backbone),
-            (PENALTIES, self.objective.penalty),
-            (SIMILARITIES, self.objective.similarity),
-        )
+        named: list[tuple[Registry, str]] = [(READERS, self.cohort.reader), (METHODS, method.name)]
+        if method.trains:
+            named += [(BACKBONES, self.model.backbone)]
+            named += [(PENALTIES, term.name) for term in PENALTIES.terms(self.objective.penalty)]
+            named += [(SIMILARITIES, term.name) for term in SIMILARITIES.terms(self.objective.similarity)]
         others = [registry.packages[name] for registry, name in named if name in registry.packages]
         return list(dict.fromkeys([*([method.package] if method.package else []), *others]))
 

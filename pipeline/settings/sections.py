@@ -3,15 +3,24 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.bounds import MOST_CHANNELS, MOST_SQUARINGS
 from ...transforms.basics.errors import InputError, quoted
 from .vocabulary import METHODS, READERS
 
-Penalty = Annotated[str, AfterValidator(PENALTIES.check)]
-Similarity = Annotated[str, AfterValidator(SIMILARITIES.check)]
+Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
+Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
 Reader = Annotated[str, AfterValidator(READERS.check)]
 Method = Annotated[str, AfterValidator(METHODS.check)]
 Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
@@ -37,11 +46,16 @@ class CohortSettings(Settings):
     )
     file: str | None = Field(default=None, description="table: CSV file of the subjects, relative to the data root")
     subjects: int | None = Field(
-        default=None, ge=2, description="phantom: number of subjects; other readers: use only the first N subjects"
+        default=None,
+        ge=2,
+        description="phantom, synthetic: number of subjects; other readers: use only the first N subjects",
     )
-    seed: Seed = Field(default=0, description="phantom: random seed of the anatomies")
+    seed: Seed = Field(default=0, description="phantom, synthetic: random seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = Field(
         default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
+    )
+    spacing: float | None = Field(
+        default=None, gt=0, description="synthetic: mm per voxel, 2 or 1 in 3-D, 1 in 2-D; null: the first of these"
     )
     size: tuple[int, ...] | None = Field(
         default=None, description="image size in voxels; images are padded or cropped around their centre"
@@ -164,6 +178,21 @@ class ModelSettings(Settings):
     final_channels: Widths | None = Field(
         default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
     )
+    symmetric: bool | None = Field(
+        default=None, description="pyramid: swapping the two images gives exactly the negative field; null: true"
+    )
+    radius: int | None = Field(
+        default=None, ge=0, description="pyramid: radius of the correlation, in voxels of each level; null: 1"
+    )
+    convolutions: int | None = Field(
+        default=None, ge=1, description="pyramid: number of convolutions of each level; null: 2"
+    )
+    repeats: int | None = Field(
+        default=None, ge=1, description="pyramid: how many times the finest level is applied; null: 3"
+    )
+    residual: bool | None = Field(
+        default=None, description="pyramid: add the input of a level's convolutions to their output; null: false"
+    )
     integration_steps: int = Field(
         default=7,
         ge=0,
@@ -194,7 +223,10 @@ class ModelSettings(Settings):
         return "diffeomorphic" if self.integration_steps else "displacement"
 
 
-BACKBONE_OPTIONS = ("channels", "final_channels")
+BACKBONE_OPTIONS = (
+    *("channels", "final_channels"),
+    *("symmetric", "radius", "convolutions", "repeats", "residual"),
+)
 """Model settings that only some backbones have."""
 
 
@@ -213,15 +245,52 @@ class BaselineSettings(Settings):
 
 
 class ObjectiveSettings(Settings):
-    """similarity + λ · multiplier · penalty(field)."""
+    """The loss of training: similarity + λ · multiplier · penalty(field).
 
-    similarity: Similarity = Field(default="mse", description="similarity of the warped and the fixed image")
-    penalty: Penalty = Field(default="l2", description="smoothness penalty on the field")
-    weight: float = Field(default=0.01, ge=0, alias="lambda", description="λ, the weight of the penalty")
+
+    The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
+    ``penalties`` are second names of the two keys.
+    """
+
+    similarity: Similarity = Field(
+        default="mse",
+        description="similarity of the warped and the fixed image; a sum is written `mse+0.5*gradient-mse`",
+    )
+    penalty: Penalty = Field(
+        default="l2", description="smoothness penalty on the field; a sum is written `0.01*l2+folding`"
+    )
+    weight: float = Field(
+        default=0.01,
+        ge=0,
+        alias="lambda",
+        description="λ, the weight of the penalty. Of a sum it is a common factor, by default 1.",
+    )
     acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
     multiplier: float = Field(
         default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sums(cls, values: Any) -> Any:
+        """The other names, and λ of a sum whose λ is not given."""
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        for other, key in OTHER_NAMES.items():
+            if other in values and key in values:
+                raise ValueError(f"{key} and {other} are one setting; keep one of them")
+            if other in values:
+                values[key] = values.pop(other)
+        if not {LAMBDA, "weight"} & set(values) and PENALTIES.is_sum(values.get("penalty")):
+            values[LAMBDA] = LAMBDA_OF_SUM
+        return values
+
+
+OTHER_NAMES = {"similarities": "similarity", "penalties": "penalty"}
+"""Of keys of the objective: for lists of members."""
+LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
+"""λ of a sum of penalties, whose members have weights, where it is not given."""
 
 
 class AugmentSettings(Settings):
@@ -235,7 +304,7 @@ class AugmentSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The optimization: Adam on random ordered pairs of training subjects."""
+    """The training by Adam, on random ordered pairs of training subjects."""
 
     epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
     steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
@@ -253,6 +322,18 @@ class TrainingSettings(Settings):
     )
     augment: tuple[AugmentSettings, ...] = Field(
         default=(), description="random MONAI transforms of the training pairs"
+    )
+    both_directions: bool = Field(
+        default=False, description="each step registers its pairs also in the other direction, fixed to moving"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient of a step, over all weights; null: no limit"
+    )
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay per step of a moving average of the weights; the average is validated and kept; null: none",
     )
 
 

@@ -16,12 +16,13 @@ class ReaderEntry(Entry):
     The function opens no image; ``Cohort.load`` does. Model cards print ``source``, the origin of the images.
 
     Attributes:
-        settings: keys of the section ``cohort`` that only some readers have: ``labels``, ``file``, ``seed``, ``align``.
+        settings: keys of the section ``cohort`` that only some readers have: ``labels``, ``file``, ``seed``, ``align``,
+            ``spacing``.
         terms: the terms of use of the images, in full sentences.
         on_disk: whether it reads files. Otherwise it generates ``cohort.subjects`` subjects, and the target is called
             with the settings only.
         archive: name of its data set for ``smoothmorph data fetch``.
-        downwards: the second axis of its volumes points down in pictures.
+        downwards: whether the second axis of its volumes points down in pictures.
     """
 
     settings: tuple[str, ...] = ()
@@ -63,7 +64,7 @@ class ReaderEntry(Entry):
         return root
 
 
-OWN = {"labels": None, "file": None, "align": "none"}
+OWN = {"labels": None, "file": None, "align": "none", "spacing": None}
 """Settings that not every reader has, each with the value that means "not given"."""
 READERS: Registry[ReaderEntry] = Registry(
     "reader", "smoothmorph.readers", package="smoothmorph.pipeline.cohorts.readers"

@@ -83,11 +83,14 @@ class TrainingState:
         """The training state in ``saved`` and the states of optimizer and schedule.
 
         It raises unless :meth:`save` can have written them. From the file, optimizer and schedule take only the
-        moments, the number of steps and the learning rate; the settings decide everything else.
+        moments, the number of steps and the learning rate; the settings decide everything else. Where weights
+        are averaged, their average is among the returned states.
         """
         optimizer, schedule = (saved.pop(name) for name in ("optimizer", "schedule"))
+        averages = {name: saved.pop(name) for name in optimization if name == "average"}  # of weights
         state, expected = cls(**saved), model.state_dict()
         state.last, state.best = (check_weights(weights, expected) for weights in (state.last, state.best))
+        averages = {name: check_weights(weights, expected) for name, weights in averages.items()}
         _check_epochs(state, training.epochs)
         steps = state.epoch * training.steps_per_epoch
         rate = _check_optimization(optimizer, schedule, model, training, steps)
@@ -96,6 +99,7 @@ class TrainingState:
         return state, {
             "optimizer": {"state": optimizer["state"], "param_groups": groups},
             "schedule": {**optimization["schedule"].state_dict(), **counts},
+            **averages,
         }
 
     def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
@@ -115,10 +119,6 @@ class TrainingState:
     def _write_history(self, folder: Path) -> None:
         write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
 
-    def selected(self, selection: str) -> Weights:
-        """The weights to evaluate: ``best`` (lowest validation loss) or ``last``."""
-        return self.best if selection == "best" else self.last
-
 
 def copy_weights(model: VoxelMorph) -> Weights:
     """A copy of the current weights."""
@@ -134,7 +134,7 @@ def _check_epochs(state: TrainingState, most: int) -> None:
         raise InputError(f"its epoch is {quoted(state.epoch)} of {most}, and its history has {len(rows)} rows")
     for epoch, row in enumerate(rows, 1):
         if set(row) != set(COLUMNS) or row["epoch"] != epoch or not all(map(_is_finite, row.values())):
-            raise InputError(f"row {epoch} of its history has other columns or epoch, or a number that is not finite")
+            raise InputError(f"row {epoch} of its history has wrong columns, epoch or numbers (not finite)")
     if state.best_loss != min(losses) or state.best_epoch != losses.index(min(losses)) + 1:
         raise InputError("its best epoch is not the epoch with the lowest loss in its history")
 

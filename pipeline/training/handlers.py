@@ -1,12 +1,15 @@
-"""Ignite handlers of the training engine: the warm-up of λ, and progress."""
+"""Ignite handlers of the training engine: the warm-up of λ, the average of the weights, and progress."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 
 from ignite.engine import Engine, Events
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ...networks import Objective
+from ...networks import Objective, VoxelMorph
 from ..settings.schema import TrainingSettings
-from .checkpoint import TrainingState
+from .checkpoint import TrainingState, Weights, copy_weights
 
 
 class PenaltyWarmUpHandler:
@@ -21,6 +24,35 @@ class PenaltyWarmUpHandler:
     def __call__(self, engine: Engine) -> None:
         done = engine.state.iteration - 1
         self.objective.weight = self.weight * (min(done / self.steps, 1.0) if self.steps else 1.0)
+
+
+class WeightAveragingHandler:
+    """Keeps an exponential moving average of the weights: after step n, average ← d · average + (1 - d) · weights.
+
+    d = min(``decay``, (1 + n) / (10 + n)), as in TensorFlow's ``ExponentialMovingAverage``: the random weights of the
+    start leave the average soon. The decay depends on the step alone, so resuming needs nothing but the average.
+
+    Attributes:
+        average: the network with the averaged weights, in evaluation mode.
+    """
+
+    def __init__(self, model: VoxelMorph, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        steps = engine.state.iteration
+        update = get_ema_multi_avg_fn(min(self.decay, (1 + steps) / (10 + steps)))
+        update([*self.average.parameters()], [*self.model.parameters()], steps)
+
+    def state_dict(self) -> Weights:
+        return copy_weights(self.average)
+
+    def load_state_dict(self, weights: Mapping[str, Tensor]) -> None:
+        self.average.load_state_dict(weights)
 
 
 class ProgressHandler:

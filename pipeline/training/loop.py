@@ -19,7 +19,7 @@ from ..cohorts.preparation import Prepared, training_loader, validation_loader
 from ..settings.schema import BACKBONE_OPTIONS, TrialSettings
 from .checkpoint import TrainingState, copy_weights
 from .cuda_graph import GraphedStep, Step
-from .handlers import PenaltyWarmUpHandler, ProgressHandler
+from .handlers import PenaltyWarmUpHandler, ProgressHandler, WeightAveragingHandler
 
 VALIDATION_BATCH = 8  # pairs; it only affects the speed
 
@@ -71,6 +71,12 @@ def build_objective(settings: TrialSettings) -> Objective:
     return Objective(settings.cohort.spatial_dims, **settings.objective.model_dump())
 
 
+def build_averaging(settings: TrialSettings, model: VoxelMorph) -> WeightAveragingHandler | None:
+    """What averages the weights of ``model``, if the trial asks for it."""
+    decay = settings.training.weight_averaging
+    return None if decay is None else WeightAveragingHandler(model, decay)
+
+
 def build_step(
     settings: TrialSettings, model: VoxelMorph, objective: Objective, optimizer: torch.optim.Optimizer
 ) -> Step:
@@ -79,7 +85,10 @@ def build_step(
     3-D steps are not: they keep a GPU busy anyway, and long 3-D trainings with a graph have not been checked.
     """
     device = next(model.parameters()).device
-    step = partial(training_step, model, objective, optimizer, autocast(settings, device))
+    step = partial(
+        training_step, model, objective, optimizer, autocast(settings, device),
+        both_directions=settings.training.both_directions, gradient_clipping=settings.training.gradient_clipping,
+    )  # fmt: skip
     recorded = device.type == "cuda" and settings.cohort.spatial_dims == 2
     return GraphedStep(step, objective, optimizer) if recorded else step
 
@@ -111,7 +120,9 @@ def train(
     objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
-    optimization = {"optimizer": optimizer, "schedule": schedule}
+    averaging = build_averaging(settings, model)
+    optimization = {"optimizer": optimizer, "schedule": schedule, **({"average": averaging} if averaging else {})}
+    measured = averaging.average if averaging else model
     state = TrainingState.resume(folder, settings, model, optimization)
     take_step = build_step(settings, model, objective, optimizer)
 
@@ -125,7 +136,9 @@ def train(
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     warm_up = settings.training.penalty_warmup * epochs * steps
     PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
-    HistoryHandler(state, settings, prepared, model, whole_objective).attach(trainer)
+    if averaging:
+        averaging.attach(trainer)
+    HistoryHandler(state, settings, prepared, measured, whole_objective).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     # so that a trial killed at any moment loses at most one epoch
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: state.save(folder, settings, model, optimization))
@@ -135,7 +148,7 @@ def train(
         loader = training_loader(prepared, settings, state.epoch + 1, pin_memory=device.type == "cuda")
         trainer.load_state_dict({"epoch": state.epoch, "max_epochs": epochs, "epoch_length": steps})
         trainer.run(loader, max_epochs=epochs, epoch_length=steps)
-    model.load_state_dict(state.selected(settings.training.selection))
+    model.load_state_dict(state.best if settings.training.selection == "best" else copy_weights(measured))
     return model.eval()
 
 
@@ -146,15 +159,27 @@ def training_step(
     precision: torch.autocast,
     moving: Tensor,
     fixed: Tensor,
+    both_directions: bool = False,
+    gradient_clipping: float | None = None,
 ) -> ObjectiveTerms:
-    """Register a batch (B, 1, *spatial), take one optimizer step and return the detached terms of the objective."""
+    """Register a batch (B, 1, *spatial), take one optimizer step and return the detached terms of the objective.
+
+    Args:
+        model, objective, optimizer: what is trained.
+        precision: precision of the network.
+        moving, fixed: the images of the batch.
+        both_directions: also register ``fixed`` to ``moving``; the objective is the mean over both directions.
+        gradient_clipping: a gradient with a larger norm, over all parameters, is scaled down to this norm.
+    """
     if not model.training:  # model.train() visits every module, which takes as long as ten kernels
         model.train()
     optimizer.zero_grad(set_to_none=True)
     with precision:
-        registration = model(moving, fixed)
-    terms = objective(registration, fixed)
+        registration = model.register_both(moving, fixed) if both_directions else model(moving, fixed)
+    terms = objective(registration, torch.cat([fixed, moving]) if both_directions else fixed)
     terms.loss.backward()
+    if gradient_clipping is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clipping, foreach=True)
     optimizer.step()
     return ObjectiveTerms(*(term.detach() for term in terms))
 
@@ -179,7 +204,7 @@ class HistoryHandler:
     Args:
         state: gets the rows and the weights.
         settings, prepared: the trial and its data.
-        model: the network that is trained.
+        model: the network to evaluate: the one that is trained, or the average of its weights.
         objective: the objective with the final λ, for the validation pairs.
 
     Raises:

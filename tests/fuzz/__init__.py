@@ -1,4 +1,4 @@
-"""Hostile inputs for every reader: valid files are changed at random, read in children with limits, and judged.
+"""Fuzzing of every reader: valid files are changed at random, read in limited child processes, and judged.
 
-``make fuzz`` runs it; what has to hold of each input is said in :mod:`fuzz.child`.
+``make fuzz`` runs it; :mod:`fuzz.judge` defines the requirements.
 """

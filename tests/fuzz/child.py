@@ -1,7 +1,7 @@
-"""Reads hostile inputs one after the other in children with limits, and says how each ended.
+"""Reads hostile inputs one after the other in limited child processes and reports the outcome of each.
 
-This process imports everything once and reads the valid inputs. The children that it forks have all of that, so that
-one that crashes costs milliseconds.
+This process imports everything once and reads the valid inputs. Its forked children share all that, so a crash costs
+only milliseconds.
 """
 
 import contextlib
@@ -25,16 +25,16 @@ from fuzz.judge import SECRET, Fault, Reader, judged, perturbed
 from fuzz.mutate import OUTSIDE, Files, mutated
 
 MEMORY, LONGEST_FILE, PER_CHILD = 3 << 29, 1 << 26, 300
-"""Bytes beside those at the start; bytes of a file that is written; inputs that one child reads."""
+"""Additional memory in bytes; size of a written file in bytes; number of inputs per child."""
 NO_MORE, AGAIN = 0, 3
-"""How a child ends by itself."""
+"""Exit code of a child that ends by itself."""
 INPUT = "sandbox/1/2/3/4/5/6"
-"""The current folder of a reader, so deep that ``..`` stays in the sandbox."""
+"""The working directory of a reader, deep enough that ``..`` stays in the sandbox."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all children have: the readers, the inputs to be changed, and the seconds of a core that one may take."""
+    """The data of all children: readers, inputs to be changed, and CPU seconds per input."""
 
     readers: Mapping[str, Reader]
     valid: Mapping[str, list[Files]]
@@ -42,13 +42,13 @@ class Bench:
 
 
 def main() -> None:
-    """Called with a module of READERS, seconds, a folder and sockets: on each, one child at a time answers."""
+    """Entry point: a module of READERS, seconds, a folder and sockets. On each socket, one child at a time answers."""
     folder, channels = Path(sys.argv[3]), [int(number) for number in sys.argv[4:]]
     readers: dict[str, Reader] = importlib.import_module(sys.argv[1]).READERS
     with contextlib.redirect_stdout(io.StringIO()):
         bench = Bench(readers, {name: reader.seeds() for name, reader in readers.items()}, int(sys.argv[2]))
         _make(folder / "first")
-        for name in readers if sys.argv[1] == "fuzz.readers" else ():  # what libraries load late, they load now
+        for name in readers if sys.argv[1] == "fuzz.readers" else ():  # make libraries load now what they load lazily
             for files in bench.valid[name]:
                 _fill(folder / "first", files)
                 _with_folder(folder / "first", readers[name].read)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _supervise(folder: Path, channel: int, bench: Bench) -> int:
-    """Fork a child for the channel, and the next one when it has ended; a death is told in its place."""
+    """Fork children for the channel one after the other; a crash is reported in place of the answer."""
     with socket.socket(fileno=channel) as parent:
         while True:
             pid = os.fork()
@@ -85,7 +85,7 @@ def _answer(parent: socket.socket, fault: str = "", kind: str = "fault", **more:
 
 
 def _serve(folder: Path, parent: socket.socket, bench: Bench) -> int:
-    """Read inputs as they are asked for: ``{"reader": name, "seed": s, "index": i}``, or with a ``folder`` of files."""
+    """Read inputs on request: ``{"reader": name, "seed": s, "index": i}``, or with a ``folder`` of files."""
     screen = _confine(folder)
     for _ in range(PER_CHILD):
         line = parent.recv(1 << 16)
@@ -110,7 +110,7 @@ def _serve(folder: Path, parent: socket.socket, bench: Bench) -> int:
 
 
 def save(folder: Path, files: Files) -> None:
-    """The files of an input, numbered, and their names apart: a file system cannot hold every name."""
+    """Write the files of an input with numbers as names, and a list of the real names, which may be invalid."""
     folder.mkdir(parents=True)
     (folder / "names.json").write_text(json.dumps(list(files)))
     for number, content in enumerate(files.values()):
@@ -123,7 +123,7 @@ def load(folder: Path) -> Files:
 
 
 def _confine(folder: Path) -> Any:
-    """Set limits, and turn the screen into a file, which is returned."""
+    """Set limits and redirect the output to a file, which is returned."""
     _make(folder)
     for name in ("HOME", "XDG_CACHE_HOME", "SMOOTHMORPH_CACHE", "TMPDIR"):
         os.environ[name] = str(folder / "sandbox" / "home")
@@ -141,17 +141,20 @@ def _confine(folder: Path) -> Any:
 
 
 def _make(folder: Path) -> None:
-    """A sandbox: the folder of the input six levels deep, so that ``..`` stays inside; a home; another file."""
+    """Make a sandbox: an input folder six levels deep, so that ``..`` stays inside, a home folder and another file."""
     shutil.rmtree(folder / "sandbox", ignore_errors=True)
     for part in ("home", "outside", INPUT.removeprefix("sandbox/")):
         (folder / "sandbox" / part).mkdir(parents=True)
     (folder / "sandbox" / "outside" / "secret.raw").write_bytes(SECRET * 300)
-    for part in ("1/2/3/4", "1/2/3/4/5"):  # so that ../../outside is it, from the current folder and from the input's
+    for part in (
+        "1/2/3/4",
+        "1/2/3/4/5",
+    ):  # where ../../outside leads
         (folder / "sandbox" / part / "outside").symlink_to(folder / "sandbox" / "outside")
 
 
 def _fill(folder: Path, files: Files) -> None:
-    """Put an input into the sandbox, afresh."""
+    """Put an input into a clean sandbox."""
     _make(folder)
     here = folder / INPUT
     (here / "out").mkdir()
@@ -172,13 +175,13 @@ def _with_folder(folder: Path, read: Any) -> Any:
 
 
 def _judge(folder: Path, reader: Reader, files: Files, screen: Any, seconds: int) -> tuple[str, str]:
-    """Read an input twice; ("accepted", ""), ("refused", the message) or ("fault", which)."""
+    """Read an input twice and return ("accepted", ""), ("refused", message) or ("fault", description)."""
     found: list[tuple[str, str]] = []
     used = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
     resource.setrlimit(resource.RLIMIT_CPU, (used + 1 + seconds, resource.RLIM_INFINITY))
-    signal.alarm(10 * seconds)  # of one that waits
+    signal.alarm(10 * seconds)  # for readers that wait
     try:
-        for byte in (0x55, 0x2A)[: 1 if reader.family == "runs" else 2]:  # whose tables are read again and again
+        for byte in (0x55, 0x2A)[: 1 if reader.family == "runs" else 2]:  # runs read their tables repeatedly
             _fill(folder, files)
             before = _snapshot(folder / "sandbox")
             with perturbed(byte):
@@ -200,7 +203,7 @@ def _judge(folder: Path, reader: Reader, files: Files, screen: Any, seconds: int
 
 
 def _snapshot(sandbox: Path) -> set[tuple[str, tuple[int, int, int]]]:
-    """Every file and folder, from the folder of the input on, with its kind, size and time."""
+    """Every file and folder in a folder, with kind, size and modification time."""
     here, seen = sandbox.parent / INPUT, set()
     for folder, folders, files in os.walk(sandbox):
         for name in (*folders, *files):

@@ -1,4 +1,4 @@
-"""Readers that commit one fault each, so that it is known that it would be found."""
+"""Readers with one fault each, which show that the fuzzing finds this fault."""
 
 import ctypes
 import os
@@ -22,7 +22,7 @@ def raises(error: BaseException) -> Callable[[], Any]:
 
 
 def secret() -> np.ndarray:
-    """As a header reads it that names another file for its voxels."""
+    """Read another file, like a header that names another file for its voxels."""
     return np.frombuffer(Path("../../outside/secret.raw").read_bytes()[:64], np.uint8).astype(np.float64)
 
 
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[str, Callable[[], Any]]] = {
     "memory of before": ("differs", lambda: torch.empty(1000, dtype=torch.int64)),
     "another file": ("accepted: the content of another file", secret),
 }
-"""By name: how the fault that is found begins, and the reader."""
+"""By name: the beginning of the fault's description, and the reader."""
 GOOD: dict[str, tuple[str, Callable[[], Any]]] = {
     "accepts": ("", lambda: [torch.ones(3), {"x": Path("in")}]),
     "refuses": ("error: in/x is empty.", raises(InputError("in/x is empty."))),

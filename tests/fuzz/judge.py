@@ -1,8 +1,8 @@
-"""What a reader is, and what has to hold of what it makes of an input.
+"""The definition of a reader, and the requirements for its result.
 
-An input is accepted, or refused by one line. Anything else is a fault: a traceback, a crash, too much time or memory, a
-file written elsewhere than allowed, words on the screen, a message that a user cannot use, numbers that are not finite,
-the content of another file, and two readings that differ.
+A reader must accept an input or refuse it in one line. Anything else is a fault: a traceback, a crash, too much time
+or memory, a file written in the wrong place, output on the screen, an unclear message, numbers that are not finite,
+content of another file, or two readings that differ.
 """
 
 import contextlib
@@ -29,40 +29,40 @@ LONGEST_MESSAGE, MOST_NUMBERS = 1200, 1 << 24
 EXHAUSTED = re.compile(r"(?i)bad.?alloc|(cannot|unable to|failed to|can't) allocate|not enough memory|file too large")
 SECRET = b"the content of another file; "
 M_PERTURB = -6
-"""Of glibc's ``mallopt``: fresh memory is filled with a byte, another one for each of two readings."""
+"""Option of glibc's ``mallopt``: new memory is filled with a byte, a different one in each of two readings."""
 QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
-"""What Python does not show."""
+"""Warnings that Python hides by default."""
 
 
 class Fault(Exception):  # noqa: N818 (it is found, not made)
-    """What must not happen did."""
+    """Something happened that must not happen."""
 
 
 def must(holds: object, otherwise: str) -> None:
-    """Raise Fault unless what was accepted is right."""
+    """Raise Fault unless an accepted value is correct."""
     if not holds:
         raise Fault(f"accepted: {otherwise}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """``seeds`` makes valid inputs; ``read`` reads the one that lies in the folder ``in`` of the current folder."""
+    """A reader. ``seeds`` makes valid inputs; ``read`` reads the input in the folder ``in`` of the current folder."""
 
     family: str
     seeds: Callable[[], list[Files]]
     read: Callable[[], Any]
     changed: str = ""
-    """A regular expression of the names of the files that are changed."""
+    """Regular expression for the names of files to change."""
     writes: tuple[str, ...] = ()
-    """Where it may write: beginnings of paths from the current folder."""
+    """Where it may write: prefixes of paths relative to the working directory."""
     names: str = r"\bin\b"
-    """A regular expression of how a message names the file or the field at fault."""
+    """Regular expression that a message must match to name the faulty file or field."""
     hostile: Callable[[], list[Files]] = list
-    """Makes further seeds, hostile themselves: they are read within the children's limits only."""
+    """Makes additional hostile seeds, which are read only within the limits of a child."""
 
 
 class _Terminal(io.TextIOWrapper):
-    """Escapes reach it, which the command line leaves out of what goes to files."""
+    """It receives escape sequences, which the command line does not write to files."""
 
     def isatty(self) -> bool:
         return True
@@ -80,7 +80,7 @@ def perturbed(byte: int) -> Iterator[None]:
 
 
 def judged(read: Callable[[], Any], names: str) -> tuple[str, str]:
-    """As a command reads: ("accepted", a hash of the result) or ("refused", the message). Raises Fault."""
+    """Read like a command and return ("accepted", hash of the result) or ("refused", message). Raises Fault."""
     told = _Terminal(io.BytesIO(), "utf-8", "backslashreplace")
     shown = io.StringIO()
     with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stderr(told):
@@ -108,7 +108,7 @@ def judged(read: Callable[[], Any], names: str) -> tuple[str, str]:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost function of the project's in a traceback."""
+    """The innermost function of the project in a traceback."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent.name != "fuzz"]
     own = [f for f in frames if "site-packages" not in f.filename and "/lib/python" not in f.filename] or frames
     return f"{Path(own[-1].filename).stem}.{own[-1].name}" if own else "the test"
@@ -128,7 +128,7 @@ def _check_message(said: str, names: str) -> None:
 
 
 def _digest(value: Any) -> str:
-    """A hash of all that a reader returned. Raises Fault where its numbers cannot be right."""
+    """A hash of all values that a reader returned. Raises Fault if its numbers cannot be correct."""
     digest = hashlib.sha256()
     for part in _parts(value):
         digest.update(part)

@@ -1,7 +1,7 @@
-"""Valid files made hostile: changes drawn from a generator, so that every input can be made again.
+"""Random changes that make valid files hostile; a seeded generator makes every input reproducible.
 
-An input is a small folder, ``{name: bytes}``. Containers are opened, changed inside and closed again, so that a change
-gets past their checksums.
+An input is a small folder, ``{name: bytes}``. Containers are opened, changed inside and closed again, so that their
+checksums stay valid.
 """
 
 import copy
@@ -23,9 +23,9 @@ import torch
 
 Files = dict[str, bytes]
 HEAD = 1 << 12
-"""Bytes in which headers lie: text is changed there only, numbers mostly there."""
+"""Number of bytes with headers: text is changed only there, numbers mostly there."""
 OUTSIDE = "@OUTSIDE@"
-"""Stands for a folder beside the input's; put in when the input is written, for its path differs from run to run."""
+"""Placeholder for a folder next to the input's; replaced on writing, because its path differs between runs."""
 NUMBERS = (
     *("-1", "0", "1", "3", "1.5", "255", "65536", "1000000", "2147483648", "18446744073709551616", "1e300", "1e309"),
     *("nan", "inf", "-inf", "0777", "190:20:30", "1_000", "1e-320", "9" * 5000, "9" * 100_000),
@@ -77,7 +77,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def mutated(seeds: Sequence[Files], rng: Random, changed: str = "") -> Files:
-    """One of the seeds with one change or a few, in the files whose names match ``changed``."""
+    """One of the seeds with one or a few changes in files whose names match ``changed``."""
     files = dict(rng.choice(seeds))
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         names = sorted(name for name in files if re.search(changed, name))
@@ -97,18 +97,18 @@ def mutated(seeds: Sequence[Files], rng: Random, changed: str = "") -> Files:
 
 
 def change(name: str, data: bytes, rng: Random) -> bytes:
-    """One change, of a kind that fits the name; of a file that an earlier change broke, in its bytes."""
+    """Make one change that fits the file's format; if an earlier change broke the file, change its bytes."""
     if rng.random() < 0.2:
         return change_bytes(data, rng)
     ways = [way for ending, way in WAYS.items() if name.endswith(ending)]
     try:
         return rng.choice(ways or [change_bytes])(data, rng)
-    except Exception:  # each format's library raises what it likes; how it ends depends on the input alone
+    except Exception:  # libraries can raise anything; the result depends on the input only
         return change_bytes(data, rng)
 
 
 def change_bytes(data: bytes, rng: Random) -> bytes:
-    """A flipped bit, a number in another's place, a part cut off, added, moved or repeated."""
+    """Flip a bit, replace a number, or cut off, add, move or repeat a part."""
     size = len(data)
     start = rng.randrange(min(size, HEAD // 8) or 1) if rng.random() < 0.6 else rng.randrange(size or 1)
     length = rng.choice((1, 2, 4, 8, 64, 512))
@@ -137,7 +137,7 @@ def change_bytes(data: bytes, rng: Random) -> bytes:
 
 
 def change_digits(data: bytes, rng: Random) -> bytes:
-    """Another number where one is written out in a binary header, of the same length."""
+    """Replace a decimal number in a binary header by another of the same length."""
     found = list(re.finditer(rb"\d+", data[:HEAD]))
     if not found:
         return data
@@ -148,7 +148,7 @@ def change_digits(data: bytes, rng: Random) -> bytes:
 
 
 def change_text(data: bytes, rng: Random) -> bytes:
-    """A hostile word for a word or a value, a line less, more or elsewhere; behind ``HEAD`` nothing changes."""
+    """Replace a word or value by a hostile one, or remove, repeat or move a line; only in the first ``HEAD`` bytes."""
     head, rest = data[:HEAD], data[HEAD:]
     way = rng.randrange(10)
     if way < 6:
@@ -176,7 +176,7 @@ def _word(rng: Random, among: Sequence[str] | None = None) -> bytes:
 
 
 def change_tree(tree: Any, rng: Random, leaf: Callable[[Any, Random], Any] | None = None) -> Any:
-    """A copy of nested mappings and lists with one place of it changed; ``leaf`` changes what is neither."""
+    """A copy of nested mappings and lists with one change; ``leaf`` changes other values."""
     tree = copy.deepcopy(tree)
     places = list(_places(tree))
     if not places:
@@ -246,7 +246,7 @@ def _spoil(member: tarfile.TarInfo, rng: Random) -> None:
 
 
 def change_zip(data: bytes, rng: Random) -> bytes:
-    """Of ``.npz``: an array's header or numbers, a member's name, one less, one twice, one that is no array."""
+    """Change an ``.npz``: an array's header or numbers, a member's name; remove, repeat or replace a member."""
     with zipfile.ZipFile(io.BytesIO(data)) as old:
         members = [(name, old.read(name)) for name in old.namelist()]
     place = rng.randrange(len(members))
@@ -266,11 +266,11 @@ def change_zip(data: bytes, rng: Random) -> bytes:
 
 
 def closed_zip(members: Sequence[tuple[str, bytes]]) -> bytes:
-    """A zip file, stored, of one date."""
+    """An uncompressed zip file with a fixed date."""
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as new:
         for name, content in members:
-            new._didModify = True  # so that two members of one name are written without a warning
+            new._didModify = True  # so that two members with one name give no warning
             new.NameToInfo.pop(name, None)
             new.writestr(zipfile.ZipInfo(name), content)
     return written.getvalue()
@@ -296,7 +296,7 @@ def _change_npy(content: bytes, rng: Random) -> bytes:
 
 
 def change_safetensors(data: bytes, rng: Random) -> bytes:
-    """In the header, in the description inside of it, or a weight."""
+    """Change the header, the description in it, or a weight."""
     (length,) = struct.unpack("<Q", data[:8])
     header, weights = json.loads(data[8 : 8 + length]), data[8 + length :]
     way = rng.randrange(4)
@@ -315,7 +315,7 @@ def change_safetensors(data: bytes, rng: Random) -> bytes:
 
 
 def change_pt(data: bytes, rng: Random) -> bytes:
-    """What torch saved: a value or a tensor in it, or the bytes of its parts."""
+    """Change a file saved by torch: a value, a tensor, or the bytes of its parts."""
     written = io.BytesIO()
     if rng.random() < 0.2:
         with zipfile.ZipFile(io.BytesIO(data)) as old:
@@ -350,7 +350,7 @@ def _with(number: float) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def change_parquet(data: bytes, rng: Random) -> bytes:
-    """A column less, renamed or of another type; a cell; rows less, repeated or none."""
+    """Remove, rename or convert a column, change a cell, or remove or repeat rows."""
     frame = pd.read_parquet(io.BytesIO(data))
     column, row = rng.choice(list(frame.columns)), rng.randrange(len(frame))
     way = rng.randrange(8)
@@ -388,4 +388,4 @@ WAYS: dict[str, Callable[[bytes, Random], bytes]] = {
     ".pt": change_pt,
     ".parquet": change_parquet,
 }
-"""By the end of a file's name; where two fit, one of them is drawn."""
+"""Changes by the ending of a file name; if two endings match, one is drawn at random."""

@@ -1,4 +1,4 @@
-"""Every reader: its valid inputs, how it reads one in the folder ``in``, and what must hold of what it accepts."""
+"""All readers: their valid inputs, how they read one in the folder ``in``, and requirements for accepted values."""
 
 import io
 import os
@@ -46,7 +46,7 @@ IN, OUT = Path("in"), Path("out")
 
 
 def printed(view: Any) -> str:
-    """As a terminal shows it."""
+    """The text as a terminal shows it."""
     console = Console(file=io.StringIO(), width=200)
     console.print(view)
     return check_shown(console.file.getvalue())
@@ -79,7 +79,7 @@ def study() -> Any:
 
 def override() -> Any:
     text = (IN / "set").read_bytes() if (IN / "set").exists() else b""
-    text = os.fsdecode(text.replace(b"\0", b""))  # as a shell hands it over
+    text = os.fsdecode(text.replace(b"\0", b""))  # as a shell passes it
     found = parse_overrides([text])
     return found, load_study("demo", [text]).trials
 
@@ -125,7 +125,7 @@ def checkpoint() -> Any:
     state = TrainingState.resume(IN, settings, network, parts)
     must(type(state.epoch) is int and 0 <= state.epoch <= settings.training.epochs, f"epoch {state.epoch!r}")
     must(len(state.history) == state.epoch, f"{len(state.history)} rows of history, epoch {state.epoch}")
-    sum(weight.sum() for weight in network.parameters()).backward()  # one step, as training goes on with
+    sum(weight.sum() for weight in network.parameters()).backward()  # as in a training step
     optimizer.step()
     parts["schedule"].step()
     return state.history, state.best, state.last, state.best_epoch, network
@@ -144,7 +144,7 @@ def run_status() -> Any:
 
 
 def check_rows(rows: pd.DataFrame, run: Any) -> None:
-    """What ``status`` calls complete has every test pair once, and numbers in their ranges."""
+    """Trials that ``status`` calls complete have every test pair once, with numbers in their ranges."""
     for trial, own in rows.groupby("trial") if len(rows) else ():
         must(len(own) == run.trials[trial].pairs.test, f"complete with {len(own)} rows")
         must(not own.duplicated(["moving", "fixed"]).any(), "complete with one pair twice")
@@ -172,7 +172,7 @@ def run_joined() -> Any:
 
 
 def run_archived() -> Any:
-    figures.draw_figures = lambda *_: []  # seconds each, of rows that were read
+    figures.draw_figures = lambda *_: []  # figures take seconds and only use rows that were read
     statistics.analyse = lambda *_: statistics.Analysis({}, [])
     kept = outcome.archive(IN / "run", OUT / "kept", console=Console(file=io.StringIO()))
     for path in sorted((OUT / "kept" / "tables").glob("*.csv")):

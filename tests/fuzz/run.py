@@ -1,4 +1,4 @@
-"""``python -m fuzz.run``: hostile inputs for every reader, and how they ended."""
+"""``python -m fuzz.run``: reads hostile inputs with every reader and reports the outcomes."""
 
 import argparse
 import json
@@ -21,12 +21,12 @@ from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1]
 KEPT = 3
-"""Inputs of one fault that are kept."""
+"""Maximum number of inputs kept per fault."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How an input ended: ``accepted``, ``refused`` or ``fault``, and what was told."""
+    """The outcome of an input: ``accepted``, ``refused`` or ``fault``, and the message."""
 
     reader: str
     seed: int
@@ -35,17 +35,17 @@ class Ended:
     told: str
     size: int = 0
     folder: Path | None = None
-    """Where the input of a fault is kept."""
+    """The folder in which the input of a fault is kept."""
 
     @property
     def fault(self) -> str:
-        """What all inputs of one fault share."""
+        """The key that all inputs with the same fault share."""
         kind, _, more = re.sub(r"(in|out)/[^\s,:;]+|-?\d[\d.e+]*|b'\w+", "*", self.told).partition(": ")
         return f"{kind}: {more.partition(': ')[0]}" if kind == "message" else f"{kind}: {more[:40]}"
 
 
 class Pool:
-    """Children that read inputs, ``workers`` at once, for up to so many seconds; ``kept`` gets the inputs of faults.
+    """A pool of ``workers`` children that read inputs for up to ``seconds`` each; ``kept`` gets the inputs of faults.
 
     ``readers`` is the module that has them.
     """
@@ -75,7 +75,7 @@ class Pool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def read(self, tasks: Iterable[dict[str, Any]]) -> Iterator[Ended]:
-        """How the inputs of tasks ended, in their order."""
+        """The outcomes of the tasks, in order."""
         with ThreadPoolExecutor(self.workers) as threads:
             yield from threads.map(self._read, tasks)
 
@@ -109,7 +109,7 @@ class Pool:
 
 
 def tasks(inputs: int, seed: int, readers: Iterable[str]) -> list[dict[str, Any]]:
-    """So many inputs, as evenly as can be over the readers."""
+    """A given number of inputs, distributed evenly over the readers."""
     readers = list(readers)
     counts = [inputs // len(readers) + (place < inputs % len(readers)) for place in range(len(readers))]
     return [

@@ -1,4 +1,4 @@
-"""Small valid inputs for every reader: each a folder, ``{name: bytes}``, made when it is asked for."""
+"""Small valid inputs for every reader; each is a folder, ``{name: bytes}``, made on request."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ STUDY = {
 
 
 def made(make: Callable[[Path], object]) -> Files:
-    """The files that ``make`` leaves in an empty folder."""
+    """The files that ``make`` writes to an empty folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder)
@@ -71,7 +71,7 @@ def nifti(values: np.ndarray, intent: str = "none") -> bytes:
 
 
 def images(ending: str) -> list[Files]:
-    """``image`` of bytes, of floats and a slice in space."""
+    """``image`` as bytes, as floats, and as a slice in space."""
     found = []
     for grid, dtype in ((GRID, np.uint8), (GRID, np.float32), (SLICE, np.int16)):
         values = voxels(grid.shape, dtype)
@@ -80,7 +80,7 @@ def images(ending: str) -> list[Files]:
 
 
 def text_images(ending: str) -> list[Files]:
-    """Headers of text as ITK writes them, with the voxels behind them or, for .mhd and .nhdr, beside them."""
+    """Text headers as ITK writes them, followed by the voxels or, for .mhd and .nhdr, with a separate voxel file."""
 
     def write(folder: Path, dtype: type, compress: bool) -> None:
         image = itk.image_from_array(voxels((5, 6, 7), dtype))
@@ -126,14 +126,14 @@ def field(grid: Geometry, affine: bool = False) -> PhysicalField:
 
 
 def fields(ending: str) -> list[Files]:
-    """``field`` in 3-D, in two dimensions and with an affine."""
+    """``field`` in 3-D, in 2-D and with an affine."""
     flat = Geometry((7, 6), PLACE[[0, 1, 3]][:, [0, 1, 3]])
     kinds = [field(GRID), field(flat), field(GRID, affine=True)]
     return [made(lambda folder, f=f: write_field(folder / f"field{ending}", f)) for f in kinds]
 
 
 def transforms(ending: str) -> list[Files]:
-    """``affine``, as text of ITK's or as ITK writes it."""
+    """``affine`` as ITK's text format, or as ITK writes it."""
     if ending != ".mat":
         text = (
             "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
@@ -205,7 +205,7 @@ def huge_studies() -> list[Files]:
 
 
 def overrides() -> list[Files]:
-    """Texts as ``--set`` takes them."""
+    """Texts for the option ``--set``."""
     texts = ("training.epochs=3", "cohort.size=[32, 32]", "objective.lambda=1e-3", "cohort.exclude=[a, b]", "seed=7")
     return [{"set": text.encode()} for text in texts]
 
@@ -234,7 +234,7 @@ def checkpoint_settings() -> TrialSettings:
 
 
 def checkpoints() -> list[Files]:
-    """After two epochs of three."""
+    """A checkpoint after two of three epochs."""
 
     def write(folder: Path) -> None:
         settings, model = checkpoint_settings(), network()
@@ -256,7 +256,7 @@ def checkpoints() -> list[Files]:
 
 
 def write_run(path: Path, axes: dict[str, list], complete: int = 2) -> None:
-    """A run whose first trials are complete and whose next one failed."""
+    """A run with complete trials, followed by one that failed."""
     path.mkdir(parents=True)
     file = path.with_suffix(".yaml")
     file.write_text(yaml.safe_dump({"name": "small", "axes": axes}))
@@ -278,7 +278,7 @@ def write_run(path: Path, axes: dict[str, list], complete: int = 2) -> None:
 
 
 def runs() -> list[Files]:
-    """``run``: two complete trials and one that failed, or an archive only; ``a/b/host``: another of its data."""
+    """``run``: two complete trials and one that failed, or only an archive; ``a/b/host``: another run with its data."""
 
     def write(folder: Path) -> None:
         write_run(folder / "run", {"objective.penalty": ["l1", "l2", "bending-pure"]})
@@ -297,7 +297,7 @@ def runs() -> list[Files]:
 
 
 def runs_outside() -> list[Files]:
-    """``run`` with a complete trial whose name leads out of the folder, to where its files are."""
+    """``run`` with a complete trial whose name points out of the folder, to its files."""
     whole = runs()[0]
     first = next(name.split("/")[1] for name in sorted(whole) if name.startswith("run/l1"))
     outside = {
@@ -315,7 +315,7 @@ def finished() -> list[Files]:
 
 
 def archives(ending: str) -> list[Files]:
-    """A data set: a marker, a table and a picture, in a folder."""
+    """A data set folder with a marker, a table and a picture."""
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w") as tar:
         for name, content in (("data/dataset.json", b"{}"), ("data/im/1.nii", bytes(3000)), ("data/a.txt", b"text")):

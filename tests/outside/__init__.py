@@ -1,1 +1,1 @@
-"""What another package adds to smoothmorph: one entry a file. Nothing here imports more of it than its public names."""
+"""Additions of another package to smoothmorph, one entry per file. They import public names only."""

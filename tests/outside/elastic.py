@@ -13,7 +13,7 @@ ENTRY = PenaltyEntry(
 
 
 def elastic_energy(field, spacing=None):
-    """Of u (B, D, *spatial) in voxels: (B,)."""
+    """The energy (B,) of u (B, D, *spatial) in voxels."""
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
     least = [min(part.shape[axis] for part in derivatives) for axis in range(2, field.ndim)]
     parts = [part[(..., *(slice(size) for size in least))] for part in derivatives]  # part a: ∂u/∂x_a

@@ -1,4 +1,4 @@
-"""A cohort reader, a method and a backbone of another package. Nothing here loads torch before it is used."""
+"""A cohort reader, a method and a backbone of another package. Importing this file does not load torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SLIM = BackboneEntry(
 
 
 def read_pictures(settings: CohortSettings, root: Path) -> Cohort:
-    """Every ``image*.nii.gz`` of the folder, with the label of its number."""
+    """All files ``image*.nii.gz`` in the folder, each with the label map of the same number."""
     from smoothmorph.pipeline import file_cohort
     from smoothmorph.pipeline.cohorts.cohort import Subject
 
@@ -53,7 +53,7 @@ def read_pictures(settings: CohortSettings, root: Path) -> Cohort:
 
 
 def by_shift(settings: TrialSettings) -> Displace:
-    """A displacement that is the same everywhere."""
+    """A constant displacement."""
     import numpy as np
 
     def displace(moving, fixed, spacing):

@@ -1,4 +1,4 @@
-"""How another package is installed, as far as entry points go: a folder of metadata on the path."""
+"""A simulated installation of another package with entry points: a folder of metadata on the path."""
 
 import os
 from collections.abc import Mapping

@@ -18,6 +18,6 @@ ENTRY = MetricEntry(
 
 
 def jaccard(pair):
-    """Of each structure."""
+    """The Jaccard index of each structure."""
     shared, in_warped, in_fixed = pair.label_counts
     return dict(zip(pair.structures, (shared / (in_warped + in_fixed - shared)).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A backbone of another package: three convolutions, at the resolution that the network integrates at."""
+"""A backbone of another package: three convolutions at the resolution of the integration."""
 
 from collections.abc import Sequence
 from itertools import pairwise

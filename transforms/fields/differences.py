@@ -65,6 +65,42 @@ def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence
     return mixed / (4 * steps[axis_a] * steps[axis_b])
 
 
+def laplacian(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+    """Compute Σ_a ∂²f/∂x_a² at every point, the field mirrored at its edges: no change across them (Neumann).
+
+    Args:
+        field: (B, C, *spatial).
+        spacing: D step lengths; None means 1.
+
+    Returns:
+        A tensor of the shape of ``field``. Inside, it is the sum of the second differences; at an edge, one of the two
+        neighbours is the point itself.
+    """
+    total = torch.zeros_like(field)
+    for axis, step in enumerate(check_spacing(field, spacing)):
+        dim, last = axis + 2, field.shape[axis + 2] - 1
+        slopes = field.diff(dim=dim, prepend=field.narrow(dim, 0, 1), append=field.narrow(dim, last, 1))
+        total = total + slopes.diff(dim=dim) / step**2
+    return total
+
+
+def gradient(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tensor]:
+    """Compute all forward differences at the same points: at every point but the last along each axis.
+
+    Args:
+        field: (B, C, *spatial), at least two points per axis.
+        spacing: D step lengths; None means 1.
+
+    Returns:
+        ∂f/∂x_a for every axis a, each (B, C, *(spatial - 1)).
+    """
+    if min(field.shape[2:]) < 2:
+        raise ValueError(f"a gradient needs at least 2 points per axis, got a field of {tuple(field.shape)}")
+    derivatives = forward_differences(field, spacing)
+    own = [slice(size - 1) for size in field.shape[2:]]
+    return [derivative[(..., *own)] for derivative in derivatives]
+
+
 def interior(field: Tensor, but: Sequence[int] = ()) -> Tensor:
     """Drop the first and last point of ``field`` (B, C, *spatial) along every spatial axis that is not in ``but``."""
     for axis in range(field.ndim - 2):
@@ -89,9 +125,28 @@ def float32_or_better(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
 
 
-def mean_over_axes(derivatives: Sequence[Tensor]) -> Tensor:
-    """Average each derivative over components and voxels, then over axes: D tensors (B, ...) give (B,)."""
-    return torch.stack([derivative.flatten(1).mean(1) for derivative in derivatives]).mean(0)
+def mean_over_axes(derivatives: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
+    """Average each derivative over components and voxels, then over axes: D tensors (B, ...) give (B,).
+
+    ``weight`` is as in :func:`mean_over_voxels`.
+    """
+    return torch.stack([mean_over_voxels(derivative, weight) for derivative in derivatives]).mean(0)
+
+
+def mean_over_voxels(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Average over components and voxels: (B, C, *points) give (B,).
+
+    Args:
+        values: (B, C, *points), on a grid or, as differences on it are, one or two points shorter along some axes.
+        weight: (B or 1, 1, *spatial), a factor for every voxel of the grid. Between two voxels it is their mean. The
+            sum is divided by the number of points, not by the sum of weights: weights of 2 double the value.
+
+    Raises:
+        ValueError: ``weight`` is not on the grid of the values.
+    """
+    if weight is not None:
+        values = values * _at_points(weight, values)
+    return values.flatten(1).mean(1)
 
 
 def check_field(field: Tensor) -> int:
@@ -117,6 +172,20 @@ def check_spacing(field: Tensor, spacing: Sequence[float] | None) -> tuple[float
     if len(spacing) != axes or not all(step > 0 for step in spacing):
         raise ValueError(f"spacing needs {axes} positive numbers for a field of {tuple(field.shape)}, got {spacing}")
     return tuple(float(step) for step in spacing)
+
+
+def _at_points(weight: Tensor, values: Tensor) -> Tensor:
+    """Return ``weight`` (B, 1, *spatial) at the points of differences: between voxels, or without the outer ones."""
+    fitted = weight
+    for dim in range(2, values.ndim):
+        missing, points = fitted.shape[dim] - values.shape[dim], values.shape[dim]
+        if missing == 1:
+            fitted = (fitted.narrow(dim, 0, points) + fitted.narrow(dim, 1, points)) / 2
+        elif missing in (0, 2):
+            fitted = fitted.narrow(dim, missing // 2, points)
+        else:
+            raise ValueError(f"a weight of {tuple(weight.shape)} is not on the grid of values of {tuple(values.shape)}")
+    return fitted
 
 
 def _span(field: Tensor, dim: int) -> Tensor:

@@ -76,13 +76,22 @@ def nondiffeomorphic_percent(displacement: Tensor) -> Tensor:
     Returns:
         (B,).
     """
+    inverted = inverted_part(displacement)
+    return 100 * inverted.double().flatten(1).mean(1).to(inverted.dtype)
+
+
+def inverted_part(displacement: Tensor) -> Tensor:
+    """Compute the part of each grid cell that turns inside out: the map behind :func:`nondiffeomorphic_percent`.
+
+    Args:
+        displacement: (B, D, *spatial) in voxels.
+
+    Returns:
+        (B, *(spatial - 1)), in cells: the area or volume of the inverted simplices, averaged over both ways to cut.
+    """
     check_field(displacement)
-    inverted = torch.zeros(len(displacement), dtype=torch.float64, device=displacement.device)
-    for part, _ in _parts(displacement, after=1):
-        for measure in _simplex_measures(part):
-            inverted -= measure.clamp_max(0).flatten(1).sum(1)
-    cells = math.prod(size - 1 for size in displacement.shape[2:])
-    return (100 * inverted / (2 * cells)).to(float32_or_better(displacement))
+    parts = [_simplex_measures(part) for part, _ in _parts(displacement, after=1)]
+    return torch.cat([-sum(measure.clamp_max(0) for measure in measures) / 2 for measures in parts], dim=1)
 
 
 Rows = Sequence[Sequence[Tensor]]

@@ -1,4 +1,4 @@
-"""Random smooth velocity fields, for random diffeomorphic deformations."""
+"""Random smooth velocity fields, for random diffeomorphic deformations; and smooth noise."""
 
 from collections.abc import Sequence
 
@@ -37,14 +37,32 @@ def random_velocity(
     for name, value in (("magnitude", magnitude), ("smoothness", smoothness)):
         if not 0 <= value < np.inf:
             raise ValueError(f"{name} must be a number of voxels, 0 or more, got {value}")
-    device = "cpu" if generator is None else generator.device
-    noise = torch.randn((len(shape), *shape), generator=generator, device=device).cpu().numpy()
     components = [
         _fading(size, axis, len(shape), smoothness) * _periodic_gaussian(component, smoothness)
-        for axis, (size, component) in enumerate(zip(shape, noise, strict=True))
+        for axis, (size, component) in enumerate(zip(shape, _white((len(shape), *shape), generator), strict=True))
     ]
     velocity = torch.from_numpy(np.stack(components)[None].astype(np.float32, copy=False))
     return velocity * (magnitude / velocity.norm(dim=1).max().clamp_min(1e-30))
+
+
+def smooth_noise(shape: Sequence[int], generator: torch.Generator | None, smoothness: float) -> Tensor:
+    """White Gaussian noise, Gaussian-filtered as if it were periodic, and scaled to a standard deviation of 1.
+
+    Args:
+        shape: the sizes of the grid.
+        generator: where the noise is drawn from; the same state gives the same noise. None is torch's global one.
+        smoothness: standard deviation of the Gaussian filter, voxels, 0 or more.
+
+    Returns:
+        (*shape), float32, on the CPU.
+    """
+    noise = _periodic_gaussian(_white(shape, generator), smoothness)
+    return torch.from_numpy(noise / max(float(noise.std()), 1e-30)).float()
+
+
+def _white(shape: Sequence[int], generator: torch.Generator | None) -> np.ndarray:
+    device = "cpu" if generator is None else generator.device
+    return torch.randn(tuple(shape), generator=generator, device=device).cpu().numpy()
 
 
 def _periodic_gaussian(noise: np.ndarray, sigma: float) -> np.ndarray:

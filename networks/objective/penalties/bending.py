@@ -31,7 +31,12 @@ for _place, (_form, (_meaning, _source)) in enumerate(FORMS.items(), start=2):
     )
 
 
-def bending_energy(field: Tensor, form: BendingForm = "hessian", spacing: Sequence[float] | None = None) -> Tensor:
+def bending_energy(
+    field: Tensor,
+    form: BendingForm = "hessian",
+    spacing: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Bending energy of a field: its squared second differences, in one of three forms.
 
     ``hessian``: mean of Σ_ab (∂²u/∂x_a∂x_b)² with mixed derivatives (Rueckert et al., IEEE TMI 1999, Eq. 5), as in
@@ -52,13 +57,13 @@ def bending_energy(field: Tensor, form: BendingForm = "hessian", spacing: Sequen
         return transforms.second_difference(transforms.interior(field, but=keep), a, b, spacing)
 
     if form == "pure":
-        return transforms.mean_over_axes([second(axis, axis, axes).square() for axis in axes])
+        return transforms.mean_over_axes([second(axis, axis, axes).square() for axis in axes], weight)
     if form == "laplacian":
         terms = [second(axis, axis, [axis]) for axis in axes]
-        return sum(terms[1:], start=terms[0]).square().flatten(1).mean(1)
+        return transforms.mean_over_voxels(sum(terms[1:], start=terms[0]).square(), weight)
     energy = field.new_zeros(())
     for a in axes:
         for b in range(a, field.ndim - 2):
             term = second(a, b, [a, b]).square()
             energy = energy + (term if a == b else 2 * term)
-    return energy.flatten(1).mean(1)
+    return transforms.mean_over_voxels(energy, weight)

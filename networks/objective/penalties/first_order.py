@@ -33,16 +33,16 @@ PENALTIES.add(
 )
 
 
-def l1_penalty(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+def l1_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
     """L1 penalty: mean_a mean |∂u/∂x_a| with forward differences, as VoxelMorph's ``Grad('l1')``."""
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
-    return transforms.mean_over_axes([derivative.abs() for derivative in derivatives])
+    return transforms.mean_over_axes([derivative.abs() for derivative in derivatives], weight)
 
 
-def l2_penalty(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+def l2_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
     """L2 (diffusion) penalty: mean_a mean (∂u/∂x_a)² with forward differences, as VoxelMorph's ``Grad('l2')``.
 
     Source: Balakrishnan et al., IEEE TMI 2019, Eq. 4.
     """
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
-    return transforms.mean_over_axes([derivative.square() for derivative in derivatives])
+    return transforms.mean_over_axes([derivative.square() for derivative in derivatives], weight)

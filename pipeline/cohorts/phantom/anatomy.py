@@ -87,7 +87,7 @@ def read_template(spatial_dims: int) -> Template:
     stack = np.stack([maps[0], maps[1] * brain, maps[2] * brain, csf, left])
     if spatial_dims == 2:
         stack = stack[:, :, round(CORONAL_MM - origin[1])]
-    stack = _average(_centre(stack, spatial_dims), SPACING[spatial_dims])
+    stack = average(centre(stack, spatial_dims), SPACING[spatial_dims])
     stack = np.ascontiguousarray(np.flip(stack, (1, -1)))
     t1, tissues, left = stack[0], stack[1:4], stack[4]
     inside = tissues.sum(axis=0) >= 0.5
@@ -96,21 +96,19 @@ def read_template(spatial_dims: int) -> Template:
     return Template(t1, tissues, label.astype(np.int16), landmarks)
 
 
-def _centre(stack: np.ndarray, spatial_dims: int) -> np.ndarray:
+def centre(stack: np.ndarray, spatial_dims: int) -> np.ndarray:
     """Crop, or pad with zeros, so that the brain's bounding box is at the centre of the grid."""
     boxes = ndimage.find_objects((stack[0] > 0).astype(np.int8))[0]
-    for axis, (box, size) in enumerate(zip(boxes, SHAPE[spatial_dims], strict=True), start=1):
+    kept, padding = [slice(None)], [(0, 0)]
+    for box, size, there in zip(boxes, SHAPE[spatial_dims], stack.shape[1:], strict=True):
         size *= SPACING[spatial_dims]
         start = (box.start + box.stop - size) // 2
-        stop = start + size
-        padding = [(0, 0)] * stack.ndim
-        padding[axis] = (max(0, -start), max(0, stop - stack.shape[axis]))
-        kept = stack.take(range(max(0, start), min(stop, stack.shape[axis])), axis=axis)
-        stack = np.pad(kept, padding)
-    return stack
+        kept.append(slice(max(0, start), min(start + size, there)))
+        padding.append((max(0, -start), max(0, start + size - there)))
+    return np.pad(stack[tuple(kept)], padding)
 
 
-def _average(stack: np.ndarray, factor: int) -> np.ndarray:
+def average(stack: np.ndarray, factor: int) -> np.ndarray:
     shape = [stack.shape[0]]
     for size in stack.shape[1:]:
         shape += [size // factor, factor]

@@ -86,17 +86,17 @@ class MakePhantomd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add ``image`` and ``label`` (1, *spatial), ``landmarks``, ``spacing`` and ``axes``, as in a sample."""
-        generator = _generator(self.seed, int(data["id"].rpartition("-")[2]))
+        generator = subject_generator(self.seed, int(data["id"].rpartition("-")[2]))
         template = read_template(self.spatial_dims)
         displacement = random_displacement(self.spatial_dims, generator)
         image = _contrast(torch.from_numpy(template.t1), torch.from_numpy(template.tissues), generator)
         inside = torch.from_numpy(template.label) > 0
         image = warp((image * inside)[None, None], displacement)[0]
         label = warp(torch.from_numpy(template.label)[None, None], displacement, mode="nearest")[0]
-        image = image * _bias_field(image.shape[1:], generator)
+        image = image * bias_field(image.shape[1:], generator)
         return {
             **data,
-            "image": _rician(image, generator) * (label > 0),  # skull-stripped: exactly 0 outside
+            "image": rician(image, generator) * (label > 0),  # skull-stripped: exactly 0 outside
             "label": label,
             "landmarks": torch.from_numpy(locate(template.landmarks, displacement[0].numpy())),
             "spacing": (float(SPACING[self.spatial_dims]),) * self.spatial_dims,
@@ -141,35 +141,35 @@ def locate(points: np.ndarray, displacement: np.ndarray, tolerance: float = 1e-4
     return position
 
 
-def _generator(seed: int, index: int) -> torch.Generator:
+def subject_generator(seed: int, index: int) -> torch.Generator:
     state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)  # torch takes 63 bits
 
 
-def _uniform(low_high: tuple[float, float], generator: torch.Generator) -> float:
+def uniform(low_high: tuple[float, float], generator: torch.Generator) -> float:
     low, high = low_high
     return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
 
 
 def _contrast(t1: Tensor, tissues: Tensor, generator: torch.Generator) -> Tensor:
     """Scale the signal of each tissue and apply a gamma curve; the result is in 0..1."""
-    gains = [_uniform(gain, generator) for gain in VARIATION.gains]
+    gains = [uniform(gain, generator) for gain in VARIATION.gains]
     signal = t1 * torch.einsum("t,t...->...", torch.tensor(gains), tissues)
-    return signal.clamp(0, 1) ** _uniform(VARIATION.gamma, generator)
+    return signal.clamp(0, 1) ** uniform(VARIATION.gamma, generator)
 
 
-def _bias_field(shape: torch.Size, generator: torch.Generator) -> Tensor:
+def bias_field(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """1 + a random sum of low-frequency cosines along each axis, scaled to a random largest deviation: (*shape)."""
     field = torch.randn([4] * len(shape), generator=generator)
     field.view(-1)[0] = 0  # no constant part
     for size in shape:
         waves = torch.cos(torch.pi * torch.arange(4)[:, None] * (torch.arange(size) + 0.5) / size)
         field = field.movedim(0, -1) @ waves  # after all axes, each is back at its position
-    return 1 + _uniform(VARIATION.bias, generator) * field / field.abs().max()
+    return 1 + uniform(VARIATION.bias, generator) * field / field.abs().max()
 
 
-def _rician(image: Tensor, generator: torch.Generator) -> Tensor:
+def rician(image: Tensor, generator: torch.Generator) -> Tensor:
     """Add Rician noise, the magnitude of a complex signal with Gaussian noise on both parts; clip to 0..1."""
-    deviation = _uniform(VARIATION.noise, generator)
+    deviation = uniform(VARIATION.noise, generator)
     real, imaginary = deviation * torch.randn((2, *image.shape), generator=generator)
     return torch.hypot(image + real, imaginary).clamp(0, 1)

@@ -5,7 +5,7 @@ from ...settings.vocabulary import READERS, ReaderEntry
 READERS.add(
     ReaderEntry(
         name="phantom",
-        title="embedded phantom",
+        title="built-in phantom",
         meaning="built-in synthetic subjects: the ICBM152 template, with a random deformation and contrast for each",
         source="synthetic phantom of smoothmorph, made from the ICBM152 template",
         target="smoothmorph.pipeline.cohorts.phantom.cohort:make_phantom",

@@ -28,5 +28,5 @@ METRICS.add(
 
 
 def target_registration_error(pair: "MeasuredPair") -> float:
-    """The mean distance between the moving image's landmarks and those of the fixed image, moved by the field."""
+    """The mean distance between the moving landmarks and the fixed landmarks, mapped by the field."""
     return float(pair.landmark_distances.mean())

@@ -90,6 +90,7 @@ for _start, _field in zip((200, 300), FIELDS, strict=True):
 def _of_penalty(entry: PenaltyEntry) -> Iterator[MetricEntry]:
     for field in FIELDS:
         about = {"title": f"{entry.title}, {field}", "meaning": entry.meaning, "source": entry.source}
+        about |= {"always": entry.always, "minimized": entry.name}
         yield _entry(field, entry.name, 600 + entry.place, "penalty", **about, range=_POSITIVE, listed=False)
 
 

@@ -96,7 +96,8 @@ def model_card(
     if (settings := trained.settings) is not None:
         known["scaling"], known["terms"] = SCALING[settings.cohort.intensity], READERS[settings.cohort.reader].terms
         known["loss"] = SIMILARITIES[settings.objective.similarity].loss
-        known["penalty"] = PENALTIES.title(settings.objective.penalty)
+        penalty = settings.objective.penalty
+        known["penalty"] = f"({PENALTIES.title(penalty)})" if PENALTIES.is_sum(penalty) else PENALTIES.title(penalty)
     return templates.get_template(f"{kind}_card.md.j2").render(known)
 
 

@@ -1,0 +1,81 @@
+"""The answer of a study in at most four sentences; `sentences` has the details."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from ...networks import PENALTIES
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ...pipeline.settings.vocabulary import METHODS
+from ..rows.rounding import rounded, span, with_interval
+from ..rows.summaries import baselines, pick, records, variant
+from .baselines import baselines_in_words
+from .sentences import EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_networks, spread_of_seeds, versus
+
+MOST = 4
+SETTINGS = 2
+"""Settings, such as models, that have a sentence on accuracy."""
+
+
+def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> list[str]:
+    """The most accurate penalty at equal smoothness, folding, and the baselines or else the spread between seeds."""
+    trained = of_networks(tables["means"])
+    if trained.empty:
+        return list(islice(baselines_in_words(tables, metric, rows), MOST))
+    known = [*_most_accurate(tables, trained, metric), *_folding(trained)]
+    others = [*_baselines(tables["means"], metric)] or [*spread_of_seeds(trained, metric)]
+    return [*known, *others][:MOST]
+
+
+def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metric: str) -> Iterator[str]:
+    if "matched" not in tables:
+        yield from islice(at_one_weight(trained, metric), SETTINGS - 1)
+        yield EQUAL_SMOOTHNESS
+        return
+    for setting, value, lines, pairs in islice(at_middle(tables["matched"], tables["comparisons"], metric), SETTINGS):
+        best, *others = records(lines)
+        against = "; ".join(_against(best["penalty"], other["penalty"], records(pairs), metric) for other in others)
+        yield (
+            f"At an SDlogJ of {value:g}{setting}, {PENALTIES.title(best['penalty'])} has the best "
+            f"{METRICS.title(metric)}, {with_interval(best)}: {against}."
+        )
+
+
+def _against(best: str, other: str, pairs: Sequence[dict[str, Any]], metric: str) -> str:
+    line = next(line for line in pairs if {line["first"], line["second"]} == {best, other})
+    difference, low, high = versus(line, best, metric)
+    if not (low > 0 or high < 0):
+        return f"no clear difference from {PENALTIES.title(other)} ({span(low, high)})"
+    word = "better" if difference > 0 else "worse"
+    gained = {"mean": abs(difference), "low": min(abs(low), abs(high)), "high": max(abs(low), abs(high))}
+    return f"{with_interval(gained)} {word} than {PENALTIES.title(other)}"
+
+
+def _folding(means: pd.DataFrame) -> Iterator[str]:
+    """One sentence on all models."""
+    parts = []
+    for model, part in pick(means, means["metric"] == FOLDING).groupby("model", sort=False):
+        most = records(part.nlargest(1, "mean"))[0]
+        share = f"up to {rounded(most['mean'], most['low'], most['high'])} % of the voxels"
+        parts.append(f"the {model} model folds in {share if most['mean'] > 0 else 'no test pair'}")
+    if parts:
+        words = ", ".join(parts)
+        yield f"{words[0].upper()}{words[1:]}."
+
+
+def _baselines(means: pd.DataFrame, metric: str) -> Iterator[str]:
+    """One sentence on all methods that register without training."""
+    own, parts = baselines(means), []
+    keys = list(own.columns[: list(own.columns).index("metric")])
+    for _, lines in own.groupby(keys, sort=False, dropna=False):
+        model = lines["model"].iloc[0]
+        if METHODS[model].registers:
+            found = lines.set_index("metric")
+            name = ", ".join([METHODS.title(model), *variant(lines.iloc[0], own)])
+            smooth = found.loc[SDLOGJ]
+            at = rounded(smooth["mean"], smooth["low"], smooth["high"])
+            parts.append(f"{name} reaches {with_interval(found.loc[metric])} at an SDlogJ of {at}")
+    if parts:
+        yield f"{METRICS.title(metric)} without training: {'; '.join(parts)}."

@@ -1,0 +1,16 @@
+"""Synthetic brains, which need no data; :mod:`..synthetic` makes them."""
+
+from ...settings.vocabulary import READERS, ReaderEntry
+
+READERS.add(
+    ReaderEntry(
+        name="synthetic",
+        title="synthetic brains",
+        meaning="brains with 29 labels, made from the ICBM152 tissue maps, to train on without anyone's images",
+        source="synthetic brains of smoothmorph, made from the ICBM152 template",
+        target="smoothmorph.pipeline.cohorts.synthetic.cohort:make_synthetic",
+        settings=("seed", "spacing"),
+        on_disk=False,
+        place=0,
+    )
+)

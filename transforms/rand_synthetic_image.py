@@ -1,0 +1,299 @@
+"""An image with random contrast and random faults, made from a label map.
+
+A network that sees another contrast at every step cannot rely on one. The idea and the kinds of faults: SynthMorph
+(Hoffmann et al., IEEE TMI 2022) and SynthSeg (Billot et al., Medical Image Analysis 2023). A label map is
+(1, *spatial), 2-D or 3-D, of integers from 0 on; 0 is the background.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
+from monai.transforms.intensity.array import AdjustContrast, GaussianSmooth, RandBiasField, RandGaussianNoise
+from monai.transforms.transform import MapTransform, RandomizableTransform
+from monai.utils.misc import ensure_tuple
+from torch import Tensor
+
+from .basics.metadata import TORCH, like, plain, tracked
+
+Drawn = dict[str, Any]
+
+
+class RandSyntheticImage(RandomizableTransform):
+    """Makes an image (1, *spatial), float32 in 0..1, from a label map of the same shape.
+
+    Each region gets a random intensity. Then come, in this order: texture, blur, a bias field, a gamma curve, thick
+    slices, noise. At the end the image is scaled to the range 0..1. All strengths are uniform between nothing and the
+    largest that is given, so that clean images occur, too; with all of them 0 every region has exactly one value.
+
+    Sampled are numbers only (:attr:`drawn`). The intensity of a region depends on them and on its label, not on which
+    other labels are there.
+
+    Args:
+        prob: probability that an image is made; otherwise what is given comes back.
+        intensity: range of the mean intensities of regions (SynthMorph: 0.1 to 0.88).
+        classes: the class, such as a tissue, of each label value 0, 1, 2 ...; regions of one class get one intensity
+            with ``class_prob``. None: each region is a class of its own.
+        class_prob: probability that classes, not regions, decide the intensities.
+        zero_background: probability that label 0 is exactly 0 in the image, as after skull stripping; otherwise the
+            background is a region like all others.
+        texture: largest standard deviation of the white noise within a region, drawn for each (SynthMorph: 0.1).
+        blur: largest standard deviation of the Gaussian filter, voxels, drawn for each axis (SynthMorph: 1).
+        bias: largest coefficient of the bias field's Legendre polynomials of degree 3, see MONAI's ``RandBiasField``.
+        gamma: range of the exponent of the gamma curve.
+        thickness: largest slice thickness, voxels: the image is averaged over slices along one random axis, and
+            interpolated back (SynthSeg: up to 9 mm).
+        noise: largest standard deviation of the Gaussian noise, before the image is scaled.
+
+    Raises:
+        ValueError: a range or strength that cannot be.
+    """
+
+    backend = TORCH
+
+    def __init__(
+        self,
+        prob: float = 1.0,
+        intensity: Sequence[float] = (0.0, 1.0),
+        classes: Sequence[int] | None = None,
+        class_prob: float = 0.5,
+        zero_background: float = 0.5,
+        texture: float = 0.1,
+        blur: float = 1.0,
+        bias: float = 0.3,
+        gamma: Sequence[float] = (0.6, 1.6),
+        thickness: float = 3.0,
+        noise: float = 0.05,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        self.intensity, self.gamma = _range("intensity", intensity), _range("gamma", gamma)
+        if self.gamma[0] == 0:
+            raise ValueError(f"gamma is a range of exponents above 0, got {gamma}")
+        for name, value in {"texture": texture, "blur": blur, "bias": bias, "noise": noise}.items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is the largest strength, 0 or more, got {value}")
+        for name, value in {"class_prob": class_prob, "zero_background": zero_background}.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is a probability, 0 to 1, got {value}")
+        if not 1 <= thickness < float("inf"):
+            raise ValueError(f"thickness is the largest of slices, 1 voxel or more, got {thickness}")
+        if classes is not None and (not len(classes) or min(classes) < 0):
+            raise ValueError(f"classes are numbers from 0 on, one for each label value from 0 on, got {classes}")
+        self.classes = None if classes is None else tuple(int(value) for value in classes)
+        self.class_prob, self.zero_background = class_prob, zero_background
+        self.texture, self.blur, self.bias, self.noise = texture, blur, bias, noise
+        self.thickness = thickness
+        self.drawn: Drawn = {}
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws whether to make an image, and the parameters :attr:`drawn`."""
+        super().randomize(None)
+        self.drawn = {**self.draw_contrast(), **self.draw_faults()}
+
+    def draw_contrast(self) -> Drawn:
+        """What decides the intensity of each region: ``contrast``, a seed, and two decisions."""
+        return {
+            "contrast": int(self.R.randint(2**31 - 1)),
+            "by_class": bool(self.R.uniform() < self.class_prob and self.classes is not None),
+            "zero_background": bool(self.R.uniform() < self.zero_background),
+        }
+
+    def draw_faults(self) -> Drawn:
+        """Everything else: ``faults`` is a seed, ``blur`` in voxels for three axes, ``axis`` a fraction of the axes."""
+        return {
+            "faults": int(self.R.randint(2**31 - 1)),
+            "blur": self.R.uniform(0, self.blur, 3).tolist(),
+            "bias": float(self.R.uniform(0, self.bias)),
+            "gamma": float(self.R.uniform(*self.gamma)),
+            "axis": float(self.R.uniform()),
+            "thickness": float(self.R.uniform(1, self.thickness)),
+            "noise": float(self.R.uniform(0, self.noise)),
+        }
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
+        """The image of a label map ``img``, with its affine and metadata; ``randomize=False`` repeats the last draw.
+
+        Raises:
+            ValueError: not (1, *spatial) with 2 or 3 spatial axes, not integers from 0 on, or a label beyond
+                ``classes``.
+        """
+        if randomize:
+            self.randomize()
+        return self.make(img, self.drawn) if self._do_transform else tracked(img)
+
+    def make(self, img: NdarrayOrTensor, drawn: Drawn) -> Tensor:
+        """The image of a label map with the parameters ``drawn``; nothing is sampled beyond them."""
+        label = tracked(img)
+        labels = _checked(plain(label), self.classes)
+        random = np.random.RandomState(drawn["faults"])
+        image = self._regions(labels, drawn, random)
+        sigma = drawn["blur"][: labels.ndim - 1]
+        image = GaussianSmooth(sigma)(image) if max(sigma) > 0 else image
+        image = _with(RandBiasField(coeff_range=(-drawn["bias"], drawn["bias"]), prob=1.0), image, random)
+        image = AdjustContrast(drawn["gamma"])(image) if drawn["gamma"] != 1 else image
+        axis = 1 + min(int(drawn["axis"] * len(sigma)), len(sigma) - 1)
+        image = thick_slices(plain(image), axis, drawn["thickness"])
+        image = _with(RandGaussianNoise(std=drawn["noise"], sample_std=False, prob=1.0), image, random)
+        image = plain(image).clamp_min(0)
+        if drawn["zero_background"]:
+            image = image * (labels > 0)
+        return like(_scaled(image), label)
+
+    def _regions(self, labels: Tensor, drawn: Drawn, random: np.random.RandomState) -> Tensor:
+        """Mean intensity and texture of each region: (1, *spatial), float32."""
+        values, place = labels.unique(return_inverse=True)
+        means, deviations = self.contrast(values.tolist(), drawn)
+        image = torch.tensor(means, dtype=torch.float32)[place]
+        if self.texture > 0:
+            grain = torch.from_numpy(random.standard_normal(labels.shape).astype(np.float32))
+            image = image + torch.tensor(deviations, dtype=torch.float32)[place] * grain
+        return image
+
+    def contrast(self, values: Sequence[int], drawn: Drawn) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of the regions with these label values, for the parameters ``drawn``."""
+        means, deviations = [], []
+        for value in values:
+            group = self.classes[value] if drawn["by_class"] and self.classes is not None else value
+            generator = np.random.default_rng([drawn["contrast"], group])
+            means.append(generator.uniform(*self.intensity))
+            deviations.append(generator.uniform(0, self.texture))
+            if value == 0 and drawn["zero_background"]:
+                means[-1] = deviations[-1] = 0.0
+        return means, deviations
+
+
+class RandSyntheticImaged(RandomizableTransform, MapTransform):
+    """Dictionary twin of :class:`RandSyntheticImage`: the images ``keys`` are made from the label maps ``label_keys``.
+
+    Each image gets a contrast and faults of its own; label maps stay as they are.
+
+    Args:
+        keys: where the images are put; what is there is replaced.
+        label_keys: the label maps (1, *spatial), one for each key.
+        prob: probability that the images of a sample are made; all are, or none.
+        same_contrast: probability that the images of a sample share the intensities of their regions, as scans of one
+            sequence do. Blur, bias, noise and the others remain their own.
+        intensity, classes, class_prob, zero_background, texture, blur, bias, gamma, thickness, noise: as there.
+        allow_missing_keys: skip images whose label map a sample lacks.
+    """
+
+    backend = RandSyntheticImage.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection,
+        prob: float = 1.0,
+        same_contrast: float = 0.0,
+        intensity: Sequence[float] = (0.0, 1.0),
+        classes: Sequence[int] | None = None,
+        class_prob: float = 0.5,
+        zero_background: float = 0.5,
+        texture: float = 0.1,
+        blur: float = 1.0,
+        bias: float = 0.3,
+        gamma: Sequence[float] = (0.6, 1.6),
+        thickness: float = 3.0,
+        noise: float = 0.05,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.label_keys = ensure_tuple(label_keys)
+        if len(self.label_keys) != len(self.keys):
+            raise ValueError(f"one label key per key: got label_keys {self.label_keys} for keys {self.keys}")
+        if not 0 <= same_contrast <= 1:
+            raise ValueError(f"same_contrast is a probability, 0 to 1, got {same_contrast}")
+        self.same_contrast = same_contrast
+        strengths = {"texture": texture, "blur": blur, "bias": bias, "thickness": thickness, "noise": noise}
+        self.synthesize = RandSyntheticImage(
+            1.0, intensity, classes, class_prob, zero_background, gamma=gamma, **strengths
+        )
+        self.drawn: tuple[Drawn, ...] = ()
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> "RandSyntheticImaged":
+        super().set_random_state(seed, state)
+        self.synthesize.set_random_state(state=self.R)
+        return self
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws whether to make images, and the parameters :attr:`drawn` of each key."""
+        super().randomize(None)
+        same = self.R.uniform() < self.same_contrast
+        contrasts = [self.synthesize.draw_contrast() for _ in self.keys]
+        faults = [self.synthesize.draw_faults() for _ in self.keys]
+        chosen = [contrasts[0]] * len(contrasts) if same else contrasts
+        self.drawn = tuple({**contrast, **fault} for contrast, fault in zip(chosen, faults, strict=True))
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
+        """A copy of the sample with the images made.
+
+        Raises:
+            KeyError: a label map is missing.
+            ValueError: as :meth:`RandSyntheticImage.__call__`.
+        """
+        d: dict[Hashable, Any] = dict(data)
+        self.randomize()
+        for key, label_key, drawn in zip(self.keys, self.label_keys, self.drawn, strict=True):
+            if label_key not in d and self.allow_missing_keys:
+                continue
+            if label_key not in d:
+                raise KeyError(f"the sample has no label map {label_key!r} to make {key!r} from")
+            if self._do_transform:
+                d[key] = self.synthesize.make(d[label_key], drawn)
+        return d
+
+
+def thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
+    """``image`` (C, *spatial) averaged over slices of ``thickness`` voxels along ``axis``, and interpolated back.
+
+    Args:
+        axis: of the tensor, from 1 on.
+        thickness: 1 or more; rounded so that a whole number of slices fills the axis.
+    """
+    size = image.shape[axis]
+    slices = max(1, round(size / thickness))
+    if slices == size:
+        return image
+    rows = image.movedim(axis, -1)
+    flat = rows.reshape(1, -1, size)
+    few = torch.nn.functional.adaptive_avg_pool1d(flat, slices)
+    back = torch.nn.functional.interpolate(few, size=size, mode="linear", align_corners=False)
+    return back.reshape(rows.shape).movedim(-1, axis).contiguous()
+
+
+def _with(transform: RandomizableTransform, image: Tensor, random: np.random.RandomState) -> Any:
+    transform.set_random_state(state=random)
+    called: Any = transform
+    return called(image)
+
+
+def _scaled(image: Tensor) -> Tensor:
+    """The range of ``image`` moved and scaled to 0..1; what is constant is only clamped."""
+    low, high = image.aminmax()
+    return (image - low) / (high - low) if high > low else image.clamp(0, 1)
+
+
+def _checked(label: Tensor, classes: Sequence[int] | None) -> Tensor:
+    """``label`` as int64."""
+    if label.ndim not in (3, 4) or label.shape[0] != 1 or not label.numel():
+        raise ValueError(f"a label map is (1, *spatial) with 2 or 3 spatial axes, got {tuple(label.shape)}")
+    labels = label.long()
+    if not torch.equal(labels.to(label.dtype), label) or labels.min() < 0:
+        raise ValueError("a label map holds integers from 0 on, got other values")
+    if classes is not None and labels.max() >= len(classes):
+        raise ValueError(f"the label map holds {int(labels.max())}, but classes are given for 0 to {len(classes) - 1}")
+    return labels
+
+
+def _range(name: str, values: Sequence[float]) -> tuple[float, float]:
+    if len(values) != 2 or not 0 <= values[0] <= values[1] < float("inf"):
+        raise ValueError(f"{name} is a range (lowest, highest), 0 <= lowest <= highest, got {values}")
+    return float(values[0]), float(values[1])
+
+
+RandSyntheticImageD = RandSyntheticImageDict = RandSyntheticImaged
