@@ -8,8 +8,11 @@ import pytest
 import yaml
 from scipy.stats import wilcoxon
 
+import interval_coverage
 import synthetic_run
+from smoothmorph.experiments.rows.rounding import with_interval
 from smoothmorph.experiments.statistics import Limit, accuracies, analyse, recommend
+from smoothmorph.experiments.statistics.arc import area
 from smoothmorph.experiments.statistics.curves import (
     Curve,
     at_smoothness,
@@ -20,6 +23,7 @@ from smoothmorph.experiments.statistics.curves import (
     weight_at,
 )
 from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominated_share, error, on_front
+from smoothmorph.experiments.statistics.pair_variance import PairDesign
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
 from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.study.study import load_study
@@ -63,6 +67,59 @@ def test_intervals_cover_the_truth_as_often_as_they_say(spreads):
         found = simulated(generator, mean=5.0, **spreads).interval(MEAN)
         hits += found.low[0] <= 5.0 <= found.high[0]
     assert 0.91 <= hits / studies <= 0.98  # 0.95 ± 2.5 standard errors, and a small margin for few subjects
+
+
+@pytest.mark.parametrize(
+    "design", [interval_coverage.across(8, 56), interval_coverage.within(8, 8)], ids=["across", "within"]
+)
+def test_intervals_of_eight_subjects_cover_the_truth_as_often_as_they_say(design):
+    spread = interval_coverage.Spread(moving=1.0, fixed=0.7, pair=0.5)
+    for share in interval_coverage.coverage(design, spread, studies=250).values():
+        assert 0.91 <= share <= 0.985  # 0.95, with 2.5 standard errors; the former bootstrap had 0.80
+
+
+def test_the_variance_of_disjoint_pairs_is_that_of_a_textbook():
+    values = np.random.default_rng(1).normal(0, 1, (7, 2))
+    for moving, fixed in ((np.arange(7), np.arange(7) + 7), (np.arange(7), np.arange(7))):
+        variance, freedom = PairDesign(moving, fixed).variance(values)
+        np.testing.assert_allclose(variance, values.var(axis=0, ddof=1) / 7)
+        assert freedom == pytest.approx(6)
+
+
+def test_the_variance_of_all_pairs_is_that_of_their_subjects():
+    """Each value is the sum of its subjects' effects, so the mean is twice the mean of the five effects."""
+    effects = np.array([0.0, 1.0, 3.0, 4.0, 7.0])
+    moving, fixed = np.array([(m, f) for m in range(5) for f in range(5) if m != f]).T
+    variance, freedom = PairDesign(moving, fixed).variance((effects[moving] + effects[fixed])[:, None])
+    np.testing.assert_allclose(variance, 4 * effects.var(ddof=1) / 5)
+    assert freedom == pytest.approx(4)
+
+
+def test_slices_of_one_heart_are_no_more_hearts():
+    """Equal values of all slices: the variance is that of the hearts, however many slices each has."""
+    hearts = np.array([1.0, 2.0, 4.0, 9.0])
+    owners = np.repeat(np.arange(4), 6)
+    variance, freedom = PairDesign(owners, owners).variance(hearts[owners][:, None])
+    np.testing.assert_allclose(variance, hearts.var(ddof=1) / 4)
+    assert freedom == pytest.approx(3)
+
+
+def test_two_subjects_have_no_interval():
+    sample = sample_of({"y": np.array([[[1.0, 2.0]]])}, np.array([0, 1]), np.array([1, 0]))
+    found = sample.interval(MEAN)
+    assert found.estimate == 1.5
+    assert np.isnan([found.low, found.high]).all()
+    assert with_interval({"mean": 1.5, "low": np.nan, "high": np.nan}) == "1.5 (too few subjects for an interval)"
+
+
+def test_rows_that_name_groups_have_intervals_over_groups(rows):
+    """As slices of four patients; in rows without groups every subject is on its own."""
+    patient = lambda column: "patient-" + (column.str[-3:].astype(int) // 10).astype(str)  # noqa: E731
+    grouped = rows.assign(moving_group=patient(rows["moving"]), fixed_group=patient(rows["moving"]))
+    alone, together = (Sample.of(frame, ["dice"]) for frame in (rows, grouped.assign(fixed=grouped["moving"] + "-ed")))
+    assert len({*alone.moving, *alone.fixed}) == 41
+    assert (together.moving == together.fixed).all()
+    assert set(together.moving) == {0, 1, 2, 3}
 
 
 def test_an_interval_that_took_pairs_as_independent_would_be_too_short():
@@ -177,6 +234,28 @@ def test_weight_zero_and_folding_on_their_scales():
     np.testing.assert_allclose(targets(0.1, 0.5, "displacement_sdlogj", 3), [0.2, 0.3, 0.4])
 
 
+def test_an_area_under_the_arc_that_one_can_count():
+    """From 0.1 to 0.4 the Dice rises from 0.5 to 0.6 over a third of the way, and to 0.7 over the rest."""
+    sample, curve = curve_of([0.4, 0.2, 0.1], [0.7, 0.6, 0.5])
+    found = area(curve, "dice", 0.1, 0.4)(sample.means())
+    np.testing.assert_allclose(found, [0.55 / 3 + 0.65 * 2 / 3], atol=1e-5)
+    np.testing.assert_allclose(area(curve, "dice", 0.2, 0.4)(sample.means()), [0.65], atol=1e-6)
+
+
+def test_the_areas_of_a_study_are_over_one_range_and_compared_with_the_best(rows):
+    analysis = analyse(rows)
+    table = analysis.tables["auc_arc"]
+    assert set(table["metric"]) == {"dice", "mse"}
+    for (_, metric), part in table.groupby(["model", "metric"]):
+        assert part["from"].nunique() == part["to"].nunique() == 1
+        best = part.loc[part["auc_arc"].idxmin() if metric == "mse" else part["auc_arc"].idxmax()]
+        others = part[part["penalty"] != best["penalty"]]
+        np.testing.assert_allclose(others["difference"], others["auc_arc"] - best["auc_arc"])
+        assert np.isnan(best["difference"])
+        assert ((part["low"] < part["auc_arc"]) & (part["auc_arc"] < part["high"])).all()
+    assert any(line.startswith("AUC-ARC, the mean Dice from an SDlogJ of 0.0") for line in analysis.words)
+
+
 def test_a_front_that_one_can_draw():
     errors, roughness = np.array([0.1, 0.2, 0.3, 0.3, 0.2]), np.array([0.4, 0.2, 0.1, 0.3, 0.2])
     assert on_front(errors, roughness).tolist() == [True, True, True, False, True]
@@ -213,7 +292,15 @@ def study_rows(folder, **axes):
 
 def test_every_table_of_a_study(rows):
     analysis = analyse(rows)
-    assert list(analysis.tables) == ["means", "comparisons", "matched", "mixed_model", "fronts", "hypervolume"]
+    assert list(analysis.tables) == [
+        "means",
+        "comparisons",
+        "matched",
+        "auc_arc",
+        "mixed_model",
+        "fronts",
+        "hypervolume",
+    ]
     assert all(table.attrs["title"] and table.attrs["note"] for table in analysis.tables.values())
     means, matched = analysis.tables["means"], analysis.tables["matched"]
     assert set(means["n_seeds"]) == {3}
