@@ -12,12 +12,13 @@ import interval_coverage
 import synthetic_run
 from smoothmorph.experiments.rows.rounding import with_interval
 from smoothmorph.experiments.statistics import Limit, accuracies, analyse, recommend
-from smoothmorph.experiments.statistics.arc import area
+from smoothmorph.experiments.statistics.arc import arc_areas, area
 from smoothmorph.experiments.statistics.curves import (
     Curve,
     at_smoothness,
     common_range,
     curves,
+    groups,
     pairs_at,
     targets,
     weight_at,
@@ -242,10 +243,18 @@ def test_an_area_under_the_arc_that_one_can_count():
     np.testing.assert_allclose(area(curve, "dice", 0.2, 0.4)(sample.means()), [0.65], atol=1e-6)
 
 
+def rough_groups(rows):
+    """The curves of a study whose every deformation is rougher than what counts."""
+    rough = rows.assign(displacement_sdlogj=rows["displacement_sdlogj"] + REFERENCE_SDLOGJ)
+    return groups(Sample.of(rough, ["dice", "displacement_sdlogj"]))
+
+
 def test_the_areas_of_a_study_are_over_one_range_and_compared_with_the_best(rows):
     analysis = analyse(rows)
     table = analysis.tables["auc_arc"]
     assert set(table["metric"]) == {"dice", "mse"}
+    assert table["to"].max() <= REFERENCE_SDLOGJ
+    assert arc_areas([(group, ["dice"]) for group in rough_groups(rows)]).empty
     for (_, metric), part in table.groupby(["model", "metric"]):
         assert part["from"].nunique() == part["to"].nunique() == 1
         best = part.loc[part["auc_arc"].idxmin() if metric == "mse" else part["auc_arc"].idxmax()]

@@ -1,9 +1,9 @@
 """The area under the ARC: the mean accuracy of a penalty over the range of smoothness that all penalties reach.
 
 The curve of accuracy over smoothness is the alignment-regularity characteristic (ARC; Sideri-Lampretsa, Rueckert and
-Qiu 2025, arXiv:2503.07185, who propose its area, AUC-ARC, as a next step and do not define it). The definition here:
-the integral of the accuracy over SDlogJ, from the largest of the curves' lower ends to the smallest of their upper
-ends, divided by the width of that range.
+Qiu 2025, arXiv:2503.07185; see also arXiv:2608.16146). The area below it, AUC-ARC, is defined here as the integral of
+the accuracy over SDlogJ, from the largest of the curves' lower ends to the smallest of their upper ends, divided by the
+width of that range. Deformations rougher than the reference point of the hypervolume do not count.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ import pandas as pd
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from .curves import Curve, CurveSet, at_smoothness, common_range
+from .fronts import REFERENCE_SDLOGJ
 from .sample import INTERVALS, Statistic, titled
 
 STEPS = 128
@@ -45,14 +46,15 @@ def arc_areas(curve_sets: Sequence[tuple[CurveSet, Sequence[str]]]) -> pd.DataFr
     for group, metrics in curve_sets:
         there = SDLOGJ in group.sample.values
         reach = common_range(group.sample, group.curves, SDLOGJ) if there else None
-        if reach is not None:
+        low, high = (reach[0], min(reach[1], REFERENCE_SDLOGJ)) if reach is not None else (0.0, 0.0)
+        if low < high:
             for metric in metrics:
-                lines += _lines(group, metric, *reach)
+                lines += _lines(group, metric, low, high)
     return titled(
         pd.DataFrame(lines),
         "AUC-ARC: area under the accuracy-smoothness curve",
-        f"Mean accuracy over the SDlogJ that all penalties reach (from, to); {INTERVALS}. Difference: to the best "
-        "penalty, paired.",
+        f"Mean accuracy over the SDlogJ that all penalties reach (from, to), up to {REFERENCE_SDLOGJ}; {INTERVALS}. "
+        "Difference: to the best penalty, paired.",
     )
 
 
