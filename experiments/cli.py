@@ -31,7 +31,8 @@ GO_ON = (studies.run, data.fetch)
 def help_of(command: Callable[..., None]) -> dict[str, Any]:
     """The help of a command from its docstring; the section ``Example:`` goes to the end of the page."""
     words, _, example = (inspect.getdoc(command) or "").partition("\n\nExample:\n")
-    return {"help": words, "epilog": f"Example:\n\n{example.strip()}"}
+    paragraphs = (" ".join(lines.split()) for lines in words.split("\n\n"))  # the terminal decides where lines break
+    return {"help": "\n\n".join(paragraphs), "epilog": f"Example:\n\n{example.strip()}"}
 
 
 for panel, commands in COMMANDS.items():

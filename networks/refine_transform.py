@@ -65,7 +65,11 @@ class RefineRegistration(Transform):
         self.padding_mode: Padding = padding_mode
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, moving: NdarrayOrTensor, fixed: NdarrayOrTensor, field: NdarrayOrTensor | None = None
+        self,
+        moving: NdarrayOrTensor,
+        fixed: NdarrayOrTensor,
+        field: NdarrayOrTensor | None = None,
+        weight_map: NdarrayOrTensor | None = None,
     ) -> Registration:
         """Return the best registration found; it is never worse than that of ``field``.
 
@@ -73,6 +77,7 @@ class RefineRegistration(Transform):
             moving, fixed: images (1, *spatial), scaled as for a network. The device of ``fixed`` computes.
             field: the field to start from, (D, *spatial) in voxels; a velocity may also lie on the half-resolution
                 grid. None starts at the identity.
+            weight_map: (1, *spatial), a factor on the penalty for every voxel of ``fixed``: λ as a field. None: 1.
 
         Returns:
             ``warped`` (1, *spatial) and ``displacement`` (D, *spatial) in voxels, both with the metadata of the fixed
@@ -80,7 +85,7 @@ class RefineRegistration(Transform):
             displacement.
 
         Raises:
-            ValueError: the shapes of images and field do not match.
+            ValueError: the shapes of images, field and weight map do not match.
         """
         first, second = (convert_to_tensor(image, dtype=torch.float32, track_meta=False) for image in (moving, fixed))
         start = None if field is None else convert_to_tensor(field, dtype=torch.float32, track_meta=False)
@@ -95,7 +100,12 @@ class RefineRegistration(Transform):
             )
         objective = Objective(dims, **self.objective).to(second.device)
         pair = first.to(second.device)[None], second[None]
-        found = refine_field(self._register, start[None], objective, *pair, self.steps, self.learning_rate).registration
+        weights = None
+        if weight_map is not None:
+            weights = convert_to_tensor(weight_map, dtype=torch.float32, track_meta=False).to(second.device)[None]
+        found = refine_field(
+            self._register, start[None], objective, *pair, self.steps, self.learning_rate, weight_map=weights
+        ).registration
         warped, displacement = (_like(part[0], fixed) for part in (found.warped, found.displacement))
         return Registration(warped, displacement, found.velocity[0])
 
@@ -119,6 +129,7 @@ class RefineRegistrationd(MapTransform):
         field_key: the key of the field to start from; None, or a sample without it, starts at the identity.
         warped_key, displacement_key: the keys to store the warped image and the displacement under.
         velocity_key: the key to store the velocity under; None does not store it.
+        weight_map_key: the key of the weight map; None, or a sample without it, has the same λ everywhere.
         options: arguments of :class:`RefineRegistration`: ``similarity``, ``penalty``, ``weight``, ``steps``,
             ``learning_rate``, ``integration_steps``, ``padding_mode``, ``acts_on``, ``multiplier``.
         allow_missing_keys: return a sample unchanged if one of its images is missing.
@@ -133,6 +144,7 @@ class RefineRegistrationd(MapTransform):
         warped_key: str = "warped",
         displacement_key: str = "displacement",
         velocity_key: str | None = None,
+        weight_map_key: str | None = None,
         allow_missing_keys: bool = False,
         **options: Any,
     ) -> None:
@@ -140,7 +152,7 @@ class RefineRegistrationd(MapTransform):
         if len(self.keys) != 2:
             raise ValueError(f"two keys are needed, for the moving and the fixed image, got {self.keys}")
         self.field_key, self.warped_key, self.displacement_key = field_key, warped_key, displacement_key
-        self.velocity_key = velocity_key
+        self.velocity_key, self.weight_map_key = velocity_key, weight_map_key
         self.refine = RefineRegistration(**options)
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
@@ -148,7 +160,7 @@ class RefineRegistrationd(MapTransform):
         if len([*self.key_iterator(d)]) < 2:
             return d
         moving, fixed = (d[key] for key in self.keys)
-        found = self.refine(moving, fixed, d.get(self.field_key))
+        found = self.refine(moving, fixed, d.get(self.field_key), d.get(self.weight_map_key))
         d[self.warped_key], d[self.displacement_key] = found.warped, found.displacement
         if self.velocity_key is not None:
             d[self.velocity_key] = found.velocity

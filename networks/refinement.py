@@ -3,8 +3,8 @@
 Balakrishnan et al., IEEE TMI 2019, Section III-C ("VoxelMorph ... instance-specific optimization").
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,9 +58,8 @@ def refine(
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
         backward = network(fixed, moving).velocity if objective.both_directions else None
-    return refine_field(
-        network.register_with, velocity, objective, moving, fixed, steps, learning_rate, report, weight_map, backward
-    )
+    options: dict[str, Any] = {"report": report, "weight_map": weight_map, "backward": backward}
+    return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, **options)
 
 
 def refine_field(
@@ -87,37 +86,26 @@ def refine_field(
     Returns:
         The best registration found, detached. It is never worse than that of ``start``.
     """
-    starts = [start, -start if backward is None else backward] if objective.both_directions else [start]
-    fields = [field.clone().requires_grad_() for field in starts]
-    optimizer = torch.optim.Adam(fields, lr=learning_rate)
-    best, losses = start.detach().clone(), []
+    both = objective.both_directions
+    if both:  # a batch of two: moving to fixed, and fixed to moving
+        start = torch.cat([start, -start if backward is None else backward])
+    images = torch.cat([moving, fixed]) if both else moving
+    velocity = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([velocity], lr=learning_rate)
+    best, losses = velocity.detach().clone(), []
     for done in range(steps + 1):
         with torch.enable_grad():
-            loss = _loss(objective, register, fields, moving, fixed, weight_map)
+            found = register(velocity, images)
+            terms = objective.of_both(found, moving, fixed, weight_map) if both else objective(found, fixed, weight_map)
+        loss = terms.loss
         losses.append(float(loss.detach()))
         if losses[-1] <= min(losses):
-            best = fields[0].detach().clone()
+            best = velocity.detach().clone()
         if report is not None:
             report(done, steps, f"objective {losses[-1]:.5f}")
         if done == steps or not torch.isfinite(loss):
             break
-        for field, gradient in zip(fields, torch.autograd.grad(loss, fields), strict=True):
-            field.grad = gradient
+        (velocity.grad,) = torch.autograd.grad(loss, [velocity])
         optimizer.step()
     with torch.no_grad():
-        return Refinement(register(best, moving), losses)
-
-
-def _loss(
-    objective: Objective,
-    register: Callable[[Tensor, Tensor], Registration],
-    fields: Sequence[Tensor],
-    moving: Tensor,
-    fixed: Tensor,
-    weight_map: Tensor | None,
-) -> Tensor:
-    """Compute the objective of one field, or of the fields of both directions."""
-    forward = register(fields[0], moving)
-    if not objective.both_directions:
-        return objective(forward, fixed, weight_map).loss
-    return objective.of_both(forward, register(fields[1], fixed), moving, fixed, weight_map).loss
+        return Refinement(register(best[:1], moving), losses)

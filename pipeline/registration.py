@@ -27,15 +27,19 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ImagePair:
-    """The two images to register, and their label maps if given."""
+    """The two images to register, and if given their label maps and λ as a field.
+
+    ``weights`` is a factor on the penalty of the instance optimization, for every voxel of the fixed image.
+    """
 
     moving: Volume
     fixed: Volume
     moving_labels: Volume | None = None
     fixed_labels: Volume | None = None
+    weights: Volume | None = None
 
     def check(self, dims: int) -> None:
-        """Raise InputError unless images are images, label maps match them, and all have ``dims`` axes."""
+        """Raise InputError unless images are images, the other maps match them, and all have ``dims`` axes."""
         for image in (self.moving, self.fixed):
             if image.looks_like_labels:
                 raise InputError(
@@ -51,6 +55,18 @@ class ImagePair:
                     f"{labels.path} lies on another grid than its image {image.path}: {labels.grid}, expected "
                     f"{image.grid}; resample the label map."
                 )
+        if self.weights is not None:
+            _check_weights(self.weights, self.fixed)
+
+
+def _check_weights(weights: Volume, fixed: Volume) -> None:
+    if not weights.grid.is_same(fixed.grid):
+        raise InputError(
+            f"the weight map {weights.path} lies on another grid than the fixed image {fixed.path}: {weights.grid}, "
+            f"expected {fixed.grid}; resample it onto this image."
+        )
+    if (least := float(weights.values.min())) < 0:
+        raise InputError(f"the weight map {weights.path} has the value {least:g}, expected 0 or more everywhere.")
 
 
 @dataclass(frozen=True)
@@ -131,7 +147,8 @@ def register(
         _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
     )
     objective = objective or build_objective(settings)
-    found = _by_network(model.network, objective, *on_grid, steps, device, progress)
+    weight_map = None if pair.weights is None else _weight_map(pair.weights, grid)
+    found = _by_network(model.network, objective, *on_grid, steps, device, progress, weight_map)
     for name, displacement in found.items():
         fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
         check_finite(fields[name].displacement, f"{model.source} ({name})")
@@ -166,6 +183,11 @@ def _on_grid(image: Tensor, own: Geometry, to_world: np.ndarray, grid: Geometry)
     return resample(image, matrix, grid.shape, order=1)[None]
 
 
+def _weight_map(weights: Volume, grid: Geometry) -> Tensor:
+    """The weights on the network's grid, (1, 1, *grid); 1 outside of the fixed image."""
+    return 1 + _on_grid(weights.values.float() - 1, weights.grid, grid.affine_4x4, grid).clamp_min(-1)
+
+
 def _check_overlap(pair: ImagePair, inside: Tensor) -> None:
     """Raise InputError if the images hardly overlap. ``inside`` is empty if two slices lie at different depths."""
     shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4)) * bool(inside.any())
@@ -184,11 +206,13 @@ def _by_network(
     steps: int,
     device: torch.device | str,
     progress: Progress,
+    weight_map: Tensor | None,
 ) -> dict[str, Tensor]:
     """The displacements (1, D, *grid) by name: ``network``, and ``refined`` if ``steps`` is above 0."""
     progress("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
+    weight_map = None if weight_map is None else weight_map.to(device)
     with torch.no_grad():
         found = {"network": network(moving, fixed).displacement.cpu()}
     progress("registering", 1, 1)
@@ -197,7 +221,7 @@ def _by_network(
         def tell(done: int, total: int, told: str) -> None:
             progress(f"refining: {told}", done, total)
 
-        refined = refine(network, objective, moving, fixed, steps, report=tell)
+        refined = refine(network, objective, moving, fixed, steps, report=tell, weight_map=weight_map)
         found["refined"] = refined.registration.displacement.cpu()
     return found
 

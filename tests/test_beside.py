@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,8 @@ def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
         table = networks(two.tables[name]).reset_index(drop=True)
         pd.testing.assert_frame_equal(table, one.tables[name], check_dtype=False)
     assert two.words[: len(one.words)] == one.words
+    assert two.answer[:-1] == one.answer[:-1]
+    assert re.fullmatch(r"Dice without training: SyN reaches 0.* at an SDlogJ of .*; elastix .*", two.answer[-1])
     limit = Limit("displacement_sdlogj", 0.3)
     assert recommend(alone, limit).table.equals(recommend(beside, limit).table)
 
@@ -128,6 +131,7 @@ def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_
         "Without registration", "Without training", "Without training"
     ]  # fmt: skip
     assert "4 s per pair" in found.words[1]
+    assert found.answer == found.words
     with pytest.raises(InputError, match="this run trained no network"):
         recommend(rows, Limit("displacement_sdlogj", 0.3))
 

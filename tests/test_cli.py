@@ -205,7 +205,7 @@ EXAMPLES = {
 
 @pytest.fixture
 def files(call, tmp_path):
-    """The files that the examples name: two unseen subjects of the embedded cohort, and landmarks."""
+    """The files that the examples name: two subjects of the built-in phantom, and landmarks."""
     cohort = read_cohort(CohortSettings(reader="phantom", subjects=2))
     for name, subject in zip(("moving", "fixed"), cohort.subjects, strict=True):
         sample = cohort.load(subject)
@@ -316,7 +316,7 @@ MISTAKES = {
         ("brain-2d model o.pt", "o.pt has none of the endings"),
         ("brain-2d model notes.txt", "notes.txt exists"),
         ("brain-2d model o.safetensors --shape axb", "--shape axb: expected numbers of voxels"),
-        ("brain-2d official o.pt --authors me", "--authors is for a bundle or a model"),
+        ("brain-2d official o.pt --authors me", "--authors is only for a bundle or a model"),
         ("brain-2d bundle notes.txt/x", "notes.txt is a file, not a folder"),
     ],
     "import": [

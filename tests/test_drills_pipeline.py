@@ -221,7 +221,7 @@ def test_a_backbone_gives_its_field_where_the_network_integrates(added, dims, st
     assert again.config["backbone"] == "slim"
     assert again.config["channels"] == [3, 5]
     assert torch.equal(again(moving, fixed).displacement, found.displacement)
-    with pytest.raises(InputError, match="has the backbone slim; official VoxelMorph has only its own"):
+    with pytest.raises(InputError, match="has the backbone slim, which official VoxelMorph does not have"):
         save_official(tmp_path / "slim.pt", network, (16,) * dims)
 
 
@@ -246,7 +246,7 @@ def test_a_field_on_another_grid_is_told(added, monkeypatch):
         ({"method": "elastics"}, "there is no method 'elastics'; did you mean elastix?"),
         ({"channels": [16, 32, 16]}, r"model.channels must be given in pairs, \(down, up\) per level, got 3 of them"),
         ({"channels": []}, "model.channels must be given in pairs"),
-        ({"backbone": "slim", "final_channels": [4]}, "model.final_channels is given, but the backbone slim has none"),
+        ({"backbone": "slim", "final_channels": [4]}, "model.final_channels is set, but the backbone slim has no such"),
     ],
 )
 def test_what_a_study_cannot_mean_is_one_sentence(added, model, words):
@@ -277,7 +277,7 @@ def test_figures_over_widths_have_plain_names(tmp_path):
         word for _, line in rows.iterrows() for word in variant(line, rows)
     }
     said = dict(protocol(run))["Network"]
-    assert said.startswith("VoxelMorph, 2‑D, channels [16, 32, 32, 32, 32, 32, 32, 32] (109,170 parameters); beyond")
+    assert said.startswith("VoxelMorph, 2‑D, channels [16, 32, 32, 32, 32, 32, 32, 32] (109,170 parameters); outside")
     assert "official" not in said
 
 

@@ -250,7 +250,7 @@ def hostile() -> dict[str, tuple[str, object, str]]:
         "inshape of another network": ("inshape", (32, 48, 32), "inshape is (32, 48, 32), expected 2 whole numbers"),
         "inshape as text": ("inshape", "32x48", "inshape is '32x48', expected 2 whole numbers"),
         "inshape of fractions": ("inshape", (32.5, 48), "inshape is (32.5, 48), expected 2 whole numbers"),
-        "an absurd inshape": ("inshape", (1 << 40, 1 << 40), "of 268,435,456 voxels at most"),
+        "an absurd inshape": ("inshape", (1 << 40, 1 << 40), "for at most 268,435,456 voxels"),
         "a tensor as int_steps": (
             "int_steps",
             torch.tensor(7),
@@ -424,7 +424,7 @@ def test_graphs_from_the_command_line(call):
         (["export", "bare.safetensors", "torchscript", "out.ts", "--shape", "99999x99999"], "the limit for a network"),
         (
             ["export", "model.safetensors", "official", "out", "--authors", "me"],
-            "--authors is for a bundle or a model; leave it out for official",
+            "--authors is only for a bundle or a model; leave it out for official",
         ),
         (["export", "model.safetensors", "model", "out.bin"], "out.bin has none of the endings that it can be written"),
         (["export", "model.safetensors", "torchscript", "out.png"], "out.png has none of the endings"),
@@ -451,7 +451,7 @@ def test_graphs_from_the_command_line(call):
             "stranger.pt cannot be read as plain weights: it is damaged, not a torch file, or holds more",
         ),
         (["import", "list.pt", "out.safetensors"], "list.pt holds no state dictionary"),
-        (["import", "odd.pt", "out.safetensors"], "odd.pt: such a VxmDense network cannot be made"),
+        (["import", "odd.pt", "out.safetensors"], "odd.pt: no VxmDense network can be made with these settings"),
         (["import", "official.pt", "bare.safetensors"], "bare.safetensors exists; choose another name"),
         (["import", "state.pt", "out.safetensors"], "give integration_steps and integration_downsize"),
         (

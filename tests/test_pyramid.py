@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from smoothmorph.networks import BACKBONES, Integration, VoxelMorph, load_model, save_model
-from smoothmorph.networks.backbones.pyramid import Pyramid, correlation
+from smoothmorph.networks.backbones.correlation import correlation
+from smoothmorph.networks.backbones.pyramid import Pyramid
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.settings.sections import ModelSettings
 from smoothmorph.transforms import InputError

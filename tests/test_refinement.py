@@ -87,6 +87,27 @@ def test_the_dictionary_transform_refines_in_place_and_keeps_the_place_of_the_fi
     assert torch.equal(again["displacement"], found["displacement"])
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_weight_map_keeps_one_half_still(dims):
+    moving, fixed = ball((24,) * dims, 1.5)[0], ball((24,) * dims, -1.5)[0]
+    still = torch.ones_like(fixed)
+    still[:, :, : 24 // 2] = 1e4
+    sample = {"moving": moving, "fixed": fixed, "still": still}
+    found = RefineRegistrationd(weight=0.001, steps=40, weight_map_key="still")(sample)["displacement"]
+    rough = [float(half.diff(dim=1).abs().mean()) for half in (found[:, :, :11], found[:, :, 13:])]
+    assert rough[0] < 0.1 * rough[1]
+    with pytest.raises(ValueError, match=r"the weight map .* is not on the grid of"):
+        RefineRegistrationd(weight_map_key="still")(sample | {"still": still[:, 1:]})
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_transform_refines_both_directions_of_a_displacement(dims):
+    moving, fixed = ball((24,) * dims, 1.5)[0], ball((24,) * dims, -1.5)[0]
+    found = RefineRegistration(penalty="l2+inverse-consistency", weight=0.001, steps=60)(moving, fixed)
+    assert found.displacement.shape == (dims, *[24] * dims)
+    assert float((found.warped - fixed).square().mean()) < 0.3 * float((moving - fixed).square().mean())
+
+
 def test_a_refined_velocity_does_not_fold_where_a_displacement_does():
     moving, fixed = ball((24, 24), 3.0)[0], ball((24, 24), -3.0)[0]
     folded = RefineRegistration(weight=0.001, steps=60)(moving, fixed).displacement

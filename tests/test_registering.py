@@ -204,7 +204,7 @@ def test_an_image_that_is_not_in_mm(factor, which):
 def test_a_grid_of_too_many_voxels():
     thick = Geometry((30, 28, 26), np.diag([1.2, 0.8, 1e5, 1]))
     with pytest.raises(
-        InputError, match=r"^thick.nii \(30x28x26 .* takes 32x3250000x32 voxels of .* than 268,435,456;"
+        InputError, match=r"^thick.nii \(30x28x26 .* needs 32x3250000x32 voxels of .* than 268,435,456;"
     ):
         trained(3, axes="RSA", shape=(32, 32, 32)).images.grid_over(volume("thick.nii", thick))
 
@@ -462,7 +462,7 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --warped w.nii --field axial.nii.gz/f.h5", "axial.nii.gz is a file, not a folder"),
         (
             "moving3.nii.gz sheared.nii.gz -m model3.safetensors --warped w.nii --field f.h5",
-            "cannot write f.h5 on the grid of sheared.nii.gz: the axes of the grid are 5.71 degrees off perp",
+            "cannot write f.h5 on the grid of sheared.nii.gz: the axes of the grid are 10.3 degrees off perp",
         ),
         ("sheared.nii.gz F --warped w.nii --inverse-field i.mha", "cannot write i.mha on the grid of sheared.nii.gz"),
         ("moving3.nii.gz F --refine 3 --penalty l3", "objective.penalty"),
@@ -470,8 +470,11 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --device meta", "the device is 'meta'; expected auto, cpu, cuda or cuda:N"),
         ("moving3.nii.gz F --device mps", "the device is 'mps'; expected auto"),
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
-        ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels"),
-        ("none F --fixed-labels fixed3-seg.nii.gz", "--fixed-labels fixed3-seg.nii.gz needs --moving-labels"),
+        ("none F --warped-labels w.nii", "--warped-labels w.nii needs the label map of the moving image"),
+        (
+            "none F --fixed-labels fixed3-seg.nii.gz",
+            "--fixed-labels fixed3-seg.nii.gz needs the label map of the moving image",
+        ),
         ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz has no effect alone; add"),
         ("none F --penalty l2", "--penalty needs --refine; add --refine N, or leave it out"),
         ("none F --lambda 0.5", "--lambda needs --refine"),

@@ -325,8 +325,9 @@ def test_the_objective_of_both_directions_is_the_mean_of_each(dims):
     velocities = torch.randn(2, 1, dims, *[8] * dims, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         there, back = (network.register_with(*pair) for pair in zip(velocities, (moving, fixed), strict=True))
+        both = Registration(*(torch.cat(parts) for parts in zip(there[:3], back[:3], strict=True)))
         objective = Objective(dims, penalty="gradicon", weight=0.3)
-        terms = objective.of_both(there, back, moving, fixed)
+        terms = objective.of_both(both, moving, fixed)
         penalties = [
             GradICONPenalty()(*pair)
             for pair in ((there.displacement, back.displacement), (back.displacement, there.displacement))
@@ -335,8 +336,10 @@ def test_the_objective_of_both_directions_is_the_mean_of_each(dims):
     torch.testing.assert_close(terms.similarity, similarity)
     torch.testing.assert_close(terms.penalty, sum(penalties) / 2)
     torch.testing.assert_close(terms.loss, terms.similarity + 0.3 * terms.penalty)
-    weighted = objective.of_both(there, back, moving, fixed, torch.full_like(fixed, 3.0))
+    weighted = objective.of_both(both, moving, fixed, torch.full_like(fixed, 3.0))
     torch.testing.assert_close(weighted.penalty, 3 * terms.penalty)
+    each = Objective(dims, penalty="gradicon", weight=0.3, reduction="none").of_both(both, moving, fixed)
+    torch.testing.assert_close(each.loss, terms.loss[None])
 
 
 def test_penalties_of_the_determinant_act_on_the_displacement():

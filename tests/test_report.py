@@ -132,7 +132,8 @@ def test_every_figure_is_shown_once_with_words(whole):
     assert all(len(image["alt"]) > 20 for image in page.images)
     assert {image["src"][5:14] for image in page.images} == {"image/svg", "image/png"}
     assert all(image["src"].startswith("data:image/png") == ("width" in image) for image in page.images)
-    assert page.images[0]["alt"].startswith("Similarity against folding")
+    assert page.images[0]["alt"].startswith("Accuracy against smoothness")  # that of the answer
+    assert page.images[1]["alt"].startswith("Similarity against folding")
 
 
 def test_the_page_answers_what_a_reader_asks(whole):
@@ -150,6 +151,16 @@ def test_the_page_answers_what_a_reader_asks(whole):
         "standard deviation of the logarithm of the Jacobian determinant",
     ):
         assert words in text
+
+
+def test_the_first_section_is_a_figure_and_at_most_four_sentences(whole):
+    html = (whole / "report.html").read_text(encoding="utf-8")
+    first = html[html.index('id="answer"') : html.index('id="protocol"')]
+    assert first.index("<img") < first.index("<li>")
+    assert 'id="figure-pareto_front"' in first
+    assert (first.count("<img"), first.count("<li>")) == (1, 3)  # equal smoothness, folding, seeds
+    statistics = html[html.index('id="statistics"') : html.index('id="trials"')]
+    assert "Hypervolume of accuracy and smoothness over all λ: L" in statistics
 
 
 def test_the_same_run_gives_the_same_page(tmp_path, undrawn):
@@ -191,7 +202,7 @@ def test_what_is_missing_becomes_a_sentence(tmp_path, undrawn):
         "no figures",
         "no Dice",
         "not recorded",
-        "environment.json was not kept",
+        "environment.json of the trials was not kept",
     ):
         assert words in text
 
@@ -323,6 +334,14 @@ def test_a_column_of_like_numbers_has_one_number_of_decimals():
         ["", "0", "5", "0.041", "10", "", "yes"],
     ]
     assert [line[0].value for line in table.lines[:2]] == [0.70049, 0.8]  # sorted by the measured values
+
+
+def test_every_line_is_rounded_to_what_its_interval_supports():
+    ends = {"low": [0.65, -0.021], "high": [0.73, -0.004]}
+    frame = pd.DataFrame({"mean": [0.69216, -0.0123], **ends, "effect": 0.123456})
+    table = from_frame("x", frame, "A title")
+    assert texts(table) == [["0.69", "0.65", "0.73", "0.123"], ["−0.012", "−0.021", "−0.004", "0.123"]]
+    assert table.lines[0][0].value == 0.69216
 
 
 def test_the_summary_has_a_line_per_configuration_and_the_values_before(whole):

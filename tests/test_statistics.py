@@ -27,6 +27,7 @@ from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominate
 from smoothmorph.experiments.statistics.pair_variance import PairDesign
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
 from smoothmorph.experiments.statistics.sample import Sample
+from smoothmorph.experiments.statistics.sentences import versus
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -334,6 +335,25 @@ def test_the_words_say_what_the_tables_hold(rows):
     assert "standard deviation" in text
 
 
+def test_the_answer_names_the_best_penalty_of_each_model_and_what_folds(rows):
+    analysis = analyse(rows)
+    displacement, diffeomorphic, folding, seeds = analysis.answer
+    assert re.fullmatch(
+        r"At an SDlogJ of 0\.\d+ \(displacement model\), L2 has the best Dice, 0\.\d+ \(0\.\d+ to 0\.\d+\): "
+        r"0\.\d+ \(0\.\d+ to 0\.\d+\) better than L1\.",
+        displacement,
+    )
+    assert "(diffeomorphic model), L2 has the best Dice" in diffeomorphic
+    assert re.fullmatch(r"Folded voxels: up to [\d.]+ % in the displacement model, none in the diffeo.*", folding)
+    assert seeds == analysis.words[-1]
+
+
+def test_how_much_better_by_hand():
+    line = {"first": "l1", "second": "l2", "difference": -0.02, "low": -0.05, "high": -0.01}
+    assert versus(line, "l2", "dice") == versus(line, "l1", "mse") == (0.02, 0.01, 0.05)
+    assert versus(line, "l1", "dice") == versus(line, "l2", "mse") == (-0.02, -0.05, -0.01)
+
+
 def test_one_seed_and_one_weight_are_said(tmp_path):
     one = study_rows(tmp_path, weights=[0.1], steps=[7])
     analysis = analyse(one)
@@ -342,6 +362,8 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
     assert "cannot be compared at equal smoothness" in text
     assert re.search(r"Dice at λ = 0\.1: L2 0\.\d+ \(0\.\d+ to 0\.\d+\) at an SDlogJ of 0\.\d+; L1 ", text)
     assert "one seed" in text
+    *accuracy, seeds = analysis.words[1:]
+    assert analysis.answer == [*accuracy, "Folded voxels: none in the diffeomorphic model.", seeds]
 
 
 def test_trials_without_a_common_pair_are_not_compared(rows):

@@ -103,7 +103,7 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({**GRID, "base": {"training": 3}}, "training is a section"),
         ({**GRID, "axes": {"objective.penalty": []}}, "axis objective.penalty is empty"),
         ({**GRID, "axes": {}}, "axes is empty"),
-        ({**GRID, "groups": []}, "either axes or groups"),
+        ({**GRID, "groups": []}, "both axes and groups"),
         ({"name": "x", "groups": []}, "expected one or more groups with different names"),
         (
             {"name": "x", "groups": [{"name": "a"}, {"name": "a"}]},
@@ -269,7 +269,7 @@ def test_settings_of_a_cohort():
     with pytest.raises(InputError, match="only takes keys of cohort, split and pairs"):
         data_settings("phantom", ["seed=4"])
     with pytest.raises(
-        InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, neurite-oasis"
+        InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, synthetic, neurite-oasis"
     ):
         data_settings("nope")
 

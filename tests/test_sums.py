@@ -46,15 +46,15 @@ def test_a_sum_has_one_text(given, written):
     ("given", "told"),
     [
         ("l2+l3", "there is no penalty 'l3'; did you mean l"),
-        ("l2+l2", r"l2 is there twice in 'l2\+l2'"),
+        ("l2+l2", r"l2 occurs twice in 'l2\+l2'"),
         ("nan*l2", "the weight of l2 in 'nan\\*l2' is 'nan'; expected a finite number above 0"),
         ([{"name": "l2", "weight": math.nan}], "the weight of l2 is nan; expected a finite number above 0"),
         ([{"name": "l2", "weight": -1}], "the weight of l2 is -1; expected"),
         ([{"name": "l2", "weight": 0}], "the weight of l2 is 0; expected"),
         ([{"name": "l2", "weight": True}], "the weight of l2 is True; expected"),
         ([{"name": "l2", "weight": "much"}], "the weight of l2 is 'much'; expected"),
-        ([{"name": "l2", "wait": 1}], "is no penalty with its weight; expected {name: ..., weight: ...}"),
-        (["l2"], "'l2' is no penalty with its weight"),
+        ([{"name": "l2", "wait": 1}], "is not a penalty with a weight; expected {name: ..., weight: ...}"),
+        (["l2"], "'l2' is not a penalty with a weight"),
         ([], "a sum needs at least one penalty, found an empty list"),
     ],
 )

@@ -121,12 +121,12 @@ class TestRandSyntheticImage:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            ({"intensity": (1, 0)}, "intensity is a range"),
-            ({"gamma": (0, 1)}, "gamma is a range of exponents above 0"),
-            ({"noise": -0.1}, "noise is the largest strength, 0 or more, got -0.1"),
-            ({"thickness": 0.5}, "thickness is the largest of slices, 1 voxel or more"),
-            ({"zero_background": 2}, "zero_background is a probability"),
-            ({"classes": []}, "classes are numbers from 0 on"),
+            ({"intensity": (1, 0)}, r"intensity must be \(lowest, highest\)"),
+            ({"gamma": (0, 1)}, "gamma must be a range of exponents above 0"),
+            ({"noise": -0.1}, "noise must be the largest strength, 0 or more, got -0.1"),
+            ({"thickness": 0.5}, "thickness must be the largest slice thickness, 1 voxel or more"),
+            ({"zero_background": 2}, "zero_background must be a probability"),
+            ({"classes": []}, "classes must be numbers from 0 on"),
         ],
     )
     def test_arguments_that_cannot_be(self, arguments, sentence):
@@ -136,7 +136,7 @@ class TestRandSyntheticImage:
     @pytest.mark.parametrize(
         ("label", "sentence"),
         [
-            (torch.zeros(2, 5, 5), r"a label map is \(1, \*spatial\)"),
+            (torch.zeros(2, 5, 5), r"a label map must be \(1, \*spatial\)"),
             (torch.full((1, 5, 5), 0.5), "integers from 0 on"),
             (torch.full((1, 5, 5), -1), "integers from 0 on"),
             (torch.full((1, 5, 5), 3), "holds 3, but classes are given for 0 to 2"),
@@ -188,7 +188,7 @@ class TestRandSyntheticImaged:
         assert set(RandSyntheticImaged("image", "label", allow_missing_keys=True)(given)) == {"image"}
         with pytest.raises(ValueError, match="one label key per key"):
             RandSyntheticImaged(["a", "b"], "c")
-        with pytest.raises(ValueError, match="same_contrast is a probability"):
+        with pytest.raises(ValueError, match="same_contrast must be a probability"):
             RandSyntheticImaged("a", "b", same_contrast=3)
 
     def test_in_a_compose(self):
@@ -265,9 +265,9 @@ class TestShapes:
         assert all(torch.equal(moved[key], again[key]) for key in sample)
 
     def test_shapes_of_other_sizes_are_refused(self):
-        with pytest.raises(ValueError, match="the same shapes cannot fill both"):
+        with pytest.raises(ValueError, match="the same shapes need one spatial shape"):
             RandShapesd(["a", "b"], 1.0)({"a": torch.zeros(1, 8, 8), "b": torch.zeros(1, 8, 9)})
-        with pytest.raises(ValueError, match="smoothness is a range"):
+        with pytest.raises(ValueError, match="smoothness must be"):
             RandShapes(smoothness=(0, 1))
         with pytest.raises(ValueError, match="regions must be 2 or more"):
             RandShapes(regions=1)

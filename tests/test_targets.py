@@ -18,6 +18,7 @@ import smoothmorph.transforms
 SHAPE = (16, 24)
 FIELD = torch.rand(1, 2, *SHAPE, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.rand(2, 1, 1, *SHAPE, generator=torch.Generator().manual_seed(1))
+LABEL = (IMAGES[0, 0] * 3).floor()
 SAMPLE = {"image": IMAGES[0, 0], "moving": IMAGES[0, 0], "fixed": IMAGES[1, 0], "displacement": FIELD[0]}
 REGISTRATION = smoothmorph.networks.Registration(IMAGES[0], FIELD, FIELD)
 NETWORK = {"_target_": "smoothmorph.networks.VoxelMorph", "spatial_dims": 2, "integration_steps": 3}
@@ -35,6 +36,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "transforms.PairImagesd": ({"keys": ["moving", "fixed"], "output_key": "image"}, (SAMPLE,)),
     "transforms.RandDiffeomorphic": ({"prob": 1.0, "magnitude": [1, 2]}, (IMAGES[0, 0],)),
     "transforms.RandDiffeomorphicd": ({"keys": ["moving", "fixed"], "prob": 1.0}, (SAMPLE,)),
+    "transforms.RandShapes": ({"prob": 1.0, "regions": 4}, (LABEL,)),
+    "transforms.RandShapesd": ({"keys": "label", "prob": 1.0}, ({"label": LABEL},)),
+    "transforms.RandSyntheticImage": ({"classes": [0, 1, 1]}, (LABEL,)),
+    "transforms.RandSyntheticImaged": ({"keys": "image", "label_keys": "label"}, ({"label": LABEL},)),
     "transforms.SaveField": ({"output_dir": str(FOLDER)}, (MetaTensor(FIELD[0]),)),
     "transforms.SaveFieldd": ({"keys": "u", "output_dir": str(FOLDER)}, ({"u": MetaTensor(FIELD[0])},)),
     "transforms.WarpImage": ({"mode": "nearest"}, (IMAGES[0, 0], FIELD[0])),

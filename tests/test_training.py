@@ -1,5 +1,6 @@
 """A complete trial repeats and resumes bit for bit, learns, and fails with one sentence."""
 
+import itertools
 import multiprocessing
 import random
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from smoothmorph.networks import Objective, VoxelMorph, load_model
+from smoothmorph.networks import PENALTIES, SIMILARITIES, Objective, VoxelMorph, load_model
 from smoothmorph.pipeline.evaluation.rows import by_network
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler, WeightAveragingHandler
@@ -23,6 +24,7 @@ from smoothmorph.pipeline.training.loop import (
     build_objective,
     build_optimizer,
     build_schedule,
+    build_step,
     training_step,
 )
 from smoothmorph.pipeline.trial import TrialFailed, TrialProgress, prepare, run_trial
@@ -388,3 +390,65 @@ def test_progress_tells_where_a_trial_is(tiny_cohort, tmp_path):
     assert stages[-3:] == ["training", "evaluating", "done"]
     last = [event for event in events if event.stage == "training"][-1]
     assert (last.done, last.total) == (12, 12)
+
+
+# λ as a field, and both directions
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("penalty", ["l2", "l2+0.5*gradicon"])
+def test_a_weight_map_by_structure_is_part_of_training_validation_and_rows(dims, penalty, tiny_cohort, tmp_path):
+    objective = {"penalty": penalty, "lambda": 1.0}
+    for name, inside in (("plain", 1.0), ("stiff", 50.0), ("none", 0.0)):
+        weights = {"weight_map": {"labels": [1], "inside": inside, "outside": inside}}
+        settings = settings_of(dims, objective={**objective, **weights}, training={"epochs": 1})
+        run_trial(settings, tmp_path / name, tiny_cohort(dims))
+    histories = {name: pd.read_parquet(tmp_path / name / "history.parquet") for name in ("plain", "stiff", "none")}
+    first = settings_of(dims, objective=objective, training={"epochs": 1})
+    run_trial(first, tmp_path / "without", tiny_cohort(dims))
+    without = pd.read_parquet(tmp_path / "without" / "history.parquet").drop(columns="seconds")
+    pd.testing.assert_frame_equal(histories["plain"].drop(columns="seconds"), without)
+    assert (histories["none"]["validation_penalty"] == 0).all()
+    assert (histories["stiff"]["validation_penalty"] != histories["plain"]["validation_penalty"]).all()
+    rows = pd.read_parquet(tmp_path / "none" / "pairs.parquet")
+    assert rows["loss"].to_numpy() == pytest.approx(rows["mse"].to_numpy())
+    assert ("displacement_gradicon" in rows) == ("gradicon" in penalty)
+    assert not [name for name in rows if name.startswith("velocity_gradicon")]
+
+
+def test_a_weight_map_of_a_structure_that_is_not_there_is_told(tiny_cohort, tmp_path):
+    settings = settings_of(objective={"weight_map": {"labels": [7], "inside": 2}})
+    with pytest.raises(InputError, match=r"objective\.weight_map\.labels has 7, but the label maps have 1 \("):
+        run_trial(settings, tmp_path, tiny_cohort(2))
+    for key, value in (("labels", [0]), ("inside", -1), ("outside", float("nan"))):
+        with pytest.raises(InputError, match=rf"objective\.weight_map\.{key}"):
+            settings_of(objective={"weight_map": {key: value}})
+
+
+def test_an_augmentation_must_not_leave_the_label_of_a_weight_map_behind(tiny_cohort, tmp_path):
+    flip = {"transform": "RandFlipd", "keys": ["moving", "fixed"], "prob": 0.5}
+    weights = {"weight_map": {"labels": [1], "inside": 2}}
+    settings = settings_of(objective=weights, training={"augment": [flip]})
+    with pytest.raises(InputError, match=r"training\.augment\[0\] \(RandFlipd\) moves fixed, but not fixed_label"):
+        run_trial(settings, tmp_path / "one", tiny_cohort(2))
+    whole = flip | {"keys": ["moving", "fixed", "moving_label", "fixed_label"]}
+    noise = {"transform": "RandGaussianNoised", "keys": ["moving", "fixed"], "prob": 1.0, "std": 0.01}
+    run_trial(settings_of(objective=weights, training={"augment": [whole, noise]}), tmp_path / "two", tiny_cohort(2))
+
+
+EACH = list(itertools.zip_longest(PENALTIES, [*SIMILARITIES, "mse+gradient-mse"]))
+"""Every penalty and every similarity once."""
+
+
+@pytest.mark.parametrize(("penalty", "similarity"), EACH)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_steps_of_training_stay_finite_under_every_penalty_and_similarity(dims, penalty, similarity):
+    objective = {"penalty": penalty or "l2", "lambda": 1.0, "similarity": similarity or "mse"}
+    settings = settings_of(dims, objective=objective)
+    model = build_model(settings)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step = build_step(settings, model, build_objective(settings), build_optimizer(settings, model))
+    moving, fixed = torch.rand(2, 2, 1, *[16] * dims, generator=torch.Generator().manual_seed(0))
+    terms = [torch.stack(list(step(moving, fixed))) for _ in range(3)]
+    assert torch.isfinite(torch.stack(terms)).all()
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())

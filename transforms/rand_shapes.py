@@ -1,4 +1,4 @@
-"""Label maps of random smooth shapes, which resemble nothing: SynthMorph's "shapes" (Hoffmann et al., IEEE TMI 2022).
+"""Make label maps of random smooth shapes, SynthMorph's "shapes" (Hoffmann et al., IEEE TMI 2022).
 
 A network that learns to register them learns no anatomy.
 """
@@ -18,25 +18,25 @@ from .fields.warping import warp
 from .rand_diffeomorphic import RandDiffeomorphic
 
 COARSE = 4
-"""Shapes are drawn on a grid of so many voxels' spacing where they are smooth enough, and interpolated linearly."""
+"""Spacing in voxels of the coarse grid on which smooth shapes are drawn, before linear interpolation."""
 
 
 def random_shapes(shape: Sequence[int], generator: torch.Generator | None, regions: int, smoothness: float) -> Tensor:
-    """A label map of random smooth shapes: of as many smooth noise images, the number of the one that is largest.
+    """Draw a label map of random smooth shapes: at each voxel, the label is the number of the largest noise image.
 
         label(x) = argmax over r of (G * n_r)(x),  n_r white noise, G a Gaussian
 
     Args:
         shape: the D = 2 or 3 sizes of the grid.
-        generator: where the noise is drawn from; the same state gives the same shapes. None is torch's global one.
-        regions: how many noise images; few of the labels 0 to ``regions`` - 1 may occur nowhere.
-        smoothness: standard deviation of the Gaussian, voxels: shapes are about three to four times as wide.
+        generator: generator of the noise; the same state gives the same shapes. None uses torch's global one.
+        regions: number of noise images. A few of the labels 0 to ``regions`` - 1 may not occur.
+        smoothness: standard deviation of the Gaussian in voxels; shapes are about three to four times as wide.
 
     Returns:
         (1, *shape), int16, on the CPU.
 
     Raises:
-        ValueError: not 2 or 3 sizes, fewer than 2 regions or more than 32767, or no positive smoothness.
+        ValueError: there are not 2 or 3 sizes, not 2 to 32767 regions, or the smoothness is not above 0.
     """
     shape = tuple(int(size) for size in shape)
     if len(shape) not in (2, 3) or min(shape) < 1:
@@ -64,10 +64,10 @@ class RandShapes(RandomizableTransform):
 
     Args:
         prob: probability that the label map is replaced.
-        regions: how many shapes, with the background 0; see :func:`random_shapes` (SynthMorph: 26).
-        smoothness: range of the standard deviation that smooths the shapes, voxels.
-        magnitude: range of the largest velocity of the deformation, voxels, as of :class:`.RandDiffeomorphic`.
-        velocity_smoothness: range of the standard deviation that smooths the velocity, voxels.
+        regions: number of shapes, including the background 0; see :func:`random_shapes` (SynthMorph: 26).
+        smoothness: range of the standard deviation that smooths the shapes, in voxels.
+        magnitude: range of the largest velocity of the deformation in voxels; see :class:`.RandDiffeomorphic`.
+        velocity_smoothness: range of the standard deviation that smooths the velocity, in voxels.
     """
 
     backend = TORCH
@@ -82,7 +82,7 @@ class RandShapes(RandomizableTransform):
     ) -> None:
         RandomizableTransform.__init__(self, prob)
         if len(smoothness) != 2 or not 0 < smoothness[0] <= smoothness[1] < float("inf"):
-            raise ValueError(f"smoothness is a range (lowest, highest) of voxels above 0, got {smoothness}")
+            raise ValueError(f"smoothness must be (lowest, highest) in voxels, both above 0, got {smoothness}")
         if regions < 2:
             raise ValueError(f"regions must be 2 or more, got {regions}")
         self.regions, self.smoothness = int(regions), (float(smoothness[0]), float(smoothness[1]))
@@ -95,18 +95,18 @@ class RandShapes(RandomizableTransform):
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Draws whether to make shapes, and the parameters ``drawn`` of shapes and of their deformation."""
+        """Draw whether to make shapes, and the parameters of shapes and deformation, ``drawn``."""
         super().randomize(None)
         self.drawn = {"smoothness": float(self.R.uniform(*self.smoothness)), "seed": int(self.R.randint(2**31 - 1))}
         self.drawn["deformation"] = self.draw_deformation()
 
     def draw_deformation(self) -> dict[str, Any]:
-        """The parameters of one deformation, see :class:`.RandDiffeomorphic`."""
+        """Draw the parameters of one deformation; see :class:`.RandDiffeomorphic`."""
         self.deform.randomize()
         return dict(self.deform.drawn)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
-        """The shapes, of the grid, the metadata and the type of ``img`` (1, *spatial).
+        """Return shapes with the grid, metadata and dtype of ``img`` (1, *spatial).
 
         ``randomize=False`` repeats the last draw.
         """
@@ -118,12 +118,12 @@ class RandShapes(RandomizableTransform):
         return self.place(image, self.shapes(image.shape[1:]), self.drawn["deformation"])
 
     def shapes(self, spatial_shape: Sequence[int]) -> Tensor:
-        """The shapes of the last draw before they are deformed: (1, *spatial), int16."""
+        """Return the shapes of the last draw before their deformation: (1, *spatial), int16."""
         generator = torch.Generator().manual_seed(self.drawn["seed"])
         return random_shapes(spatial_shape, generator, self.regions, self.drawn["smoothness"])
 
     def place(self, image: Tensor, shapes: Tensor, deformation: dict[str, Any]) -> Tensor:
-        """``shapes`` deformed, of the type and with the metadata of ``image``."""
+        """Deform ``shapes``, and give them the dtype and the metadata of ``image``."""
         self.deform.drawn = deformation
         displacement = self.deform.displacement(image.shape[1:])
         deformed = warp(shapes[None], displacement[None], "nearest", "border")[0]
@@ -131,14 +131,14 @@ class RandShapes(RandomizableTransform):
 
 
 class RandShapesd(RandomizableTransform, MapTransform):
-    """Dictionary twin of :class:`RandShapes`: all keys get the same shapes, and each its own deformation.
+    """Dictionary-based version of :class:`RandShapes`: all keys get the same shapes, but each its own deformation.
 
     So the label maps of a sample can be registered to each other.
 
     Args:
-        keys: the label maps (1, *spatial) to replace, all of one spatial shape.
-        prob: probability that the label maps of a sample are replaced; all are, or none.
-        regions, smoothness, magnitude, velocity_smoothness: as there.
+        keys: keys of the label maps (1, *spatial) to replace, all with the same spatial shape.
+        prob: probability that all label maps of a sample are replaced; otherwise none is.
+        regions, smoothness, magnitude, velocity_smoothness: see :class:`RandShapes`.
         allow_missing_keys: skip keys that a sample lacks.
     """
 
@@ -165,16 +165,16 @@ class RandShapesd(RandomizableTransform, MapTransform):
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Draws whether to make shapes, their parameters, and those of the deformation of each key."""
+        """Draw whether to make shapes, the parameters of the shapes, and those of each key's deformation."""
         super().randomize(None)
         self.make.randomize()
         self.deformations = [self.make.draw_deformation() for _ in self.keys]
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        """A copy of the sample with the label maps replaced.
+        """Return a copy of the sample with replaced label maps.
 
         Raises:
-            ValueError: label maps of different spatial shape.
+            ValueError: the label maps differ in spatial shape.
         """
         d: dict[Hashable, Any] = dict(data)
         self.randomize()
@@ -186,8 +186,8 @@ class RandShapesd(RandomizableTransform, MapTransform):
         for key, deformation in self.key_iterator(d, self.deformations):
             if tuple(d[key].shape[1:]) != spatial_shape:
                 raise ValueError(
-                    f"{key!r} {tuple(d[key].shape)} and {first!r} {tuple(d[first].shape)} differ in spatial shape, "
-                    "and the same shapes cannot fill both"
+                    f"{key!r} {tuple(d[key].shape)} and {first!r} {tuple(d[first].shape)} differ in spatial shape; "
+                    "the same shapes need one spatial shape for all keys"
                 )
             d[key] = self.make.place(tracked(d[key]), shapes, deformation)
         return d

@@ -1,8 +1,8 @@
-"""An image with random contrast and random faults, made from a label map.
+"""Make an image with random contrast and random artefacts from a label map.
 
-A network that sees another contrast at every step cannot rely on one. The idea and the kinds of faults: SynthMorph
-(Hoffmann et al., IEEE TMI 2022) and SynthSeg (Billot et al., Medical Image Analysis 2023). A label map is
-(1, *spatial), 2-D or 3-D, of integers from 0 on; 0 is the background.
+A network that sees another contrast at every step cannot rely on one contrast. The idea and the kinds of artefacts are
+from SynthMorph (Hoffmann et al., IEEE TMI 2022) and SynthSeg (Billot et al., Medical Image Analysis 2023). A label map
+is (1, *spatial), 2-D or 3-D, with integers from 0 on; 0 is the background.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -22,33 +22,33 @@ Drawn = dict[str, Any]
 
 
 class RandSyntheticImage(RandomizableTransform):
-    """Makes an image (1, *spatial), float32 in 0..1, from a label map of the same shape.
+    """Makes an image (1, *spatial), float32 from 0 to 1, from a label map of the same shape.
 
-    Each region gets a random intensity. Then come, in this order: texture, blur, a bias field, a gamma curve, thick
-    slices, noise. At the end the image is scaled to the range 0..1. All strengths are uniform between nothing and the
-    largest that is given, so that clean images occur, too; with all of them 0 every region has exactly one value.
+    Each region gets a random intensity. Then texture, blur, a bias field, a gamma curve, thick slices and noise are
+    applied in this order. Finally, the image is scaled to the range 0 to 1. Every strength is drawn uniformly between
+    none and its largest value, so that clean images occur, too. If all are 0, every region has exactly one value.
 
-    Sampled are numbers only (:attr:`drawn`). The intensity of a region depends on them and on its label, not on which
-    other labels are there.
+    Only numbers are drawn (:attr:`drawn`). The intensity of a region depends on them and on its label, not on the other
+    labels of the map.
 
     Args:
-        prob: probability that an image is made; otherwise what is given comes back.
+        prob: probability that an image is made; otherwise the input is returned.
         intensity: range of the mean intensities of regions (SynthMorph: 0.1 to 0.88).
-        classes: the class, such as a tissue, of each label value 0, 1, 2 ...; regions of one class get one intensity
-            with ``class_prob``. None: each region is a class of its own.
-        class_prob: probability that classes, not regions, decide the intensities.
+        classes: class, such as a tissue, of each label value 0, 1, 2 ... Regions of the same class get the same
+            intensity with probability ``class_prob``. None: each region has its own class.
+        class_prob: probability that intensities are drawn per class, not per region.
         zero_background: probability that label 0 is exactly 0 in the image, as after skull stripping; otherwise the
             background is a region like all others.
-        texture: largest standard deviation of the white noise within a region, drawn for each (SynthMorph: 0.1).
-        blur: largest standard deviation of the Gaussian filter, voxels, drawn for each axis (SynthMorph: 1).
-        bias: largest coefficient of the bias field's Legendre polynomials of degree 3, see MONAI's ``RandBiasField``.
+        texture: largest standard deviation of the white noise in a region, drawn for each region (SynthMorph: 0.1).
+        blur: largest standard deviation of the Gaussian filter in voxels, drawn for each axis (SynthMorph: 1).
+        bias: largest coefficient of the bias field's Legendre polynomials of degree 3; see MONAI's ``RandBiasField``.
         gamma: range of the exponent of the gamma curve.
-        thickness: largest slice thickness, voxels: the image is averaged over slices along one random axis, and
+        thickness: largest slice thickness in voxels. The image is averaged over slices along one random axis and
             interpolated back (SynthSeg: up to 9 mm).
         noise: largest standard deviation of the Gaussian noise, before the image is scaled.
 
     Raises:
-        ValueError: a range or strength that cannot be.
+        ValueError: a range or strength is invalid.
     """
 
     backend = TORCH
@@ -70,17 +70,17 @@ class RandSyntheticImage(RandomizableTransform):
         RandomizableTransform.__init__(self, prob)
         self.intensity, self.gamma = _range("intensity", intensity), _range("gamma", gamma)
         if self.gamma[0] == 0:
-            raise ValueError(f"gamma is a range of exponents above 0, got {gamma}")
+            raise ValueError(f"gamma must be a range of exponents above 0, got {gamma}")
         for name, value in {"texture": texture, "blur": blur, "bias": bias, "noise": noise}.items():
             if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} is the largest strength, 0 or more, got {value}")
+                raise ValueError(f"{name} must be the largest strength, 0 or more, got {value}")
         for name, value in {"class_prob": class_prob, "zero_background": zero_background}.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} is a probability, 0 to 1, got {value}")
+                raise ValueError(f"{name} must be a probability, 0 to 1, got {value}")
         if not 1 <= thickness < float("inf"):
-            raise ValueError(f"thickness is the largest of slices, 1 voxel or more, got {thickness}")
+            raise ValueError(f"thickness must be the largest slice thickness, 1 voxel or more, got {thickness}")
         if classes is not None and (not len(classes) or min(classes) < 0):
-            raise ValueError(f"classes are numbers from 0 on, one for each label value from 0 on, got {classes}")
+            raise ValueError(f"classes must be numbers from 0 on, one for each label value from 0 on, got {classes}")
         self.classes = None if classes is None else tuple(int(value) for value in classes)
         self.class_prob, self.zero_background = class_prob, zero_background
         self.texture, self.blur, self.bias, self.noise = texture, blur, bias, noise
@@ -88,12 +88,12 @@ class RandSyntheticImage(RandomizableTransform):
         self.drawn: Drawn = {}
 
     def randomize(self, data: Any = None) -> None:
-        """Draws whether to make an image, and the parameters :attr:`drawn`."""
+        """Draw whether to make an image, and the parameters :attr:`drawn`."""
         super().randomize(None)
         self.drawn = {**self.draw_contrast(), **self.draw_faults()}
 
     def draw_contrast(self) -> Drawn:
-        """What decides the intensity of each region: ``contrast``, a seed, and two decisions."""
+        """Draw the parameters of the regions' intensities: ``contrast``, a seed, and two decisions."""
         return {
             "contrast": int(self.R.randint(2**31 - 1)),
             "by_class": bool(self.R.uniform() < self.class_prob and self.classes is not None),
@@ -101,7 +101,7 @@ class RandSyntheticImage(RandomizableTransform):
         }
 
     def draw_faults(self) -> Drawn:
-        """Everything else: ``faults`` is a seed, ``blur`` in voxels for three axes, ``axis`` a fraction of the axes."""
+        """Draw all other parameters: ``faults`` is a seed, ``blur`` in voxels for three axes, ``axis`` from 0 to 1."""
         return {
             "faults": int(self.R.randint(2**31 - 1)),
             "blur": self.R.uniform(0, self.blur, 3).tolist(),
@@ -113,18 +113,20 @@ class RandSyntheticImage(RandomizableTransform):
         }
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
-        """The image of a label map ``img``, with its affine and metadata; ``randomize=False`` repeats the last draw.
+        """Make an image from the label map ``img``, with its affine and metadata.
+
+        ``randomize=False`` repeats the last draw.
 
         Raises:
-            ValueError: not (1, *spatial) with 2 or 3 spatial axes, not integers from 0 on, or a label beyond
-                ``classes``.
+            ValueError: the label map is not (1, *spatial) with 2 or 3 spatial axes, holds other values than integers
+                from 0 on, or a label beyond ``classes``.
         """
         if randomize:
             self.randomize()
         return self.make(img, self.drawn) if self._do_transform else tracked(img)
 
     def make(self, img: NdarrayOrTensor, drawn: Drawn) -> Tensor:
-        """The image of a label map with the parameters ``drawn``; nothing is sampled beyond them."""
+        """Make an image from a label map with the parameters ``drawn``; nothing else is random."""
         label = tracked(img)
         labels = _checked(plain(label), self.classes)
         random = np.random.RandomState(drawn["faults"])
@@ -142,7 +144,7 @@ class RandSyntheticImage(RandomizableTransform):
         return like(_scaled(image), label)
 
     def _regions(self, labels: Tensor, drawn: Drawn, random: np.random.RandomState) -> Tensor:
-        """Mean intensity and texture of each region: (1, *spatial), float32."""
+        """Fill each region with its mean intensity and texture: (1, *spatial), float32."""
         values, place = labels.unique(return_inverse=True)
         means, deviations = self.contrast(values.tolist(), drawn)
         image = torch.tensor(means, dtype=torch.float32)[place]
@@ -152,7 +154,7 @@ class RandSyntheticImage(RandomizableTransform):
         return image
 
     def contrast(self, values: Sequence[int], drawn: Drawn) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of the regions with these label values, for the parameters ``drawn``."""
+        """Return means and standard deviations of the regions with these label values, for the parameters ``drawn``."""
         means, deviations = [], []
         for value in values:
             group = self.classes[value] if drawn["by_class"] and self.classes is not None else value
@@ -165,18 +167,19 @@ class RandSyntheticImage(RandomizableTransform):
 
 
 class RandSyntheticImaged(RandomizableTransform, MapTransform):
-    """Dictionary twin of :class:`RandSyntheticImage`: the images ``keys`` are made from the label maps ``label_keys``.
+    """Dictionary-based version of :class:`RandSyntheticImage`: makes the images ``keys`` from the label maps.
 
-    Each image gets a contrast and faults of its own; label maps stay as they are.
+    Each image gets its own contrast and artefacts; label maps stay as they are.
 
     Args:
-        keys: where the images are put; what is there is replaced.
-        label_keys: the label maps (1, *spatial), one for each key.
-        prob: probability that the images of a sample are made; all are, or none.
-        same_contrast: probability that the images of a sample share the intensities of their regions, as scans of one
-            sequence do. Blur, bias, noise and the others remain their own.
-        intensity, classes, class_prob, zero_background, texture, blur, bias, gamma, thickness, noise: as there.
-        allow_missing_keys: skip images whose label map a sample lacks.
+        keys: keys to store the images under; existing images are replaced.
+        label_keys: keys of the label maps (1, *spatial), one for each key.
+        prob: probability that all images of a sample are made; otherwise none is.
+        same_contrast: probability that the images of a sample share the intensities of their regions, as scans of the
+            same sequence do. Blur, bias, noise and the rest stay different.
+        intensity, classes, class_prob, zero_background, texture, blur, bias, gamma, thickness, noise: see
+            :class:`RandSyntheticImage`.
+        allow_missing_keys: skip an image if the sample has no label map for it.
     """
 
     backend = RandSyntheticImage.backend
@@ -203,9 +206,9 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         RandomizableTransform.__init__(self, prob)
         self.label_keys = ensure_tuple(label_keys)
         if len(self.label_keys) != len(self.keys):
-            raise ValueError(f"one label key per key: got label_keys {self.label_keys} for keys {self.keys}")
+            raise ValueError(f"expected one label key per key, got label_keys {self.label_keys} for {self.keys}")
         if not 0 <= same_contrast <= 1:
-            raise ValueError(f"same_contrast is a probability, 0 to 1, got {same_contrast}")
+            raise ValueError(f"same_contrast must be a probability, 0 to 1, got {same_contrast}")
         self.same_contrast = same_contrast
         strengths = {"texture": texture, "blur": blur, "bias": bias, "thickness": thickness, "noise": noise}
         self.synthesize = RandSyntheticImage(
@@ -221,7 +224,7 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Draws whether to make images, and the parameters :attr:`drawn` of each key."""
+        """Draw whether to make images, and the parameters :attr:`drawn` of each key."""
         super().randomize(None)
         same = self.R.uniform() < self.same_contrast
         contrasts = [self.synthesize.draw_contrast() for _ in self.keys]
@@ -230,7 +233,7 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self.drawn = tuple({**contrast, **fault} for contrast, fault in zip(chosen, faults, strict=True))
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        """A copy of the sample with the images made.
+        """Return a copy of the sample with new images.
 
         Raises:
             KeyError: a label map is missing.
@@ -249,10 +252,11 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
 
 
 def thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
-    """``image`` (C, *spatial) averaged over slices of ``thickness`` voxels along ``axis``, and interpolated back.
+    """Average an image over slices of ``thickness`` voxels along ``axis``, and interpolate it back.
 
     Args:
-        axis: of the tensor, from 1 on.
+        image: (C, *spatial).
+        axis: axis of the tensor, from 1 on.
         thickness: 1 or more; rounded so that a whole number of slices fills the axis.
     """
     size = image.shape[axis]
@@ -273,18 +277,18 @@ def _with(transform: RandomizableTransform, image: Tensor, random: np.random.Ran
 
 
 def _scaled(image: Tensor) -> Tensor:
-    """The range of ``image`` moved and scaled to 0..1; what is constant is only clamped."""
+    """Shift and scale the range of ``image`` to 0 to 1; a constant image is only clamped."""
     low, high = image.aminmax()
     return (image - low) / (high - low) if high > low else image.clamp(0, 1)
 
 
 def _checked(label: Tensor, classes: Sequence[int] | None) -> Tensor:
-    """``label`` as int64."""
+    """Return the label map as int64; ValueError unless it is one."""
     if label.ndim not in (3, 4) or label.shape[0] != 1 or not label.numel():
-        raise ValueError(f"a label map is (1, *spatial) with 2 or 3 spatial axes, got {tuple(label.shape)}")
+        raise ValueError(f"a label map must be (1, *spatial) with 2 or 3 spatial axes, got {tuple(label.shape)}")
     labels = label.long()
     if not torch.equal(labels.to(label.dtype), label) or labels.min() < 0:
-        raise ValueError("a label map holds integers from 0 on, got other values")
+        raise ValueError("a label map must hold integers from 0 on, got other values")
     if classes is not None and labels.max() >= len(classes):
         raise ValueError(f"the label map holds {int(labels.max())}, but classes are given for 0 to {len(classes) - 1}")
     return labels
@@ -292,7 +296,7 @@ def _checked(label: Tensor, classes: Sequence[int] | None) -> Tensor:
 
 def _range(name: str, values: Sequence[float]) -> tuple[float, float]:
     if len(values) != 2 or not 0 <= values[0] <= values[1] < float("inf"):
-        raise ValueError(f"{name} is a range (lowest, highest), 0 <= lowest <= highest, got {values}")
+        raise ValueError(f"{name} must be (lowest, highest), 0 <= lowest <= highest, got {values}")
     return float(values[0]), float(values[1])
 
 

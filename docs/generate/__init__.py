@@ -1,1 +1,1 @@
-"""What the documentation site shows that is generated from the code, the notebooks and the committed results."""
+"""Generate pages of the documentation site from the code, the notebooks and the committed results."""

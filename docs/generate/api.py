@@ -1,12 +1,12 @@
-"""Every public name of the packages, from its docstring."""
+"""Make the pages of all public names from their docstrings."""
 
 from importlib import import_module
 
 ROOMS = {
-    "transforms": "Images and displacement fields. Nothing here knows of networks or studies.",
-    "networks": "What is differentiable: networks, penalties, similarities, and weights in and out.",
-    "pipeline": "One run: cohort, pairs, training, evaluation, rows; registering files; models; export.",
-    "experiments": "Many runs: studies, how they are run, and the tables, statistics and figures of their rows.",
+    "transforms": "Images and displacement fields: functions, MONAI transforms, and field files.",
+    "networks": "Registration networks, penalties, similarities, the training objective, and files of weights.",
+    "pipeline": "One run: cohort, pairs, training, evaluation and rows; registering files; models; export.",
+    "experiments": "Many runs: studies, the runner, and the tables, statistics and figures of their rows.",
 }
 CONTRACT = (
     "A displacement field is `(B, D, *spatial)`, with D components in axis order, in voxels of the fixed grid: "
@@ -15,18 +15,18 @@ CONTRACT = (
 
 
 def names(room: str) -> list[str]:
-    """The public names of a package; of a dictionary transform only the spelling that ends in ``d``."""
+    """List the public names of a package; a dictionary transform has only its spelling that ends in ``d``."""
     public = getattr(import_module(f"smoothmorph.{room}"), "__all__", [])
     return [name for name in public if not _another_spelling(name, public)]
 
 
 def _another_spelling(name: str, public: list[str]) -> bool:
-    """Whether MONAI's convention has the name beside ``<Name>d``: ``<Name>D`` and ``<Name>Dict``."""
+    """Whether this is another spelling of ``<Name>d`` by MONAI's convention: ``<Name>D`` or ``<Name>Dict``."""
     return any(name.endswith(end) and f"{name.removesuffix(end)}d" in public for end in ("D", "Dict"))
 
 
 def pages() -> dict[str, str]:
-    """A page for each package."""
+    """Make a page for each package."""
     return {f"reference/{room}.md": _page(room) for room in ROOMS}
 
 
@@ -36,7 +36,7 @@ def _page(room: str) -> str:
     groups = {"Classes": [n for n in found if n[0].isupper()], "Functions": [n for n in found if n[0].islower()]}
     lines = [f"# {title}", "", intro, "", CONTRACT, ""]
     if room == "transforms":
-        lines += ["Each dictionary transform ends in `d`; the spellings `...D` and `...Dict` of MONAI exist, too.", ""]
+        lines += ["Names of dictionary transforms end in `d`. MONAI's spellings `...D` and `...Dict` also exist.", ""]
     if not found:
         lines += ["This package has no public names yet: use its commands.", ""]
     for heading, members in groups.items():

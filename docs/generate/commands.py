@@ -1,4 +1,4 @@
-"""The help of every command, from the command line itself."""
+"""Make the page of all commands from the command line's own help."""
 
 import inspect
 from typing import Any
@@ -10,8 +10,8 @@ from smoothmorph.experiments.cli import app
 INTRO = """\
 # Commands
 
-`smoothmorph COMMAND --help` prints the same. Exit code 0 means success, 1 that a trial or a subject is faulty, 2 a
-mistake in the command or in a file (one sentence says which), 130 Ctrl-C.
+`smoothmorph COMMAND --help` prints the same text. Exit codes: 0 means success, 1 a faulty trial or subject, 2 a mistake
+in the command or in a file (one sentence says which), and 130 Ctrl-C.
 
 `smoothmorph --install-completion` lets your shell complete commands, options, studies and runs.
 """
@@ -19,7 +19,7 @@ METAVARS = {"Path": "PATH", "int": "N", "float": "NUMBER"}
 
 
 def pages() -> dict[str, str]:
-    """One page, a section for each command."""
+    """Make the page, with a section for each command."""
     root = typer.main.get_command(app)
     lines = [INTRO]
     for name, command in _commands(root, "smoothmorph"):

@@ -38,13 +38,13 @@ IMAGES = (".png", ".svg")
 
 @event_priority(100)
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Copy the sources to where mkdocstrings can follow their imports; it looks there for folders in its own event."""
+    """Copy the sources to a folder where mkdocstrings can follow their imports, before its own event looks there."""
     source.write(ROOT, ROOT / "build" / "docs")
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what is generated, and what lies outside docs/."""
+    """Add generated pages, and files from outside docs/."""
     for generate in GENERATORS:
         for uri, text in generate().items():
             files.append(File.generated(config, uri, content=text))
@@ -61,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Let links to files of the repository lead to their places on the site."""
+    """Change links to files of the repository into links on the site."""
     place = _in_repository(page.file.src_uri)
     here = posixpath.dirname(page.file.src_uri)
 
@@ -75,7 +75,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def _in_repository(uri: str) -> str:
-    """Where a file of the site lies in the repository; a generated page counts as one of docs/."""
+    """Return the path in the repository of a file of the site; a generated page counts as one of docs/."""
     return uri if uri in OUTSIDE or uri.startswith("notebooks/") else f"docs/{uri}"
 
 

@@ -1,11 +1,11 @@
-"""The notebooks as pages, as they were committed: nothing is executed."""
+"""Turn the notebooks into pages as they were committed; nothing is executed."""
 
 import re
 from pathlib import Path
 
 
 def pages(root: Path) -> dict[str, str | bytes]:
-    """A page and its pictures for each notebook."""
+    """Make a page with its pictures for each notebook."""
     import nbformat
     from nbconvert import MarkdownExporter
 
@@ -21,8 +21,8 @@ def pages(root: Path) -> dict[str, str | bytes]:
 
 
 def _tables(text: str) -> str:
-    """Tables of pandas without their own style, so that the site's holds."""
+    """Remove the style of pandas' tables, so that the site's style applies."""
     text = re.sub(r"<style scoped>.*?</style>\n?", "", text, flags=re.DOTALL)
-    text = text.replace("background-color: #000000;", "background-color: transparent;")  # of cells without a number
+    text = text.replace("background-color: #000000;", "background-color: transparent;")  # cells without a number
     text = text.replace(' border="1" class="dataframe"', "")
     return re.sub(r"(<table.*?</table>)", r'<div class="notebook-table">\n\1\n</div>', text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Every registry entry: what a study can name, with formula and source."""
+"""Make the page of all registry entries, with formula and source."""
 
 from importlib import import_module
 from pathlib import Path
@@ -14,14 +14,14 @@ ROOMS = (smoothmorph.transforms, smoothmorph.networks, smoothmorph.pipeline, smo
 INTRO = """\
 # Registry entries
 
-What a study file can name. Each entry stands in one file of the package that computes it, and settings, tables, figures
-and reports read it from there. Another package can add entries: see
+This page lists everything that a study file can name. Each entry is defined in one file of the package that computes
+it. Settings, tables, figures and reports read it from there. Another package can add entries: see
 [Add a part of your own](../howto/extend.md).
 """
 
 
 def registries() -> list[Registry[Any]]:
-    """All of them, found in the modules called ``vocabulary``, which load neither torch nor MONAI."""
+    """Find all registries in the modules called ``vocabulary``, which load neither torch nor MONAI."""
     found: dict[int, Registry[Any]] = {}
     for room in ROOMS:
         folder = Path(str(room.__file__)).parent
@@ -33,7 +33,7 @@ def registries() -> list[Registry[Any]]:
 
 
 def pages() -> dict[str, str]:
-    """One page, a section for each registry."""
+    """Make the page, with a section for each registry."""
     lines = [INTRO]
     for registry in registries():
         kind = registry.kind

@@ -1,4 +1,4 @@
-"""The columns of rows and tables, from the committed results and the report's headings."""
+"""Make the page about the columns of rows and tables, from the committed results and the report's headings."""
 
 from pathlib import Path
 
@@ -16,21 +16,21 @@ STUDY = "regularizers"
 INTRO = """\
 # Rows and tables
 
-A run is a folder. The rows are the results, and all else is made of them.
+A run is a folder. The rows are the results; tables, figures and report are made from them.
 
-| in `runs/STUDY/` | what it is |
+| in `runs/STUDY/` | content |
 |---|---|
 | `study.yaml` | the study with every setting written out |
 | `TRIAL/trial.yaml` | one trial's settings |
 | `TRIAL/model.safetensors` | its trained network |
-| `TRIAL/history.parquet` | a row for each epoch: loss, similarity, penalty, seconds |
+| `TRIAL/history.parquet` | one row per epoch: loss, similarity, penalty, seconds |
 | `TRIAL/pairs.parquet` | a row for each test pair; it exists when the trial is complete |
 | `TRIAL/examples.npz` | images and fields of three test pairs, for the figures |
-| `TRIAL/checkpoint.pt` | what a stopped training needs to go on |
+| `TRIAL/checkpoint.pt` | the state from which a stopped training continues |
 | `TRIAL/environment.json` | versions, device, threads |
 | `tables/*.csv` | the tables below, and `rows.parquet`: all trials' rows together |
 | `figures/` | every figure as PNG and SVG |
-| `report.html` | one page to read and to pass on |
+| `report.html` | the report on one page |
 
 Read them with pandas:
 
@@ -55,7 +55,7 @@ BEFORE, PER_LABEL = "_before", "/"
 
 
 def pages() -> dict[str, str]:
-    """One page: the columns of the rows, then those of each table."""
+    """Make the page: the columns of the rows, then those of each table."""
     columns = pq.read_schema(RESULTS / STUDY / "archive" / "rows.parquet").names
     plain = [name for name in columns if BEFORE not in name and PER_LABEL not in name]
     lines = [INTRO, "## Columns of the rows", ""]

@@ -1,4 +1,4 @@
-"""Every setting of a study with its type, default and meaning, from the settings themselves."""
+"""Make the page of all study settings, with type, default and meaning."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from smoothmorph.pipeline.settings.schema import Settings, TrialSettings
 INTRO = """\
 # Study settings
 
-A study file has a `name`, a `base` that holds for every trial, and `axes`, whose values are combined to trials.
-`groups` are several grids in one study. `title` and `question` are for the reader of the report.
+A study file has a `name`, a `base` with settings of every trial, and `axes`, whose values are combined to trials.
+`groups` are several grids in one study. `title` and `question` appear in the report.
 
 ```yaml
 name: mine
@@ -22,8 +22,8 @@ axes:
   objective.lambda: [0.01, 0.1]
 ```
 
-Each setting below can stand in `base`, nested or with dots, on an axis, or after `--set` on the command line:
-`--set training.epochs=3`. `smoothmorph show STUDY --yaml` prints a study with every setting written out.
+Each setting below can be given in `base` (nested or with dots), as an axis, or after `--set` on the command line:
+`--set training.epochs=3`. `smoothmorph show STUDY --yaml` prints a study with all its settings.
 
 Editors complete and check a study with its JSON schema: `smoothmorph schema --out study.schema.json`, and
 `# yaml-language-server: $schema=study.schema.json` as the first line of the study.
@@ -31,18 +31,25 @@ Editors complete and check a study with its JSON schema: `smoothmorph schema --o
 
 
 def pages() -> dict[str, str]:
-    """One page, a table for each section."""
+    """Make the page, with a table for each section."""
     sections: dict[str, list[str]] = {}
     for key, leaf in leaves():
         if key not in OTHER_KEYS:
             sections.setdefault(key.rpartition(".")[0], []).append(_row(key, leaf))
     lines = [INTRO]
     for section, rows in sections.items():
-        model = TrialSettings.model_fields[section].annotation if section else TrialSettings
-        about = model.__doc__ if isinstance(model, type) and issubclass(model, Settings) and section else ""
-        lines += [f"## {section or 'trial'}", "", (about or "").strip().replace("\n    ", "\n"), ""]
+        about = (_model(section).__doc__ or "") if section else ""
+        lines += [f"## {section or 'trial'}", "", about.strip().replace("\n    ", "\n"), ""]
         lines += ["| setting | type | default | meaning |", "|---|---|---|---|", *rows, ""]
     return {"reference/settings.md": "\n".join(lines)}
+
+
+def _model(section: str) -> type[Settings]:
+    """The settings of a section, also of one within another: ``objective.weight_map``."""
+    model: Any = TrialSettings
+    for name in section.split("."):
+        model = model.model_fields[name].annotation
+    return model
 
 
 def _row(key: str, leaf: dict[str, Any]) -> str:
@@ -56,7 +63,7 @@ def _type(leaf: dict[str, Any]) -> str:
     if "enum" in leaf:
         return ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in leaf["enum"])
     if "anyOf" in leaf:
-        return " or ".join(_type(part) for part in leaf["anyOf"])
+        return " or ".join(part.get("description") or _type(part) for part in leaf["anyOf"])
     if "const" in leaf:
         return f"`{leaf['const']}`"
     if leaf.get("type") == "array":

@@ -1,4 +1,4 @@
-"""The packages as an installation has them, for the tool that reads docstrings: it cannot follow an editable one."""
+"""Copy the packages as in an installation, for the tool that reads docstrings: it cannot follow an editable one."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ ROLE = re.compile(r":(?:func|class|meth|mod|attr):`~?([\w.]+)`")
 
 
 def write(root: Path, target: Path) -> None:
-    """Copy every module to ``target/smoothmorph``, with roles of reStructuredText as code."""
+    """Copy every module to ``target/smoothmorph``, and turn reStructuredText roles into code."""
     shutil.rmtree(target, ignore_errors=True)
     for package in PACKAGES:
         for file in sorted((root / package).rglob("*.py*")):
@@ -21,6 +21,6 @@ def write(root: Path, target: Path) -> None:
 
 
 def plain(text: str) -> str:
-    """Docstrings as Markdown: ``:func:`~a.b.c``` becomes ```c```, and ``::`` at the end of a line a colon."""
+    """Convert docstrings to Markdown: ``:func:`~a.b.c``` becomes ```c```, and ``::`` at a line's end a colon."""
     text = ROLE.sub(lambda role: f"`{role[1].rpartition('.')[2]}`", text)
     return re.sub(r"(?<=\w)::$", ":", text, flags=re.MULTILINE)

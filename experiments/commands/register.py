@@ -43,7 +43,7 @@ def register(
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
     refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
     penalty: Annotated[
-        str | None, typer.Option(help="--refine: penalty, or a sum as 0.01*l2+l1; default: as in training.")
+        str | None, typer.Option(help="--refine: penalty, or a sum such as 0.01*l2+l1; default: as in training.")
     ] = None,
     weight: Annotated[
         float | None,
@@ -51,7 +51,12 @@ def register(
     ] = None,
     similarity: Annotated[
         str | None,
-        typer.Option(help=f"--refine: {', '.join(SIMILARITIES)}, or a sum as mse+0.5*ncc; default: as in training."),
+        typer.Option(
+            help=f"--refine: {', '.join(SIMILARITIES)}, or a sum such as mse+0.5*ncc; default: as in training."
+        ),
+    ] = None,
+    lambda_map: Annotated[
+        Optional, typer.Option(metavar="M", help="--refine: an image or mask over FIXED, a factor on λ in every voxel.")
     ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
@@ -85,11 +90,12 @@ def register(
     _check_labels(moving_labels, fixed_labels, warped, warped_labels)
     chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    if chosen and not refine:
-        raise InputError(f"--{next(iter(chosen))} needs --refine; add --refine N, or leave it out.")
+    for option in [*chosen, *([] if lambda_map is None else ["lambda-map"])]:
+        if not refine:
+            raise InputError(f"--{option} needs --refine; add --refine N, or leave it out.")
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
-    images = [moving, fixed, moving_labels, fixed_labels]
+    images = [moving, fixed, moving_labels, fixed_labels, lambda_map]
     _check_outputs(outputs, images)
     _check_inputs(images, chosen, device)
 
@@ -108,6 +114,7 @@ def register(
         read_volume(fixed),
         None if moving_labels is None else read_volume(moving_labels, labels=True),
         None if fixed_labels is None else read_volume(fixed_labels, labels=True),
+        None if lambda_map is None else read_volume(lambda_map, constant=True),
     )
     _check_grids(outputs, pair)
     objective = _objective(trained, chosen)
@@ -175,7 +182,7 @@ def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
     penalties = values["objective"]["penalty"], chosen.get("penalty")
     if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
-        del values["objective"]["lambda"]  # that of a sum is of another kind
+        del values["objective"]["lambda"]  # the λ of a sum has another scale
     values["objective"] |= chosen
     return build_objective(parse(TrialSettings, values, "--refine"))
 

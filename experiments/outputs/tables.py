@@ -73,7 +73,7 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
         frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
     whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     for key in whole.columns.intersection(extra):
-        if any(isinstance(value, str) for value in whole[key].unique()):  # a file's column cannot hold numbers as well
+        if any(isinstance(value, str) for value in whole[key].unique()):  # a column cannot hold both
             whole[key] = whole[key].map(
                 lambda value: f"{value:g}" if isinstance(value, int | float) else value, "ignore"
             )

@@ -96,9 +96,8 @@ def _looks() -> dict[str, Look]:
         },
         "pareto_front": Look(
             "ARC: accuracy against smoothness",
-            "The alignment-regularity characteristic. Points on the left are smoother. Higher points are more accurate "
-            "(lower ones, if the metric is an error). "
-            "Filled points are on the Pareto front: no other point is better on both axes.",
+            "Smoother is left, more accurate is up (down, if the metric is an error). Filled points are on the Pareto "
+            "front: no other point is better on both axes.",
             beside=ANSWER,
         ),
         "loss_by_epoch": Look("Loss against epoch", "Shows whether training has converged.", beside="trials"),

@@ -52,7 +52,7 @@ def _networks(run: Run) -> list[tuple[str, str]]:
         ("Objective", _each(run, _objective)),
         ("Penalty" if len(penalties) == 1 else "Penalties", ", ".join(penalties)),
         ("λ", ", ".join(f"{weight:g}" for weight in weights)),
-        ("Acts on", _each(run, lambda trial: f"the {trial.objective.acts_on}")),
+        ("Acts on", _each(run, lambda trial: trial.objective.field_in_words)),
         ("Training", _each(run, _training)),
         ("Weights tested", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
         ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),

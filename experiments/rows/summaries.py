@@ -35,7 +35,7 @@ def baselines(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def minimized_similarities(rows: pd.DataFrame) -> set[str]:
-    """The similarities that networks minimized, those of a sum one by one."""
+    """The similarities that networks optimized; a sum counts as its terms."""
     named = networks(rows)["similarity"].dropna().unique()
     return {term.name for name in named if name in SIMILARITIES for term in SIMILARITIES.terms(name)}
 

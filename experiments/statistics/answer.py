@@ -58,11 +58,10 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
     parts = []
     for model, part in pick(means, means["metric"] == FOLDING).groupby("model", sort=False):
         most = records(part.nlargest(1, "mean"))[0]
-        share = f"up to {rounded(most['mean'], most['low'], most['high'])} % of the voxels"
-        parts.append(f"the {model} model folds in {share if most['mean'] > 0 else 'no test pair'}")
+        share = f"up to {rounded(most['mean'], most['low'], most['high'])} %" if most["mean"] > 0 else "none"
+        parts.append(f"{share} in the {model} model")
     if parts:
-        words = ", ".join(parts)
-        yield f"{words[0].upper()}{words[1:]}."
+        yield f"Folded voxels: {', '.join(parts)}."
 
 
 def _baselines(means: pd.DataFrame, metric: str) -> Iterator[str]:

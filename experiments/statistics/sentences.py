@@ -107,13 +107,14 @@ def versus(line: Mapping[str, Any], penalty: str, metric: str) -> tuple[float, f
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
     if not (line["low"] > 0 or line["high"] < 0):  # without an interval there is none, either
-        return f"There is no clear difference between {first} and {second} ({span(line['low'], line['high'])})."
+        ends = span(line["low"], line["high"])
+        return f"At this SDlogJ, there is no clear difference between {first} and {second} ({ends})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
     ahead, behind = (first, second) if better else (second, first)
     difference, low, high = versus(line, line["first" if better else "second"], metric)
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
     size = rounded(difference, low, high)
-    return f"There {ahead} is better than {behind} by {size} ({span(low, high)}; Wilcoxon, Holm: {p})."
+    return f"At this SDlogJ, {ahead} is better than {behind} by {size} ({span(low, high)}; Wilcoxon, Holm: {p})."
 
 
 def _areas(areas: pd.DataFrame, metric: str) -> Iterator[str]:

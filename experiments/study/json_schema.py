@@ -54,14 +54,15 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
 
 
 def _names(registry: Registry[Any]) -> dict[str, Any]:
-    """One of its names; of penalties and similarities also a sum, as a text or as a list."""
+    """The schema of a setting that takes a name of this registry, or a sum of penalties or similarities."""
     one: dict[str, Any] = {"enum": list(registry)}
     if not isinstance(registry, SumRegistry):
         return one
     member = f"([0-9.eE+-]+\\*)?({'|'.join(re.escape(name) for name in registry)})"
     term = {"properties": {"name": one, "weight": {"type": "number", "exclusiveMinimum": 0}}, "required": ["name"]}
+    text = {"type": "string", "pattern": f"^{member}( *\\+ *{member})*$", "description": "a sum of them"}
     terms = {"type": "array", "minItems": 1, "items": {"type": "object", "additionalProperties": False, **term}}
-    return {"anyOf": [one, {"type": "string", "pattern": f"^{member}( *\\+ *{member})*$"}, terms]}
+    return {"anyOf": [one, text, {**terms, "description": "a list of name and weight"}]}
 
 
 def _section(settings: type[Settings]) -> dict[str, Any]:

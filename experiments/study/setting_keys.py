@@ -18,7 +18,7 @@ OTHER_KEYS = {
 }
 """Second names of settings."""
 SUMS = {"objective.penalty": PENALTIES, "objective.similarity": SIMILARITIES}
-"""Settings that can be a weighted sum of registry entries."""
+"""Settings that take a weighted sum of registry entries."""
 
 
 def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
@@ -37,7 +37,7 @@ def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Set
 
 
 def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> set[str]:
-    """The dotted keys whose value is true or false."""
+    """The dotted keys that take true or false."""
     keys: set[str] = set()
     for key, field, section in fields_of(schema):
         if section:
@@ -88,10 +88,10 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
 
 
 def one_text(key: str, value: Any, where: str) -> Any:
-    """The value of a setting; a sum of penalties or similarities that is given as a list is its text.
+    """The value of a setting; a sum of penalties or similarities in form of a list becomes a text.
 
     Raises:
-        InputError: a list that is no such sum.
+        InputError: the list is not such a sum.
     """
     try:
         return SUMS[key].read(value) if key in SUMS else value

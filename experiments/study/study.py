@@ -104,7 +104,7 @@ class Study:
         """A study file with every setting written out. ``trials``: identifiers to write into it."""
         defaults = default_settings()
         if any(PENALTIES.is_sum(trial.objective.penalty) for trial in self.trials):
-            del defaults["objective.lambda"]  # it is another one for a sum
+            del defaults["objective.lambda"]  # a sum has another default
         groups = [
             {"name": g.name}
             | ({"set": dict(g.settings)} if g.settings else {})

@@ -31,11 +31,11 @@ def make_kernels(convolutions: Sequence[Any], skips: Sequence[int]) -> list[Kern
     """Return the kernels of ``convolutions``; the first ``skips`` input channels of each are a skip connection."""
     parameters = [tensor for convolution in convolutions for tensor in (convolution.weight, convolution.bias)]
     make = _Make.apply if torch.is_grad_enabled() else _Make.forward
-    made = iter(make(_computed_in(parameters[0]), skips, *parameters))
+    made = iter(make(computed_in(parameters[0]), skips, *parameters))
     return [Kernels(next(made), next(made), next(made) if skip else None) for skip in skips]
 
 
-def _computed_in(weight: Tensor) -> torch.dtype:
+def computed_in(weight: Tensor) -> torch.dtype:
     """Return the dtype to convolve in: autocast's, except that double precision stays as it is."""
     kind = weight.device.type
     if weight.dtype == torch.float64 or not torch.is_autocast_enabled(kind):

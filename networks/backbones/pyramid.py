@@ -10,17 +10,16 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from monai.networks.blocks.convolutions import Convolution
 from torch import Tensor, nn
 
 from ...transforms.basics.errors import quoted
 from ...transforms.fields.differences import float32_or_better
 from ...transforms.fields.warping import Padding, resize_displacement
 from ..blocks import DVF2DDF, Warp
+from .convolutions import convolve
 from .entries.pyramid import CHANNELS, check_options
+from .pyramid_level import Level, activate, convolution, kernel, layout
 from .vocabulary import Integration, check_pair, whole
-
-SLOPE = 0.2  # negative slope of LeakyReLU, as in VoxelMorph
 
 
 class Pyramid(nn.Module):
@@ -74,14 +73,12 @@ class Pyramid(nn.Module):
         self.encoder = Encoder(spatial_dims, channels)
         self.finest = integration.downsize - 1 if steps else 0  # the level of the velocity's grid
         self.levels = nn.ModuleList(
-            Level(spatial_dims, width, coarser, radius, convolutions, residual, bias=not symmetric)
+            Level(spatial_dims, width, coarser, symmetric, radius, convolutions, residual)
             for width, coarser in zip(channels[self.finest :], (*channels[self.finest + 1 :], 0), strict=True)
         )
         self.integrate = DVF2DDF(steps, padding_mode=padding_mode) if steps else None
         self.warp = Warp(padding_mode=padding_mode)
-        # Convolutions are fastest in this memory layout.
-        order = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
-        self.to(memory_format=order)  # pyright: ignore[reportCallIssue]
+        self.to(memory_format=layout(self.encoder.convolutions[0].conv.weight))  # pyright: ignore
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Return the velocity that registers ``moving`` to ``fixed``, both (B, 1, *spatial), in float32 or better.
@@ -95,29 +92,27 @@ class Pyramid(nn.Module):
         velocity = moving.new_zeros(len(moving), self.spatial_dims, *grids[-1], dtype=float32_or_better(moving))
         hidden = None
         for place in reversed(range(len(self.levels))):
+            level: Any = self.levels[place]
             features, grid = pyramid[self.finest + place], grids[self.finest + place]
             velocity = resize_displacement(velocity, grid)
-            carried = None if hidden is None else _resize(hidden, grid)
+            source = features.contiguous().to(velocity.dtype)  # the layout and precision that it is sampled in
+            kernels = level.kernels()
+            known = None if hidden is None else convolve(_resize(hidden, grid), kernels.coarser)
             for _ in range(self.repeats if place == 0 else 1):
-                lacking, hidden = self._compare(self.levels[place], features, velocity, carried)
+                lacking, hidden = level(kernels, *self._warped(features, source, velocity), known)
                 velocity = velocity + lacking.to(velocity.dtype)
         return velocity
 
-    def _compare(
-        self, level: nn.Module, features: Tensor, velocity: Tensor, carried: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return what a level adds to the velocity, and its hidden features (of both image orders if symmetric)."""
-        moving, fixed = features.chunk(2)
-        if not self.symmetric:
-            return level(self._warped(moving, velocity), fixed, carried)
-        halves = self._warped(features, torch.cat([velocity, -velocity]) / 2)
-        lacking, hidden = level(halves, torch.cat(halves.chunk(2)[::-1]), carried)
-        forward, backward = lacking.chunk(2)
-        return forward - backward, hidden
-
-    def _warped(self, features: Tensor, velocity: Tensor) -> Tensor:
+    def _warped(self, features: Tensor, source: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the moving and the fixed image, warped: the former, or if symmetric both halfway."""
+        if self.symmetric:
+            velocity = torch.cat([velocity, -velocity]) / 2
+        else:
+            source = source.chunk(2)[0]
         displacement = velocity if self.integrate is None else self.integrate(velocity)
-        return self.warp(features.contiguous(), displacement).to(features.dtype)
+        warped = self.warp(source, displacement).to(features.dtype).contiguous(memory_format=layout(source))
+        moving, fixed = warped.chunk(2) if self.symmetric else (warped, features.chunk(2)[1])
+        return moving, fixed
 
 
 class Encoder(nn.Module):
@@ -130,95 +125,16 @@ class Encoder(nn.Module):
         super().__init__()
         inputs = (1, *channels[:-1])
         self.convolutions = nn.ModuleList(
-            _convolution(spatial_dims, width, out) for width, out in zip(inputs, channels, strict=True)
+            convolution(spatial_dims, width, out) for width, out in zip(inputs, channels, strict=True)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        pyramid = [self.convolutions[0](images)]
-        for convolution in list(self.convolutions)[1:]:
-            halved = [max(length // 2, 1) for length in pyramid[-1].shape[2:]]
-            pyramid.append(convolution(_resize(pyramid[-1], halved)))
+        pyramid: list[Tensor] = []
+        for each in self.convolutions:
+            if pyramid:
+                images = _resize(pyramid[-1], [max(length // 2, 1) for length in pyramid[-1].shape[2:]])
+            pyramid.append(activate(convolve(images, *kernel(each))))
         return pyramid
-
-
-class Level(nn.Module):
-    """Predicts a correction of the velocity (B, D, *grid) and hidden features from two features (B, width, *grid)."""
-
-    def __init__(
-        self, spatial_dims: int, width: int, coarser: int, radius: int, convolutions: int, residual: bool, bias: bool
-    ) -> None:
-        super().__init__()
-        self.radius, self.residual = radius, residual
-        compared = 2 * width + (2 * radius + 1) ** spatial_dims + coarser
-        self.first = _convolution(spatial_dims, compared, width)
-        self.others = nn.ModuleList(_convolution(spatial_dims, width, width) for _ in range(convolutions - 1))
-        self.flow = Convolution(spatial_dims, width, spatial_dims, kernel_size=3, bias=bias, conv_only=True)
-        flow: Any = self.flow.conv
-        nn.init.normal_(flow.weight, std=1e-5)  # start at the identity
-        if bias:  # a symmetric network has none: it would cancel
-            nn.init.zeros_(flow.bias)
-
-    def forward(self, warped: Tensor, fixed: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor]:
-        parts = [warped, fixed, correlation(warped, fixed, self.radius)]
-        hidden = self.first(torch.cat(parts if carried is None else [*parts, carried], dim=1))
-        for convolution in self.others:
-            hidden = hidden + convolution(hidden) if self.residual else convolution(hidden)
-        return self.flow(hidden), hidden
-
-
-def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Correlate two features locally: the mean over channels of ``first`` at x times ``second`` at x + o.
-
-    Args:
-        first, second: features (B, C, *grid); ``second`` counts as 0 outside the grid.
-        radius: largest offset o along each axis, in voxels.
-
-    Returns:
-        (B, (2 · radius + 1)^D, *grid), one channel per offset; the last axis varies fastest.
-    """
-    if torch.is_grad_enabled():
-        return _Correlation.apply(first, second, radius)
-    return torch.stack([(first * there).mean(1) for there in _shifted(_padded(second, radius), radius)], dim=1)
-
-
-class _Correlation(torch.autograd.Function):
-    """The correlation with gradients that are summed in place; torch's own allocate a whole grid per offset."""
-
-    @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
-        ctx.save_for_backward(first, second)
-        ctx.radius = radius
-        return correlation(first, second, radius)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        dtype = gradient.dtype
-        gradient = gradient.to(float32_or_better(gradient)) / ctx.saved_tensors[0].shape[1]
-        first, second = (features.to(gradient.dtype) for features in ctx.saved_tensors)
-        of_first, of_padded = torch.zeros_like(first), _padded(torch.zeros_like(second), ctx.radius)
-        places, shifts = _shifted(of_padded, ctx.radius), _shifted(_padded(second, ctx.radius), ctx.radius)
-        for back, there, place in zip(gradient.split(1, dim=1), shifts, places, strict=True):
-            of_first.addcmul_(back, there)
-            place.addcmul_(back, first)
-        return of_first.to(dtype), places[len(places) // 2].to(dtype), None
-
-
-def _padded(features: Tensor, radius: int) -> Tensor:
-    return F.pad(features, [radius] * 2 * (features.ndim - 2))
-
-
-def _shifted(padded: Tensor, radius: int) -> list[Tensor]:
-    """Return views of the features at x + o for every offset o; ``padded`` has ``radius`` extra voxels per side."""
-    views = [padded]
-    for axis in range(2, padded.ndim):
-        length = padded.shape[axis] - 2 * radius
-        views = [view.narrow(axis, start, length) for view in views for start in range(2 * radius + 1)]
-    return views
-
-
-def _convolution(spatial_dims: int, inputs: int, outputs: int) -> Convolution:
-    activation = ("leakyrelu", {"negative_slope": SLOPE})
-    return Convolution(spatial_dims, inputs, outputs, kernel_size=3, act=activation, norm=None, adn_ordering="A")
 
 
 def _resize(features: Tensor, grid: Sequence[int]) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ...transforms.fields.differences import slabs
 from .convolution_kernels import Kernels, make_kernels
+from .convolutions import convolve, safely
 from .entries.voxelmorph import CHANNELS, FINAL_CHANNELS, check_widths
 from .vocabulary import Integration
 
@@ -153,28 +154,14 @@ def _leave(top: Tensor, features: Tensor, kernels: Sequence[Kernels]) -> Tensor:
 
 
 def _convolve(features: Tensor, kernels: Kernels) -> Tensor:
-    convolve = F.conv2d if features.ndim == 4 else F.conv3d
-    return _safely(convolve, features, kernels.weight, kernels.bias, padding=1)
+    return convolve(features, kernels.weight, kernels.bias)
 
 
 def _convolve_upsampled(skip: Tensor, features: Tensor, kernels: Kernels) -> Tensor:
     """Convolve [skip, upsample(features)] without making it."""
-    convolve = F.conv_transpose2d if features.ndim == 4 else F.conv_transpose3d
-    coarse = _safely(convolve, features, kernels.transposed, None, stride=2, padding=1)
+    convolution = F.conv_transpose2d if features.ndim == 4 else F.conv_transpose3d
+    coarse = safely(convolution, features, kernels.transposed, None, stride=2, padding=1)
     return _convolve(skip, kernels).add_(coarse)
-
-
-def _safely(convolve: Any, features: Tensor, weight: Any, bias: Tensor | None, **how: int) -> Tensor:
-    """Call ``convolve``, in float32 if a 3-D grid on a CPU has only one or two voxels along an axis.
-
-    On such grids, oneDNN 3.12 (torch 2.13) reads uninitialized memory for the gradients of bfloat16 weights. With two
-    voxels the gradients are arbitrary; with one, those of transposed kernels crash the process.
-    """
-    if weight.dtype.itemsize > 2 or features.ndim == 4 or min(features.shape[2:]) > 2 or features.device.type != "cpu":
-        return convolve(features, weight, bias, **how)
-    with torch.autocast("cpu", enabled=False):
-        bias = None if bias is None else bias.float()
-        return convolve(features.float(), weight.float(), bias, **how).to(weight.dtype)
 
 
 def _pool(features: Tensor) -> Tensor:

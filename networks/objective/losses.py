@@ -28,7 +28,7 @@ class Penalty(_Loss):
         spacing: voxel size along each axis in mm; None computes in voxels.
         multiplier: factor on the value; VoxelMorph's scripts and the published study use 2 silently (``loss_mult``).
         reduction: ``mean`` or ``sum`` over the samples; ``none`` returns one value per sample (B,).
-        arguments: further arguments of the penalty's function; default: those of the entry.
+        arguments: further arguments of the penalty's function; default: the entry's arguments.
 
     Raises:
         InputError: no penalty has this name.
@@ -54,12 +54,12 @@ class Penalty(_Loss):
 
         Args:
             field: (B, D, *spatial), a displacement or velocity field in voxels.
-            inverse: (B, D, *spatial), the displacement of the registration of the fixed to the moving image. Only for a
-                penalty on both directions, which needs it.
+            inverse: (B, D, *spatial), the displacement that registers the fixed to the moving image. Only penalties on
+                both directions need it.
             weight: (B or 1, 1, *spatial), a factor for every voxel of the field's grid: λ as a field.
 
         Raises:
-            InputError: the penalty cannot be weighted by voxel.
+            InputError: the penalty does not support a weight per voxel.
             ValueError: ``inverse`` is missing.
         """
         options: dict[str, Any] = {"spacing": self.spacing, **self.arguments}
@@ -117,7 +117,7 @@ class BendingEnergy(Penalty):
 
 
 class CurvaturePenalty(Penalty):
-    """The curvature penalty, mean (∇²u)² up to the edges, as a loss; see :func:`curvature_penalty`."""
+    """The curvature penalty, mean (∇²u)² including the edges, as a loss; see :func:`curvature_penalty`."""
 
     def __init__(
         self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
@@ -206,7 +206,7 @@ class SobolevPenalty(Penalty):
 
 
 class InverseConsistencyPenalty(Penalty):
-    """Inverse consistency as a loss of (u, w), both directions; see :func:`inverse_consistency`."""
+    """Inverse consistency as a loss of (u, w), both directions' displacements; see :func:`inverse_consistency`."""
 
     def __init__(
         self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
@@ -229,6 +229,6 @@ def sum_of_penalties(
     spacing: Sequence[float] | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Σ share · penalty over ``members``, (name, share) each, of one field (B, D, *spatial): (B,)."""
+    """Compute a weighted sum of penalties (B,) of one field (B, D, *spatial); each member is (name, share)."""
     parts = [share * Penalty(name, spacing, reduction="none")(field, weight=weight) for name, share in members]
     return torch.stack(parts).sum(0)

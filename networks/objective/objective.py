@@ -26,8 +26,8 @@ class ObjectiveTerms(NamedTuple):
 class Objective(nn.Module):
     """The training objective: similarity(warped, fixed) + λ · multiplier · penalty(field).
 
-    Both can be weighted sums: ``mse+gradient-mse``, ``0.01*l2+folding``. λ is then a factor on the whole sum. Penalties
-    of the Jacobian determinant and on both directions always act on the displacement.
+    Both terms can be weighted sums: ``mse+gradient-mse``, ``0.01*l2+folding``. λ is then a factor on the whole sum of
+    penalties. Penalties on the Jacobian determinant or on both directions always act on the displacement.
 
     Args:
         spatial_dims: 2 or 3.
@@ -37,8 +37,7 @@ class Objective(nn.Module):
         acts_on: the penalized field: ``velocity``, as in VoxelMorph, or ``displacement``.
         multiplier: extra factor on the penalty. VoxelMorph uses 2 at half resolution (``loss_mult``); the published
             study did too, but did not count it in its λ.
-        reduction: ``mean`` averages over the samples of a batch. ``none`` gives terms of shape (B,): for each sample
-            the terms of that sample alone.
+        reduction: ``mean`` averages over the samples of a batch. ``none`` gives the terms of every sample, (B,).
 
     Raises:
         InputError: no similarity or penalty has this name, or a weight in a sum is not finite and above 0.
@@ -67,21 +66,21 @@ class Objective(nn.Module):
 
     @property
     def both_directions(self) -> bool:
-        """Whether a penalty needs the registration of the fixed to the moving image, too."""
+        """Whether a penalty also needs the registration of the fixed to the moving image."""
         return any(penalty.entry.both_directions for penalty in self.penalties)
 
     def forward(self, registration: Registration, fixed: Tensor, weight_map: Tensor | None = None) -> ObjectiveTerms:
         """Evaluate the objective of a registration.
 
         Args:
-            registration: of a batch; where :attr:`both_directions`, with its ``inverse_displacement``.
-            fixed: the fixed images (B, 1, *spatial).
-            weight_map: λ as a field: a factor on the penalty for every voxel of the fixed images (B or 1, 1, *spatial);
-                1 changes nothing. It is interpolated on the grid of the penalized field.
+            registration: registration of a batch. If :attr:`both_directions`, it needs an ``inverse_displacement``.
+            fixed: fixed images (B, 1, *spatial).
+            weight_map: λ as a field: (B or 1, 1, *spatial), a factor on the penalty for every voxel of the fixed image.
+                1 changes nothing. It is interpolated to the grid of the penalized field.
 
         Raises:
-            InputError: there is a weight map, and a penalty of another package does not take one.
-            ValueError: the map lies on another grid, or the inverse displacement is missing.
+            InputError: there is a weight map, but a penalty of another package does not take one.
+            ValueError: the map is not on the grid of the fixed images, or the inverse displacement is missing.
         """
         similarity = self.similarity(registration.warped, fixed)
         if weight_map is not None and weight_map.shape[1:] != fixed[:, :1].shape[1:]:
@@ -94,29 +93,24 @@ class Objective(nn.Module):
         return ObjectiveTerms(similarity + self.weight * self.multiplier * penalty, similarity, penalty)
 
     def of_both(
-        self,
-        forward: Registration,
-        backward: Registration,
-        moving: Tensor,
-        fixed: Tensor,
-        weight_map: Tensor | None = None,
+        self, registration: Registration, moving: Tensor, fixed: Tensor, weight_map: Tensor | None = None
     ) -> ObjectiveTerms:
-        """Evaluate both directions of a registration: the mean of the terms of both.
+        """Evaluate both directions of B pairs. Each term is the mean over both directions.
 
         Args:
-            forward, backward: the registrations of the moving to the fixed images and the reverse.
+            registration: of 2 B pairs: first the moving to the fixed images, then the fixed to the moving images.
             moving, fixed: images (B, 1, *spatial).
-            weight_map: of the fixed images, see :meth:`forward`; for the moving ones it is warped by ``backward``.
+            weight_map: map of the fixed images, see :meth:`forward`. It is warped onto the moving images.
         """
-        there = forward._replace(inverse_displacement=backward.displacement)
-        back = backward._replace(inverse_displacement=forward.displacement)
-        warped = (
-            None
-            if weight_map is None
-            else warp(weight_map.expand(len(fixed), -1, *fixed.shape[2:]), backward.displacement.detach())
-        )
-        pairs = zip(self(there, fixed, weight_map), self(back, moving, warped), strict=True)
-        return ObjectiveTerms(*((one + other) / 2 for one, other in pairs))
+        count, displacement = len(fixed), registration.displacement
+        if weight_map is not None:
+            weight_map = weight_map.expand(count, *weight_map.shape[1:])
+            weight_map = torch.cat([weight_map, warp(weight_map, displacement[count:].detach())])
+        both = registration._replace(inverse_displacement=displacement.roll(count, 0))
+        terms = self(both, torch.cat([fixed, moving]), weight_map)
+        if self.reduction == "mean":
+            return terms
+        return ObjectiveTerms(*(term.view(2, count).mean(0) for term in terms))
 
     def _penalty(self, penalty: nn.Module, registration: Registration, weight_map: Tensor | None) -> Tensor:
         field = getattr(registration, penalty.entry.field or self.acts_on)

@@ -14,11 +14,11 @@ from .vocabulary import SIMILARITIES
 
 
 def gradient_mse(warped: Tensor, fixed: Tensor) -> Tensor:
-    """Σ_a mean (∂w/∂x_a - ∂f/∂x_a)², forward differences of neighbouring voxels.
+    """Compute the mean squared difference of the gradients of two images, Σ_a mean (∂w/∂x_a - ∂f/∂x_a)².
 
-    Each axis is averaged over its own differences, and the axes are summed. Two images that differ by a constant are
-    alike. After the gradient constancy of Brox et al., ECCV 2004, Eq. 3, with a plain square, and with the gradient of
-    the warped image in place of the warped gradient.
+    Gradients are forward differences. Each axis is averaged over its own differences, and the axes are summed. The
+    result is 0 for two images that differ by a constant. It follows the gradient constancy of Brox et al., ECCV 2004,
+    Eq. 3, but with a plain square, and with the gradient of the warped image instead of the warped gradient.
 
     Args:
         warped, fixed: (B, C, *spatial).
@@ -53,17 +53,17 @@ class LocalNCCLoss(_Loss):
         self.loss.register_buffer("smooth_dr", smallest, persistent=False)
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
-        """Compare two images (B, 1, *spatial) with any range of intensities."""
+        """Compare two images (B, 1, *spatial) that share an intensity range; any range will do."""
         with torch.autocast(warped.device.type, enabled=False):
             low, scale = _range(fixed)
             return self.loss((warped.float() - low) / scale, (fixed.float() - low) / scale)
 
 
 class MutualInformationLoss(_Loss):
-    """Minus the mutual information of the intensities of both images, in nats: for images of different modalities.
+    """Minus the mutual information of both images' intensities, in nats, for images of different modalities.
 
     This is MONAI's loss with soft (Gaussian) bins, in float32 outside autocast. Its bins cover 0 to 1, so each image is
-    first shifted and scaled to this range. Memory grows with voxels times bins: at 160x192x224 voxels, an array of them
+    first shifted and scaled to this range. Memory grows with voxels times bins: at 160x192x224 voxels, one such array
     takes 0.6 GB, and the gradient needs several.
     Source: Viola and Wells, IJCV 1997.
 
@@ -87,7 +87,7 @@ class MutualInformationLoss(_Loss):
 class CharbonnierLoss(_Loss):
     """The Charbonnier loss, mean sqrt((w - f)² + ε²) - ε: squared for small differences, absolute for large ones.
 
-    Source: Charbonnier et al., ICIP 1994, here with the scale ε and 0 for equal images.
+    Source: Charbonnier et al., ICIP 1994; here with a scale ε, and shifted to be 0 for equal images.
 
     Args:
         epsilon: ε, in the units of the intensity.
@@ -105,7 +105,7 @@ class CharbonnierLoss(_Loss):
 
 
 class GradientMSELoss(_Loss):
-    """:func:`gradient_mse` as a loss; ``reduction`` is ``mean``, ``sum`` or ``none`` over samples."""
+    """The gradient MSE (see :func:`gradient_mse`) as a loss; ``reduction``: ``mean``, ``sum`` or ``none``."""
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -116,11 +116,11 @@ class GradientMSELoss(_Loss):
 
 
 class SumOfSimilarities(_Loss):
-    """Σ weight · similarity over ``members``, (name, weight) each: what ``mse+gradient-mse`` names.
+    """A weighted sum of similarities, such as ``mse+gradient-mse``.
 
     Args:
         spatial_dims: 2 or 3.
-        members: of the registry of similarities.
+        members: (name, weight) of each similarity.
         reduction: ``mean`` over samples, or ``none`` for (B,).
     """
 
@@ -137,12 +137,12 @@ class SumOfSimilarities(_Loss):
 
 
 class PerSample(nn.Module):
-    """Any loss of images as one number per sample (B,): what the loss is on that sample alone.
+    """Evaluates any loss of images for each sample alone: (B,).
 
-    A class that takes ``reduction`` compares the samples at once; any other one after the other.
+    A loss class that takes ``reduction`` compares all samples at once, any other class one sample after the other.
 
     Args:
-        loss: makes the loss.
+        loss: the loss class, or a function that makes the loss.
     """
 
     def __init__(self, loss: Callable[..., Any]) -> None:
@@ -159,12 +159,12 @@ class PerSample(nn.Module):
 
 
 def _reduced(values: Tensor, reduction: str) -> Tensor:
-    """Values (B,) as MONAI's losses reduce them."""
+    """Reduce values (B,) as MONAI's losses do."""
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
 
 
 def _range(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the lowest intensity of each image (B, 1, ...) and the width of its range, or 1 where it has none."""
+    """Compute the lowest intensity of each image and the width of its range, both (B, 1, ...); 1 if it is constant."""
     low, high = images.detach().float().flatten(1).aminmax(dim=1)
     low, high = (value.view(-1, *[1] * (images.ndim - 1)) for value in (low, high))
     return low, torch.where(high > low, high - low, 1)

@@ -1,4 +1,4 @@
-"""Weighted sums of registry entries. One text names a sum everywhere: ``mse+gradient-mse``, ``l2+100*folding``."""
+"""Weighted sums of registry entries. A text names a sum everywhere: ``mse+gradient-mse``, ``l2+100*folding``."""
 
 import math
 import re
@@ -20,14 +20,14 @@ class Term(NamedTuple):
 
 
 class SumRegistry(Registry[E]):
-    """A registry in which a weighted sum of its entries is an entry, too.
+    """A registry in which weighted sums of its entries are entries, too.
 
-    A sum is written ``name+name`` or ``weight*name+weight*name``, without spaces; a weight of 1 is left out. The
-    weights are finite and above 0, and no name is in it twice. Iteration lists the single entries only.
+    A sum is written ``name+name`` or ``weight*name+weight*name``, without spaces; a weight of 1 is left out. Weights
+    are finite and above 0, and no name occurs twice. Iteration lists only the single entries.
 
     Args:
-        total: makes the entry of a sum from its text and its members, each an entry and its weight.
-        options: of :class:`~smoothmorph.transforms.basics.registry.Registry`.
+        total: makes the entry of a sum from its text and its members (entry, weight).
+        options: arguments of :class:`~smoothmorph.transforms.basics.registry.Registry`.
     """
 
     def __init__(self, *args: Any, total: Callable[[str, Sequence[tuple[E, float]]], E], **options: Any) -> None:
@@ -35,10 +35,10 @@ class SumRegistry(Registry[E]):
         self.total = total
 
     def terms(self, text: str) -> tuple[Term, ...]:
-        """The members of ``text``, in its order; a single entry is the one member of weight 1.
+        """Return the members of a sum in its order; a single entry gives one member of weight 1.
 
         Raises:
-            InputError: a member that is not known, or is there twice, or a weight that is not finite and above 0.
+            InputError: a member is unknown or occurs twice, or a weight is not finite and above 0.
         """
         if text in self._known() or not _is_sum(text):
             return (Term(super().check(text)),)
@@ -46,7 +46,7 @@ class SumRegistry(Registry[E]):
         return self._checked([(name, weight if sign else 1.0) for weight, sign, name in parts], f" in {quoted(text)}")
 
     def check(self, name: str) -> str:
-        """``name`` as it is written everywhere, if it is an entry or a sum of entries.
+        """Return the standard spelling of ``name`` if it is an entry or a sum of entries.
 
         Raises:
             InputError: as :meth:`terms`.
@@ -55,32 +55,32 @@ class SumRegistry(Registry[E]):
         return name if name in self._known() else _written(terms)
 
     def read(self, value: Any) -> Any:
-        """A sum that is given as a list of mappings, ``[{name: l2, weight: 0.01}, ...]``, as its text.
+        """Return the text of a sum that is given as a list, ``[{name: l2, weight: 0.01}, ...]``.
 
-        Anything else comes back as it is, for :meth:`check`.
+        Any other value is returned unchanged, for :meth:`check`.
 
         Raises:
-            InputError: no mappings, none, another key than ``name`` and ``weight``, or as :meth:`terms`.
+            InputError: the list is empty or holds other values or keys; or as :meth:`terms`.
         """
         if not isinstance(value, list | tuple):
             return value
         for member in value:
             if not isinstance(member, Mapping) or "name" not in member or set(member) - {"name", "weight"}:
                 raise InputError(
-                    f"{quoted(member)} is no {self.kind} with its weight; expected {{name: ..., weight: ...}}"
+                    f"{quoted(member)} is not a {self.kind} with a weight; expected {{name: ..., weight: ...}}"
                 )
         if not value:
             raise InputError(f"a sum needs at least one {self.kind}, found an empty list")
         return _written(self._checked([(member["name"], member.get("weight", 1.0)) for member in value]))
 
     def is_sum(self, value: Any) -> bool:
-        """Whether a value of a setting, a text or a list, is a sum and no single entry."""
+        """Whether a value of a setting, a text or a list, is a sum and not a single entry."""
         return isinstance(value, list | tuple) or (
             isinstance(value, str) and value not in self._known() and _is_sum(value)
         )
 
     def place(self, name: str) -> int:
-        """As for a single entry; a sum has a place of its own beyond them, the same in every process."""
+        """Return the position of a single entry, or that of a sum after them, which is the same in every process."""
         if name in self._known() or name not in self:
             return super().place(name)
         return len(self) + 1 + crc32(name.encode()) % 10_000
@@ -95,20 +95,20 @@ class SumRegistry(Registry[E]):
             raise KeyError(name) from error
 
     def _checked(self, members: Sequence[tuple[Any, Any]], where: str = "") -> tuple[Term, ...]:
-        """Names and weights as terms; ``where`` they stand ends the sentence of a fault."""
+        """Check names and weights and return them as terms; ``where`` is a part of the message."""
         found: dict[str, Term] = {}
         for name, weight in members:
             name, number = super().check(str(name).strip()), _number(weight)
             if not (math.isfinite(number) and number > 0):
                 raise InputError(f"the weight of {name}{where} is {quoted(weight)}; expected a finite number above 0")
             if name in found:
-                raise InputError(f"{name} is there twice{where}; add its weights up")
+                raise InputError(f"{name} occurs twice{where}; add its weights up")
             found[name] = Term(name, number)
         return tuple(found.values())
 
 
 def weighted(words: str, weight: float) -> str:
-    """``words`` with the factor before them, which is left out if it is 1: ``0.01 · L2``."""
+    """Put the weight in front of ``words``, unless it is 1: ``0.01 · L2``."""
     return words if weight == 1 else f"{_shortest(weight)} · {words}"
 
 
@@ -117,19 +117,19 @@ def _is_sum(text: str) -> bool:
 
 
 def _written(terms: Sequence[Term]) -> str:
-    """A sum of one keeps its weight of 1, which tells it from the single entry."""
+    """Write a sum. A sum of one member keeps its weight of 1, to differ from the single entry."""
     alone = len(terms) == 1
     return "+".join(name if weight == 1 and not alone else f"{_shortest(weight)}*{name}" for name, weight in terms)
 
 
 def _shortest(weight: float) -> str:
-    """A number without a ``+`` in it that is read as the same number."""
+    """Write a number without ``+`` so that it reads back as the same number."""
     short = f"{weight:g}"
     return (short if float(short) == weight else repr(weight)).replace("e+", "e")
 
 
 def _number(weight: Any) -> float:
-    """NaN for what is no number."""
+    """Convert to a number; NaN if it is not one."""
     if isinstance(weight, bool):
         return math.nan
     try:

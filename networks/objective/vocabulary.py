@@ -22,10 +22,10 @@ class PenaltyEntry(Entry):
     The penalty becomes a metric, too: it is measured on the displacement and on the velocity of the test pairs.
 
     Attributes:
-        always: whether every trial measures it; otherwise only trials whose objective contains it.
-        field: the field that it acts on, whatever ``objective.acts_on`` says; empty: the one that this says.
-        both_directions: whether the target is a function of two displacements: that of the registration and that of the
-            registration of the fixed to the moving image.
+        always: true: every trial measures it; false: only the trials whose objective contains it.
+        field: the field that it always acts on; empty: the field that ``objective.acts_on`` names.
+        both_directions: whether the target takes the displacements of both directions: moving to fixed, and fixed to
+            moving.
     """
 
     always: bool = True
@@ -78,7 +78,7 @@ class SimilarityEntry(Entry):
         return self.minimized or f"{self.loss} ({'minus the ' if self.sign == -1 else ''}{self.definition})"
 
     def __call__(self, spatial_dims: int, reduction: Literal["mean", "none"] = "mean") -> "nn.Module":
-        """Return the loss for 2-D or 3-D images: a scalar, or with ``none`` one number per sample (B,)."""
+        """Return the loss for 2-D or 3-D images. It gives a scalar, or with ``none`` one number per sample (B,)."""
         loss = partial(self.load(), **({"spatial_dims": spatial_dims} if self.of_dims else {}), **self.arguments)
         if reduction == "mean":
             return loss()
@@ -92,6 +92,7 @@ def _sum_of_penalties(text: str, members: Sequence[tuple[PenaltyEntry, float]]) 
         name=text,
         title=" + ".join(weighted(entry.title, weight) for entry, weight in members),
         meaning=" + ".join(weighted(f"({entry.definition})", weight) for entry, weight in members),
+        both_directions=any(entry.both_directions for entry, _ in members),
         target="smoothmorph.networks.objective.losses:sum_of_penalties",
         arguments={"members": tuple((entry.name, weight) for entry, weight in members)},
     )

@@ -207,7 +207,8 @@ def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: in
     """The training batches from epoch ``first_epoch`` (counted from 1) on; a resumed trial gets the same batches.
 
     Raises:
-        InputError: ``training.augment`` names label maps and there are none; during iteration, a transform fails.
+        InputError: ``training.augment`` names label maps and there are none, or moves a fixed image without the label
+            map that ``objective.weight_map`` needs; during iteration, a transform fails.
     """
     training = settings.training
     per_epoch = training.steps_per_epoch * training.batch_size
@@ -225,13 +226,18 @@ def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: in
         if augmentation.labels and next(iter(prepared.samples.values()))["label"] is None:
             raise InputError("training.augment names label maps, but the subjects of the cohort have no label maps.")
         dataset.labels = augmentation.labels
+        if settings.objective.weight_map.labels and (step := augmentation.leaves_label_behind()):
+            raise InputError(
+                f"{step} moves fixed, but not fixed_label, which objective.weight_map needs; add this key."
+            )
         dataset.augment = lambda pair, index: augmentation(pair, index // per_epoch + 1, index % per_epoch)
+    dataset.labels |= bool(settings.objective.weight_map.labels)
     remaining = Subset(dataset, range((first_epoch - 1) * per_epoch, len(dataset)))
     return DataLoader(remaining, batch_size=training.batch_size, pin_memory=pin_memory)
 
 
-def validation_loader(prepared: Prepared, batch_size: int, pin_memory: bool) -> DataLoader:
-    """The batches of the frozen validation pairs, in order."""
+def validation_loader(prepared: Prepared, batch_size: int, pin_memory: bool, labels: bool = False) -> DataLoader:
+    """The batches of the frozen validation pairs, in order; ``labels``: with ``moving_label`` and ``fixed_label``."""
     pairs = prepared.validation_pairs
-    dataset = PairDataset(prepared.samples, pairs.__getitem__, len(pairs))
+    dataset = PairDataset(prepared.samples, pairs.__getitem__, len(pairs), labels=labels)
     return DataLoader(dataset, batch_size=batch_size, pin_memory=pin_memory)

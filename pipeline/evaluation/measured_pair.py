@@ -52,6 +52,8 @@ class MeasuredPair:
         landmarks: corresponding points (N, D) of the moving and the fixed image, each in voxels of its own image.
         spacing: mm per voxel.
         objective: the objective of the training; None without training.
+        inverse_displacement: displacement of the registration of the fixed to the moving image, if it was computed.
+        weight_map: factor on the penalty of the objective for every voxel (1, 1, *spatial).
         seconds: duration of the registration.
     """
 
@@ -63,6 +65,8 @@ class MeasuredPair:
     landmarks: tuple[Tensor, Tensor] | None = None
     spacing: Sequence[float] | None = None
     objective: Objective | None = None
+    inverse_displacement: Tensor | None = None
+    weight_map: Tensor | None = None
     seconds: float | None = None
 
     def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
@@ -97,7 +101,7 @@ class MeasuredPair:
     @property
     def registration(self) -> Registration:
         """The registration as networks return it."""
-        return Registration(self.warped, self.field("displacement"), self.field("velocity"))
+        return Registration(self.warped, self.field("displacement"), self.field("velocity"), self.inverse_displacement)
 
     @property
     def structures(self) -> list[str]:

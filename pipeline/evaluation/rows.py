@@ -12,13 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ...networks import Objective, Registration, VoxelMorph
+from ...networks import PENALTIES, Objective, Registration, VoxelMorph
 from ...networks.displacement_network import check_finite
 from ...transforms import InputError, warp
 from ..cohorts.cohort import Sample
 from ..cohorts.preparation import Prepared
-from ..settings.schema import TrialSettings
+from ..settings.schema import ObjectiveSettings, TrialSettings
 from ..training.loop import TrialFailed, autocast, build_objective
+from ..training.weight_map import weight_map
 from .finished_pairs import FinishedPairs
 from .measured_pair import LabelMap, MeasuredPair
 from .vocabulary import METRICS, MetricEntry
@@ -69,7 +70,13 @@ def evaluate(
             moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
             registration, seconds = register(moving, fixed)
             names = prepared.cohort.label_names
-            kept = {**about, **_measure(metrics, objective, names, moving, fixed, registration, seconds)}, {}
+            kept = (
+                {
+                    **about,
+                    **_measure(metrics, objective, settings.objective, names, moving, fixed, registration, seconds),
+                },
+                {},
+            )
             if index < EXAMPLES:
                 kept[1].update(_example(moving, fixed, registration), moving_id=moving_id, fixed_id=fixed_id)
             if finished is not None:
@@ -87,6 +94,7 @@ def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device)
     The registrar raises TrialFailed for a displacement that is not finite.
     """
     model = model.to(device).eval()
+    both_directions = PENALTIES[settings.objective.penalty].both_directions
 
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
         images = moving["image"][None].to(device), fixed["image"][None].to(device)
@@ -100,7 +108,10 @@ def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device)
             check_finite(registration.displacement, f"the network of {moving['id']} to {fixed['id']}")
         except InputError as error:
             raise TrialFailed(str(error)) from None
-        parts = (registration.warped, registration.displacement, registration.velocity)
+        parts = [registration.warped, registration.displacement, registration.velocity]
+        if both_directions:
+            with torch.no_grad(), autocast(settings, device):
+                parts.append(model(*reversed(images)).displacement)
         return Registration(*(part.float().cpu() for part in parts)), seconds
 
     return register
@@ -114,6 +125,7 @@ def _synchronize(device: torch.device) -> None:
 def _measure(
     metrics: Sequence[MetricEntry],
     objective: Objective | None,
+    objective_settings: ObjectiveSettings,
     names: Mapping[int, str],
     moving: Sample,
     fixed: Sample,
@@ -124,6 +136,9 @@ def _measure(
     spacing = fixed["spacing"]
     landmarks = (moving["landmarks"], fixed["landmarks"])
     shared: dict[str, Any] = {"spacing": spacing, "landmarks": None if None in landmarks else landmarks}
+    shared["inverse_displacement"] = registration.inverse_displacement
+    if fixed["label"] is not None:
+        shared["weight_map"] = weight_map(objective_settings, fixed["label"][None])
     labels: list[Any] = [None, None]
     if moving["label"] is not None and fixed["label"] is not None:
         own = moving["label"][None]

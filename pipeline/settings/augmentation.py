@@ -51,6 +51,15 @@ class Augmentation:
         self.transforms = Compose([_make(*each) for each in zip(steps, self.places, strict=True)])
         self.labels = any(key in LABELS for transform in self.transforms.transforms for key in _keys(transform))
 
+    def leaves_label_behind(self) -> str | None:
+        """The first transform that moves the fixed image without its label map; None: there is none."""
+        for where, transform in zip(self.places, self.transforms.transforms, strict=True):
+            own = type(transform)
+            moves = not SPOILS_LABELS.search(f"{own.__module__}.{own.__name__}")
+            if moves and IMAGES[1] in transform.keys and LABELS[1] not in _keys(transform):
+                return f"{where} ({own.__name__})"
+        return None
+
     def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
         """Return a transformed copy of ``pair``, with the same keys, shapes (1, *spatial) and dtypes.
 

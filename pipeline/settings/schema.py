@@ -36,6 +36,7 @@ ADDED_LATER: dict[str, Any] = {
     **{f"model.{option}": None for option in BACKBONE_OPTIONS},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
+    "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
     **{"pairs.atlas": None, "pairs.file": None},
 }

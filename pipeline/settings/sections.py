@@ -55,7 +55,7 @@ class CohortSettings(Settings):
         default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
     )
     spacing: float | None = Field(
-        default=None, gt=0, description="synthetic: mm per voxel, 2 or 1 in 3-D, 1 in 2-D; null: the first of these"
+        default=None, gt=0, description="synthetic: voxel size in mm; 3-D: 2 (default) or 1, 2-D: 1"
     )
     size: tuple[int, ...] | None = Field(
         default=None, description="image size in voxels; images are padded or cropped around their centre"
@@ -179,16 +179,16 @@ class ModelSettings(Settings):
         default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
     )
     symmetric: bool | None = Field(
-        default=None, description="pyramid: swapping the two images gives exactly the negative field; null: true"
+        default=None, description="pyramid: swapping the images gives exactly the negated field; null: true"
     )
     radius: int | None = Field(
         default=None, ge=0, description="pyramid: radius of the correlation, in voxels of each level; null: 1"
     )
     convolutions: int | None = Field(
-        default=None, ge=1, description="pyramid: number of convolutions of each level; null: 2"
+        default=None, ge=1, description="pyramid: number of convolutions per level; null: 2"
     )
     repeats: int | None = Field(
-        default=None, ge=1, description="pyramid: how many times the finest level is applied; null: 3"
+        default=None, ge=1, description="pyramid: number of applications of the finest level; null: 3"
     )
     residual: bool | None = Field(
         default=None, description="pyramid: add the input of a level's convolutions to their output; null: false"
@@ -244,12 +244,24 @@ class BaselineSettings(Settings):
     )
 
 
+class WeightMapSettings(Settings):
+    """λ as a field: factors of λ inside and outside of chosen structures of the fixed image.
+
+    Without ``labels``, λ is the same everywhere.
+    """
+
+    labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="label values of the chosen structures in the fixed image; empty: no weight map"
+    )
+    inside: float = Field(default=1.0, ge=0, description="factor of λ inside the structures")
+    outside: float = Field(default=1.0, ge=0, description="factor of λ outside of the structures")
+
+
 class ObjectiveSettings(Settings):
     """The loss of training: similarity + λ · multiplier · penalty(field).
 
-
     The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
-    ``penalties`` are second names of the two keys.
+    ``penalties`` are alternative names of these keys.
     """
 
     similarity: Similarity = Field(
@@ -263,17 +275,37 @@ class ObjectiveSettings(Settings):
         default=0.01,
         ge=0,
         alias="lambda",
-        description="λ, the weight of the penalty. Of a sum it is a common factor, by default 1.",
+        description="λ, the weight of the penalty; for a sum of penalties, a common factor with default 1",
     )
     acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
     multiplier: float = Field(
         default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
     )
+    weight_map: WeightMapSettings = WeightMapSettings()
+
+    @property
+    def field_in_words(self) -> str:
+        """The penalized field in words, with the factors of λ if there is a weight map."""
+        fields = {term.name: PENALTIES[term.name].field or self.acts_on for term in PENALTIES.terms(self.penalty)}
+        words = f"the {self.acts_on}" if self.acts_on in fields.values() else f"the {next(iter(fields.values()))}"
+        if len(set(fields.values())) > 1:
+            others = [PENALTIES.title(name) for name, field in fields.items() if field != self.acts_on]
+            words += f", {' and '.join(others)} on the displacement"
+        if labels := self.weight_map.labels:
+            inside, outside = self.weight_map.inside, self.weight_map.outside
+            words += (
+                f"; λ times {inside:g} in the structures {', '.join(map(str, labels))}, times {outside:g} elsewhere"
+            )
+        return words
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
+        return self.model_dump(exclude={"weight_map"})
 
     @model_validator(mode="before")
     @classmethod
     def _sums(cls, values: Any) -> Any:
-        """The other names, and λ of a sum whose λ is not given."""
+        """Replace alternative names, and set the default λ of a sum."""
         if not isinstance(values, Mapping):
             return values
         values = dict(values)
@@ -288,9 +320,9 @@ class ObjectiveSettings(Settings):
 
 
 OTHER_NAMES = {"similarities": "similarity", "penalties": "penalty"}
-"""Of keys of the objective: for lists of members."""
+"""Alternative names of keys of the objective, for lists."""
 LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
-"""λ of a sum of penalties, whose members have weights, where it is not given."""
+"""The name of λ, and its default for a sum of penalties, whose members have their own weights."""
 
 
 class AugmentSettings(Settings):
@@ -324,10 +356,10 @@ class TrainingSettings(Settings):
         default=(), description="random MONAI transforms of the training pairs"
     )
     both_directions: bool = Field(
-        default=False, description="each step registers its pairs also in the other direction, fixed to moving"
+        default=False, description="each step also registers its pairs in the other direction, fixed to moving"
     )
     gradient_clipping: float | None = Field(
-        default=None, gt=0, description="largest norm of the gradient of a step, over all weights; null: no limit"
+        default=None, gt=0, description="maximum norm of the gradient over all weights; null: no limit"
     )
     weight_averaging: float | None = Field(
         default=None,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...networks import Objective, ObjectiveTerms
 
-Step = Callable[[Tensor, Tensor], ObjectiveTerms]
-"""(moving, fixed) -> terms of the objective; takes one optimizer step."""
+Step = Callable[..., ObjectiveTerms]
+"""(moving, fixed), or with a weight map as the third -> terms of the objective; takes one optimizer step."""
 
 WARM_UP = 3
 """Ordinary steps before the recording, in which the libraries choose kernels and the optimizer creates its state."""
@@ -36,14 +36,14 @@ class GraphedStep:
         self.steps = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, moving: Tensor, fixed: Tensor) -> ObjectiveTerms:
-        """Take a step. The next step overwrites the memory of the returned terms."""
+    def __call__(self, *images: Tensor) -> ObjectiveTerms:
+        """Take a step on always as many images. The next step overwrites the memory of the returned terms."""
         self.steps += 1
         if self.steps <= WARM_UP:
-            return self.step(moving, fixed)
+            return self.step(*images)
         if self.graph is None:
-            self.graph = self._record(moving, fixed)
-        for kept, given in zip(self.images, (moving, fixed), strict=True):
+            self.graph = self._record(*images)
+        for kept, given in zip(self.images, images, strict=True):
             kept.copy_(given)
         self.weight.fill_(self.objective.weight)
         for kept, group in zip(self.rates, self.optimizer.param_groups, strict=True):
@@ -51,13 +51,14 @@ class GraphedStep:
         self.graph.replay()
         return self.terms
 
-    def _record(self, moving: Tensor, fixed: Tensor) -> torch.cuda.CUDAGraph:
-        self.images = moving.clone(), fixed.clone()
-        self.weight = torch.empty((), device=moving.device)
-        self.rates = [torch.empty((), device=moving.device) for _ in self.optimizer.param_groups]
+    def _record(self, *images: Tensor) -> torch.cuda.CUDAGraph:
+        self.images = [image.clone() for image in images]
+        device = images[0].device
+        self.weight = torch.empty((), device=device)
+        self.rates = [torch.empty((), device=device) for _ in self.optimizer.param_groups]
         graph = torch.cuda.CUDAGraph()
         with (
-            torch.cuda.device(moving.device),
+            torch.cuda.device(device),
             self._reading_from_memory(),
             torch.cuda.graph(graph, capture_error_mode="thread_local"),
         ):

@@ -20,6 +20,7 @@ from ..settings.schema import BACKBONE_OPTIONS, TrialSettings
 from .checkpoint import TrainingState, copy_weights
 from .cuda_graph import GraphedStep, Step
 from .handlers import PenaltyWarmUpHandler, ProgressHandler, WeightAveragingHandler
+from .weight_map import check_weight_map, weight_map
 
 VALIDATION_BATCH = 8  # pairs; it only affects the speed
 
@@ -68,11 +69,11 @@ def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) ->
 
 def build_objective(settings: TrialSettings) -> Objective:
     """The objective of a trial."""
-    return Objective(settings.cohort.spatial_dims, **settings.objective.model_dump())
+    return Objective(settings.cohort.spatial_dims, **settings.objective.arguments())
 
 
 def build_averaging(settings: TrialSettings, model: VoxelMorph) -> WeightAveragingHandler | None:
-    """What averages the weights of ``model``, if the trial asks for it."""
+    """The moving average of the weights of ``model``, if the trial uses one."""
     decay = settings.training.weight_averaging
     return None if decay is None else WeightAveragingHandler(model, decay)
 
@@ -115,6 +116,7 @@ def train(
         TrialFailed: the loss is not finite.
         InputError: the checkpoint is damaged or cannot be written.
     """
+    check_weight_map(settings.objective, prepared)
     model = build_model(settings).to(device)
     # two objectives: λ of the first may still warm up, the second always has the final λ
     objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))
@@ -129,7 +131,8 @@ def train(
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving = batch["moving"].to(device, non_blocking=True)
         fixed = batch["fixed"].to(device, non_blocking=True)
-        return take_step(moving, fixed)
+        weights = weight_map(settings.objective, batch.get("fixed_label"))
+        return take_step(moving, fixed) if weights is None else take_step(moving, fixed, weights.to(device))
 
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # errors are raised; Ignite would log them a second time
@@ -159,6 +162,7 @@ def training_step(
     precision: torch.autocast,
     moving: Tensor,
     fixed: Tensor,
+    weights: Tensor | None = None,
     both_directions: bool = False,
     gradient_clipping: float | None = None,
 ) -> ObjectiveTerms:
@@ -168,20 +172,40 @@ def training_step(
         model, objective, optimizer: what is trained.
         precision: precision of the network.
         moving, fixed: the images of the batch.
+        weights: factor on the penalty for every voxel of ``fixed``, (B, 1, *spatial).
         both_directions: also register ``fixed`` to ``moving``; the objective is the mean over both directions.
         gradient_clipping: a gradient with a larger norm, over all parameters, is scaled down to this norm.
     """
     if not model.training:  # model.train() visits every module, which takes as long as ten kernels
         model.train()
     optimizer.zero_grad(set_to_none=True)
-    with precision:
-        registration = model.register_both(moving, fixed) if both_directions else model(moving, fixed)
-    terms = objective(registration, torch.cat([fixed, moving]) if both_directions else fixed)
+    terms = evaluate_batch(model, objective, precision, moving, fixed, weights, both_directions)
     terms.loss.backward()
     if gradient_clipping is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clipping, foreach=True)
     optimizer.step()
     return ObjectiveTerms(*(term.detach() for term in terms))
+
+
+def evaluate_batch(
+    model: VoxelMorph,
+    objective: Objective,
+    precision: torch.autocast,
+    moving: Tensor,
+    fixed: Tensor,
+    weights: Tensor | None = None,
+    both_directions: bool = False,
+) -> ObjectiveTerms:
+    """Register a batch and evaluate the objective, in both directions if that is asked for or the objective needs it.
+
+    The arguments are those of :func:`training_step`.
+    """
+    both = both_directions or objective.both_directions
+    with precision:
+        registration = model.register_both(moving, fixed) if both else model(moving, fixed)
+    if both:
+        return objective.of_both(registration, moving, fixed, weights)
+    return objective(registration, fixed, weights)
 
 
 def autocast(settings: TrialSettings, device: torch.device) -> torch.autocast:
@@ -257,10 +281,13 @@ def validate(settings: TrialSettings, prepared: Prepared, model: VoxelMorph, obj
     device = next(model.parameters()).device
     model.eval()
     terms = []
+    mapped = bool(settings.objective.weight_map.labels)
+    loader = validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda", labels=mapped)
     with torch.no_grad():
-        for batch in validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda"):
+        for batch in loader:
             moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
-            with autocast(settings, device):
-                registration = model(moving, fixed)
-            terms.append((len(moving), objective(registration, fixed)))
+            weights = weight_map(settings.objective, batch.get("fixed_label"))
+            weights = None if weights is None else weights.to(device)
+            found = evaluate_batch(model, objective, autocast(settings, device), moving, fixed, weights)
+            terms.append((len(moving), found))
     return mean_terms(terms)

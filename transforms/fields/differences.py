@@ -66,7 +66,7 @@ def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence
 
 
 def laplacian(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
-    """Compute Σ_a ∂²f/∂x_a² at every point, the field mirrored at its edges: no change across them (Neumann).
+    """Compute the Laplacian Σ_a ∂²f/∂x_a² at every point, with the field mirrored at its edges (Neumann boundary).
 
     Args:
         field: (B, C, *spatial).
@@ -85,7 +85,7 @@ def laplacian(field: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
 
 
 def gradient(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tensor]:
-    """Compute all forward differences at the same points: at every point but the last along each axis.
+    """Compute all forward differences at the same points: all points but the last along each axis.
 
     Args:
         field: (B, C, *spatial), at least two points per axis.
@@ -137,9 +137,9 @@ def mean_over_voxels(values: Tensor, weight: Tensor | None = None) -> Tensor:
     """Average over components and voxels: (B, C, *points) give (B,).
 
     Args:
-        values: (B, C, *points), on a grid or, as differences on it are, one or two points shorter along some axes.
-        weight: (B or 1, 1, *spatial), a factor for every voxel of the grid. Between two voxels it is their mean. The
-            sum is divided by the number of points, not by the sum of weights: weights of 2 double the value.
+        values: (B, C, *points), values on a grid, or differences, which are one or two points shorter along some axes.
+        weight: (B or 1, 1, *spatial), a factor for every voxel of the grid; between two voxels, the mean of both. The
+            sum is divided by the number of points, not by the sum of weights, so weights of 2 double the value.
 
     Raises:
         ValueError: ``weight`` is not on the grid of the values.

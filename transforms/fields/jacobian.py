@@ -87,7 +87,7 @@ def inverted_part(displacement: Tensor) -> Tensor:
         displacement: (B, D, *spatial) in voxels.
 
     Returns:
-        (B, *(spatial - 1)), in cells: the area or volume of the inverted simplices, averaged over both ways to cut.
+        (B, *(spatial - 1)), the area or volume of the inverted simplices in cells, averaged over both ways to cut.
     """
     check_field(displacement)
     parts = [_simplex_measures(part) for part, _ in _parts(displacement, after=1)]

@@ -1,4 +1,4 @@
-"""Random smooth velocity fields, for random diffeomorphic deformations; and smooth noise."""
+"""Random smooth velocity fields for random diffeomorphic deformations, and smooth noise."""
 
 from collections.abc import Sequence
 
@@ -46,12 +46,12 @@ def random_velocity(
 
 
 def smooth_noise(shape: Sequence[int], generator: torch.Generator | None, smoothness: float) -> Tensor:
-    """White Gaussian noise, Gaussian-filtered as if it were periodic, and scaled to a standard deviation of 1.
+    """Draw Gaussian-filtered white noise, periodic at the edges and scaled to a standard deviation of 1.
 
     Args:
         shape: the sizes of the grid.
-        generator: where the noise is drawn from; the same state gives the same noise. None is torch's global one.
-        smoothness: standard deviation of the Gaussian filter, voxels, 0 or more.
+        generator: generator of the noise; the same state gives the same noise. None uses torch's global one.
+        smoothness: standard deviation of the Gaussian filter in voxels, 0 or more.
 
     Returns:
         (*shape), float32, on the CPU.

@@ -16,7 +16,7 @@ BACKBONES.add(
     BackboneEntry(
         name="pyramid",
         title="Pyramid",
-        meaning="a feature pyramid: each level, from coarse to fine, warps and correlates features and adds to the field",
+        meaning="a feature pyramid: from coarse to fine, each level warps and compares features and adds to the field",
         source="Hu et al., MICCAI 2019; Mok and Chung, MICCAI 2020",
         target="smoothmorph.networks.backbones.pyramid:Pyramid",
         settings=("channels", "symmetric", "radius", "convolutions", "repeats", "residual"),

@@ -1,8 +1,8 @@
 """Penalties on both directions of a registration: the composition of their maps should be the identity.
 
-Both act on the displacements u of the registration and w of the registration of the fixed to the moving image. The
-residual of x -> (id + w)(x + u(x)) is r(x) = u(x) + w(x + u(x)), on the grid of the fixed image. Beyond the image, w is
-continued by its border.
+u is the displacement of the registration, and w that of the reverse registration, of the fixed to the moving image. The
+residual of x -> (id + w)(x + u(x)) is r(x) = u(x) + w(x + u(x)), on the grid of the fixed image. Outside the image, w
+has the value at its border.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INVERSE_CONSISTENCY = PENALTIES.add(
     PenaltyEntry(
         name="inverse-consistency",
         title="Inverse consistency",
-        meaning="mean |r|² of the residual r of there and back, of the displacements of both directions",
+        meaning="mean |r|² of the residual r(x) = u(x) + w(x + u(x)) of the displacements u and w of both directions",
         source="Christensen and Johnson, IEEE TMI 2001; Greer et al. (ICON), ICCV 2021",
         target=f"{__name__}:inverse_consistency",
         always=False,
@@ -33,7 +33,7 @@ GRADICON = PENALTIES.add(
     PenaltyEntry(
         name="gradicon",
         title="GradICON",
-        meaning="mean |∇r|² of the residual r of there and back, of the displacements of both directions",
+        meaning="mean |∇r|² of the residual r(x) = u(x) + w(x + u(x)) of the displacements u and w of both directions",
         source="Tian et al., CVPR 2023",
         target=f"{__name__}:gradicon",
         always=False,
@@ -51,7 +51,7 @@ def inverse_consistency(
 
     Args:
         field: u (B, D, *spatial), the displacement of the registration in voxels.
-        inverse: w (B, D, *spatial), that of the registration of the fixed to the moving image.
+        inverse: w (B, D, *spatial), the displacement of the reverse registration.
         spacing: mm per voxel; None computes in voxels.
         weight: (B or 1, 1, *spatial), a factor for every voxel.
     """
@@ -64,8 +64,8 @@ def gradicon(
 ) -> Tensor:
     """GradICON: mean over voxels of the squared Frobenius norm of ∇r, r(x) = u(x) + w(x + u(x)).
 
-    Forward differences, each axis averaged over its own. A residual that is the same everywhere costs nothing.
-    Arguments as for :func:`inverse_consistency`. Source: Tian et al., CVPR 2023.
+    ∇ uses forward differences; each axis is averaged over its own differences. A constant residual costs nothing.
+    The arguments are those of :func:`inverse_consistency`. Source: Tian et al., CVPR 2023.
     """
     residual = transforms.field_in_mm(transforms.compose(inverse, field), spacing)
     derivatives = transforms.forward_differences(residual, spacing)

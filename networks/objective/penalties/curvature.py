@@ -1,4 +1,4 @@
-"""The curvature penalty: the squared Laplacian up to the edges of the field."""
+"""The curvature penalty: the squared Laplacian, including the edges of the field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CURVATURE = PENALTIES.add(
     PenaltyEntry(
         name="curvature",
         title="Curvature",
-        meaning="mean (∇²u)² up to the edges, where the field is mirrored; inside it equals bending-laplacian",
+        meaning="mean (∇²u)², with the field mirrored at its edges; inside it equals bending-laplacian",
         source="Fischer and Modersitzki, J. Math. Imaging Vis. 2003, without the factor 1/2",
         target=f"{__name__}:curvature_penalty",
         always=False,
@@ -25,11 +25,11 @@ CURVATURE = PENALTIES.add(
 
 
 def curvature_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
-    """Curvature penalty: mean (∇²u)² over all voxels and components, the field mirrored at its edges.
+    """Curvature penalty: mean (∇²u)² over all voxels and components, with the field mirrored at its edges.
 
-    This is the curvature of Fischer and Modersitzki (2003) with their Neumann boundary, without the factor 1/2, and
-    averaged over components where they sum. ``bending_energy(form="laplacian")`` has the same integrand, but only in
-    the interior. The difference is the boundary: here, an affine field pays for its slope at the edges.
+    This is the curvature of Fischer and Modersitzki (2003) with their Neumann boundary, but without the factor 1/2, and
+    with a mean over components instead of a sum. ``bending_energy(form="laplacian")`` has the same integrand in the
+    interior only. The difference is at the boundary: here the slope of an affine field costs at the edges.
     """
     field = transforms.field_in_mm(field, spacing)
     return transforms.mean_over_voxels(transforms.laplacian(field, spacing).square(), weight)

@@ -1,4 +1,4 @@
-"""Linear elasticity, and its divergence alone."""
+"""The linear elasticity penalty, and a penalty on the divergence alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIVERGENCE = PENALTIES.add(
     PenaltyEntry(
         name="divergence",
         title="Divergence",
-        meaning="mean (div u)²: keeps volumes, to first order",
+        meaning="mean (div u)², which preserves volumes to first order",
         source="Mansi et al., Int. J. Comput. Vis. 2011, the incompressibility of iLogDemons as a soft penalty",
         target=f"{__name__}:divergence_penalty",
         always=False,
@@ -44,8 +44,8 @@ def linear_elasticity(
 ) -> Tensor:
     """Linear elastic (Navier-Lamé) energy: mean of μ/4 Σ_ab (∂u_b/∂x_a + ∂u_a/∂x_b)² + λ/2 (div u)².
 
-    A translation and a small rotation cost nothing. The mean is over voxels; components are summed. Forward
-    differences, all at the same points.
+    A translation and a small rotation cost nothing. The mean is over voxels; components are summed. All forward
+    differences are taken at the same points.
     Source: Broit 1981; Modersitzki, Numerical Methods for Image Registration, 2004, Chapter 9.
 
     Args:
@@ -64,13 +64,13 @@ def linear_elasticity(
 def divergence_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
     """Divergence penalty: mean over voxels of (Σ_a ∂u_a/∂x_a)², with forward differences at the same points.
 
-    The divergence of a velocity is the rate at which it expands; a field without divergence keeps volumes.
+    The divergence of a velocity is its rate of expansion. A velocity field without divergence preserves volumes.
     """
     rows = transforms.gradient(transforms.field_in_mm(field, spacing), spacing)
     return transforms.mean_over_voxels(_divergence(rows).square()[:, None], weight)
 
 
 def _divergence(rows: Sequence[Tensor]) -> Tensor:
-    """Σ_a ∂u_a/∂x_a (B, *points), from ∂u/∂x_a for every axis a."""
+    """Compute Σ_a ∂u_a/∂x_a (B, *points) from ∂u/∂x_a for every axis a."""
     first, *others = (row[:, axis] for axis, row in enumerate(rows))
     return sum(others, start=first)

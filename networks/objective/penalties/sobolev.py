@@ -1,4 +1,4 @@
-"""The Sobolev norm of a field, whose kernel smooths it."""
+"""The Sobolev norm of a field as a penalty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOBOLEV = PENALTIES.add(
     PenaltyEntry(
         name="sobolev",
         title="Sobolev",
-        meaning=f"mean (u - ℓ² ∇²u)² with the length ℓ = {LENGTH:g} voxels; a translation costs, too",
+        meaning=f"mean (u - ℓ² ∇²u)² with the length ℓ = {LENGTH:g} voxels; also a translation costs",
         source="Beg et al., Int. J. Comput. Vis. 2005, the norm of LDDMM with L = Id - ℓ² ∇²",
         target=f"{__name__}:sobolev_norm",
         always=False,
@@ -28,13 +28,13 @@ SOBOLEV = PENALTIES.add(
 def sobolev_norm(
     field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None, length: float = LENGTH
 ) -> Tensor:
-    """Sobolev norm: mean over voxels and components of (u - ℓ² ∇²u)², the field mirrored at its edges.
+    """Sobolev norm: mean over voxels and components of (u - ℓ² ∇²u)², with the field mirrored at its edges.
 
-    Its minimum under a data term is the data's gradient, smoothed with the kernel (1 - ℓ² ∇²)⁻² of about ℓ: this is the
-    norm of LDDMM (Beg et al. 2005), and the way to ask for a field as smooth as a smoothing makes it. Smoothing the
-    updates with a Gaussian, as the demons do, is no penalty: it changes the way to the minimum and not the minimum, so
-    that the result depends on when one stops, and no λ of it means the same in training, refinement and optimization.
-    The norm whose kernel is a Gaussian grows exponentially with frequency; this one is its tame relative.
+    This is the norm of LDDMM (Beg et al. 2005). At the minimum of data term plus penalty, the field is the data term's
+    gradient, smoothed by the kernel (1 - ℓ² ∇²)⁻² of width about ℓ. The demons instead smooth the updates with a
+    Gaussian. That is not a penalty: it changes the path to the minimum, but not the minimum. The result depends on when
+    one stops, and λ has no common meaning in training, refinement and optimization. A norm with a Gaussian kernel would
+    grow exponentially with frequency; this norm grows as a polynomial.
 
     Args:
         field: (B, D, *spatial) in voxels.

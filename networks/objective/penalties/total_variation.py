@@ -16,7 +16,7 @@ TOTAL_VARIATION = PENALTIES.add(
     PenaltyEntry(
         name="total-variation",
         title="Total variation",
-        meaning=f"mean |∇u|, of all derivatives of all components together, Huber-smoothed below ε = {EPSILON:g}",
+        meaning=f"mean |∇u| over voxels, with all derivatives in one norm, Huber-smoothed below ε = {EPSILON:g}",
         source="Vishnevskiy et al., IEEE TMI 2017; Huber function as in Werlberger et al., BMVC 2009",
         target=f"{__name__}:total_variation",
         always=False,
@@ -28,16 +28,16 @@ TOTAL_VARIATION = PENALTIES.add(
 def total_variation(
     field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None, epsilon: float = EPSILON
 ) -> Tensor:
-    """Isotropic total variation: mean over voxels of h(|∇u|), with |∇u|² = Σ_ab (∂u_b/∂x_a)², forward differences.
+    """Isotropic total variation: mean over voxels of h(|∇u|), |∇u|² = Σ_ab (∂u_b/∂x_a)² with forward differences.
 
-    h is Huber's function, h(s) = s² / 2ε for s <= ε, else s - ε/2: the length but for a constant, and smooth at 0. The
-    penalty lets a field jump: a sliding border costs its height, however sharp it is.
+    h is Huber's function: h(s) = s² / 2ε for s <= ε, otherwise s - ε/2. It is the length minus a constant, but smooth
+    at 0. The penalty allows jumps in the field: a sliding border costs its height, no matter how sharp it is.
 
     Args:
         field: (B, D, *spatial) in voxels.
         spacing: mm per voxel; None computes in voxels.
         weight: (B or 1, 1, *spatial), a factor for every voxel.
-        epsilon: ε, of the derivatives: without unit.
+        epsilon: ε, in units of the derivatives (none).
     """
     rows = transforms.gradient(transforms.field_in_mm(field, spacing), spacing)
     squares = sum(row.square().sum(1, keepdim=True) for row in rows)

@@ -45,7 +45,7 @@ DIGITAL_FOLDING = PENALTIES.add(
     PenaltyEntry(
         name="digital-folding",
         title="Digital folding",
-        meaning="part of the grid that the displacement turns inside out, by the triangles or tetrahedra of its cells",
+        meaning="part of the grid that the displacement turns inside out, measured on triangles or tetrahedra",
         source="the volume of Liu et al., IJCV 2024, as a penalty",
         target=f"{__name__}:digital_folding",
         always=False,
@@ -60,11 +60,11 @@ def log_jacobian(
 ) -> Tensor:
     """Log-Jacobian penalty: mean over voxels of (log det)², det by central differences.
 
-    Doubling a volume costs as much as halving it. Where det < ``least``, and so where the field folds, the tangent at
-    ``least`` goes on: (log m)² + (2 log m / m) (det - m) with m = ``least``. It is finite, has no kink, and its
+    Doubling a volume costs as much as halving it. Where det < ``least``, which includes folds, the function continues
+    along its tangent: (log m)² + (2 log m / m) (det - m) with m = ``least``. It stays finite and smooth, and its
     gradient leads out of a fold.
     """
-    transforms.field_in_mm(field, spacing)  # checks them
+    transforms.field_in_mm(field, spacing)  # checks field and spacing
     determinant = transforms.jacobian_determinant(field)
     below = (determinant - least).clamp_max(0)
     values = determinant.clamp_min(least).log().square() + 2 * math.log(least) / least * below
@@ -74,8 +74,8 @@ def log_jacobian(
 def folding_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
     """Folding penalty: mean over voxels of max(0, -det), det by central differences.
 
-    Where nothing folds, the penalty and its gradient are 0: it is of use in a sum with a penalty on smoothness. Folds
-    between voxels escape central differences; see :func:`digital_folding`.
+    Where nothing folds, the penalty and its gradient are 0. So use it in a sum with a smoothness penalty. Central
+    differences miss folds between voxels; see :func:`digital_folding`.
     Source: Kuang and Schmah, MLMI 2019.
     """
     transforms.field_in_mm(field, spacing)
@@ -86,9 +86,9 @@ def folding_penalty(field: Tensor, spacing: Sequence[float] | None = None, weigh
 def digital_folding(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
     """Digital folding: mean over cells of :func:`~smoothmorph.transforms.inverted_part`.
 
-    It is the metric ``nondiffeomorphic_percent`` / 100. At 0 no triangle (2-D) or tetrahedron (3-D) of the grid turns
-    inside out.
-    Source: the measure of Liu et al., IJCV 2024, taken as a penalty.
+    It equals the metric ``nondiffeomorphic_percent`` / 100. At 0, no triangle (2-D) or tetrahedron (3-D) of the grid
+    turns inside out.
+    Source: the measure of Liu et al., IJCV 2024, used as a penalty.
     """
     transforms.field_in_mm(field, spacing)
     return transforms.mean_over_voxels(transforms.inverted_part(field)[:, None], weight)

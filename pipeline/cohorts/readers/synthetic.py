@@ -6,7 +6,7 @@ READERS.add(
     ReaderEntry(
         name="synthetic",
         title="synthetic brains",
-        meaning="brains with 29 labels, made from the ICBM152 tissue maps, to train on without anyone's images",
+        meaning="generated brains with 29 labels, made from the ICBM152 tissue maps, for training without real images",
         source="synthetic brains of smoothmorph, made from the ICBM152 template",
         target="smoothmorph.pipeline.cohorts.synthetic.cohort:make_synthetic",
         settings=("seed", "spacing"),

@@ -1,1 +1,1 @@
-"""Synthetic brains to train on: many anatomies with many labels, made from the ICBM152 tissue maps."""
+"""Synthetic brains for training: many anatomies with many labels, made from the ICBM152 tissue maps."""

@@ -1,7 +1,7 @@
-"""The anatomy behind synthetic brains: the ICBM152 tissue maps that the nilearn wheel carries, divided into regions.
+"""The anatomy of synthetic brains: the ICBM152 tissue maps, which are part of the nilearn wheel, divided into regions.
 
-Regions are simple shapes in the template's space (MNI, RAS, mm), placed by eye on its landmarks: they need not be
-exact, as only the same place in every subject must have the same label. A label is a region and the tissue in it.
+Regions are simple shapes in the template's space (MNI, RAS, mm), placed by eye on its landmarks. They need not be
+exact: it only matters that the same position has the same label in every subject. A label is a tissue in a region.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from ....transforms.basics.errors import InputError
 from ..phantom.anatomy import CORONAL_MM, average, centre, template_files
 
 SPACINGS = {2: (1,), 3: (2, 1)}
-"""mm per voxel that can be had, the usual one first."""
+"""Possible spacings in mm per voxel, by number of axes; the first is the default."""
 AXES = {2: "LIA", 3: "RAS"}
-"""Where they lead in the template's space; the last one of the slice is across it."""
+"""Directions of the axes in the template's space; the slice's last letter is the axis across it."""
 TISSUES = ("gray matter", "white matter", "CSF")
 REGIONS = ("frontal", "parietal", "temporal", "occipital", "deep", "cerebellar")
 STEM = len(REGIONS)
-"""The number of the brainstem among the regions: it has one label, whichever tissue, and no sides."""
+"""Region number of the brainstem, which has one label for all tissues and both sides."""
 
 
 def _names() -> dict[int, str]:
@@ -38,31 +38,33 @@ def _names() -> dict[int, str]:
 LABEL_NAMES = _names()
 PER_SIDE = 2 * len(REGIONS) + 2
 CLASSES = (0, *2 * (*len(REGIONS) * (1,), *len(REGIONS) * (2,), 3, 3), 2)
-"""The tissue of each label from 0 on, 0 for the background, as ``RandSyntheticImaged`` takes it; the brainstem counts as
-white matter."""
+"""Tissue of each label, starting with label 0, the background, in the form for ``RandSyntheticImaged``.
+
+The brainstem counts as white matter."""
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """Arrays over one grid."""
+    """Arrays on one grid."""
 
     maps: np.ndarray
     """(4, *spatial) float32: the T1 average in 0..1, and the fractions of gray matter, white matter and CSF.
 
-    CSF is what is left of the brain.
+    CSF is the rest of the brain.
     """
     regions: np.ndarray
-    """(*spatial) int16: the number of a region in ``REGIONS`` or ``STEM``, on the right plus ``STEM`` + 1."""
+    """(*spatial) int16: index of a region in ``REGIONS``, or ``STEM``; on the right side, plus ``STEM`` + 1."""
 
 
 @lru_cache(maxsize=2)
 def read_atlas(spatial_dims: int, spacing: int) -> Atlas:
-    """The template on the cohort's grid, read once per process.
+    """The template on the cohort's grid. It is read once per process.
 
-    2-D: a coronal slice, 160x192 at 1 mm. 3-D: 160x192x160 at 1 mm, or 80x96x80 at 2 mm, each voxel the mean of eight.
+    In 2-D, it is a coronal slice of 160x192 voxels at 1 mm. In 3-D, it has 160x192x160 voxels at 1 mm, or 80x96x80
+    voxels at 2 mm, each the mean of eight.
 
     Raises:
-        InputError: nilearn does not carry the template.
+        InputError: nilearn lacks the template.
     """
     volumes = [nibabel.Nifti1Image.from_filename(path) for path in template_files()]
     t1, gray, white = (np.asarray(volume.dataobj, dtype=np.float32) / 255 for volume in volumes)
@@ -82,9 +84,9 @@ def read_atlas(spatial_dims: int, spacing: int) -> Atlas:
 
 
 def divide(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The region at each place, RAS mm of the template: its number, as in :attr:`Atlas.regions`.
+    """The region number, as in :attr:`Atlas.regions`, at each position in RAS mm of the template.
 
-    The central sulcus, the lateral fissure, the parieto-occipital sulcus and the tentorium are planes, the deep part of
+    The central sulcus, the lateral fissure, the parieto-occipital sulcus and the tentorium are planes. The deep part of
     a hemisphere (basal ganglia, thalamus, lateral ventricle) is an ellipsoid.
     """
     a = np.abs(x)
@@ -101,11 +103,11 @@ def divide(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def label_of(tissue: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """The label, see ``LABEL_NAMES``, of each voxel.
+    """The label of each voxel, see ``LABEL_NAMES``.
 
     Args:
-        tissue: index in ``TISSUES``.
-        region: as :attr:`Atlas.regions`.
+        tissue: index of the tissue in ``TISSUES``.
+        region: region number as in :attr:`Atlas.regions`.
     """
     side, place = np.divmod(region, STEM + 1)
     csf = 2 * len(REGIONS) + (place == REGIONS.index("deep"))
@@ -114,16 +116,16 @@ def label_of(tissue: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def folded(regions: Tensor) -> Tensor:
-    """Where there is a folded cortex: everywhere but in the deep part of the hemispheres and the brainstem."""
+    """Mask of the folded cortex: everything except the deep part of the hemispheres and the brainstem."""
     place = regions % (STEM + 1)
     return (place != STEM) & (place != REGIONS.index("deep"))
 
 
 def check_spacing(spatial_dims: int, spacing: float | None) -> int:
-    """The spacing, mm per voxel: the usual one where None is given.
+    """The spacing in mm per voxel; None is the default spacing.
 
     Raises:
-        InputError: there is no template of this spacing.
+        InputError: there is no template with this spacing.
     """
     known = SPACINGS[spatial_dims]
     if spacing is None:

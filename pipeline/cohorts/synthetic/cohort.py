@@ -1,13 +1,12 @@
-"""Synthetic brains: the ICBM152 tissue maps, deformed at several scales and folded anew for every subject.
+"""Synthetic brains: the ICBM152 tissue maps with a random deformation and random cortical folds for each subject.
 
     fractions(x) = template(x + u(x)),  u = exp(v),  v the sum of random smooth velocities of several scales
     tissue(x)    = argmax over t of  k log fractions_t(x) + noise_t(x) + folds_t(d(x))
 
-Where the template blends tissues, as it is an average of many brains, the subject gets folds of its own: d is the
-distance to random sheets, the sulci, and folds_t prefers CSF on them, then gray matter, then white matter. So the
-topology differs between subjects, which no deformation changes.
-They are made to be trained on, with their labels; see ``RandSyntheticImaged`` for other contrasts than the T1-weighted
-one of ``image``.
+The template is an average of many brains, so it blends tissues. There, each subject gets random folds: d is the
+distance to random sheets, the sulci, and folds_t prefers CSF close to them, then gray matter, then white matter. The
+topology therefore differs between subjects, which a deformation alone cannot achieve.
+The brains are for training, with their labels. ``image`` is T1-weighted; ``RandSyntheticImaged`` makes other contrasts.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -28,32 +27,32 @@ from ..phantom.cohort import bias_field, rician, subject_generator, uniform
 from .anatomy import AXES, LABEL_NAMES, check_spacing, folded, label_of, read_atlas
 
 COUNT = {2: 200, 3: 100}
-"""Subjects unless the settings say otherwise."""
+"""Default number of subjects, by number of axes."""
 RECIPE = 1
-"""To be raised whenever the same parameters make different samples: it is part of the cohort's fingerprint."""
+"""Version of the recipe, part of the fingerprint. Raise it whenever the same parameters give different samples."""
 
 
 @dataclass(frozen=True)
 class Variation:
-    """How subjects differ. Ranges are uniform, lengths are mm."""
+    """How subjects differ. Values are drawn uniformly from each range; lengths are in mm."""
 
     velocities: tuple[tuple[float, tuple[float, float]], ...] = ((24.0, (4, 12)), (12.0, (3, 8)), (6.0, (1, 3)))
-    """Of each part of v: the standard deviation of the Gaussian that smooths it, and the range of its largest speed."""
+    """For each part of v: standard deviation of the Gaussian that smooths it, and range of its largest magnitude."""
     sharpness: float = 1.0
-    """k."""
+    """The factor k above."""
     t1: float = 40.0
-    """What darker or brighter voxels of the cortex prefer CSF or white matter by, per unit of the template's signal."""
+    """Preference for CSF in dark and for white matter in bright voxels of the cortex, per unit of template signal."""
     levels: tuple[float, float] = (0.62, 0.72)
-    """Signal of the template's T1 average between CSF and gray matter, and between gray and white matter."""
+    """Thresholds of the template's T1 signal: between CSF and gray matter, and between gray and white matter."""
     borders: tuple[float, tuple[float, float]] = (8.0, (0.2, 0.8))
-    """Of noise_t: the standard deviation of the Gaussian that smooths it, and the range of its own."""
+    """For noise_t: standard deviation of the Gaussian that smooths it, and range of its own standard deviation."""
     gyri: tuple[float, float] = (2.5, 3.5)
-    """The standard deviation of the Gaussian that smooths the noise whose zeros are the sulci; two are 4.4 times as far
-    from each other on average."""
+    """Standard deviation of the Gaussian that smooths the noise whose zeros are the sulci. The mean distance between
+    sulci is 4.4 times as large."""
     depth: tuple[float, float] = (3.0, 6.0)
-    """The largest preference, of CSF in sulci and of white matter in gyri."""
+    """Largest preference for CSF in sulci, and for white matter in gyri."""
     sulcus: tuple[float, float] = (1.0, 2.0)
-    """Half the width of a sulcus."""
+    """Half width of a sulcus."""
     cortex: tuple[float, float] = (1.5, 3.0)
     """Thickness of the cortex."""
     gains: tuple[tuple[float, float], ...] = ((0.45, 0.68), (0.75, 0.95), (0.08, 0.30))
@@ -64,10 +63,10 @@ VARIATION = Variation()
 
 
 def make_synthetic(settings: CohortSettings) -> Cohort:
-    """The cohort; every subject is a function of ``settings.seed`` and its own number alone.
+    """The cohort of synthetic brains. Each subject depends on ``settings.seed`` and its own number only.
 
     Raises:
-        InputError: no such spacing.
+        InputError: there is no template with this spacing.
     """
     dims, spacing = settings.spatial_dims, check_spacing(settings.spatial_dims, settings.spacing)
     ids = [f"synthetic-{index:04d}" for index in range(settings.subjects or COUNT[dims])]
@@ -84,22 +83,22 @@ def make_synthetic(settings: CohortSettings) -> Cohort:
 
 
 class MakeSyntheticBraind(Transform):
-    """Makes the subject with the number in ``id``: its anatomy, and a T1-weighted image of it.
+    """Generates the subject whose number is in ``id``: its anatomy and a T1-weighted image.
 
     Args:
         spatial_dims: D, 2 or 3.
         spacing: mm per voxel.
-        seed: of the cohort.
+        seed: random seed of the cohort.
 
     Raises:
-        InputError: nilearn does not carry the template.
+        InputError: nilearn lacks the template.
     """
 
     def __init__(self, spatial_dims: int, spacing: int, seed: int) -> None:
         self.spatial_dims, self.spacing, self.seed = spatial_dims, spacing, seed
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """With ``image`` and ``label`` (1, *spatial), ``spacing`` and ``axes``, as in a sample."""
+        """Add ``image`` and ``label`` (1, *spatial), ``spacing`` and ``axes``, as in a sample."""
         generator = subject_generator(self.seed, int(data["id"].rpartition("-")[2]))
         atlas = read_atlas(self.spatial_dims, self.spacing)
         displacement = random_displacement(self.spatial_dims, self.spacing, generator)
@@ -121,7 +120,7 @@ class MakeSyntheticBraind(Transform):
 
 
 def random_displacement(spatial_dims: int, spacing: int, generator: torch.Generator) -> Tensor:
-    """u of one subject: (1, D, *spatial) in voxels, template(x + u(x)); it maps the grid onto itself."""
+    """The displacement u of one subject, (1, D, *spatial) in voxels. x + u(x) maps the grid onto itself."""
     shape = read_atlas(spatial_dims, spacing).regions.shape
     velocity = torch.zeros(1, spatial_dims, *shape)
     for smoothness, speed in VARIATION.velocities:
@@ -130,14 +129,14 @@ def random_displacement(spatial_dims: int, spacing: int, generator: torch.Genera
 
 
 def individual(fractions: Tensor, t1: Tensor, cortical: Tensor, spacing: int, generator: torch.Generator) -> Tensor:
-    """Fractions of tissues as of one brain, not of an average of many: (3, *spatial), sharper, with other borders.
+    """Tissue fractions (3, *spatial) of an individual brain: sharper than the average, with other tissue borders.
 
     Args:
-        fractions: (3, *spatial) of the template, deformed.
-        t1: (*spatial) signal of the template, deformed.
-        cortical: (*spatial) bool, where there are folds.
+        fractions: tissue fractions (3, *spatial) of the deformed template.
+        t1: T1 signal (*spatial) of the deformed template.
+        cortical: mask (*spatial) of the folded cortex.
         spacing: mm per voxel.
-        generator: of the subject.
+        generator: random generator of the subject.
     """
     blended = ((1 - fractions.amax(0)) / 0.4).clamp(0, 1) * cortical
     logits = VARIATION.sharpness * fractions.clamp_min(1e-3).log()
@@ -151,10 +150,10 @@ def individual(fractions: Tensor, t1: Tensor, cortical: Tensor, spacing: int, ge
 
 
 def folds(shape: Sequence[int], spacing: int, generator: torch.Generator) -> Tensor:
-    """What gray matter, white matter and CSF gain by the place in random folds: (3, *shape).
+    """The preference for gray matter, white matter and CSF by the position in random folds: (3, *shape).
 
-    The sulci are the zeros of smooth noise n, and the distance to them is d = |n| / s with the standard deviation s
-    of the derivative of n along an axis, 1 / (√2 smoothness).
+    Sulci are the zeros of smooth noise n. The distance to them is d = |n| / s, where s = 1 / (√2 smoothness) is the
+    standard deviation of the derivative of n along an axis.
     """
     smoothness, depth, sulcus, cortex = (
         uniform(range_, generator) for range_ in (VARIATION.gyri, VARIATION.depth, VARIATION.sulcus, VARIATION.cortex)

@@ -42,7 +42,9 @@ SECONDS = METRICS.add(
 
 def loss(pair: "MeasuredPair") -> float:
     """The loss; NaN without training."""
-    return math.nan if pair.objective is None else float(pair.objective(pair.registration, pair.fixed).loss)
+    if pair.objective is None or (pair.objective.both_directions and pair.inverse_displacement is None):
+        return math.nan
+    return float(pair.objective(pair.registration, pair.fixed, pair.weight_map).loss)
 
 
 def seconds(pair: "MeasuredPair") -> float:

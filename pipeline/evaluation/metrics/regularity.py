@@ -70,8 +70,15 @@ def _entry(field: str, measure: str, place: int, target: str, **about: Any) -> M
         target=f"{__name__}:{target}",
         arguments={"field": field, "name": measure},
         place=place,
-        needs=(field,),
-        **{"main": False, "interval": False, "remark": "", **smoother, **about, **_ALSO.get(f"{field}_{measure}", {})},
+        **{
+            "needs": (field,),
+            "main": False,
+            "interval": False,
+            "remark": "",
+            **smoother,
+            **about,
+            **_ALSO.get(f"{field}_{measure}", {}),
+        },
     )
 
 
@@ -88,9 +95,10 @@ for _start, _field in zip((200, 300), FIELDS, strict=True):
 
 
 def _of_penalty(entry: PenaltyEntry) -> Iterator[MetricEntry]:
-    for field in FIELDS:
+    for field in (entry.field,) if entry.field else FIELDS:
         about = {"title": f"{entry.title}, {field}", "meaning": entry.meaning, "source": entry.source}
-        about |= {"always": entry.always, "minimized": entry.name}
+        needs = (field, *(["inverse_displacement"] if entry.both_directions else []))
+        about |= {"always": entry.always, "minimized": entry.name, "needs": needs}
         yield _entry(field, entry.name, 600 + entry.place, "penalty", **about, range=_POSITIVE, listed=False)
 
 
@@ -109,4 +117,4 @@ def magnitude(pair: "MeasuredPair", field: str, name: str) -> float:
 
 def penalty(pair: "MeasuredPair", field: str, name: str) -> float:
     """The value of a penalty, without λ and multiplier."""
-    return float(PENALTIES[name]()(pair.field(field)))
+    return float(PENALTIES[name]()(pair.field(field), pair.inverse_displacement))

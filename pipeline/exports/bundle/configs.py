@@ -80,7 +80,7 @@ def refinement(network: VoxelMorph, settings: TrialSettings | None) -> Config:
 
     ``refinement::steps`` is the number of steps. The objective is that of the training, as far as it is known.
     """
-    objective = {} if settings is None else settings.objective.model_dump()
+    objective = {} if settings is None else settings.objective.arguments()
     return {
         "network_def::output": "velocity",
         "refinement": {

@@ -97,6 +97,7 @@ def model_card(
         known["scaling"], known["terms"] = SCALING[settings.cohort.intensity], READERS[settings.cohort.reader].terms
         known["loss"] = SIMILARITIES[settings.objective.similarity].loss
         penalty = settings.objective.penalty
+        known["field"] = settings.objective.field_in_words
         known["penalty"] = f"({PENALTIES.title(penalty)})" if PENALTIES.is_sum(penalty) else PENALTIES.title(penalty)
     return templates.get_template(f"{kind}_card.md.j2").render(known)
 
