@@ -80,8 +80,9 @@ def refine_field(
         register: computes the registration from (field, moving).
         start: the field to start from, (1, D, *grid) in voxels.
         objective, moving, fixed, steps, learning_rate, report, weight_map: see :func:`refine`.
-        backward: the field of the fixed to the moving image to start from, for an objective on both directions. Both
-            fields are then optimized together, under the mean of the objective of both. None: minus ``start``.
+        backward: field of the fixed to the moving image to start from, if the objective is on both directions. Both
+            fields are then optimized together, for the mean objective of both directions, and the result has its
+            ``inverse_displacement``. None: minus ``start``.
 
     Returns:
         The best registration found, detached. It is never worse than that of ``start``.
@@ -108,4 +109,8 @@ def refine_field(
         (velocity.grad,) = torch.autograd.grad(loss, [velocity])
         optimizer.step()
     with torch.no_grad():
-        return Refinement(register(best[:1], moving), losses)
+        found = register(best, images)
+    if both:
+        inverse = found.displacement[1:]
+        found = Registration(found.warped[:1], found.displacement[:1], found.velocity[:1], inverse)
+    return Refinement(found, losses)

@@ -119,12 +119,12 @@ class VoxelMorph(nn.Module):
         return self.register_with(self._velocity(moving, fixed), moving, inverse)
 
     def register_both(self, moving: Tensor, fixed: Tensor) -> Registration:
-        """Both registrations of a batch of pairs as one batch (2 B, ...): moving to fixed, then fixed to moving.
+        """Register a batch of pairs in both directions. The results are one batch (2 B, ...), moving to fixed first.
 
-        A symmetric backbone is evaluated once: exchanging the images changes nothing but the sign of its field.
+        A symmetric backbone is evaluated only once, because swapping the images only changes the sign of its field.
 
         Args:
-            moving, fixed: as of ``forward``.
+            moving, fixed: see ``forward``.
         """
         check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
         images = torch.cat([moving, fixed])

@@ -229,7 +229,7 @@ def test_a_folder_that_is_removed_while_it_is_looked_at_is_missing(run, monkeypa
 def test_no_file_is_to_be_deleted_that_does_not_exist(run):
     trial = run.path / next(iter(run.trials))
     (trial / "trial.yaml").unlink()
-    advice = states(run)[trial.name].reason.partition("To mend it, ")[2]
+    advice = states(run)[trial.name].reason.partition("To repair it, ")[2]
     assert advice.startswith(f"delete {trial / 'pairs.parquet'} and run the study again;")
     with pytest.raises(InputError, match=r"cannot be read .*; run the study again; epochs saved in checkpoint"):
         trial_files.read_parquet(trial.with_name("gone") / "pairs.parquet")

@@ -280,7 +280,7 @@ HOSTILE = {
     ),
     "two that claim 600 kB": (
         sized("a", 600_000) + bytes(600_064) + sized("b", 600_000),
-        "'b' makes 1200002 bytes in all",
+        "'b' makes the total size 1200002 bytes",
     ),
     "one file too many": (b"".join(sized(str(i), 0) for i in range(20)), "'19' exceeds the limit of 20 files"),
     "3,000 nested folders": (archive({"x": extended(path="d/" * 3000 + "f")})[:-1024], "is 3001 folders deep"),

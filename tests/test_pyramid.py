@@ -1,11 +1,26 @@
 """The pyramid: grids, initial field, symmetry, gradients and local correlation."""
 
+import itertools
+
 import pytest
 import torch
 
-from smoothmorph.networks import BACKBONES, Integration, VoxelMorph, load_model, save_model
+from smoothmorph.networks import (
+    BACKBONES,
+    DisplacementNetwork,
+    Integration,
+    Objective,
+    VoxelMorph,
+    export_program,
+    export_torchscript,
+    load_model,
+    refine,
+    save_model,
+    save_official,
+)
 from smoothmorph.networks.backbones.correlation import correlation
 from smoothmorph.networks.backbones.pyramid import Pyramid
+from smoothmorph.networks.backbones.pyramid_level import SLOPE, Level
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.settings.sections import ModelSettings
 from smoothmorph.transforms import InputError
@@ -115,10 +130,75 @@ def test_the_correlation_without_a_radius_compares_in_place():
 
 @pytest.mark.parametrize("grid", [(4, 5), (3, 4, 3)])
 @pytest.mark.parametrize("radius", [0, 1, 2])
-def test_the_gradient_of_the_correlation_is_its_derivative(grid, radius):
+@pytest.mark.parametrize("both", [False, True])
+def test_the_gradient_of_the_correlation_is_its_derivative(grid, radius, both):
     first, second = torch.rand(2, 1, 2, *grid, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
     pair = first.requires_grad_(), second.requires_grad_()
-    assert torch.autograd.gradcheck(lambda *features: correlation(*features, radius), pair, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda *features: correlation(*features, radius, both), pair, fast_mode=True)
+
+
+@pytest.mark.parametrize("grid", [(5, 19), (4, 3, 9)])
+@pytest.mark.parametrize("radius", [0, 1, 2])
+def test_the_correlation_is_the_mean_product_at_every_offset(grid, radius):
+    first, second = torch.rand(2, 2, 3, *grid, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(second, [radius] * 2 * len(grid))
+    expected = []
+    for offsets in itertools.product(range(2 * radius + 1), repeat=len(grid)):
+        there = padded[(..., *(slice(start, start + length) for start, length in zip(offsets, grid, strict=True)))]
+        expected.append((first * there).mean(1))
+    torch.testing.assert_close(correlation(first, second, radius), torch.stack(expected, dim=1))
+
+
+@pytest.mark.parametrize("grid", [(5, 19), (4, 3, 9)])
+def test_the_correlation_in_both_orders_is_that_of_each(grid):
+    first, second = torch.rand(2, 2, 3, *grid, generator=torch.Generator().manual_seed(0))
+    each = torch.cat([correlation(first, second, 1), correlation(second, first, 1)])
+    torch.testing.assert_close(correlation(first, second, 1, both=True), each)
+
+
+@pytest.mark.parametrize("grid", [(5, 19), (4, 3, 9)])
+def test_the_correlation_of_a_large_grid_is_computed_in_slabs(grid, monkeypatch):
+    def computed():
+        pair = [features.clone().requires_grad_() for features in made]
+        found = correlation(*pair, 1, both=True)
+        return found, *torch.autograd.grad(found.square().sum(), pair)
+
+    made = torch.rand(2, 1, 3, *grid, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole, slabs = computed(), []
+    monkeypatch.setattr("smoothmorph.networks.backbones.correlation.SLAB_NUMBERS", 300)
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda *factors: slabs.append(1) or bmm(*factors))
+    for ours, theirs in zip(computed(), whole, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert len(slabs) > 6
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_sums_and_differences_are_the_convolution_of_both_orders(dims):
+    torch.manual_seed(0)
+    level = Level(dims, 4, 0, symmetric=True, radius=1, convolutions=1, residual=False).double()
+    torch.nn.init.normal_(level.flow.conv.weight)
+    there, back = torch.rand(2, 1, 4, *(5, 6, 7)[:dims]).double()
+    lacking, hidden = level(level.kernels(), there, back, None)
+    parts = [torch.cat([one, other, correlation(one, other, 1)], 1) for one, other in ((there, back), (back, there))]
+    expected = torch.nn.functional.leaky_relu(level.first(torch.cat(parts)), SLOPE)
+    torch.testing.assert_close(hidden, expected)
+    forward, backward = level.flow(expected).chunk(2)
+    torch.testing.assert_close(lacking, forward - backward)
+
+
+@pytest.mark.parametrize("shape", [(24, 20), (8, 20, 24), (6, 7, 6)])
+def test_bfloat16_changes_the_gradients_little(shape):
+    """In 3-D on coarse grids of one and two voxels, too, where a library reads memory that was never written."""
+    pair, gradients = images(shape), []
+    for enabled in (False, True):
+        network = pyramid(len(shape), moving=True, repeats=2)  # symmetric, small differences would be left of it
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            velocity = network(*pair)
+        assert velocity.dtype == torch.float32
+        velocity.square().mean().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in network.parameters()]))
+    assert float((gradients[1] - gradients[0]).norm()) < 0.1 * float(gradients[0].norm())
 
 
 WRONG = {
@@ -214,3 +294,29 @@ def test_both_directions_at_once_are_the_registrations_of_each(dims, steps, symm
     for name in ("warped", "displacement", "velocity"):
         expected = torch.cat([getattr(there, name), getattr(back, name)])
         torch.testing.assert_close(getattr(both, name), expected, rtol=0, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_it_becomes_a_graph_that_runs_alone(dims):
+    made, shape = network(dims, steps=1, channels=(3, 4), repeats=2), SHAPES[dims][1]
+    pair = torch.cat(images(shape), dim=1)
+    with torch.no_grad():
+        expected = DisplacementNetwork(made)(pair)
+        for exported in (export_program(made, shape).module(), export_torchscript(made, shape)):
+            torch.testing.assert_close(exported(pair), expected)
+        with pytest.raises((ValueError, RuntimeError, AssertionError)):
+            export_torchscript(made, shape)(torch.cat([pair, pair]))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_its_field_is_refined(dims):
+    moving, fixed = images(SHAPES[dims][0])
+    made = network(dims)
+    refined = refine(made, Objective(dims), moving, fixed, steps=5)
+    assert refined.losses[-1] < refined.losses[0]
+    assert refined.registration.velocity.shape == made(moving, fixed).velocity.shape
+
+
+def test_official_voxelmorph_has_no_such_backbone(tmp_path):
+    with pytest.raises(InputError, match="has the backbone pyramid"):
+        save_official(tmp_path / "x.pt", network(2), (16, 16))

@@ -255,6 +255,21 @@ def test_refining_lowers_the_objective_and_keeps_the_rest(dims):
     assert told[-1][1:] == (30, 30)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_where_the_weight_map_is_large_the_field_stays_smooth(dims):
+    place = PLACES["a slice" if dims == 2 else "other voxels"][1]
+    pair, weights = ImagePair(volume("moving", place), volume("fixed", place, 1)), torch.ones(1, *place.shape)
+    half = place.shape[0] // 2
+    weights[:, :half] = 100
+    mapped = replace(pair, weights=Volume(Path("map"), weights.double(), place))
+    rough = []
+    for one in (pair, mapped):
+        field = register(trained(dims), one, steps=30).field.displacement
+        rough.append([float(part.diff(dim=1).abs().mean()) for part in (field[:, : half - 3], field[:, half + 3 :])])
+    assert rough[1][0] < 0.5 * rough[0][0]
+    assert rough[1][1] > 0.7 * rough[0][1]
+
+
 def test_an_affine_is_found_first_and_stays_apart():
     place, shift = grid((40, 44, 36), (1.2, 0.8, 1.0)), (9.0, -6, 4)
     moved = grid((40, 44, 36), (1.2, 0.8, 1.0), rotation(0, 0, 8), shift)
@@ -470,12 +485,17 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --device meta", "the device is 'meta'; expected auto, cpu, cuda or cuda:N"),
         ("moving3.nii.gz F --device mps", "the device is 'mps'; expected auto"),
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
-        ("none F --warped-labels w.nii", "--warped-labels w.nii needs the label map of the moving image"),
-        (
-            "none F --fixed-labels fixed3-seg.nii.gz",
-            "--fixed-labels fixed3-seg.nii.gz needs the label map of the moving image",
-        ),
+        ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels; give the label map"),
+        ("none F --fixed-labels fixed3-seg.nii.gz", "fixed3-seg.nii.gz needs --moving-labels; give the label map"),
         ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz has no effect alone; add"),
+        ("moving3.nii.gz F --refine 3 --penalty l2+-1*l1", "the weight of l1 in 'l2+-1*l1' is '-1'; expected a finite"),
+        (
+            "moving3.nii.gz F --refine 3 --lambda-map fixed2-seg.nii.gz",
+            "the weight map fixed2-seg.nii.gz lies on another grid than the fixed image",
+        ),
+        ("moving3.nii.gz F --refine 3 --lambda-map below.nii.gz", "below.nii.gz has the value -1, expected 0 or more"),
+        ("moving3.nii.gz F --refine 3 --lambda-map lost.nii.gz", "lost.nii.gz does not exist"),
+        ("none F --lambda-map below.nii.gz", "--lambda-map needs --refine"),
         ("none F --penalty l2", "--penalty needs --refine; add --refine N, or leave it out"),
         ("none F --lambda 0.5", "--lambda needs --refine"),
         ("none F --similarity ncc", "--similarity needs --refine"),
@@ -502,6 +522,7 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     nowhere.header.set_qform(None, 0)
     nib.save(nowhere, tmp_path / "nowhere.nii.gz")
     save(tmp_path / "flat.nii.gz", np.ones(place.shape, np.float32), place)
+    save(tmp_path / "below.nii.gz", np.full(place.shape, -1, np.float32), place)
     save(tmp_path / "axial.nii.gz", blobs((30, 32)), grid((30, 32), (1, 1, 1)))
     sheared = place.affine.copy()
     sheared[:3, 1] += 0.1 * sheared[:3, 0]

@@ -318,6 +318,9 @@ def test_both_directions_of_a_network_are_refined_together(dims, squarings, name
     found = refine(network, objective, moving, fixed, steps=30)
     assert [pair[0] is moving for pair in calls] == [True, False]
     assert min(found.losses) < 0.5 * found.losses[0]
+    there, back = found.registration.displacement, found.registration.inverse_displacement
+    assert there.shape == back.shape == (1, dims, *[16] * dims)
+    assert float(InverseConsistencyPenalty()(there, back)) < 0.3 * float(InverseConsistencyPenalty()(there, 0 * back))
 
 
 def test_the_objective_of_both_directions_is_the_mean_of_each(dims):

@@ -258,7 +258,7 @@ def _damage(trial: Path, how: str) -> None:
     ("how", "sentence"),
     [
         ("file", "{trial} is a file, expected a folder; move it away and run the study again."),
-        ("trial.yaml", "To mend it, delete {trial}/trial.yaml and {trial}/pairs.parquet and run the study again;"),
+        ("trial.yaml", "To repair it, delete {trial}/trial.yaml and {trial}/pairs.parquet and run the study again;"),
         ("history.parquet", "; delete {trial}/history.parquet and {trial}/pairs.parquet and run the study again;"),
         (
             "columns",

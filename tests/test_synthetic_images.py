@@ -8,8 +8,10 @@ from monai.transforms.compose import Compose
 from monai.transforms.utility.dictionary import EnsureTyped
 
 import smoothmorph.transforms as sm
+from smoothmorph.networks import Objective, VoxelMorph
 from smoothmorph.pipeline.settings.augmentation import Augmentation
-from smoothmorph.transforms import RandShapes, RandShapesd, RandSyntheticImage, RandSyntheticImaged
+from smoothmorph.pipeline.training.loop import evaluate_batch
+from smoothmorph.transforms import RandShapes, RandShapesd, RandSyntheticImage, RandSyntheticImaged, warp
 
 CLEAN = {"texture": 0, "blur": 0, "bias": 0, "gamma": (1, 1), "thickness": 1, "noise": 0}
 KEYS = (["moving", "fixed"], ["moving_label", "fixed_label"])
@@ -188,8 +190,16 @@ class TestRandSyntheticImaged:
         assert set(RandSyntheticImaged("image", "label", allow_missing_keys=True)(given)) == {"image"}
         with pytest.raises(ValueError, match="one label key per key"):
             RandSyntheticImaged(["a", "b"], "c")
+        with pytest.raises(ValueError, match="one clean key per key"):
+            RandSyntheticImaged(["a", "b"], ["c", "d"], clean_keys=["e"])
         with pytest.raises(ValueError, match="same_contrast must be a probability"):
             RandSyntheticImaged("a", "b", same_contrast=3)
+
+    def test_clean_images_have_one_contrast_and_regions_of_one_value(self, dims):
+        make = RandSyntheticImaged(*KEYS, clean_keys=["a", "b"]).set_random_state(seed=2)
+        made = make(self.sample(dims))
+        assert values(made["a"]) == values(made["b"])
+        assert values(made["a"]) != values(make(self.sample(dims))["a"])
 
     def test_in_a_compose(self):
         chain = Compose([EnsureTyped("label"), RandSyntheticImaged("image", "label")]).set_random_state(seed=0)
@@ -312,3 +322,43 @@ class TestInTraining:
     def test_wrong_keys_are_one_sentence(self, change, sentence):
         with pytest.raises(ValueError, match=sentence):
             Augmentation([{**IMAGES, **change}], seed=0)
+
+    def test_the_similarity_compares_clean_images_and_the_network_sees_others(self):
+        step = {**IMAGES, "clean_keys": ["moving_clean", "fixed_clean"]}
+        made = Augmentation([step], seed=0)(self.pair(), 1, 0)
+        assert values(made["moving_clean"]) == values(made["fixed_clean"])  # one contrast, no faults
+        assert not torch.equal(made["moving"], made["fixed"])
+        left = Augmentation([{**step, "prob": 0.0}], seed=0)(pair := self.pair(), 1, 0)
+        assert torch.equal(left["moving_clean"], pair["moving"])
+        assert "moving_clean" not in Augmentation([IMAGES], seed=0)(self.pair(), 1, 0)
+
+    @pytest.mark.parametrize("both", [False, True])
+    def test_a_second_channel_is_warped_by_the_field_of_the_first(self, both):
+        torch.manual_seed(0)
+        seen, compared = torch.rand(2, 2, 1, 16, 16), torch.rand(2, 2, 1, 16, 16)
+        model = VoxelMorph(2, channels=(4, 4), final_channels=(4,))
+        with torch.no_grad():  # a field that is not 0
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        objective, precision = Objective(2, "mse", "l2", 0.5), torch.autocast("cpu", enabled=False)
+        images = [torch.cat([seen[k], compared[k]], dim=1) for k in range(2)]
+        terms = evaluate_batch(model, objective, precision, *images, both_directions=both)
+        there, back = model(*seen), model(*seen.flip(0))
+        expected = (warp(compared[0], there.displacement, padding_mode="zeros") - compared[1]).square().mean()
+        if both:
+            other = (warp(compared[1], back.displacement, padding_mode="zeros") - compared[0]).square().mean()
+            expected = (expected + other) / 2
+        torch.testing.assert_close(terms.similarity, expected)
+        torch.testing.assert_close(
+            terms.penalty, evaluate_batch(model, objective, precision, *seen, both_directions=both).penalty
+        )
+        assert float(there.displacement.detach().abs().max()) > 0.1
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"clean_keys": ["fixed_clean", "moving_clean"]}, {"clean_keys": ["moving"]}, {"keys": ["fixed", "moving"]}],
+    )
+    def test_wrong_clean_keys_are_one_sentence(self, change):
+        step = {**IMAGES, "clean_keys": ["moving_clean", "fixed_clean"], **change}
+        with pytest.raises(ValueError, match=r"\[0\]\.clean_keys is .* takes \[moving_clean, fixed_clean\]"):
+            Augmentation([step], seed=0)

@@ -47,6 +47,7 @@ from .fields.warping import (
     voxel_to_mm as voxel_to_mm,
     warp as warp,
 )
+from .label_images import thick_slices as thick_slices
 from .pair_images import (
     PairImages as PairImages,
     PairImagesD as PairImagesD,
@@ -71,7 +72,6 @@ from .rand_synthetic_image import (
     RandSyntheticImageD as RandSyntheticImageD,
     RandSyntheticImaged as RandSyntheticImaged,
     RandSyntheticImageDict as RandSyntheticImageDict,
-    thick_slices as thick_slices,
 )
 from .save_field import (
     SaveField as SaveField,

@@ -17,8 +17,14 @@ from monai.utils.misc import ensure_tuple
 from torch import Tensor
 
 from .basics.metadata import TORCH, like, plain, tracked
+from .label_images import check_label_map, scale_to_unit, thick_slices
 
 Drawn = dict[str, Any]
+CLEAN: dict[str, Any] = {
+    **{"texture": 0.0, "blur": 0.0, "bias": 0.0, "gamma": (1.0, 1.0)},
+    **{"thickness": 1.0, "noise": 0.0},
+}
+"""Strengths of no artefacts."""
 
 
 class RandSyntheticImage(RandomizableTransform):
@@ -90,7 +96,7 @@ class RandSyntheticImage(RandomizableTransform):
     def randomize(self, data: Any = None) -> None:
         """Draw whether to make an image, and the parameters :attr:`drawn`."""
         super().randomize(None)
-        self.drawn = {**self.draw_contrast(), **self.draw_faults()}
+        self.drawn = {**self.draw_contrast(), **self.draw_artefacts()}
 
     def draw_contrast(self) -> Drawn:
         """Draw the parameters of the regions' intensities: ``contrast``, a seed, and two decisions."""
@@ -100,10 +106,10 @@ class RandSyntheticImage(RandomizableTransform):
             "zero_background": bool(self.R.uniform() < self.zero_background),
         }
 
-    def draw_faults(self) -> Drawn:
-        """Draw all other parameters: ``faults`` is a seed, ``blur`` in voxels for three axes, ``axis`` from 0 to 1."""
+    def draw_artefacts(self) -> Drawn:
+        """Draw all other parameters: ``artefacts`` is a seed, ``blur`` in voxels for three axes, ``axis`` from 0 to 1."""
         return {
-            "faults": int(self.R.randint(2**31 - 1)),
+            "artefacts": int(self.R.randint(2**31 - 1)),
             "blur": self.R.uniform(0, self.blur, 3).tolist(),
             "bias": float(self.R.uniform(0, self.bias)),
             "gamma": float(self.R.uniform(*self.gamma)),
@@ -128,8 +134,8 @@ class RandSyntheticImage(RandomizableTransform):
     def make(self, img: NdarrayOrTensor, drawn: Drawn) -> Tensor:
         """Make an image from a label map with the parameters ``drawn``; nothing else is random."""
         label = tracked(img)
-        labels = _checked(plain(label), self.classes)
-        random = np.random.RandomState(drawn["faults"])
+        labels = check_label_map(plain(label), self.classes)
+        random = np.random.RandomState(drawn["artefacts"])
         image = self._regions(labels, drawn, random)
         sigma = drawn["blur"][: labels.ndim - 1]
         image = GaussianSmooth(sigma)(image) if max(sigma) > 0 else image
@@ -141,7 +147,7 @@ class RandSyntheticImage(RandomizableTransform):
         image = plain(image).clamp_min(0)
         if drawn["zero_background"]:
             image = image * (labels > 0)
-        return like(_scaled(image), label)
+        return like(scale_to_unit(image), label)
 
     def _regions(self, labels: Tensor, drawn: Drawn, random: np.random.RandomState) -> Tensor:
         """Fill each region with its mean intensity and texture: (1, *spatial), float32."""
@@ -175,6 +181,9 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         keys: keys to store the images under; existing images are replaced.
         label_keys: keys of the label maps (1, *spatial), one for each key.
         prob: probability that all images of a sample are made; otherwise none is.
+        clean_keys: for each key, where to put a second image of its label map, without artefacts. All clean images of a
+            sample have one contrast, drawn apart from the others: a loss can compare them, whatever a network sees.
+            They are made from the label maps as these are when the transform is reached. None makes none.
         same_contrast: probability that the images of a sample share the intensities of their regions, as scans of the
             same sequence do. Blur, bias, noise and the rest stay different.
         intensity, classes, class_prob, zero_background, texture, blur, bias, gamma, thickness, noise: see
@@ -188,6 +197,7 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self,
         keys: KeysCollection,
         label_keys: KeysCollection,
+        clean_keys: KeysCollection | None = None,
         prob: float = 1.0,
         same_contrast: float = 0.0,
         intensity: Sequence[float] = (0.0, 1.0),
@@ -207,6 +217,9 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self.label_keys = ensure_tuple(label_keys)
         if len(self.label_keys) != len(self.keys):
             raise ValueError(f"expected one label key per key, got label_keys {self.label_keys} for {self.keys}")
+        self.clean_keys = () if clean_keys is None else ensure_tuple(clean_keys)
+        if self.clean_keys and len(self.clean_keys) != len(self.keys):
+            raise ValueError(f"one clean key per key: got clean_keys {self.clean_keys} for keys {self.keys}")
         if not 0 <= same_contrast <= 1:
             raise ValueError(f"same_contrast must be a probability, 0 to 1, got {same_contrast}")
         self.same_contrast = same_contrast
@@ -214,23 +227,28 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self.synthesize = RandSyntheticImage(
             1.0, intensity, classes, class_prob, zero_background, gamma=gamma, **strengths
         )
+        self.synthesize_clean = RandSyntheticImage(1.0, (0.0, 1.0), classes, class_prob, zero_background, **CLEAN)
         self.drawn: tuple[Drawn, ...] = ()
+        self.drawn_clean: Drawn = {}
 
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> "RandSyntheticImaged":
         super().set_random_state(seed, state)
         self.synthesize.set_random_state(state=self.R)
+        self.synthesize_clean.set_random_state(state=self.R)
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether to make images, and the parameters :attr:`drawn` of each key."""
+        """Draw whether to make images, and the parameters :attr:`drawn` of each key and :attr:`drawn_clean`."""
         super().randomize(None)
         same = self.R.uniform() < self.same_contrast
         contrasts = [self.synthesize.draw_contrast() for _ in self.keys]
-        faults = [self.synthesize.draw_faults() for _ in self.keys]
+        artefacts = [self.synthesize.draw_artefacts() for _ in self.keys]
+        self.synthesize_clean.randomize()
+        self.drawn_clean = self.synthesize_clean.drawn
         chosen = [contrasts[0]] * len(contrasts) if same else contrasts
-        self.drawn = tuple({**contrast, **fault} for contrast, fault in zip(chosen, faults, strict=True))
+        self.drawn = tuple({**contrast, **own} for contrast, own in zip(chosen, artefacts, strict=True))
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
         """Return a copy of the sample with new images.
@@ -241,57 +259,23 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         """
         d: dict[Hashable, Any] = dict(data)
         self.randomize()
-        for key, label_key, drawn in zip(self.keys, self.label_keys, self.drawn, strict=True):
+        clean_keys = self.clean_keys or [None] * len(self.keys)
+        for key, label_key, clean_key, drawn in zip(self.keys, self.label_keys, clean_keys, self.drawn, strict=True):
             if label_key not in d and self.allow_missing_keys:
                 continue
             if label_key not in d:
                 raise KeyError(f"the sample has no label map {label_key!r} to make {key!r} from")
             if self._do_transform:
                 d[key] = self.synthesize.make(d[label_key], drawn)
+            if self._do_transform and clean_key is not None:
+                d[clean_key] = self.synthesize_clean.make(d[label_key], self.drawn_clean)
         return d
-
-
-def thick_slices(image: Tensor, axis: int, thickness: float) -> Tensor:
-    """Average an image over slices of ``thickness`` voxels along ``axis``, and interpolate it back.
-
-    Args:
-        image: (C, *spatial).
-        axis: axis of the tensor, from 1 on.
-        thickness: 1 or more; rounded so that a whole number of slices fills the axis.
-    """
-    size = image.shape[axis]
-    slices = max(1, round(size / thickness))
-    if slices == size:
-        return image
-    rows = image.movedim(axis, -1)
-    flat = rows.reshape(1, -1, size)
-    few = torch.nn.functional.adaptive_avg_pool1d(flat, slices)
-    back = torch.nn.functional.interpolate(few, size=size, mode="linear", align_corners=False)
-    return back.reshape(rows.shape).movedim(-1, axis).contiguous()
 
 
 def _with(transform: RandomizableTransform, image: Tensor, random: np.random.RandomState) -> Any:
     transform.set_random_state(state=random)
     called: Any = transform
     return called(image)
-
-
-def _scaled(image: Tensor) -> Tensor:
-    """Shift and scale the range of ``image`` to 0 to 1; a constant image is only clamped."""
-    low, high = image.aminmax()
-    return (image - low) / (high - low) if high > low else image.clamp(0, 1)
-
-
-def _checked(label: Tensor, classes: Sequence[int] | None) -> Tensor:
-    """Return the label map as int64; ValueError unless it is one."""
-    if label.ndim not in (3, 4) or label.shape[0] != 1 or not label.numel():
-        raise ValueError(f"a label map must be (1, *spatial) with 2 or 3 spatial axes, got {tuple(label.shape)}")
-    labels = label.long()
-    if not torch.equal(labels.to(label.dtype), label) or labels.min() < 0:
-        raise ValueError("a label map must hold integers from 0 on, got other values")
-    if classes is not None and labels.max() >= len(classes):
-        raise ValueError(f"the label map holds {int(labels.max())}, but classes are given for 0 to {len(classes) - 1}")
-    return labels
 
 
 def _range(name: str, values: Sequence[float]) -> tuple[float, float]:

@@ -56,7 +56,8 @@ def register(
         ),
     ] = None,
     lambda_map: Annotated[
-        Optional, typer.Option(metavar="M", help="--refine: an image or mask over FIXED, a factor on λ in every voxel.")
+        Optional,
+        typer.Option(metavar="M", help="--refine: an image or mask of FIXED, a factor on λ per voxel."),
     ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
     field: Annotated[
@@ -129,7 +130,7 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
     """Raise InputError for label options that would have no effect."""
     for option, given in (("--warped-labels", out), ("--fixed-labels", fixed)):
         if given is not None and moving is None:
-            raise InputError(f"{option} {given} needs the label map of the moving image; give --moving-labels, too.")
+            raise InputError(f"{option} {given} needs --moving-labels; give the label map of the moving image, too.")
     if moving is not None and (fixed, warped, out) == (None, None, None):
         raise InputError(
             f"--moving-labels {moving} has no effect alone; add --fixed-labels to get Dice, or --warped or "

@@ -1,4 +1,4 @@
-"""Convolutions of features in 2-D and 3-D, the same in every precision."""
+"""Convolve features in 2-D and 3-D, safely in every precision."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def convolve(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve with a 3-wide kernel and one voxel of zeros around the grid, which keeps its size."""
+    """Convolve with a 3-wide kernel. The grid is padded by one voxel of zeros, so that it keeps its size."""
     return safely(F.conv2d if features.ndim == 4 else F.conv3d, features, weight, bias, padding=1)
 
 

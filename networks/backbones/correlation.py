@@ -1,7 +1,7 @@
-"""Local correlation of two feature maps, by matrix products over short rows of voxels.
+"""Local correlation of two feature maps, computed as matrix products over short rows of voxels.
 
-The products of the ``WIDTH`` voxels of a row with all voxels that any of them is compared with are one small matrix
-product. Its entries on the right diagonals are the correlation; the others are computed in vain, which is still faster
+A short row has ``WIDTH`` voxels. Its products with all voxels that any of them is compared with are one small matrix
+product. The correlation is on some diagonals of the result. The other entries are not used, but this is still faster
 than a product of whole maps for every offset.
 """
 
@@ -15,30 +15,30 @@ from torch import Tensor
 from ...transforms.fields.differences import slabs
 
 WIDTH = 8
-"""Voxels of the last axis in one matrix product; the fastest of 4, 8, 16 and 32 on a CPU."""
+"""Number of voxels of the last axis in one matrix product; 8 was the fastest of 4, 8, 16 and 32 on a CPU."""
 SLAB_NUMBERS = 2**24
-"""Largest number of gathered features at once."""
+"""Largest number of features gathered at once."""
 
 
 def correlation(first: Tensor, second: Tensor, radius: int, both: bool = False) -> Tensor:
-    """Mean product over channels of ``first`` at x and ``second`` at x + o, for all offsets o up to ``radius``.
+    """Correlate two features locally: the mean over channels of ``first`` at x times ``second`` at x + o.
 
     Args:
-        first, second: (B, C, *grid); beyond the grid they are 0.
-        radius: in voxels per axis.
+        first, second: features (B, C, *grid); they count as 0 outside the grid.
+        radius: largest offset o along each axis, in voxels.
         both: also return the correlation of ``second`` with ``first``.
 
     Returns:
-        (B, (2 · radius + 1)^D, *grid), the offsets in the order of their axes; with ``both`` (2 B, ...).
+        (B, (2 · radius + 1)^D, *grid), one channel per offset, the last axis fastest; with ``both`` (2 B, ...).
     """
-    with torch.autocast(first.device.type, enabled=False):  # in the precision of the features
+    with torch.autocast(first.device.type, enabled=False):  # compute in the precision of the features
         if torch.is_grad_enabled():
             return _Correlation.apply(first, second, radius, both)
         return _correlate(first, second, radius, both)
 
 
 class _Correlation(torch.autograd.Function):
-    """The correlation and its gradients: these, too, are matrix products over short rows."""
+    """The correlation with its gradients, which are matrix products over short rows, too."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, radius: int, both: bool) -> Tensor:
@@ -63,7 +63,7 @@ def _correlate(first: Tensor, second: Tensor, radius: int, both: bool) -> Tensor
         short = F.pad(first.movedim(1, -1)[:, own], [0, 0, 0, -size % WIDTH]).reshape(-1, WIDTH, channels)
         products = torch.bmm(short, gathered.transpose(1, 2)).flatten(1)
         length = gathered.shape[1]
-        # In rows that are one longer, what lay on a diagonal lies in a column.
+        # If rows are made one longer, a diagonal becomes a column.
         columns = F.pad(products, [0, WIDTH]).view(-1, WIDTH, length + 1)[..., :length].unflatten(-1, (rows, -1))
         columns = columns[..., : 2 * radius + 1].reshape(
             *first.shape[:1], -1, *first.shape[3:-1], size + -size % WIDTH, rows * (2 * radius + 1)
@@ -75,7 +75,7 @@ def _correlate(first: Tensor, second: Tensor, radius: int, both: bool) -> Tensor
 
 
 def _weighted(weights: Tensor, features: Tensor, radius: int) -> Tensor:
-    """Σ over o of weights at (o, x) times features at x + o, divided by the number of channels."""
+    """Compute Σ over o of weights at (o, x) times features at x + o, divided by the number of channels."""
     (size, rows), channels = _rows(features, radius), features.shape[1]
     weights, found = (weights / channels).movedim(1, -1), []
     for own, gathered in _gathered(features, radius):
@@ -90,7 +90,7 @@ def _weighted(weights: Tensor, features: Tensor, radius: int) -> Tensor:
 
 
 def _turned(weights: Tensor, radius: int) -> Tensor:
-    """At (o, x) what was at (-o, x + o), or 0 if that is beyond the grid: the correlation of the exchanged features."""
+    """Compute the correlation of the swapped features: the entry (-o, x + o) moves to (o, x); 0 outside the grid."""
     padded = F.pad(weights, [radius] * 2 * (weights.ndim - 2))
     views = [padded]
     for axis in range(2, padded.ndim):
@@ -100,15 +100,15 @@ def _turned(weights: Tensor, radius: int) -> Tensor:
 
 
 def _rows(features: Tensor, radius: int) -> tuple[int, int]:
-    """The length of the last axis, and how many rows of voxels each voxel is compared with."""
+    """Return the length of the last axis, and the number of rows of voxels that each voxel is compared with."""
     return features.shape[-1], (2 * radius + 1) ** (features.ndim - 3)
 
 
 def _gathered(features: Tensor, radius: int) -> Iterator[tuple[slice, Tensor]]:
-    """For slabs of the first axis, the features that each short row is compared with.
+    """Gather, in slabs of the first axis, the features that each short row is compared with.
 
     Yields:
-        the slab, and (short rows, rows · (WIDTH + 2 · radius), C).
+        The slab, and the features (short rows, rows · (WIDTH + 2 · radius), C).
     """
     _, channels, first, *_, size = features.shape
     axes, across = features.ndim - 2, 2 * radius + 1

@@ -32,8 +32,8 @@ class Pyramid(nn.Module):
 
     Args:
         spatial_dims: D, 2 or 3.
-        integration: how the velocity becomes a displacement; the features of every level are warped in the same way.
-            Without squarings the field is a displacement on the image's grid.
+        integration: how the velocity is integrated to a displacement, also to warp the features of each level. With
+            0 steps the field is a displacement on the images' grid.
         channels: channel numbers of the encoder, from the image's grid to the coarsest level; two or more.
         symmetric: swapping the images gives exactly -v. The features of both images are warped, each half of the way.
         radius: radius of the correlation in voxels of each level; 0 compares features at the same voxel only.
@@ -42,7 +42,7 @@ class Pyramid(nn.Module):
         residual: add the input of each convolution after the first one of a level to its output.
 
     Raises:
-        ValueError: ``spatial_dims`` is neither 2 nor 3, or as :func:`check_options`.
+        ValueError: ``spatial_dims`` is neither 2 nor 3, or an option is bad, see :func:`check_options`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A level of the pyramid: from features of both images on one grid to what the velocity lacks."""
+"""A level of the pyramid: it predicts a correction of the velocity from features of both images on one grid."""
 
 from typing import Any, NamedTuple
 

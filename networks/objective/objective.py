@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...transforms.fields.warping import warp
 from ..voxelmorph import Registration
-from .vocabulary import PENALTIES, SIMILARITIES
+from .vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry
 
 
 class ObjectiveTerms(NamedTuple):
@@ -57,7 +57,8 @@ class Objective(nn.Module):
         self.minimizes = SIMILARITIES.check(similarity)
         self.similarity = SIMILARITIES[self.minimizes](spatial_dims, reduction)
         terms = PENALTIES.terms(penalty)
-        self.penalties = nn.ModuleList(PENALTIES[term.name](reduction=reduction) for term in terms)
+        self.entries = [PENALTIES[term.name] for term in terms]
+        self.penalties = nn.ModuleList(entry(reduction=reduction) for entry in self.entries)
         self.shares = [term.weight for term in terms]
         self.weight = weight
         self.acts_on = acts_on
@@ -67,7 +68,7 @@ class Objective(nn.Module):
     @property
     def both_directions(self) -> bool:
         """Whether a penalty also needs the registration of the fixed to the moving image."""
-        return any(penalty.entry.both_directions for penalty in self.penalties)
+        return any(entry.both_directions for entry in self.entries)
 
     def forward(self, registration: Registration, fixed: Tensor, weight_map: Tensor | None = None) -> ObjectiveTerms:
         """Evaluate the objective of a registration.
@@ -86,8 +87,8 @@ class Objective(nn.Module):
         if weight_map is not None and weight_map.shape[1:] != fixed[:, :1].shape[1:]:
             raise ValueError(f"the weight map {tuple(weight_map.shape)} is not on the grid of {tuple(fixed.shape)}")
         parts = [
-            share * self._penalty(penalty, registration, weight_map)
-            for share, penalty in zip(self.shares, self.penalties, strict=True)
+            share * penalty(*self._of(entry, registration, weight_map))
+            for share, entry, penalty in zip(self.shares, self.entries, self.penalties, strict=True)
         ]
         penalty = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
         return ObjectiveTerms(similarity + self.weight * self.multiplier * penalty, similarity, penalty)
@@ -98,7 +99,7 @@ class Objective(nn.Module):
         """Evaluate both directions of B pairs. Each term is the mean over both directions.
 
         Args:
-            registration: of 2 B pairs: first the moving to the fixed images, then the fixed to the moving images.
+            registration: registrations of 2 B pairs: first moving to fixed images, then fixed to moving images.
             moving, fixed: images (B, 1, *spatial).
             weight_map: map of the fixed images, see :meth:`forward`. It is warped onto the moving images.
         """
@@ -112,12 +113,15 @@ class Objective(nn.Module):
             return terms
         return ObjectiveTerms(*(term.view(2, count).mean(0) for term in terms))
 
-    def _penalty(self, penalty: nn.Module, registration: Registration, weight_map: Tensor | None) -> Tensor:
-        field = getattr(registration, penalty.entry.field or self.acts_on)
+    def _of(
+        self, entry: PenaltyEntry, registration: Registration, weight_map: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the arguments of a penalty: field, inverse displacement, and the weights on the grid of the field."""
+        field = getattr(registration, entry.field or self.acts_on)
         if weight_map is not None and weight_map.shape[2:] != field.shape[2:]:
             mode = "bilinear" if field.ndim == 4 else "trilinear"
             weight_map = F.interpolate(weight_map, field.shape[2:], mode=mode, align_corners=True)
-        return penalty(field, registration.inverse_displacement, weight_map)
+        return field, registration.inverse_displacement, weight_map
 
     def extra_repr(self) -> str:
         return f"weight={self.weight}, acts_on={self.acts_on!r}, multiplier={self.multiplier}"

@@ -132,8 +132,8 @@ class SumOfSimilarities(_Loss):
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
         """Compare two images (B, 1, *spatial)."""
-        first, *others = (w * loss(warped, fixed) for w, loss in zip(self.weights, self.losses, strict=True))
-        return sum(others, start=first)
+        parts = [weight * loss(warped, fixed) for weight, loss in zip(self.weights, self.losses, strict=True)]
+        return torch.stack(parts).sum(0)
 
 
 class PerSample(nn.Module):

@@ -24,6 +24,8 @@ from ...transforms.basics.errors import InputError, nearest, one_line, quoted, t
 from ...transforms.basics.metadata import plain
 
 IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
+CLEAN = ("moving_clean", "fixed_clean")
+"""Where a transform puts the images that the similarity compares, if they are not those that the network sees."""
 KEYS = (*IMAGES, *LABELS)
 """The keys that a transform can change. Label maps are loaded only if a transform names one."""
 ROOMS = ("monai.transforms.intensity.", "monai.transforms.smooth_field.", "monai.transforms.spatial.")
@@ -49,6 +51,7 @@ class Augmentation:
         self.seed = seed
         self.places = [f"training.augment[{place}]" for place in range(len(steps))]
         self.transforms = Compose([_make(*each) for each in zip(steps, self.places, strict=True)])
+        self.clean = any(getattr(transform, "clean_keys", ()) for transform in self.transforms.transforms)
         self.labels = any(key in LABELS for transform in self.transforms.transforms for key in _keys(transform))
 
     def leaves_label_behind(self) -> str | None:
@@ -71,7 +74,11 @@ class Augmentation:
         made: dict[str, Any] = {key: value.clone() for key, value in pair.items()}
         for where, transform in zip(self.places, self.transforms.transforms, strict=True):
             made = _apply(transform, made, f"{where} ({type(transform).__name__})")
-        return {key: plain(made[key]).to(value.dtype).contiguous() for key, value in pair.items()}
+        dtypes = {key: value.dtype for key, value in pair.items()}
+        if self.clean:  # where none was made, the images themselves are compared
+            made = {**{clean: made[image] for image, clean in zip(IMAGES, CLEAN, strict=True)}, **made}
+            dtypes |= dict.fromkeys(CLEAN, pair[IMAGES[0]].dtype)
+        return {key: plain(made[key]).to(dtype).contiguous() for key, dtype in dtypes.items()}
 
 
 @cache
@@ -103,7 +110,7 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
             )
     arguments |= _sampling(known[name], arguments, where)
     if "label_keys" in parameters:
-        _check_label_keys(name, arguments, where)
+        _check_image_keys(name, arguments, where)
     try:
         return known[name](**arguments)
     except Exception as error:  # MONAI can raise any exception type
@@ -132,8 +139,14 @@ def _sampling(transform: type, arguments: Mapping[str, Any], where: str) -> dict
     return {mode: given}
 
 
-def _check_label_keys(name: str, arguments: Mapping[str, Any], where: str) -> None:
-    """InputError unless images are made from label maps."""
+def _check_image_keys(name: str, arguments: Mapping[str, Any], where: str) -> None:
+    """InputError unless images are made from label maps, and clean images of both images if any."""
+    clean = arguments.get("clean_keys")
+    if clean is not None and (ensure_tuple(clean) != CLEAN or ensure_tuple(arguments["keys"]) != IMAGES):
+        raise InputError(
+            f"{where}.clean_keys is {quoted(clean)}, but {name} takes [{', '.join(CLEAN)}], with the keys "
+            f"[{', '.join(IMAGES)}]."
+        )
     for argument, known in (("keys", IMAGES), ("label_keys", LABELS)):
         given = arguments.get(argument)
         if not given or not set(ensure_tuple(given)) <= set(known):

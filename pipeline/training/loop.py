@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,7 @@ def train(
     take_step = build_step(settings, model, objective, optimizer)
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
-        moving = batch["moving"].to(device, non_blocking=True)
-        fixed = batch["fixed"].to(device, non_blocking=True)
+        moving, fixed = (with_clean(batch, key).to(device, non_blocking=True) for key in ("moving", "fixed"))
         weights = weight_map(settings.objective, batch.get("fixed_label"))
         return take_step(moving, fixed) if weights is None else take_step(moving, fixed, weights.to(device))
 
@@ -171,7 +170,7 @@ def training_step(
     Args:
         model, objective, optimizer: what is trained.
         precision: precision of the network.
-        moving, fixed: the images of the batch.
+        moving, fixed: the images of the batch, with a second channel if the similarity compares other images.
         weights: factor on the penalty for every voxel of ``fixed``, (B, 1, *spatial).
         both_directions: also register ``fixed`` to ``moving``; the objective is the mean over both directions.
         gradient_clipping: a gradient with a larger norm, over all parameters, is scaled down to this norm.
@@ -198,14 +197,26 @@ def evaluate_batch(
 ) -> ObjectiveTerms:
     """Register a batch and evaluate the objective, in both directions if that is asked for or the objective needs it.
 
-    The arguments are those of :func:`training_step`.
+    The arguments are those of :func:`training_step`. The network registers the first channel of the images, and the
+    similarity compares the last one: the same, or a second one.
     """
     both = both_directions or objective.both_directions
+    seen = moving[:, :1], fixed[:, :1]
     with precision:
-        registration = model.register_both(moving, fixed) if both else model(moving, fixed)
+        registration = model.register_both(*seen) if both else model(*seen)
+    if moving.shape[1] > 1:
+        moving, fixed = moving[:, 1:], fixed[:, 1:]
+        compared = torch.cat([moving, fixed]) if both else moving
+        registration = registration._replace(warped=model.warp(compared, registration.displacement))
     if both:
         return objective.of_both(registration, moving, fixed, weights)
     return objective(registration, fixed, weights)
+
+
+def with_clean(batch: Mapping[str, Tensor], key: str) -> Tensor:
+    """The images of a batch (B, 1, *spatial), with the clean ones that the similarity compares as a second channel."""
+    clean = f"{key}_clean"
+    return torch.cat([batch[key], batch[clean]], dim=1) if clean in batch else batch[key]
 
 
 def autocast(settings: TrialSettings, device: torch.device) -> torch.autocast:

@@ -90,8 +90,11 @@ def inverted_part(displacement: Tensor) -> Tensor:
         (B, *(spatial - 1)), the area or volume of the inverted simplices in cells, averaged over both ways to cut.
     """
     check_field(displacement)
-    parts = [_simplex_measures(part) for part, _ in _parts(displacement, after=1)]
-    return torch.cat([-sum(measure.clamp_max(0) for measure in measures) / 2 for measures in parts], dim=1)
+    found = []
+    for part, _ in _parts(displacement, after=1):
+        first, *others = (measure.clamp_max(0) for measure in _simplex_measures(part))
+        found.append(-sum(others, start=first) / 2)
+    return torch.cat(found, dim=1)
 
 
 Rows = Sequence[Sequence[Tensor]]

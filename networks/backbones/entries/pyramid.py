@@ -1,4 +1,4 @@
-"""The entry of the pyramid, which registers from coarse to fine, and the check of its options."""
+"""The registry entry of the coarse-to-fine pyramid, and the check of its options."""
 
 from typing import Any
 

@@ -40,6 +40,7 @@ def total_variation(
         epsilon: ε, in units of the derivatives (none).
     """
     rows = transforms.gradient(transforms.field_in_mm(field, spacing), spacing)
-    squares = sum(row.square().sum(1, keepdim=True) for row in rows)
+    first, *others = (row.square().sum(1, keepdim=True) for row in rows)
+    squares = sum(others, start=first)
     long = squares.clamp_min(epsilon**2).sqrt() - epsilon / 2
     return transforms.mean_over_voxels((squares / (2 * epsilon)).where(squares < epsilon**2, long), weight)

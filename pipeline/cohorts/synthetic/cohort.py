@@ -1,8 +1,9 @@
 """Synthetic brains: the ICBM152 tissue maps with a random deformation and random cortical folds for each subject.
 
     fractions(x) = template(x + u(x)),  u = exp(v),  v the sum of random smooth velocities of several scales
-    tissue(x)    = argmax over t of  k log fractions_t(x) + noise_t(x) + folds_t(d(x))
+    tissue(x)    = argmax over t of  k log fractions_t(x) + signal_t(x) + noise_t(x) + folds_t(d(x))
 
+In the cortex, signal_t prefers CSF where the template's T1 signal is low and white matter where it is high.
 The template is an average of many brains, so it blends tissues. There, each subject gets random folds: d is the
 distance to random sheets, the sulci, and folds_t prefers CSF close to them, then gray matter, then white matter. The
 topology therefore differs between subjects, which a deformation alone cannot achieve.
