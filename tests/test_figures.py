@@ -43,7 +43,7 @@ def make_run(tmp_path):
 def make_figures(path):
     run = open_run(path)
     rows = collect(run)
-    return draw_figures(run, rows, collect_history(run), analyse(rows, resamples=50))
+    return draw_figures(run, rows, collect_history(run), analyse(rows))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_without_labels_examples_or_history(make_run, unsaved):
         file.unlink()
     rows = collect(run)
     rows = rows[[name for name in rows if not name.startswith("dice")]]
-    names = {str(path) for path in draw_figures(run, rows, collect_history(run), analyse(rows, resamples=50))}
+    names = {str(path) for path in draw_figures(run, rows, collect_history(run), analyse(rows))}
     others = {"pareto_front", "sdlogj_by_lambda"}
     assert names == {"similarity_vs_folding", "similarity_vs_lambda", "folding_vs_lambda"} | others
 

@@ -117,7 +117,7 @@ def test_true_and_false_are_values_of_switches_alone(tmp_path):
 def test_tables_of_the_published_study(make_run):
     run = make_run("published", "training.epochs=42")
     rows = collect(run)
-    whole = write_tables(run, rows, collect_history(run), analyse(rows, resamples=50))
+    whole = write_tables(run, rows, collect_history(run), analyse(rows))
     folder = run.path / "tables"
     names = {"rows.parquet", "summary.parquet", "summary.csv", "per_label.csv", "history.csv", "published.csv"}
     names |= {"means.csv", "comparisons.csv", "fronts.csv", "hypervolume.csv"}
