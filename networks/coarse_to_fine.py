@@ -81,7 +81,8 @@ def optimize(
         fields = start if fields is None else _resized(fields, start.shape[2:])
         found = _on_level(model, objective, level, fields, schedule)
         fields, steps = found.fields, steps + found.steps
-    assert fields is not None and found is not None  # there is one level at least
+    assert fields is not None  # there is one level at least
+    assert found is not None
     with torch.no_grad():
         return Optimized(_registration(model, fields, moving, fixed), found.values, steps)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from smoothmorph.networks import PENALTIES
 from smoothmorph.pipeline.settings.schema import TrialSettings
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -83,7 +84,8 @@ def _generator(settings: TrialSettings) -> np.random.Generator:
 def _smoothness(settings: TrialSettings) -> float:
     if settings.model.method in BASELINES:
         return BASELINES[settings.model.method]
-    return 2 * settings.objective.weight * STIFFNESS[settings.objective.penalty]
+    members = PENALTIES.terms(settings.objective.penalty)
+    return 2 * settings.objective.weight * sum(term.weight * STIFFNESS.get(term.name, 1.0) for term in members)
 
 
 def make_history(settings: TrialSettings) -> pd.DataFrame:

@@ -102,7 +102,7 @@ def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
     pd.testing.assert_frame_equal(
         summary(alone), penalized(summary(beside)).reset_index(drop=True), check_dtype=False, check_index_type=False
     )
-    one, two = analyse(alone, 50), analyse(beside, 50)
+    one, two = analyse(alone), analyse(beside)
     for name in one.tables:
         table = penalized(two.tables[name]).reset_index(drop=True)
         pd.testing.assert_frame_equal(table, one.tables[name], check_dtype=False)
@@ -110,7 +110,7 @@ def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
     assert two.answer[:-1] == one.answer[:-1]
     assert re.fullmatch(r"Dice without training: SyN reaches 0.* at an SDlogJ of .*; elastix .*", two.answer[-1])
     limit = Limit("displacement_sdlogj", 0.3)
-    assert recommend(alone, limit, resamples=50).table.equals(recommend(beside, limit, resamples=50).table)
+    assert recommend(alone, limit).table.equals(recommend(beside, limit).table)
 
 
 def test_several_settings_of_one_baseline_are_told_apart_by_what_differs(make):
@@ -121,12 +121,12 @@ def test_several_settings_of_one_baseline_are_told_apart_by_what_differs(make):
     whole = summary(rows)
     names = {configuration_name(line, whole) for _, line in whole.iterrows()}
     assert {"SyN", "No registration", "elastix, bending weight 20", "L2, λ 0.01"} <= names
-    assert analyse(rows, 50).tables["means"]["baseline.bending_weight"].nunique() == 3
+    assert analyse(rows).tables["means"]["baseline.bending_weight"].nunique() == 3
 
 
 def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_can_be_chosen(make):
     rows = collect(make(METHODS))
-    found = analyse(rows, 50)
+    found = analyse(rows)
     assert list(found.tables) == ["means"]
     assert [words.split(",")[0] for words in found.words] == [
         "Without registration", "Without training", "Without training"
@@ -147,7 +147,7 @@ def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
     rows.loc[trained, "dice"] = rows["lambda"].map(dice)
     for method, roughness, overlap in (("syn", 0.2, 0.72), ("elastix", 0.5, 0.9), ("identity", 0.0, 0.5)):
         rows.loc[rows["model"] == method, ["displacement_sdlogj", "dice"]] = roughness, overlap
-    found = analyse(rows, 50)
+    found = analyse(rows)
     table = found.tables["baselines"].query("metric == 'dice'")
     assert table["baseline"].tolist() == ["syn", "syn"]  # no curve reaches the SDlogJ of the others
     assert table["penalty"].tolist() == ["l1", "l2"]
@@ -195,7 +195,7 @@ def test_the_terminal_tells_of_their_states_and_settings(make):
 def test_figures_show_baselines_beside_the_curves_and_alone(groups, make, drawn):
     run = make(*groups)
     rows = collect(run)
-    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    draw_figures(run, rows, collect_history(run), analyse(rows))
     both = {"pareto_front", "dice_per_structure", "warped_grids", "flow_fields"}
     over_weights = {"similarity_vs_folding", "folding_vs_lambda", "dice_vs_lambda", "sdlogj_by_lambda"}
     assert both <= set(drawn)
@@ -211,7 +211,7 @@ def test_figures_show_baselines_beside_the_curves_and_alone(groups, make, drawn)
 def test_the_lambda_axis_does_not_hold_the_zero_of_baselines(make, drawn):
     run = make(NETWORKS, METHODS)
     rows = collect(run)
-    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    draw_figures(run, rows, collect_history(run), analyse(rows))
     for name in ("dice_vs_lambda", "folding_vs_lambda"):
         assert drawn[name].axes[0].get_xlim()[0] > 0
 
@@ -221,7 +221,7 @@ def test_the_report_tells_of_baselines(groups, make, drawn):
     run = make(*groups)
     rows, history = collect(run), collect_history(run)
     complete = list(run.trials)
-    result = StudyResult(run, complete, rows=rows, history=history, summary=summary(rows), analysis=analyse(rows, 50))
+    result = StudyResult(run, complete, rows=rows, history=history, summary=summary(rows), analysis=analyse(rows))
     html = render(build_page(result))
     assert "SyN" in html
     assert "seconds per pair" in html

@@ -399,6 +399,13 @@ def test_table(table, tmp_path):
     assert table(text, labels="names.txt").label_names == {1: "left", 2: "right"}
 
 
+def test_a_table_keeps_further_columns(table):
+    cohort = table("id,image,label,phase,age\na,1.nii,1-label.nii,ed,30\nb,2.nii,1-label.nii,es,\n")
+    assert cohort["a"].columns == {"phase": "ed", "age": "30"}
+    assert [cohort["b"].column(name) for name in ("phase", "age", "group", "none")] == ["es", "", "b", ""]
+    assert set(cohort.data_list[0]) == {"id", "group", "image", "label"}
+
+
 @pytest.mark.parametrize(("large", "dtype"), [(32768, torch.int32), (614454277, torch.int32), (2**62 + 1, torch.int64)])
 def test_labels_of_any_size(large, dtype, table, tmp_path, monkeypatch):
     """Atlas ids are kept in memory, in mapped files and after padding; maps with small labels still use 16 bits."""
@@ -436,7 +443,7 @@ def test_table_without_labels(table):
     ("text", "sentence"),
     [
         ("id,picture\na,1.nii\nb,2.nii\n", "has the columns id, picture"),
-        ("id,image,age\na,1.nii,3\nb,2.nii,4\n", "has the columns id, image, age"),
+        ("id,image,Labels\na,1.nii,3\nb,2.nii,4\n", "has a column 'Labels' and none of the name label; rename it"),
         ("id,image\na,1.nii,extra\nb,2.nii\n", "subjects.csv, line 2 has 3 cells, but there are 2 columns"),
         ("id,image\na,1.nii\n\nb,\n", "subjects.csv, line 4 has no image"),
         ("id,image\na,1.nii\nb,./1.nii\n", r"subjects.csv: a and b have the same image .*1\.nii; give it one id only"),

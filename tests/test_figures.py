@@ -43,7 +43,7 @@ def make_run(tmp_path):
 def make_figures(path):
     run = open_run(path)
     rows = collect(run)
-    return draw_figures(run, rows, collect_history(run), analyse(rows, resamples=50))
+    return draw_figures(run, rows, collect_history(run), analyse(rows))
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ def test_all_kinds_as_png_and_svg(make_run):
     ("axes", "overrides"),
     [
         ({"objective.penalty": ["l2"]}, ()),
+        ({"objective.penalty": ["l2", "l2+2*folding", "l2+3*folding"], "objective.lambda": [0.01, 0.1]}, ()),
         ({"objective.penalty": ["l2"], "objective.lambda": [0]}, ("training.epochs=1", "pairs.test=1")),
         ({"objective.penalty": ["l1", "bending-pure"], "objective.lambda": [0, 0.01, 0.1], "seed": [0, 1]}, ()),
         ({"model.integration_steps": [0, 7], "training.learning_rate": [0.001, 0.01]}, ()),
@@ -101,7 +102,7 @@ def test_without_labels_examples_or_history(make_run, unsaved):
         file.unlink()
     rows = collect(run)
     rows = rows[[name for name in rows if not name.startswith("dice")]]
-    names = {str(path) for path in draw_figures(run, rows, collect_history(run), analyse(rows, resamples=50))}
+    names = {str(path) for path in draw_figures(run, rows, collect_history(run), analyse(rows))}
     others = {"pareto_front", "sdlogj_by_lambda"}
     assert names == {"similarity_vs_folding", "similarity_vs_lambda", "folding_vs_lambda"} | others
 

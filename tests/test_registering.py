@@ -485,8 +485,8 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --device meta", "the device is 'meta'; expected auto, cpu, cuda or cuda:N"),
         ("moving3.nii.gz F --device mps", "the device is 'mps'; expected auto"),
         ("moving3.nii.gz F --device gpu", "the device is 'gpu'; expected auto"),
-        ("none F --warped-labels w.nii", "--warped-labels w.nii needs the label map of the moving image"),
-        ("none F --fixed-labels fixed3-seg.nii.gz", "fixed3-seg.nii.gz needs the label map of the moving image"),
+        ("none F --warped-labels w.nii", "--warped-labels w.nii needs --moving-labels; give the label map"),
+        ("none F --fixed-labels fixed3-seg.nii.gz", "fixed3-seg.nii.gz needs --moving-labels; give the label map"),
         ("none F --moving-labels moving3-seg.nii.gz", "--moving-labels moving3-seg.nii.gz has no effect alone; add"),
         ("moving3.nii.gz F --refine 3 --penalty l2+-1*l1", "the weight of l1 in 'l2+-1*l1' is '-1'; expected a finite"),
         (

@@ -8,20 +8,25 @@ import pytest
 import yaml
 from scipy.stats import wilcoxon
 
+import interval_coverage
 import synthetic_run
+from smoothmorph.experiments.rows.rounding import with_interval
 from smoothmorph.experiments.statistics import Limit, accuracies, analyse, recommend
+from smoothmorph.experiments.statistics.arc import arc_areas, area
 from smoothmorph.experiments.statistics.curves import (
     Curve,
     at_smoothness,
     common_range,
     curves,
+    groups,
     pairs_at,
     targets,
     weight_at,
 )
 from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominated_share, error, on_front
+from smoothmorph.experiments.statistics.pair_variance import PairDesign
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
-from smoothmorph.experiments.statistics.sample import Sample, pair_weights
+from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.statistics.sentences import versus
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.transforms.basics.errors import InputError
@@ -30,22 +35,21 @@ SUBJECTS, PAIRS, SEEDS = 60, 100, 3
 MEAN = lambda means: means["y"]  # noqa: E731
 
 
-def simulated(generator, subject=0.0, pair=0.0, seed=0.0, noise=0.0, mean=0.0, seeds=SEEDS, resamples=400):
+def simulated(generator, subject=0.0, pair=0.0, seed=0.0, noise=0.0, mean=0.0, seeds=SEEDS):
     """A sample of one configuration: mean + effects of both subjects, of the pair and of the seed + noise."""
     couples = np.stack([generator.permutation(SUBJECTS)[:2] for _ in range(PAIRS)])
     effects = generator.normal(0, 1, SUBJECTS) * subject
     values = mean + effects[couples[:, 0]] + 0.5 * effects[couples[:, 1]] + pair * generator.normal(0, 1, PAIRS)
     values = values + seed * generator.normal(0, 1, (seeds, 1)) + noise * generator.normal(0, 1, (seeds, PAIRS))
-    return sample_of({"y": values[None]}, *couples.T, generator, resamples)
+    return sample_of({"y": values[None]}, *couples.T)
 
 
-def sample_of(values, moving=None, fixed=None, generator=None, resamples=400):
+def sample_of(values, moving=None, fixed=None):
     configurations, seeds, pairs = next(iter(values.values())).shape
     moving = np.arange(pairs) if moving is None else moving
     fixed = np.arange(pairs) + pairs if fixed is None else fixed
-    weights = pair_weights(moving, fixed, resamples, generator or np.random.default_rng(0))
     frame = pd.DataFrame({"penalty": "l2", "lambda": np.arange(configurations) + 1.0, "model": "diffeomorphic"})
-    return Sample(frame, np.arange(seeds), moving, fixed, values, weights)
+    return Sample(frame, np.arange(seeds), moving, fixed, values)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,59 @@ def test_intervals_cover_the_truth_as_often_as_they_say(spreads):
     assert 0.91 <= hits / studies <= 0.98  # 0.95 ± 2.5 standard errors, and a small margin for few subjects
 
 
+@pytest.mark.parametrize(
+    "design", [interval_coverage.across(8, 56), interval_coverage.within(8, 8)], ids=["across", "within"]
+)
+def test_intervals_of_eight_subjects_cover_the_truth_as_often_as_they_say(design):
+    spread = interval_coverage.Spread(moving=1.0, fixed=0.7, pair=0.5)
+    for share in interval_coverage.coverage(design, spread, studies=250).values():
+        assert 0.91 <= share <= 0.985  # 0.95, with 2.5 standard errors; the former bootstrap had 0.80
+
+
+def test_the_variance_of_disjoint_pairs_is_that_of_a_textbook():
+    values = np.random.default_rng(1).normal(0, 1, (7, 2))
+    for moving, fixed in ((np.arange(7), np.arange(7) + 7), (np.arange(7), np.arange(7))):
+        variance, freedom = PairDesign(moving, fixed).variance(values)
+        np.testing.assert_allclose(variance, values.var(axis=0, ddof=1) / 7)
+        assert freedom == pytest.approx(6)
+
+
+def test_the_variance_of_all_pairs_is_that_of_their_subjects():
+    """Each value is the sum of its subjects' effects, so the mean is twice the mean of the five effects."""
+    effects = np.array([0.0, 1.0, 3.0, 4.0, 7.0])
+    moving, fixed = np.array([(m, f) for m in range(5) for f in range(5) if m != f]).T
+    variance, freedom = PairDesign(moving, fixed).variance((effects[moving] + effects[fixed])[:, None])
+    np.testing.assert_allclose(variance, 4 * effects.var(ddof=1) / 5)
+    assert freedom == pytest.approx(4)
+
+
+def test_slices_of_one_heart_are_no_more_hearts():
+    """Equal values of all slices: the variance is that of the hearts, however many slices each has."""
+    hearts = np.array([1.0, 2.0, 4.0, 9.0])
+    owners = np.repeat(np.arange(4), 6)
+    variance, freedom = PairDesign(owners, owners).variance(hearts[owners][:, None])
+    np.testing.assert_allclose(variance, hearts.var(ddof=1) / 4)
+    assert freedom == pytest.approx(3)
+
+
+def test_two_subjects_have_no_interval():
+    sample = sample_of({"y": np.array([[[1.0, 2.0]]])}, np.array([0, 1]), np.array([1, 0]))
+    found = sample.interval(MEAN)
+    assert found.estimate == 1.5
+    assert np.isnan([found.low, found.high]).all()
+    assert with_interval({"mean": 1.5, "low": np.nan, "high": np.nan}) == "1.5 (too few subjects for an interval)"
+
+
+def test_rows_that_name_groups_have_intervals_over_groups(rows):
+    """As slices of four patients; in rows without groups every subject is on its own."""
+    patient = lambda column: "patient-" + (column.str[-3:].astype(int) // 10).astype(str)  # noqa: E731
+    grouped = rows.assign(moving_group=patient(rows["moving"]), fixed_group=patient(rows["moving"]))
+    alone, together = (Sample.of(frame, ["dice"]) for frame in (rows, grouped.assign(fixed=grouped["moving"] + "-ed")))
+    assert len({*alone.moving, *alone.fixed}) == 41
+    assert (together.moving == together.fixed).all()
+    assert set(together.moving) == {0, 1, 2, 3}
+
+
 def test_an_interval_that_took_pairs_as_independent_would_be_too_short():
     generator, ours, naive = np.random.default_rng(3), [], []
     for _ in range(50):
@@ -79,7 +136,7 @@ def test_an_interval_that_took_pairs_as_independent_would_be_too_short():
 
 def test_disjoint_pairs_give_the_textbook_interval():
     values = np.random.default_rng(0).normal(0, 1, (1, 1, 400))
-    found = sample_of({"y": values}, resamples=4000).interval(MEAN)
+    found = sample_of({"y": values}).interval(MEAN)
     textbook = 1.96 * values.std() / np.sqrt(400)
     assert found.high[0] - found.low[0] == pytest.approx(2 * textbook, rel=0.06)
     assert found.estimate[0] == pytest.approx(values.mean())
@@ -87,7 +144,7 @@ def test_disjoint_pairs_give_the_textbook_interval():
 
 def test_the_interval_of_seeds_is_students():
     values = np.array([1.0, 2.0, 4.0])[None, :, None] * np.ones((1, 1, 10))
-    found = sample_of({"y": values}, resamples=20_000).interval(MEAN)
+    found = sample_of({"y": values}).interval(MEAN)
     half = 4.303 * np.std([1, 2, 4], ddof=1) / np.sqrt(3)  # the 97.5 % point of Student's t with 2 degrees of freedom
     assert found.seeds == 3
     assert found.high[0] - found.low[0] == pytest.approx(2 * half, rel=0.1)
@@ -179,6 +236,36 @@ def test_weight_zero_and_folding_on_their_scales():
     np.testing.assert_allclose(targets(0.1, 0.5, "displacement_sdlogj", 3), [0.2, 0.3, 0.4])
 
 
+def test_an_area_under_the_arc_that_one_can_count():
+    """From 0.1 to 0.4 the Dice rises from 0.5 to 0.6 over a third of the way, and to 0.7 over the rest."""
+    sample, curve = curve_of([0.4, 0.2, 0.1], [0.7, 0.6, 0.5])
+    found = area(curve, "dice", 0.1, 0.4)(sample.means())
+    np.testing.assert_allclose(found, [0.55 / 3 + 0.65 * 2 / 3], atol=1e-5)
+    np.testing.assert_allclose(area(curve, "dice", 0.2, 0.4)(sample.means()), [0.65], atol=1e-6)
+
+
+def rough_groups(rows):
+    """The curves of a study whose every deformation is rougher than what counts."""
+    rough = rows.assign(displacement_sdlogj=rows["displacement_sdlogj"] + REFERENCE_SDLOGJ)
+    return groups(Sample.of(rough, ["dice", "displacement_sdlogj"]))
+
+
+def test_the_areas_of_a_study_are_over_one_range_and_compared_with_the_best(rows):
+    analysis = analyse(rows)
+    table = analysis.tables["auc_arc"]
+    assert set(table["metric"]) == {"dice", "mse"}
+    assert table["to"].max() <= REFERENCE_SDLOGJ
+    assert arc_areas([(group, ["dice"]) for group in rough_groups(rows)]).empty
+    for (_, metric), part in table.groupby(["model", "metric"]):
+        assert part["from"].nunique() == part["to"].nunique() == 1
+        best = part.loc[part["auc_arc"].idxmin() if metric == "mse" else part["auc_arc"].idxmax()]
+        others = part[part["penalty"] != best["penalty"]]
+        np.testing.assert_allclose(others["difference"], others["auc_arc"] - best["auc_arc"])
+        assert np.isnan(best["difference"])
+        assert ((part["low"] < part["auc_arc"]) & (part["auc_arc"] < part["high"])).all()
+    assert any(line.startswith("AUC-ARC, the mean Dice from an SDlogJ of 0.0") for line in analysis.words)
+
+
 def test_a_front_that_one_can_draw():
     errors, roughness = np.array([0.1, 0.2, 0.3, 0.3, 0.2]), np.array([0.4, 0.2, 0.1, 0.3, 0.2])
     assert on_front(errors, roughness).tolist() == [True, True, True, False, True]
@@ -214,8 +301,16 @@ def study_rows(folder, **axes):
 
 
 def test_every_table_of_a_study(rows):
-    analysis = analyse(rows, resamples=200)
-    assert list(analysis.tables) == ["means", "comparisons", "matched", "mixed_model", "fronts", "hypervolume"]
+    analysis = analyse(rows)
+    assert list(analysis.tables) == [
+        "means",
+        "comparisons",
+        "matched",
+        "auc_arc",
+        "mixed_model",
+        "fronts",
+        "hypervolume",
+    ]
     assert all(table.attrs["title"] and table.attrs["note"] for table in analysis.tables.values())
     means, matched = analysis.tables["means"], analysis.tables["matched"]
     assert set(means["n_seeds"]) == {3}
@@ -233,7 +328,7 @@ def test_every_table_of_a_study(rows):
 
 
 def test_the_words_say_what_the_tables_hold(rows):
-    text = "\n".join(analyse(rows, resamples=200).words)
+    text = "\n".join(analyse(rows).words)
     assert "The diffeomorphic model folds in no test pair" in text
     assert re.search(r"Dice at an SDlogJ of 0\.\d+ \(displacement model\): L2 ", text)
     assert "Hypervolume" in text
@@ -241,7 +336,7 @@ def test_the_words_say_what_the_tables_hold(rows):
 
 
 def test_the_answer_names_the_best_penalty_of_each_model_and_what_folds(rows):
-    analysis = analyse(rows, resamples=200)
+    analysis = analyse(rows)
     displacement, diffeomorphic, folding, seeds = analysis.answer
     assert re.fullmatch(
         r"At an SDlogJ of 0\.\d+ \(displacement model\), L2 has the best Dice, 0\.\d+ \(0\.\d+ to 0\.\d+\): "
@@ -261,7 +356,7 @@ def test_how_much_better_by_hand():
 
 def test_one_seed_and_one_weight_are_said(tmp_path):
     one = study_rows(tmp_path, weights=[0.1], steps=[7])
-    analysis = analyse(one, resamples=50)
+    analysis = analyse(one)
     assert "matched" not in analysis.tables
     text = "\n".join(analysis.words)
     assert "cannot be compared at equal smoothness" in text
@@ -273,24 +368,24 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
 
 def test_trials_without_a_common_pair_are_not_compared(rows):
     apart = pd.concat([rows[rows["penalty"] == "l1"], rows[rows["penalty"] == "l2"].assign(moving="other")])
-    analysis = analyse(apart, resamples=50)
+    analysis = analyse(apart)
     assert (analysis.tables, analysis.words) == ({}, [])
     assert analysis.answer == [
         "The trials of this run share no test pair; statistics need pairs that all of them have."
     ]
     with pytest.raises(InputError, match="share no test pair"):
-        recommend(apart, Limit("displacement_sdlogj", 0.2), resamples=50)
+        recommend(apart, Limit("displacement_sdlogj", 0.2))
 
 
 def test_a_missing_seed_is_left_out(rows):
     fewer = rows[~((rows["seed"] == 2) & (rows["penalty"] == "l1"))]
-    means = analyse(fewer, resamples=50).tables["means"]
+    means = analyse(fewer).tables["means"]
     assert set(means.loc[means["penalty"] == "l1", "n_seeds"]) == {2}
     assert set(means.loc[means["penalty"] == "l2", "n_seeds"]) == {3}
 
 
 def test_curves_are_told_apart_by_what_varies(rows):
-    sample = Sample.of(rows, ["dice", "displacement_sdlogj"], resamples=10)
+    sample = Sample.of(rows, ["dice", "displacement_sdlogj"])
     found = curves(sample)
     assert list(found) == [("displacement",), ("diffeomorphic",)]
     assert [curve.penalty for curve in found["displacement",]] == ["l1", "l2"]
@@ -301,7 +396,7 @@ def test_curves_are_told_apart_by_what_varies(rows):
 
 
 def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
-    found = recommend(rows, Limit("displacement_sdlogj", 0.15), resamples=100)
+    found = recommend(rows, Limit("displacement_sdlogj", 0.15))
     means = rows.groupby(["penalty", "lambda", "model"])[["dice", "displacement_sdlogj"]].mean().reset_index()
     within = means[means["displacement_sdlogj"] <= 0.15]
     expected = within.loc[within["dice"].idxmax()]
@@ -328,15 +423,15 @@ def test_limits_that_mean_nothing(make, sentence):
 
 def test_a_limit_that_nothing_keeps(rows):
     with pytest.raises(InputError, match=r"no configuration .* the lowest is .*, l1 at λ = 1"):
-        recommend(rows, Limit("displacement_sdlogj", 0.001), resamples=50)
+        recommend(rows, Limit("displacement_sdlogj", 0.001))
     with pytest.raises(InputError, match="this run did not measure tre; choose one of dice, mse"):
-        recommend(rows, Limit("displacement_sdlogj", 0.2), "tre", resamples=50)
+        recommend(rows, Limit("displacement_sdlogj", 0.2), "tre")
 
 
 def test_a_range_below_what_folding_is_told_apart_by_is_none(rows):
     """The diffeomorphic model often folds nowhere or in one voxel of a million, so five targets would be equal."""
     tiny = rows.assign(displacement_nonpositive_percent=rows["displacement_sdlogj"] * 1e-4)
-    sample = Sample.of(tiny, ["dice", "displacement_nonpositive_percent"], resamples=10)
+    sample = Sample.of(tiny, ["dice", "displacement_nonpositive_percent"])
     group = curves(sample)["displacement",]
     assert common_range(sample, group, "displacement_nonpositive_percent") is None
     assert targets(0.3, 0.302, "displacement_sdlogj").tolist() == [0.3]
@@ -346,7 +441,7 @@ def test_a_metric_that_some_trials_lack_is_left_out_for_them_alone(rows):
     """Such as a metric of another package that was installed after these trials were measured."""
     lacking = rows["lambda"] == 1.0
     whole, part = rows.assign(tre=rows["dice"]), rows.assign(tre=rows["dice"].where(~lacking))
-    tables, expected = analyse(part, resamples=50).tables, analyse(rows, resamples=50).tables
+    tables, expected = analyse(part).tables, analyse(rows).tables
     assert len(tables["means"]) == len(expected["means"]) + 8  # the configurations with two of the three λ, of 12
     for name, table in expected.items():
         others = tables[name]
@@ -357,13 +452,13 @@ def test_a_metric_that_some_trials_lack_is_left_out_for_them_alone(rows):
     added = tables["comparisons"]
     assert set(added.loc[(added["metric"] == "tre") & (added["matched_in"] == "lambda"), "at"]) == {0.01, 0.1}
     assert accuracies(whole) == ["dice", "tre", "mse"]
-    recommended = recommend(part, Limit("displacement_sdlogj", 10.0), "tre", resamples=50)
+    recommended = recommend(part, Limit("displacement_sdlogj", 10.0), "tre")
     assert set(recommended.table["lambda"]) == {0.01, 0.1}
 
 
 def test_the_main_accuracy_is_one_that_every_trial_has(rows):
     part = rows.assign(dice=rows["dice"].where(rows["penalty"] == "l1"), tre=1.0)
     assert accuracies(part) == ["tre", "dice", "mse"]
-    assert analyse(part, resamples=50).words
+    assert analyse(part).words
     known, unknown = rows.assign(similarity="ncc"), rows.assign(similarity="of a package that is not installed")
     assert [accuracies(frame)[-1] for frame in (known, unknown)] == ["ncc", "mse"]

@@ -1,10 +1,11 @@
+from functools import reduce
 from pathlib import Path
 
 import pytest
 import yaml
 
 from smoothmorph.experiments.study.setting_keys import known_keys
-from smoothmorph.experiments.study.study import built_in_studies, cohort_settings, load_study
+from smoothmorph.experiments.study.study import built_in_studies, data_settings, load_study
 from smoothmorph.pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -256,19 +257,21 @@ def test_an_unknown_study_names_those_there_are(tmp_path):
 def test_every_key_of_a_trial_can_be_overridden():
     trial = load_study("demo").trials[0].model_dump(mode="json", by_alias=True)
     for key in known_keys():
-        section, _, leaf = key.rpartition(".")
-        value = (trial[section] if section else trial)[leaf]
+        value = reduce(lambda section, name: section[name], key.split("."), trial)
         load_study("demo", [f"{key}={'null' if value is None else value}"])
 
 
 def test_settings_of_a_cohort():
-    assert cohort_settings("phantom", ["cohort.subjects=4"]).subjects == 4
-    with pytest.raises(InputError, match="only takes keys of the cohort"):
-        cohort_settings("phantom", ["seed=4"])
+    settings, with_pairs = data_settings("phantom", ["cohort.subjects=4"])
+    assert (settings.cohort.subjects, with_pairs) == (4, False)
+    settings, with_pairs = data_settings("phantom", ["pairs.test=4"])
+    assert (settings.pairs.test, with_pairs) == (4, True)
+    with pytest.raises(InputError, match="only takes keys of cohort, split and pairs"):
+        data_settings("phantom", ["seed=4"])
     with pytest.raises(
         InputError, match="reader = 'nope': there is no reader 'nope'; known are phantom, synthetic, neurite-oasis"
     ):
-        cohort_settings("nope")
+        data_settings("nope")
 
 
 def test_a_key_added_later_leaves_the_identity_of_earlier_trials_alone(load, monkeypatch):

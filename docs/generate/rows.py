@@ -48,6 +48,8 @@ MEANINGS = {
     "model": "`diffeomorphic`, `displacement`, or the name of a method that trains nothing",
     "moving": "id of the moving subject",
     "fixed": "id of the fixed subject",
+    "moving_group": "group of the moving subject: intervals are over groups",
+    "fixed_group": "group of the fixed subject",
 }
 BEFORE, PER_LABEL = "_before", "/"
 

@@ -1,7 +1,7 @@
 """Commands about data: check, fetch, table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,31 +11,46 @@ from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.errors import InputError, printable_lines
 from .common import echo
 
+if TYPE_CHECKING:
+    from ...pipeline.settings.schema import TrialSettings
+
 
 def check(
     cohort: Annotated[str, typer.Argument(metavar="COHORT", help=f"The reader: {', '.join(READERS)}.")],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data.")] = None,
     overrides: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the cohort, e.g. cohort.labels=seg24."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change cohort, split or pairs, e.g. cohort.labels=seg24."),
     ] = [],  # noqa: B006
 ) -> None:
     """Read every subject of a cohort, and list its content and its faults; exit code 1 if a subject is faulty.
+
+    With a setting of split or pairs, list also the pairs that the subjects make.
 
     Example:
         smoothmorph data check phantom --set cohort.subjects=2
     """
     from ...pipeline.cohorts.checks import check_cohort
-    from ..study.study import cohort_settings
+    from ..study.study import data_settings
 
-    settings = cohort_settings(cohort, overrides)
+    settings, with_pairs = data_settings(cohort, overrides)
+    pairs = _pairs(settings, root) if with_pairs else ""  # a mistake is told before every image is read
     from ..run.progress import counting
 
     with counting(f"reading {cohort}") as progress:
-        found = check_cohort(settings, root, progress)
-    typer.echo(printable_lines(found.to_text()))
+        found = check_cohort(settings.cohort, root, progress)
+    typer.echo(printable_lines("\n\n".join([found.to_text(), *([pairs] if pairs else [])])))
     if not found.ok:
         raise typer.Exit(1)
+
+
+def _pairs(settings: "TrialSettings", root: Path | None) -> str:
+    """The pairs of each side of the split as a table of plain text."""
+    import pandas as pd
+
+    from ...pipeline.cohorts.preparation import show_pairs
+
+    return "pairs\n" + pd.DataFrame(show_pairs(settings, root)).to_string(index=False)
 
 
 def fetch(

@@ -1,4 +1,4 @@
-"""Accuracy against smoothness: the Pareto front, and penalties at equal smoothness."""
+"""Accuracy against smoothness: the ARC with its Pareto front, and penalties at equal smoothness."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +38,9 @@ def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple
 
 
 def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
-    """One panel per setting: accuracy against SDlogJ, both with intervals. Points on the Pareto front are filled.
+    """The ARC, one panel per setting: accuracy against SDlogJ, with intervals. Points on the Pareto front are filled.
+
+    The range of SDlogJ that all penalties reach, over which AUC-ARC is taken, is shaded.
 
     Networks, refined networks and optimization share a panel; each has its own line style. The baselines are points in
     every panel; without penalties they have one panel.
@@ -46,9 +48,10 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     means = analysis.tables["means"]
     points, without = analysis.tables.get("fronts", pd.DataFrame()), baselines_of(means)
     keys = _setting_keys(points) if len(points) else []
+    areas = analysis.tables.get("auc_arc", pd.DataFrame())
     ways = _ways(points, [key for key in keys if key in WAYS])
     parts = list(_settings(points, [key for key in keys if key not in WAYS])) if len(points) else [("", points)]
-    figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "Accuracy against smoothness")
+    figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "ARC: accuracy against smoothness")
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
         for penalty, style, own in _lines(part, ways):
             measured = (pick(means, means["metric"] == name) for name in (SDLOGJ, metric))
@@ -61,14 +64,25 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
                 x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
             )
         draw_points(axes, without, SDLOGJ, metric)
+        for low, high in _common(areas, part, keys):
+            axes.axvspan(low, high, color=GREY, alpha=0.1, linewidth=0, zorder=0)
         axes.set_xlabel(_across(SDLOGJ))
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
     legend(figure, [*(_front_handles(points, ways) if len(points) else []), *handles(without)])
     bars = "One point per λ; bars" if len(points) else "Bars"
     stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
-    caption(figure, f"{title}.", f"{bars}: {_bars(means)}. {stand_on}.")
+    shaded = "" if areas.empty else " Shaded: the SDlogJ that all penalties reach, for AUC-ARC."
+    caption(figure, f"{title}.", f"{bars}: {_bars(means)}. {stand_on}.{shaded}")
     return figure
+
+
+def _common(areas: pd.DataFrame, part: pd.DataFrame, keys: list[str]) -> list[tuple[float, float]]:
+    """The range of SDlogJ that all penalties of one setting reach; empty if there is none."""
+    if areas.empty or part.empty:
+        return []
+    own = areas[["from", "to", *keys]].merge(part[keys].drop_duplicates(), on=keys)
+    return [(float(low), float(high)) for low, high in own[["from", "to"]].drop_duplicates().to_numpy()]
 
 
 def _lines(part: pd.DataFrame, ways: dict[str, tuple[str, pd.DataFrame]]) -> Iterator[tuple[str, str, pd.DataFrame]]:

@@ -50,7 +50,7 @@ def write_outputs(result: StudyResult, console: Console) -> None:
     result.rows, result.history = rows, history
     if rows.empty:
         return
-    with console.status("resampling subjects and seeds"):
+    with console.status("computing intervals over subjects and seeds"):
         result.analysis = analyse(rows)
     result.summary = write_tables(result.run, rows, history, result.analysis)
     with console.status("drawing the figures"):

@@ -95,7 +95,7 @@ def _looks() -> dict[str, Look]:
             for name in smoothness
         },
         "pareto_front": Look(
-            "Accuracy against smoothness",
+            "ARC: accuracy against smoothness",
             "Smoother is left, more accurate is up (down, if the metric is an error). Filled points are on the Pareto "
             "front: no other point is better on both axes.",
             beside=ANSWER,

@@ -215,8 +215,24 @@ def _pairs(side: str, subjects: Sequence[Mapping[str, int]]) -> Callable[[TrialS
 
     def say(trial: TrialSettings) -> str:
         asked = getattr(trial.pairs, side)
+        if trial.pairs.chosen:  # how many there are only the data say
+            return f"at most {asked}, {_chosen(trial)}, drawn once from seed {trial.pairs.seed}"
         possible = max((count * (count - 1) for count in (sides.get(side, 0) for sides in subjects)), default=0)
         there = min(asked, possible or asked)
         return f"{there}, ordered, drawn once with seed {trial.pairs.seed}"
 
     return say
+
+
+def _chosen(trial: TrialSettings) -> str:
+    """Which scans are registered to which: ``within a group, of the same slice, phase es onto phase ed``."""
+    pairs = trial.pairs
+    words = {
+        "across": "any two scans",
+        "within": "two scans of one group",
+        "atlas": f"every scan onto {pairs.atlas}",
+        "file": f"of the file {pairs.file}",
+    }[pairs.source]
+    words += f", of the same {' and '.join(pairs.match)}" if pairs.match else ""
+    ends = [", ".join(f"{name} {text}" for name, text in own) or "any" for own in (pairs.moving, pairs.fixed)]
+    return words + (f", {ends[0]} onto {ends[1]}" if pairs.moving or pairs.fixed else "")

@@ -6,7 +6,7 @@ have the same decimals.
 """
 
 from collections.abc import Mapping
-from math import floor, isfinite, log10
+from math import floor, isfinite, isnan, log10
 from typing import Any
 
 MORE = 2
@@ -43,7 +43,9 @@ def rounded(value: float, low: float, high: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """The ends of an interval: ``0.675 to 0.708``."""
+    """The ends of an interval: ``0.675 to 0.708``; ends that are NaN come from too few subjects."""
+    if isnan(low) or isnan(high):
+        return "too few subjects for an interval"
     return f"{rounded(low, low, high)} to {rounded(high, low, high)}"
 
 

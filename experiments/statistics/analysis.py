@@ -13,12 +13,13 @@ from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, pick
 from .answer import answer
+from .arc import arc_areas
 from .baselines import against_baselines, baselines_in_words
 from .curves import Curve, CurveSet, Part, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
 from .fronts import REFERENCE_SDLOGJ, dominated_share, error, error_name, front_of
 from .pairwise import compare, mixed_model, with_holm
-from .sample import INTERVALS, RESAMPLES, Sample, is_everywhere, titled
+from .sample import INTERVALS, Sample, is_everywhere, titled
 from .sentences import in_words
 
 
@@ -34,11 +35,11 @@ class Analysis:
     answer: list[str]
 
 
-def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
+def analyse(rows: pd.DataFrame) -> Analysis:
     """All statistics of a study's rows; if the trials share no test pair, only a sentence that says so."""
     measured = accuracies(rows)
     try:
-        parts = list(_parts(rows, resamples))
+        parts = list(_parts(rows))
     except InputError as error:
         return Analysis({}, [], [str(error).capitalize()])
     main = parts[0].groups
@@ -47,6 +48,7 @@ def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
         "baselines": against_baselines(parts, measured, rows),
         "comparisons": comparisons(parts, measured),
         "matched": matched(parts, measured),
+        "auc_arc": arc_areas(list(_curves_of(parts, measured))),
         "mixed_model": mixed_models(main, measured[0]),
         **fronts(main, measured[0], rows),
     }
@@ -55,7 +57,7 @@ def analyse(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Analysis:
     return Analysis(tables, words, answer(tables, measured[0], rows))
 
 
-def _parts(rows: pd.DataFrame, resamples: int) -> Iterator[Part]:
+def _parts(rows: pd.DataFrame) -> Iterator[Part]:
     """First all trials with the metrics that they share; then, for each other metric, the trials that have it.
 
     Raises:
@@ -63,14 +65,14 @@ def _parts(rows: pd.DataFrame, resamples: int) -> Iterator[Part]:
     """
     metrics, keys = _with_intervals(rows), configuration(rows)
     shared = [metric for metric in metrics if is_everywhere(rows, metric)]
-    sample = Sample.of(rows, shared, resamples)
+    sample = Sample.of(rows, shared)
     yield Part(sample, list(groups_of(sample)), shared)
     smoothness = [metric for metric in shared if METRICS[metric].role == "smoothness"]
     for metric in metrics:
         if metric not in shared:
             own = pick(rows, rows.groupby("trial")[metric].transform("count") > 0)
             with contextlib.suppress(InputError):
-                sample = Sample.of(own, [metric, *smoothness], resamples, keys=keys)
+                sample = Sample.of(own, [metric, *smoothness], keys)
                 yield Part(sample, list(groups_of(sample)), [metric])
 
 

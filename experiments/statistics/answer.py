@@ -46,7 +46,7 @@ def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metri
 def _against(best: str, other: str, pairs: Sequence[dict[str, Any]], metric: str) -> str:
     line = next(line for line in pairs if {line["first"], line["second"]} == {best, other})
     difference, low, high = versus(line, best, metric)
-    if low <= 0 <= high:
+    if not (low > 0 or high < 0):
         return f"no clear difference from {PENALTIES.title(other)} ({span(low, high)})"
     word = "better" if difference > 0 else "worse"
     gained = {"mean": abs(difference), "low": min(abs(low), abs(high)), "high": max(abs(low), abs(high))}

@@ -114,8 +114,8 @@ def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndar
 def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray) -> Statistic:
     """The statistic that reads ``metric`` from a curve where its ``smoothness`` is ``wanted`` (T,).
 
-    Between two neighbouring λ the interpolation is linear (of folding: in its logarithm). Only resamples go beyond
-    the ends of a curve; there the last segment is extrapolated by at most its own length.
+    Between two neighbouring λ the interpolation is linear (of folding: in its logarithm). Only the derivative
+    for an interval goes beyond the ends of a curve; there the last segment is extrapolated by at most its own length.
     """
 
     def statistic(means: dict[str, np.ndarray]) -> np.ndarray:

@@ -50,7 +50,7 @@ def compare(sample: Sample, differences: np.ndarray) -> Paired:
         return Paired(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
     parts = {"signed": np.sign(of_pairs) * ranks, "ranks": ranks}
     signs = sample.with_values({name: part[None, None] for name, part in parts.items()})
-    least = 1e-3 * ranks.mean()  # with few pairs, a resample may hold only pairs without a difference
+    least = 1e-3 * ranks.mean()  # where the derivative is taken, the ranks must not vanish
     effect = signs.interval(lambda means: means["signed"] / np.maximum(means["ranks"], least))
     tested: Any = wilcoxon(of_pairs)
     difference, low, high = (float(value[0]) for value in mean[:3])
@@ -86,8 +86,8 @@ def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:
     seeds, pairs = differences.shape
     scale = differences.std() or 1.0
     subjects = np.zeros((pairs, max(sample.moving.max(), sample.fixed.max()) + 1))
-    np.add.at(subjects, (np.arange(pairs), sample.moving), 1.0)
-    np.add.at(subjects, (np.arange(pairs), sample.fixed), 1.0)
+    subjects[np.arange(pairs), sample.moving] = 1.0
+    subjects[np.arange(pairs), sample.fixed] = 1.0
     effects = {"subject": np.tile(subjects, (seeds, 1))}
     if seeds > 1:
         effects["seed"] = np.repeat(np.eye(seeds), pairs, axis=0)

@@ -10,7 +10,7 @@ from ...transforms.basics.errors import InputError
 from ..rows.summaries import penalized, pick
 from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .limit import Limit
-from .sample import RESAMPLES, Sample
+from .sample import Sample
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class Recommendation:
     between: tuple[float, float] | None
 
 
-def recommend(
-    rows: pd.DataFrame, limit: Limit, metric: str | None = None, resamples: int = RESAMPLES
-) -> Recommendation:
+def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Recommendation:
     """Choose the most accurate configuration within a limit, by the mean over test pairs.
 
     The intervals are over subjects and seeds.
@@ -57,7 +55,7 @@ def recommend(
     if limit.metric not in rows:
         raise InputError(f"this run did not measure {limit.metric}; run the study again to measure it.")
     counted = rows.groupby("trial")[[metric, limit.metric]].transform("count").min(axis=1)
-    sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric], resamples)
+    sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric])
     order = [False, METRICS[metric].smaller_is_better]
     table = _table(sample, metric, limit).sort_values(["within", "mean"], ascending=order, ignore_index=True)
     if not table["within"].any():

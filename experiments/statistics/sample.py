@@ -1,10 +1,11 @@
-"""The rows of a study as arrays: configurations x seeds x test pairs, and how to resample them.
+"""The rows of a study as arrays: configurations x seeds x test pairs, and intervals of what is computed from them.
 
-Shapes: C configurations, S seeds, P test pairs, N subjects, B resamples, T values of a statistic.
+Shapes: C configurations, S seeds, P test pairs, N groups of subjects, T values of a statistic.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +14,11 @@ from scipy.stats import t as student
 
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, records
+from .pair_variance import PairDesign
 
-RESAMPLES = 2000
 LEVEL = 0.95
-INTERVALS = (
-    f"{LEVEL:.0%} intervals over subjects ({RESAMPLES} resamples; pairs share subjects), and over seeds if there are "
-    "several"
-)
+INTERVALS = f"{LEVEL:.0%} intervals (Student's t) over subjects, which pairs share, and over seeds if there are several"
 """What the notes of tables say about their intervals."""
-STEP = 1e-4  # change of a pair's weight, for the derivative of a statistic
 
 Statistic = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Means of each metric (..., C) -> numbers (..., T); works on any leading shape."""
@@ -43,9 +40,9 @@ class Sample:
     Attributes:
         configurations: (C lines) the columns of `summaries.configuration`.
         seeds: (S,) the seeds of all trials; a configuration may lack some.
-        moving, fixed: (P,) the subjects of each pair, as numbers 0..N-1.
+        moving, fixed: (P,) the groups of each pair's subjects, as numbers 0..N-1. A group is what varies on its own:
+            a person, however many scans or slices there are.
         values: metric -> (C, S, P); NaN where a configuration lacks a seed.
-        weights: (B, P) the weight of each pair in each resample.
     """
 
     configurations: pd.DataFrame
@@ -53,24 +50,14 @@ class Sample:
     moving: np.ndarray
     fixed: np.ndarray
     values: Mapping[str, np.ndarray]
-    weights: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(
-        cls,
-        rows: pd.DataFrame,
-        metrics: Sequence[str],
-        resamples: int = RESAMPLES,
-        seed: int = 0,
-        keys: Sequence[str] | None = None,
-    ) -> "Sample":
+    def of(cls, rows: pd.DataFrame, metrics: Sequence[str], keys: Sequence[str] | None = None) -> "Sample":
         """Arrange rows; a pair that one trial lacks, or has no value for, is left out for all.
 
         Args:
             rows: one line per trial and test pair.
             metrics: the metrics to take.
-            resamples: B.
-            seed: seed of the resampling.
             keys: the columns that define a configuration; default: `summaries.configuration` of ``rows``.
 
         Raises:
@@ -94,10 +81,16 @@ class Sample:
             for (line, trial_seed), numbers in table.loc[common].items():
                 array[line, places[trial_seed]] = numbers
             values[metric] = array
-        _, subjects = np.unique(np.array([list(pair) for pair in common], dtype=str), return_inverse=True)
-        moving, fixed = subjects.reshape(-1, 2).T
-        weights = pair_weights(moving, fixed, resamples, np.random.default_rng(seed))
-        return cls(configurations, seeds, moving, fixed, values, weights)
+        owners = _groups(rows)
+        names = [[owners.get(subject, subject) for subject in pair] for pair in common]
+        _, groups = np.unique(np.array(names, dtype=str), return_inverse=True)
+        moving, fixed = groups.reshape(-1, 2).T
+        return cls(configurations, seeds, moving, fixed, values)
+
+    @cached_property
+    def design(self) -> PairDesign:
+        """Which groups the pairs share."""
+        return PairDesign(self.moving, self.fixed)
 
     def select(self, mask: Any) -> "Sample":
         """The configurations where ``mask`` holds, and the seeds that any of them has."""
@@ -129,56 +122,58 @@ class Sample:
         return {metric: np.nanmean(array.mean(-1), axis=1) for metric, array in self.values.items()}
 
     def interval(self, statistic: Statistic, level: float = LEVEL) -> Interval:
-        """A statistic with its percentile interval over resampled subjects and seeds.
+        """A statistic with its interval over subjects and seeds, by Student's t distribution.
 
-        Subjects, not pairs, are drawn with replacement, because pairs share subjects. If the subjects of a pair were
-        drawn w_i and w_j times, the pair counts w_i + w_j - 1 times: the part of the pigeonhole bootstrap that is
-        linear in the weights (Owen 2007, Annals of Applied Statistics 1:386). This counts the deviation of each pair
-        twice, once with each subject. So the deviations are shrunk: their variance becomes the sum over all couples
-        of pairs with a common subject, each couple counted once (Aronow, Samii and Assenova 2015, Political Analysis
-        23:564).
+        The statistic is taken as linear in the means near their values (the delta method). So each pair has a
+        deviation, and the variance of their mean is that of pairs which share subjects, see
+        :meth:`.PairDesign.variance`. Over seeds, the variance is that of the statistic's values of each seed. The
+        half-widths of both intervals add as squares (Zou and Donner 2008, Statistics in Medicine 27:1693), because
+        they have different degrees of freedom. With one seed the interval is over subjects only.
 
-        A handful of seeds is too few to resample. Their deviation is drawn from Student's t distribution, with the
-        standard error of the statistic over seeds. With one seed the interval is over subjects only.
+        The interval is NaN if there is nothing to take a variance of, as with pairs of only two subjects.
         """
         estimate = statistic(self.means())
-        resampled = statistic(self._weighted(self.weights)) - estimate
-        deviations = resampled * self._shrinkage(statistic, estimate)
+        variance, freedom = self.design.variance(self._deviations(statistic, len(estimate)))
+        square = variance * student.ppf((1 + level) / 2, freedom) ** 2
         complete = ~np.isnan(next(iter(self.values.values()))).any(axis=(0, 2))
         count = int(complete.sum())
         if count > 1:
             per_seed = statistic({m: array[:, complete].mean(-1).T for m, array in self.values.items()})
-            error = per_seed.std(axis=0, ddof=1) / np.sqrt(count)
-            deviations = deviations + _student(count - 1, len(deviations))[:, None] * error
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        low, high = estimate + np.quantile(deviations, tails, axis=0)
-        return Interval(estimate, low, high, count)
+            square = square + per_seed.var(axis=0, ddof=1) / count * student.ppf((1 + level) / 2, count - 1) ** 2
+        half = np.sqrt(square)
+        return Interval(estimate, estimate - half, estimate + half, count)
 
-    def _weighted(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Means over pairs with ``weights`` (B, P), whose mean is 1, then over seeds: (B, C) of each metric."""
-        means = {}
-        for metric, array in self.values.items():
-            centre = array.mean(-1, keepdims=True)
-            shifts = np.einsum("csp,bp->bcs", array - centre, weights - 1) / len(self.moving)
-            means[metric] = np.nanmean(centre[None, ..., 0] + shifts, axis=2)
-        return means
+    def _deviations(self, statistic: Statistic, count: int) -> np.ndarray:
+        """(P, T): how far each pair moves a statistic of T values away from its estimate, times P.
 
-    def _shrinkage(self, statistic: Statistic, estimate: np.ndarray) -> np.ndarray:
-        """(T,): the factor that removes the second count of each pair: the square root of a ratio of variances."""
-        count = len(self.moving)
-        influence = (statistic(self._weighted(1 + STEP * np.eye(count))) - estimate) / STEP  # (P, T)
-        subjects = np.zeros((max(self.moving.max(), self.fixed.max()) + 1, influence.shape[1]))
-        np.add.at(subjects, self.moving, influence)
-        np.add.at(subjects, self.fixed, influence)
-        whole = (subjects**2).sum(0)
-        own = (influence**2).sum(0)
-        return np.sqrt(np.clip(1 - own / np.where(whole > 0, whole, 1), 0.5, 1))
+        The derivative of the statistic by each mean is a central difference over one standard error of the mean. A
+        smaller step would tell only one side of a kink, as there is where a curve has a tested λ.
+        """
+        means, of_pairs = self.means(), {metric: self.pair_means(metric) for metric in self.values}
+        deviations = np.zeros((len(self.moving), count))
+        for metric, values in of_pairs.items():
+            steps = values.std(axis=1) / np.sqrt(values.shape[1])  # (C,)
+            moved = np.flatnonzero(steps > 0)
+            if not len(moved):
+                continue
+            shifts = np.zeros((len(moved), len(steps)))
+            shifts[np.arange(len(moved)), moved] = steps[moved]
+            up, down = (
+                statistic({name: own + sign * shifts if name == metric else np.broadcast_to(own, shifts.shape)
+                           for name, own in means.items()})
+                for sign in (1, -1)
+            )  # fmt: skip
+            slopes = (up - down) / (2 * steps[moved, None])  # (moved, T)
+            deviations += (values[moved] - means[metric][moved, None]).T @ slopes
+        return deviations
 
 
-def _student(freedom: int, count: int) -> np.ndarray:
-    """(B,): quantiles of Student's t at evenly spaced probabilities, shuffled: exact tails instead of a random draw."""
-    values = student.ppf((np.arange(count) + 0.5) / count, freedom)
-    return np.random.default_rng(1).permutation(values)
+def _groups(rows: pd.DataFrame) -> dict[str, str]:
+    """The group of each subject where rows tell it; a subject of older rows is its own."""
+    if "moving_group" not in rows:
+        return {}
+    both = [rows[[role, f"{role}_group"]].dropna().drop_duplicates() for role in ("moving", "fixed")]
+    return {subject: group for frame in both for subject, group in frame.itertuples(index=False, name=None)}
 
 
 def is_everywhere(rows: pd.DataFrame, metric: str) -> bool:
@@ -190,11 +185,3 @@ def titled(table: pd.DataFrame, title: str, note: str) -> pd.DataFrame:
     """The table with a title and a note for the report."""
     table.attrs.update(title=title, note=note)
     return table
-
-
-def pair_weights(moving: np.ndarray, fixed: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """(B, P): w_i + w_j - 1, where w is how often each of the N subjects is drawn."""
-    subjects = np.unique(np.concatenate([moving, fixed]))
-    counts = generator.multinomial(len(subjects), np.full(len(subjects), 1 / len(subjects)), size=resamples)
-    place = np.searchsorted(subjects, np.stack([moving, fixed]))
-    return (counts[:, place[0]] + counts[:, place[1]] - 1).astype(float)

@@ -27,6 +27,8 @@ def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | 
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
         words += [*at_one_weight(own, metric), EQUAL_SMOOTHNESS]
+    if "auc_arc" in tables:
+        words += _areas(tables["auc_arc"], metric)
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
     return [*words, *spread_of_seeds(own, metric)] if trained_methods(rows) else words
@@ -107,7 +109,7 @@ def versus(line: Mapping[str, Any], penalty: str, metric: str) -> tuple[float, f
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
-    if line["low"] <= 0 <= line["high"]:
+    if not (line["low"] > 0 or line["high"] < 0):  # without an interval there is none, either
         ends = span(line["low"], line["high"])
         return f"At this SDlogJ, there is no clear difference between {first} and {second} ({ends})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
@@ -116,6 +118,19 @@ def _verdict(line: dict[str, Any], metric: str) -> str:
     p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.2g}"
     size = rounded(difference, low, high)
     return f"At this SDlogJ, {ahead} is better than {behind} by {size} ({span(low, high)}; Wilcoxon, Holm: {p})."
+
+
+def _areas(areas: pd.DataFrame, metric: str) -> Iterator[str]:
+    """AUC-ARC of each penalty, best first."""
+    own = ("penalty", "from", "to", "metric", "auc_arc", "difference", "difference_low", "difference_high")
+    for setting, part in by_setting(pick(areas, areas["metric"] == metric), own):
+        ordered = records(part.sort_values("auc_arc", ascending=METRICS[metric].smaller_is_better))
+        reached = ", ".join(f"{PENALTIES.title(line['penalty'])} {with_interval(line, 'auc_arc')}" for line in ordered)
+        first = ordered[0]
+        yield (
+            f"AUC-ARC, the mean {METRICS.title(metric)} from an SDlogJ of {first['from']:.3f} to {first['to']:.3f}"
+            f"{setting}: {reached}."
+        )
 
 
 def _volumes(volumes: pd.DataFrame) -> Iterator[str]:

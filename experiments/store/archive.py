@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...pipeline.files.text import write_atomically, write_text
+from ...pipeline.settings.sections import PairSettings
 from ...transforms.basics.errors import InputError
 from ...transforms.basics.npz import read_npz
 from .run_lock import noted
@@ -33,12 +34,12 @@ EXAMPLES_AT_MOST = 100
 """Largest number of pairs in a file; a trial keeps 3."""
 
 
-def archived_epochs(run: Path, asked: Mapping[str, int]) -> dict[str, int]:
+def archived_epochs(run: Path, asked: Mapping[str, PairSettings]) -> dict[str, int]:
     """The trials in the archive of a run, and the epochs of each; empty without an archive.
 
     Args:
         run: folder of the run.
-        asked: number of test pairs in the settings of each trial.
+        asked: the settings of each trial's pairs.
 
     Raises:
         InputError: the archive cannot be read, or it lacks pairs of a trial.
@@ -52,7 +53,7 @@ def archived_epochs(run: Path, asked: Mapping[str, int]) -> dict[str, int]:
         if trial in rows and lacks_pairs(rows[trial], asked[trial]):
             raise InputError(
                 f"{run / FOLDER / ROWS} has {len(rows[trial])} rows of {trial}, expected one for each of its "
-                f"{asked[trial]} test pairs; archive the run again."
+                f"{asked[trial].test} test pairs; archive the run again."
             )
     return {str(trial): int(epochs.get(trial, 0)) for trial in rows}
 

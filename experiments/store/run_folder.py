@@ -176,7 +176,7 @@ def damage(folder: Path, settings: TrialSettings) -> str:
         return f"{error} To repair it, {how_to_mend(file)}."
     try:
         rows = read_parquet(path := folder / "pairs.parquet", folder.name)
-        if lacks_pairs(rows, settings.pairs.test):
+        if lacks_pairs(rows, settings.pairs):
             return (
                 f"{path} has {len(rows)} rows, expected one for each of the {settings.pairs.test} test pairs; "
                 f"{how_to_mend(path)}."
@@ -197,7 +197,7 @@ def _epochs_done(path: Path) -> tuple[int, str]:
 
 def states(run: Run) -> dict[str, TrialState]:
     """The state of each trial, also while a run is in progress. A trial without a folder may be in the archive."""
-    asked = {trial: settings.pairs.test for trial, settings in run.trials.items()}
+    asked = {trial: settings.pairs for trial, settings in run.trials.items()}
     running, archived = running_trials(run.path) or set(), archived_epochs(run.path, asked)
     found = {}
     for trial, settings in run.trials.items():

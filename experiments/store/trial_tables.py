@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...pipeline.evaluation import METRICS, REFINED
+from ...pipeline.settings.sections import PairSettings
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXTS = {"trial", "moving", "fixed", "penalty", "model", "method", "similarity", "acts_on"}
+TEXTS = {"trial", "moving", "fixed", "moving_group", "fixed_group"}
+TEXTS |= {"penalty", "model", "method", "similarity", "acts_on"}
 OF_HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
@@ -141,11 +143,16 @@ def _column_faults(name: str, column: pd.Series, finite: bool) -> Iterator[str]:
             yield f"has {values[wrong][0]:g} in {quoted(name)}, which is impossible"
 
 
-def lacks_pairs(rows: pd.DataFrame, asked: int) -> bool:
-    """Whether rows are missing: expected are ``asked`` pairs, or all pairs of the subjects if these are fewer."""
-    subjects = len({*rows["moving"], *rows["fixed"]})
+def lacks_pairs(rows: pd.DataFrame, asked: PairSettings) -> bool:
+    """Whether rows are missing: expected are ``asked.test`` pairs, or all pairs of the subjects if these are fewer.
+
+    Only the data say how many pairs there are within groups, onto an atlas or in a file; then fewer are accepted.
+    """
     ways = rows[REFINED].nunique() if REFINED in rows else 1  # each pair has a row with refinement and one without
-    return len(rows) != ways * min(asked, subjects * (subjects - 1))
+    if asked.chosen:
+        return not 0 < len(rows) <= ways * asked.test
+    subjects = len({*rows["moving"], *rows["fixed"]})
+    return len(rows) != ways * min(asked.test, subjects * (subjects - 1))
 
 
 def how_to_mend(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
@@ -78,7 +78,7 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
     leaves: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key not in known_keys():
             leaves = unite(leaves, flatten(value, where, key + "."), where)
         elif any(known.startswith(key + ".") for known in known_keys()):
             raise InputError(
@@ -134,20 +134,25 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def leaves_of(settings: TrialSettings) -> dict[str, Any]:
     """A trial's settings as ``{dotted key: plain value}`` without ``compute``; every trial has the same keys."""
-    return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"})))
+    return dict(_walk(settings.model_dump(mode="json", by_alias=True, exclude={"compute"}), frozenset(known_keys())))
 
 
 def value_in_words(value: Any) -> Any:
     """A plain value for a column of a table: numbers stay numbers, others become texts. Different values differ."""
     if isinstance(value, Mapping):
-        name, *arguments = value.items()
-        listed = ((key, " ".join(map(str, own)) if isinstance(own, list) else own) for key, own in arguments)
-        return f"{name[1]} ({', '.join(f'{key} {own}' for key, own in listed)})"
+        return ", ".join(f"{key} {own}" for key, own in value.items()) or "any"
     if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-        return " + ".join(map(value_in_words, value)) or "none"
+        return " + ".join(map(_step_in_words, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, int | float) else str(value)
+
+
+def _step_in_words(step: Mapping[str, Any]) -> str:
+    """What is named first, and its arguments: ``RandFlipd (keys moving, prob 0.5)``."""
+    name, *arguments = step.items()
+    listed = ((key, " ".join(map(str, own)) if isinstance(own, list) else own) for key, own in arguments)
+    return f"{name[1]} ({', '.join(f'{key} {own}' for key, own in listed)})"
 
 
 def varying_keys(trials: Sequence[TrialSettings]) -> list[str]:
@@ -156,9 +161,9 @@ def varying_keys(trials: Sequence[TrialSettings]) -> list[str]:
     return [key for key in leaves[0] if len({json.dumps(trial[key]) for trial in leaves}) > 1]
 
 
-def _walk(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _walk(tree: Mapping[str, Any], known: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _walk(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping) and prefix + name not in known:
+            yield from _walk(value, known, f"{prefix}{name}.")
         else:
             yield prefix + name, value

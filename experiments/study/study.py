@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ...networks import PENALTIES
 from ...pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
-from ...pipeline.settings.schema import CohortSettings, Settings, TrialSettings, parse
+from ...pipeline.settings.schema import Settings, TrialSettings, parse
 from ...transforms.basics.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
 from ...transforms.basics.errors import InputError, quoted
 from .published_numbers import PublishedNumbers, read_numbers
@@ -236,14 +236,19 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     return leaves
 
 
-def cohort_settings(reader: str, overrides: Sequence[str] = ()) -> CohortSettings:
-    """The settings of a cohort: its reader, and texts ``"cohort.key=value"``.
+def data_settings(reader: str, overrides: Sequence[str] = ()) -> tuple[TrialSettings, bool]:
+    """The settings of data: a reader, and texts ``"key=value"`` with keys of cohort, split and pairs.
+
+    Returns:
+        A trial with these settings, and whether one of the texts is about the split or the pairs.
 
     Raises:
         InputError: unknown reader or key, or a value out of range.
     """
     leaves = {"cohort.reader": reader, **parse_overrides(overrides)}
-    strange = [key for key in leaves if not key.startswith("cohort.")]
+    strange = [key for key in leaves if key.partition(".")[0] not in ("cohort", "split", "pairs")]
     if strange:
-        raise InputError(f"--set {strange[0]}: this command only takes keys of the cohort, such as cohort.labels.")
-    return parse(CohortSettings, nest(leaves)["cohort"], "cohort")
+        raise InputError(
+            f"--set {strange[0]}: this command only takes keys of cohort, split and pairs, such as cohort.labels."
+        )
+    return parse(TrialSettings, nest(leaves), "data"), any(not key.startswith("cohort.") for key in leaves)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .duplicates import Duplicate
 
+MANY_DUPLICATES = 20
+"""More suspected duplicates than these are not all shown."""
 LABEL_COLUMNS = ["label", "name", "subjects_percent", "mean_voxels"]
 MANY_SHAPES = 6
 """If there are more shapes than this, their range along each axis is reported instead."""
@@ -56,11 +58,13 @@ class CohortFindings:
             shapes = self.images.groupby("spacing")["shape"].agg(shape=_range, subjects="size").reset_index()
         columns = ["minimum", "p01", "p50", "p99", "maximum"]
         intensity = self.images[columns].agg(["min", "median", "max"]).rename_axis("over subjects").reset_index()
+        apart = sorted(self.duplicates, key=lambda pair: pair.same_group)  # a group may hold scans that are alike
+        few = f" (the first {MANY_DUPLICATES} of {len(apart)})" if len(apart) > MANY_DUPLICATES else ""
         tables = {
             "shapes": shapes,
             "intensities": intensity,
             "labels": self.labels,
-            "suspected duplicates": pd.DataFrame([vars(pair) for pair in self.duplicates]),
+            f"suspected duplicates{few}": pd.DataFrame([vars(pair) for pair in apart[:MANY_DUPLICATES]]),
             "faults": pd.DataFrame({"fault": self.faults}),
         }
         return {title: table for title, table in tables.items() if len(table)}

@@ -40,6 +40,12 @@ class Subject:
     group: str
     image: Path | None = None
     label: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What else the data say of this scan, by the name of the column: its phase, its slice, its visit."""
+
+    def column(self, name: str) -> str:
+        """What stands in a column, ``id`` and ``group`` too; nothing where there is none."""
+        return {"id": self.id, "group": self.group}.get(name) or self.columns.get(name, "")
 
     @property
     def item(self) -> dict[str, Any]:

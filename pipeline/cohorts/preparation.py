@@ -1,6 +1,6 @@
 """Preparation of the data of a trial: cohort, split, frozen pairs and samples, loaded once per process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from .alignment import align_cohort
 from .cohort import Cohort, Sample
 from .loading import check_disk, load_samples
 from .opening import read_cohort
-from .splits import Pair, Split, frozen_pairs, split_cohort, training_pairs
+from .pairs import PossiblePairs, drawn_pairs, epoch_pairs, pairs_table, possible_pairs
+from .splits import Pair, Split, split_cohort
 
 SMALLEST = 6
 """Minimum number of voxels per axis: second differences at half resolution need three."""
@@ -38,6 +39,8 @@ class Prepared:
     test_pairs: tuple[Pair, ...]
     samples: Mapping[str, Sample]
     fingerprint: str
+    training_pairs: tuple[Pair, ...] | None = None
+    """What training draws from; None: any two training subjects, in either order."""
 
 
 def prepare(settings: TrialSettings, root: Path | None, progress: Callable[[int, int], None] | None = None) -> Prepared:
@@ -88,7 +91,7 @@ def _prepare(
     root: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> Prepared:
-    cohort, split = find_data(cohort_settings, split_settings, root)
+    cohort, split, possible = _find(cohort_settings, split_settings, pairs, root)
     ids = {*split.train, *split.validation, *split.test}
     if cohort_settings.size is not None:
         check_disk(cohort_settings.size, len(ids), cache_folder())  # before an image of an absurd size is allocated
@@ -102,26 +105,49 @@ def _prepare(
     return Prepared(
         cohort=cohort,
         split=split,
-        validation_pairs=frozen_pairs(split.validation, pairs.validation, pairs.seed),
-        test_pairs=frozen_pairs(split.test, pairs.test, pairs.seed + 1),
+        validation_pairs=drawn_pairs(possible.validation, split.validation, pairs.validation, pairs.seed),
+        test_pairs=drawn_pairs(possible.test, split.test, pairs.test, pairs.seed + 1),
         samples=samples,
         fingerprint=cohort.fingerprint(),
+        training_pairs=possible.train,
     )
 
 
-def find_data(cohort: CohortSettings, split: SplitSettings, root: Path | None) -> tuple[Cohort, Split]:
+def find_data(
+    cohort: CohortSettings, split: SplitSettings, root: Path | None, pairs: PairSettings | None = None
+) -> tuple[Cohort, Split]:
     """The cohort, which aligns its images when it loads them, and its split. No image is opened.
 
-    A split by files of ids is part of the cohort's fingerprint, because the settings only have the files' names.
+    A split by files of ids, and pairs chosen by columns or by a file, are part of the cohort's fingerprint, because
+    the settings only have the names of files and columns.
 
     Raises:
         InputError: the folder, the lists or the settings have a fault.
     """
+    return _find(cohort, split, pairs or PairSettings(), root)[:2]
+
+
+def _find(
+    cohort: CohortSettings, split: SplitSettings, pairs: PairSettings, root: Path | None
+) -> tuple[Cohort, Split, PossiblePairs]:
     found = read_cohort(cohort, root)
     sides = split_cohort(found, split, root)
     if split.source == "files":
         found = replace(found, reading={**found.reading, "split": asdict(sides)})
-    return align_cohort(found, cohort, sides.train), sides
+    possible = possible_pairs(found, sides, pairs, root)
+    if hashes := possible.hashes():
+        found = replace(found, reading={**found.reading, "pairs": hashes})
+    return align_cohort(found, cohort, sides.train), sides, possible
+
+
+def show_pairs(settings: TrialSettings, root: Path | None) -> list[dict[str, object]]:
+    """A line per side of the split: how many scans, groups and pairs it has, and an example; no image is opened.
+
+    Raises:
+        InputError: as :func:`find_data`.
+    """
+    cohort, split, possible = _find(settings.cohort, settings.split, settings.pairs, root)
+    return pairs_table(cohort, split, possible, settings.pairs)
 
 
 def data_list(settings: CohortSettings, root: Path | None = None) -> list[dict[str, Any]]:
@@ -188,8 +214,8 @@ def training_loader(prepared: Prepared, settings: TrialSettings, first_epoch: in
     per_epoch = training.steps_per_epoch * training.batch_size
 
     @lru_cache(maxsize=2)
-    def pairs_of(epoch: int) -> list[Pair]:
-        return training_pairs(prepared.split.train, per_epoch, settings.seed, epoch)
+    def pairs_of(epoch: int) -> Sequence[Pair]:
+        return epoch_pairs(prepared.training_pairs, prepared.split.train, per_epoch, settings.seed, epoch)
 
     def pair(index: int) -> Pair:
         return pairs_of(index // per_epoch + 1)[index % per_epoch]

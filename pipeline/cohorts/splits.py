@@ -78,7 +78,7 @@ def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Seque
     members: dict[str, list[str]] = {}
     for subject in cohort.subjects:
         members.setdefault(subject.group, []).append(subject.id)
-    groups = [sorted(members)[index] for index in _permutation(len(members), settings.seed)]
+    groups = [sorted(members)[index] for index in permutation(len(members), settings.seed)]
     sides, start, total = {}, 0, 0.0
     for side, fraction in fractions.items():
         total += fraction
@@ -88,7 +88,8 @@ def _by_fractions(cohort: Cohort, settings: SplitSettings) -> Mapping[str, Seque
     return sides
 
 
-def _permutation(count: int, seed: int) -> np.ndarray:
+def permutation(count: int, seed: int) -> np.ndarray:
+    """The numbers 0 to ``count - 1`` in random order: a function of ``seed``, the same in every version of NumPy."""
     # NumPy guarantees the raw numbers of a bit generator for all versions, but not the result of Generator.permutation
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
@@ -115,7 +116,7 @@ def _published(settings: SplitSettings) -> Mapping[str, Sequence[str]]:
         return sides
     held_out = sides["validation"]
     tested = _rounded(_fraction(settings, "test") * len(held_out))
-    order = [held_out[index] for index in _permutation(len(held_out), settings.seed)]
+    order = [held_out[index] for index in permutation(len(held_out), settings.seed)]
     return {**sides, "validation": order[tested:], "test": order[:tested]}
 
 

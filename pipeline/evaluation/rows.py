@@ -82,11 +82,20 @@ def evaluate(
     """
     together = register if isinstance(register, Together) else one_by_one(register)
     trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns(), **(columns or {})}
-    measure = _measurement(settings, prepared, slow)
+    measure, cohort = _measurement(settings, prepared, slow), prepared.cohort
     rows, examples, count = [], [], len(prepared.test_pairs)
     for start in range(0, count, together.size):
         pairs = prepared.test_pairs[start : start + together.size]
-        about = [{**trial, "moving": moving, "fixed": fixed} for moving, fixed in pairs]
+        about = [
+            {
+                **trial,
+                "moving": moving,
+                "fixed": fixed,
+                "moving_group": cohort[moving].group,
+                "fixed_group": cohort[fixed].group,
+            }
+            for moving, fixed in pairs
+        ]
         kept = [finished.read(start + place, own) if finished else None for place, own in enumerate(about)]
         found: Sequence[Found] = ()
         if None in kept:  # all of a batch, so that its numbers do not depend on where a trial was stopped

@@ -16,6 +16,7 @@ from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
 from .sections import (
     BACKBONE_OPTIONS,
+    PAIR_OPTIONS,
     BaselineSettings,
     CohortSettings,
     ComputeSettings,
@@ -40,6 +41,8 @@ ADDED_LATER: dict[str, Any] = {
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
     **{"baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
+    **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
+    **{"pairs.atlas": None, "pairs.file": None},
 }
 """Keys (``section.name``) that were added after results were committed, each with the value of the earlier behaviour.
 
@@ -81,6 +84,11 @@ class TrialSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _pairs_have_their_options(self) -> "TrialSettings":
+        self.pairs.check()
+        return self
+
+    @model_validator(mode="after")
     def _augment_can_be_made(self) -> "TrialSettings":
         if self.training.augment:
             from .augmentation import Augmentation  # here, because it loads MONAI
@@ -109,6 +117,8 @@ class TrialSettings(Settings):
     def concerns(self, key: str) -> bool:
         """Whether this trial's method uses the setting with this dotted key, such as ``training.epochs``."""
         section, _, name = key.partition(".")
+        if section == "pairs" and name in PAIR_OPTIONS and not getattr(self.pairs, name):
+            return False
         if self.model.trains:
             foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
             return (section not in self._foreign_sections or key == REFINEMENT_STEPS) and not foreign

@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.bounds import MOST_CHANNELS, MOST_SQUARINGS
+from ...transforms.basics.errors import InputError, quoted
 from .vocabulary import METHODS, READERS
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
@@ -77,12 +87,81 @@ class SplitSettings(Settings):
     seed: Seed = Field(default=0, description="random seed of the split")
 
 
+def _columns(value: Any) -> tuple[tuple[str, str], ...]:
+    """``{"phase": "es"}`` as sorted pairs, which can be hashed."""
+    found = dict(value) if isinstance(value, tuple) else value
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(text, str | int | float) and not isinstance(text, bool)
+        for key, text in found.items()
+    ):
+        raise ValueError("expected columns of the table with a text each, such as {phase: es}")
+    return tuple(sorted((key, str(text)) for key, text in found.items()))
+
+
+Columns = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_columns),
+    PlainSerializer(dict, return_type=dict[str, str]),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}}),
+]
+"""Columns of the table of subjects, each with the text that a scan must have there."""
+
+
 class PairSettings(Settings):
-    """The validation and test pairs: ordered pairs of distinct subjects, drawn at random once for all trials."""
+    """Which scans are registered to each other, in training, validation and test.
+
+    A pair has an order: one scan moves, the other one is fixed. Validation and test pairs are drawn at random once for
+    all trials. Training draws new pairs in every epoch. Both scans of a pair are in the same part of the split; only
+    an atlas is fixed in all parts.
+    """
 
     validation: int = Field(default=32, ge=1, description="number of validation pairs; all pairs if there are fewer")
     test: int = Field(default=100, ge=1, description="number of test pairs; all pairs if there are fewer")
     seed: Seed = Field(default=0, description="random seed of the pairs")
+    source: Literal["across", "within", "atlas", "file"] = Field(
+        default="across",
+        description="any two scans, two scans of one group, every scan onto one atlas, or the pairs of a file",
+    )
+    match: tuple[str, ...] = Field(
+        default=(), description="across, within: columns of the table that must have the same value for both scans"
+    )
+    moving: Columns = Field(
+        default=(), description="not for file: values in the table that the moving scan must have, e.g. {phase: es}"
+    )
+    fixed: Columns = Field(
+        default=(), description="across, within: values in the table that the fixed scan must have, e.g. {phase: ed}"
+    )
+    atlas: str | None = Field(default=None, description="atlas: the id of the subject that is fixed in every pair")
+    file: str | None = Field(
+        default=None, description="file: a CSV file or a Learn2Reg JSON of pairs, relative to the data root"
+    )
+
+    @property
+    def chosen(self) -> bool:
+        """Whether there is a rule for pairs; without one, any two scans of a part of the split are a pair."""
+        return self.source != "across" or bool(self.match or self.moving or self.fixed)
+
+    def check(self) -> None:
+        """Raise InputError for a setting of another source, and for an atlas or a file that is missing."""
+        for name in PAIR_OPTIONS:
+            if getattr(self, name) and name not in OF_SOURCE[self.source]:
+                value = quoted(self.model_dump(mode="json")[name])
+                raise InputError(
+                    f"pairs.{name} is {value}, but pairs.source is {self.source}, which has none; leave one of them out"
+                )
+        if self.source in ("atlas", "file") and not getattr(self, self.source):
+            needed = "the id of a subject" if self.source == "atlas" else "a CSV or JSON file relative to the data root"
+            raise InputError(f"pairs.source is {self.source}, which needs pairs.{self.source}, {needed}")
+
+
+PAIR_OPTIONS = ("match", "moving", "fixed", "atlas", "file")
+"""Settings of pairs that only some sources have."""
+OF_SOURCE = {
+    "across": ("match", "moving", "fixed"),
+    "within": ("match", "moving", "fixed"),
+    "atlas": ("atlas", "moving"),
+    "file": ("file",),
+}
 
 
 class ModelSettings(Settings):

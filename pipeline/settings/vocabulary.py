@@ -121,7 +121,8 @@ class MethodEntry(Entry):
 
         Studies with the same pairs therefore share this trial.
         """
-        chosen: dict[str, Any] = {"cohort": True, "split": True, "pairs": {"test", "seed"}, "model": {"method"}}
+        pairs = {"test", "seed", "source", "match", "moving", "fixed", "atlas", "file"}
+        chosen: dict[str, Any] = {"cohort": True, "split": True, "pairs": pairs, "model": {"method"}}
         for key in self.settings:
             section, _, name = key.partition(".")
             chosen[section] = {*chosen.get(section, ()), name} if name else True

@@ -52,7 +52,7 @@ def _fingerprint(settings: TrialSettings, root: Path | None) -> str:
     from ....pipeline.cohorts.preparation import find_data
 
     try:
-        return find_data(settings.cohort, settings.split, root)[0].fingerprint()
+        return find_data(settings.cohort, settings.split, root, settings.pairs)[0].fingerprint()
     except (InputError, OSError):
         return ""
 
