@@ -1,6 +1,8 @@
 from .backbones.vocabulary import BACKBONES as BACKBONES, BackboneEntry as BackboneEntry, Integration as Integration
 from .blocks import DVF2DDF as DVF2DDF, Warp as Warp
+from .coarse_to_fine import Optimized as Optimized, Schedule as Schedule, optimize as optimize
 from .displacement_network import DisplacementNetwork as DisplacementNetwork
+from .field_model import FieldModel as FieldModel
 from .files.checkpoints import load_model as load_model, read_model as read_model, save_model as save_model
 from .files.graphs import export_program as export_program, export_torchscript as export_torchscript
 from .files.official_weights import (
@@ -61,5 +63,10 @@ from .refine_transform import (
     RefineRegistrationd as RefineRegistrationd,
     RefineRegistrationDict as RefineRegistrationDict,
 )
-from .refinement import Refinement as Refinement, refine as refine, refine_field as refine_field
+from .refinement import (
+    Refinement as Refinement,
+    has_converged as has_converged,
+    refine as refine,
+    refine_field as refine_field,
+)
 from .voxelmorph import Registration as Registration, VoxelMorph as VoxelMorph

@@ -13,6 +13,26 @@ from .objective.objective import Objective
 from .voxelmorph import Registration, VoxelMorph
 
 
+def has_converged(values: Tensor, tolerance: float, window: int) -> Tensor:
+    """Which optimizations are done: the stopping rule of refinement and of :mod:`.coarse_to_fine`.
+
+    An optimization is done when its lowest value fell by no more than ``tolerance`` times itself over the last
+    ``window`` evaluations.
+
+    Args:
+        values: (S, B), the objectives of B optimizations at S evaluations, in order.
+        tolerance: a share of the objective, 0 or more; 0 ends what does not fall at all.
+        window: evaluations, 1 or more; before so many nothing is done.
+
+    Returns:
+        (B,), boolean.
+    """
+    if len(values) <= window:
+        return torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
+    before, now = values[:-window].amin(0), values.amin(0)
+    return before - now <= tolerance * now.abs()
+
+
 class Refinement(NamedTuple):
     """The ``registration`` with the lowest objective, and the objective at every step, ``losses``.
 
@@ -37,6 +57,8 @@ def refine(
     learning_rate: float = 0.05,
     report: Callable[[int, int, str], None] | None = None,
     weight_map: Tensor | None = None,
+    tolerance: float | None = None,
+    window: int = 10,
 ) -> Refinement:
     """Fine-tune the network's velocity field for one pair by gradient descent (Adam). The network does not change.
 
@@ -50,6 +72,7 @@ def refine(
         learning_rate: Adam's learning rate, in voxels of the velocity's grid.
         report: called at every step with (steps done, steps, the objective as text).
         weight_map: (1, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
+        tolerance, window: end earlier, by :func:`has_converged`; None takes all steps.
 
     Returns:
         The best registration found, detached. It is never worse than the network's.
@@ -59,6 +82,7 @@ def refine(
         velocity = network(moving, fixed).velocity
         backward = network(fixed, moving).velocity if objective.both_directions else None
     options: dict[str, Any] = {"report": report, "weight_map": weight_map, "backward": backward}
+    options |= {"tolerance": tolerance, "window": window}
     return refine_field(network.register_with, velocity, objective, moving, fixed, steps, learning_rate, **options)
 
 
@@ -73,13 +97,15 @@ def refine_field(
     report: Callable[[int, int, str], None] | None = None,
     weight_map: Tensor | None = None,
     backward: Tensor | None = None,
+    tolerance: float | None = None,
+    window: int = 10,
 ) -> Refinement:
     """Fine-tune any field for one pair, as :func:`refine` does with a network's.
 
     Args:
         register: computes the registration from (field, moving).
         start: the field to start from, (1, D, *grid) in voxels.
-        objective, moving, fixed, steps, learning_rate, report, weight_map: see :func:`refine`.
+        objective, moving, fixed, steps, learning_rate, report, weight_map, tolerance, window: see :func:`refine`.
         backward: field of the fixed to the moving image to start from, if the objective is on both directions. Both
             fields are then optimized together, for the mean objective of both directions, and the result has its
             ``inverse_displacement``. None: minus ``start``.
@@ -104,7 +130,8 @@ def refine_field(
             best = velocity.detach().clone()
         if report is not None:
             report(done, steps, f"objective {losses[-1]:.5f}")
-        if done == steps or not torch.isfinite(loss):
+        ended = tolerance is not None and bool(has_converged(torch.tensor(losses)[:, None], tolerance, window))
+        if done == steps or ended or not torch.isfinite(loss):
             break
         (velocity.grad,) = torch.autograd.grad(loss, [velocity])
         optimizer.step()

@@ -21,7 +21,9 @@ from .cohorts.memory_allocator import keep_freed_memory
 from .cohorts.preparation import Prepared, prepare
 from .cohorts.splits import pairs_hash
 from .evaluation.finished_pairs import FinishedPairs
+from .evaluation.refined import by_refinement
 from .evaluation.rows import by_network, evaluate
+from .evaluation.vocabulary import REFINED
 from .files.text import write_atomically, write_text
 from .methods.without_training import by_baseline
 from .models.trained_model import about
@@ -30,6 +32,7 @@ from .settings.device import choose_device
 from .settings.schema import TrialSettings, read_trial
 from .settings.vocabulary import METHODS
 from .training.loop import TrialFailed
+from .training.weight_map import check_weight_map
 
 __all__ = ["TrialFailed", "TrialProgress", "prepare", "run_trial"]
 
@@ -39,9 +42,10 @@ _FINISHED = "finished"  # folder of a baseline's finished pairs, removed when th
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """The progress of a trial. ``stage`` is loading (subjects), training (steps), evaluating (pairs) or done.
+    """The progress of a trial. ``stage`` is loading (subjects), training (steps), evaluating (pairs),
+    refining (pairs) or done.
 
-    A baseline has one stage between loading and done: registering (pairs).
+    Without training, there is one stage between loading and done: registering (pairs).
     """
 
     stage: str
@@ -77,7 +81,7 @@ def run_trial(
         return
     write_text(folder / "trial.yaml", settings.to_yaml())
     remove_leftovers(folder)
-    device = choose_device(settings.compute.device if method.trains else "cpu")
+    device = choose_device(settings.compute.device if method.has_objective else "cpu")
     if settings.compute.threads is not None:
         torch.set_num_threads(settings.compute.threads)
     keep_freed_memory()
@@ -87,11 +91,11 @@ def run_trial(
     if method.trains:
         rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
     else:
-        rows, examples = _register(settings, prepared, folder, tell, log)
+        rows, examples = _register(settings, prepared, root, folder, device, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
     write_atomically(folder / "pairs.parquet", lambda path: rows.to_parquet(path))
     FinishedPairs(folder / _FINISHED).clear()
-    log(f"complete: {len(rows)} test pairs")
+    log(f"complete: {len(rows)} rows")
     tell(TrialProgress("done", len(rows), len(rows)))
 
 
@@ -108,17 +112,48 @@ def _train_and_evaluate(
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)
-    return evaluate(register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)))
+    steps = settings.refinement.steps
+    columns = {REFINED: 0} if steps else {}
+    rows, examples = evaluate(
+        register, settings, prepared, lambda *state: tell(TrialProgress("evaluating", *state)), columns=columns
+    )
+    if not steps:
+        return rows, examples
+    refined, _ = evaluate(
+        by_refinement(model, settings, device),
+        settings,
+        prepared,
+        lambda *state: tell(TrialProgress("refining", *state)),
+        finished=FinishedPairs(folder / _FINISHED),
+        columns={REFINED: steps},
+    )
+    return pd.concat([rows, refined], ignore_index=True), examples
 
 
-def _register(settings: TrialSettings, prepared: Prepared, folder: Path, tell: Progress, log: "_Log") -> Results:
-    log(f"registering with {settings.model.method} on {torch.get_num_threads()} threads")
+def _register(
+    settings: TrialSettings,
+    prepared: Prepared,
+    root: Path | None,
+    folder: Path,
+    device: torch.device,
+    tell: Progress,
+    log: "_Log",
+) -> Results:
+    method = METHODS[settings.model.method]
+    log(f"registering with {method.name} on {device} with {torch.get_num_threads()} threads")
 
     def say(done: int, total: int, message: str) -> None:
         log(f"pair {done}/{total}: {message}")
         tell(TrialProgress("registering", done, total, message))
 
-    return evaluate(by_baseline(settings), settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
+    if method.has_objective:
+        check_weight_map(settings.objective, prepared)
+        register = method.load()(settings, device, **method.arguments)
+    elif method.reads_files:
+        register = method.load()(settings, prepared, root, **method.arguments)
+    else:
+        register = by_baseline(settings)
+    return evaluate(register, settings, prepared, say, finished=FinishedPairs(folder / _FINISHED))
 
 
 def check_folder(settings: TrialSettings, folder: Path) -> None:

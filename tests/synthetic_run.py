@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from smoothmorph.networks import PENALTIES
 from smoothmorph.pipeline.settings.schema import TrialSettings
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -39,7 +40,7 @@ def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> N
     (folder / "trial.yaml").write_text(settings.to_yaml())
     print("a line for the log")
     history = make_history(settings)
-    for epoch in range(1, settings.training.epochs + 1 if settings.model.method not in BASELINES else 0):
+    for epoch in range(1, settings.training.epochs + 1 if settings.model.trains else 0):
         history[:epoch].to_parquet(folder / "history.parquet")
         report(SimpleNamespace(stage="training", done=epoch, total=settings.training.epochs, message="loss 0.003"))
         misbehave(settings, folder, root)
@@ -83,7 +84,8 @@ def _generator(settings: TrialSettings) -> np.random.Generator:
 def _smoothness(settings: TrialSettings) -> float:
     if settings.model.method in BASELINES:
         return BASELINES[settings.model.method]
-    return 2 * settings.objective.weight * STIFFNESS[settings.objective.penalty]
+    members = PENALTIES.terms(settings.objective.penalty)
+    return 2 * settings.objective.weight * sum(term.weight * STIFFNESS.get(term.name, 1.0) for term in members)
 
 
 def make_history(settings: TrialSettings) -> pd.DataFrame:

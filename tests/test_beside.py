@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 import synthetic_run
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.figures import draw_figures
+from smoothmorph.experiments.figures.baselines import baselines_of, curves_of
 from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary
 from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
-from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, networks, summary
+from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, penalized, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import claim, open_run, states
@@ -89,7 +90,7 @@ def test_rows_of_baselines_have_no_penalty_and_set_no_network_apart(make):
     assert own["model"].unique().tolist() == ["identity", "syn", "elastix"]
     assert (own["penalty"] == "none").all()
     assert (own["lambda"] == 0).all()
-    assert len(networks(rows)) + len(own) == len(rows)
+    assert len(penalized(rows)) + len(own) == len(rows)
     assert own["trial"].nunique() == 3
     lines = summary(rows).query("metric == 'seconds'").set_index("model")["mean"]
     assert lines["syn"] == 4.0
@@ -99,11 +100,11 @@ def test_rows_of_baselines_have_no_penalty_and_set_no_network_apart(make):
 def test_the_networks_numbers_are_those_of_a_run_without_baselines(make):
     alone, beside = collect(make(NETWORKS, name="alone")), collect(make(NETWORKS, METHODS, name="beside"))
     pd.testing.assert_frame_equal(
-        summary(alone), networks(summary(beside)).reset_index(drop=True), check_dtype=False, check_index_type=False
+        summary(alone), penalized(summary(beside)).reset_index(drop=True), check_dtype=False, check_index_type=False
     )
     one, two = analyse(alone), analyse(beside)
     for name in one.tables:
-        table = networks(two.tables[name]).reset_index(drop=True)
+        table = penalized(two.tables[name]).reset_index(drop=True)
         pd.testing.assert_frame_equal(table, one.tables[name], check_dtype=False)
     assert two.words[: len(one.words)] == one.words
     assert two.answer[:-1] == one.answer[:-1]
@@ -132,7 +133,7 @@ def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_
     ]  # fmt: skip
     assert "4 s per pair" in found.words[1]
     assert found.answer == found.words
-    with pytest.raises(InputError, match="this run trained no network"):
+    with pytest.raises(InputError, match="this run has no trial with a penalty"):
         recommend(rows, Limit("displacement_sdlogj", 0.3))
 
 
@@ -168,7 +169,7 @@ def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
     assert "s per" in told
     line = next(line for line in told.splitlines() if "elastix" in line)
     assert "none" not in line
-    assert "s per" not in text_of(summary_table(summary(networks(rows)), "title"))
+    assert "s per" not in text_of(summary_table(summary(penalized(rows)), "title"))
 
 
 @pytest.mark.parametrize(("trained_on", "other"), [("mse", "ncc"), ("ncc", "mse")])
@@ -305,3 +306,18 @@ def test_a_trial_that_is_only_archived_is_not_joined(make, tmp_path, no_figures)
     archive(run.path, tmp_path / "networks", console=Console(file=io.StringIO()))
     found = join(tmp_path / "networks", other.path)  # in the other order
     assert len(collect(found)) == 12 * (12 + 3)
+
+
+def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(make, drawn):
+    """The points are joined in the order of the setting; over λ, where they have no place, they are left out."""
+    weights = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 9, 5]}}
+    run = make(NETWORKS, METHODS, weights)
+    rows = collect(run)
+    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    labels = legend_of(drawn["pareto_front"])
+    assert "elastix, 3 settings" in labels
+    assert "SyN" in labels
+    assert not [label for label in legend_of(drawn["dice_vs_lambda"]) if "elastix" in label]
+    found = baselines_of(summary(rows))
+    (curve,) = curves_of(found)
+    assert [baseline.label for baseline in curve] == [f"elastix, bending weight {weight}" for weight in (1, 5, 9)]

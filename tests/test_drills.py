@@ -116,7 +116,7 @@ def test_the_report_says_what_was_done_and_what_the_words_mean(page):
 
 
 def test_a_recommendation_and_the_terminal_name_it(drill):
-    assert re.search(r"and Jaccard 0\.\d+, 95 % interval", drill[1]["recommend"])
+    assert re.search(r"and Jaccard 0\.\d+ \([\d.]+ to [\d.]+, 95 % interval", drill[1]["recommend"])
     assert "Mutual information" in drill[1]["run"]
     assert "NCC" not in drill[1]["run"]
 

@@ -207,7 +207,7 @@ def test_what_begins_with_an_affine_inverts_on_the_grid_that_it_is_for(shifted, 
     refused = call("invert", "chain.h5", "--like", "moving.nii.gz", "-o", "inverse.h5")
     assert refused.exit_code == 2
     assert "chain.h5 begins with an affine" in refused.stderr
-    assert "name the fixed image, with --like (invert: --fixed)" in refused.stderr
+    assert "name the fixed image with --like (invert: --fixed)" in refused.stderr
     done("invert", "chain.h5", "--like", "moving.nii.gz", "--fixed", "fixed.nii.gz", "-o", "inverse.h5")
     inverse, grid = read_field("inverse.h5"), read_volume(shifted.fixed_file).grid
     assert inverse.fixed.is_same(shifted.moving)

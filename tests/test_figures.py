@@ -80,6 +80,7 @@ def test_all_kinds_as_png_and_svg(make_run):
     ("axes", "overrides"),
     [
         ({"objective.penalty": ["l2"]}, ()),
+        ({"objective.penalty": ["l2", "l2+2*folding", "l2+3*folding"], "objective.lambda": [0.01, 0.1]}, ()),
         ({"objective.penalty": ["l2"], "objective.lambda": [0]}, ("training.epochs=1", "pairs.test=1")),
         ({"objective.penalty": ["l1", "bending-pure"], "objective.lambda": [0, 0.01, 0.1], "seed": [0, 1]}, ()),
         ({"model.integration_steps": [0, 7], "training.learning_rate": [0.001, 0.01]}, ()),

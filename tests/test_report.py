@@ -163,6 +163,26 @@ def test_the_first_section_is_a_figure_and_at_most_four_sentences(whole):
     assert "Hypervolume of accuracy and smoothness over all λ: L" in statistics
 
 
+def test_a_sum_of_penalties_is_one_more_penalty_of_a_study(tmp_path, undrawn):
+    objective = {"similarity": "mse+gradient-mse", "weight_map": {"labels": [1], "inside": 10}}
+    axes = {"objective.penalty": ["l2", "l2+2*folding"], "objective.lambda": [0.02, 2, 10]}
+    run = make(tmp_path / "run", {"base": {"objective": objective}, "axes": axes})
+    assert {trial.partition("_")[0] for trial in run.trials} == {"l2", "l2+folding"}
+    text = read(write_report(run.path)).text
+    for words in (
+        "L2, L2 + 2 · Folding",
+        "MSE + Gradient MSE (mean squared difference",
+        "the velocity, Folding on the displacement; λ times 10 in the structures 1, times 1 elsewhere",
+        "penalty L2 + 2 · Folding",
+    ):
+        assert words in text
+    tables = run.path / "tables"
+    assert set(pd.read_csv(tables / "matched.csv")["penalty"]) == {"l2", "l2+2*folding"}
+    assert set(pd.read_csv(tables / "hypervolume.csv")["penalty"]) == {"l2", "l2+2*folding"}
+    comparison = pd.read_csv(tables / "comparisons.csv")
+    assert {*comparison["first"], *comparison["second"]} == {"l2", "l2+2*folding"}
+
+
 def test_the_same_run_gives_the_same_page(tmp_path, undrawn):
     run = make(tmp_path / "run", {"axes": {"objective.penalty": ["l1", "l2"]}})
     first = write_report(run.path).read_bytes()

@@ -1,3 +1,4 @@
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -256,8 +257,7 @@ def test_an_unknown_study_names_those_there_are(tmp_path):
 def test_every_key_of_a_trial_can_be_overridden():
     trial = load_study("demo").trials[0].model_dump(mode="json", by_alias=True)
     for key in known_keys():
-        section, _, leaf = key.rpartition(".")
-        value = (trial[section] if section else trial)[leaf]
+        value = reduce(lambda section, name: section[name], key.split("."), trial)
         load_study("demo", [f"{key}={'null' if value is None else value}"])
 
 

@@ -1,5 +1,6 @@
 """Weighted sums of penalties and of similarities: what their text means, and that a study takes it all the way."""
 
+import itertools
 import math
 
 import pytest
@@ -88,8 +89,10 @@ def test_the_objective_of_a_sum_is_the_sum_of_its_parts(pair):
     torch.testing.assert_close(each.mean(), whole.penalty)
 
 
-@pytest.mark.parametrize("penalty", [*PENALTIES, "l2+0.5*l1"])
-@pytest.mark.parametrize("similarity", [*SIMILARITIES, "mse+2*gradient-mse"])
+ALL = itertools.zip_longest([*SIMILARITIES, "mse+2*gradient-mse"], [*PENALTIES, "l2+0.5*l1"], fillvalue="")
+
+
+@pytest.mark.parametrize(("similarity", "penalty"), [(one or "mse", other or "l2") for one, other in ALL])
 def test_without_reduction_each_sample_has_what_it_has_alone(pair, similarity, penalty):
     registration, fixed = pair
     dims = fixed.ndim - 2

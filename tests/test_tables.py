@@ -9,6 +9,7 @@ from rich.console import Console
 import synthetic_run
 from smoothmorph.experiments.outputs.tables import collect, collect_history, published, write_tables
 from smoothmorph.experiments.outputs.terminal_tables import summary_table
+from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.rows.summaries import counts, per_label, summary
 from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.store.run_folder import claim, open_run
@@ -86,6 +87,31 @@ def test_rows_name_every_setting_that_varies(make_run):
     assert "model.integration_steps" not in collect(
         make_run({"name": "x", "axes": {"model.integration_steps": [0, 7]}}, name="b")
     )
+
+
+def test_settings_that_are_no_numbers_everywhere_are_words_in_rows(tmp_path):
+    """`null` beside numbers, and true and false: a column of a file has one type."""
+    axes = {"model.symmetric": [True, False], "training.weight_averaging": [None, 0.9], "model.backbone": ["pyramid"]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"name": "parts", "axes": axes}))
+    study = load_study(str(tmp_path / "study.yaml"), ["training.epochs=1", "pairs.test=2"])
+    run = claim(tmp_path / "run", study, [trial.trial_id("data") for trial in study.trials])
+    for trial, own in run.trials.items():
+        synthetic_run.trial(own, run.path / trial, None, lambda progress: None)
+    rows = collect(run)
+    write_tables(run, rows, collect_history(run), analyse(rows))
+    kept = pd.read_parquet(run.path / "tables" / "rows.parquet")
+    assert set(kept["model.symmetric"]) == {"yes", "no"}
+    assert set(kept["training.weight_averaging"]) == {"None", "0.9"}
+    assert dict(protocol(run))["Network"].startswith("Pyramid, 2‑D, symmetric yes (181,328 parameters); ")
+
+
+def test_true_and_false_are_values_of_switches_alone(tmp_path):
+    (tmp_path / "study.yaml").write_text("name: x\nbase: {training: {both_directions: true}}\naxes: {seed: [0]}\n")
+    assert load_study(str(tmp_path / "study.yaml")).trials[0].training.both_directions is True
+    with pytest.raises(InputError, match=r"training.epochs is True; expected a number or a word, not true or false"):
+        load_study(str(tmp_path / "study.yaml"), ["training.epochs=true"])
+    with pytest.raises(InputError, match=r"training.both_directions = 'maybe'"):
+        load_study(str(tmp_path / "study.yaml"), ["training.both_directions=maybe"])
 
 
 def test_tables_of_the_published_study(make_run):

@@ -34,7 +34,8 @@ EXCEPTIONS = {
     "pipeline/cohorts/phantom/cohort.py": ({"phantom"}, "the name of the cohort that it makes"),
     "pipeline/evaluation/metrics/regularity.py": ({"folding"}, "the title of a metric, a word"),
     "pipeline/methods/elastix.py": ({"elastix"}, "its title is its name"),
-    "pipeline/settings/schema.py": ({"voxelmorph"}, "what older trials were made by"),
+    "pipeline/methods/optimization.py": ({"optimization"}, "its title is its name, and a section of the settings"),
+    "pipeline/settings/schema.py": ({"optimization", "voxelmorph"}, "a section; what older trials were made by"),
     "pipeline/settings/sections.py": (
         {"l2", "mse", "voxelmorph", "phantom"},
         "the defaults of a trial's settings, which are part of its identity",

@@ -107,7 +107,7 @@ class RandSyntheticImage(RandomizableTransform):
         }
 
     def draw_artefacts(self) -> Drawn:
-        """Draw all other parameters: ``artefacts`` is a seed, ``blur`` in voxels for three axes, ``axis`` from 0 to 1."""
+        """Draw all other parameters: ``artefacts`` is a seed, ``blur`` is in voxels on three axes, ``axis`` 0 to 1."""
         return {
             "artefacts": int(self.R.randint(2**31 - 1)),
             "blur": self.R.uniform(0, self.blur, 3).tolist(),

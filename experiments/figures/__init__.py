@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...pipeline.evaluation import METRICS
-from ..rows.summaries import networks, summary
+from ..rows.summaries import penalized, summary
 from ..statistics import Analysis, accuracies
 from ..store.run_folder import Run
 from .baselines import baselines_of
@@ -38,27 +38,27 @@ def _draw(
     run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis
 ) -> Iterator[tuple[str, Figure | None]]:
     measured, title = accuracies(rows), run.study.title
-    yield from _of_networks(run, rows, history, measured)
+    yield from _over_lambda(run, rows, history, measured)
     yield from trade_figures(analysis, measured[0], title)
     yield from distribution_figures(rows, title)
     yield "dice_per_structure", dice_per_structure(rows, title)
     yield from field_figures(run, rows).items()
 
 
-def _of_networks(
+def _over_lambda(
     run: Run, rows: pd.DataFrame, history: pd.DataFrame, measured: list[str]
 ) -> Iterator[tuple[str, Figure | None]]:
     """The figures of the training and over λ; a run of baselines has none of them."""
-    trained, without, title = networks(rows), baselines_of(summary(rows)), run.study.title
-    if trained.empty:
+    own, without, title = penalized(rows), baselines_of(summary(rows)), run.study.title
+    if own.empty:
         return
-    whole, similarity = summary(trained), measured[-1]
+    whole, similarity = summary(own), measured[-1]
     yield from training_figures(history, title, _warm_up(run))
     yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, title, without)
-    yield "similarity_vs_lambda", metric_vs_lambda(trained, whole, similarity, title, without)
-    yield "folding_vs_lambda", folding_vs_lambda(trained, whole, title, without)
+    yield "similarity_vs_lambda", metric_vs_lambda(own, whole, similarity, title, without)
+    yield "folding_vs_lambda", folding_vs_lambda(own, whole, title, without)
     for metric in METRICS.of_role("accuracy"):
-        yield f"{metric}_vs_lambda", metric_vs_lambda(trained, whole, metric, title, without)
+        yield f"{metric}_vs_lambda", metric_vs_lambda(own, whole, metric, title, without)
 
 
 def _warm_up(run: Run) -> str:

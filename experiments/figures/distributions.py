@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ...pipeline.evaluation import SDLOGJ
-from ..rows.summaries import configuration, networks, number, pick, summary
+from ..rows.summaries import configuration, number, penalized, pick, summary
 from .baselines import Baseline, baselines_of, draw_levels, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, title_panel
 
@@ -22,7 +22,7 @@ BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
 
 def distribution_figures(rows: pd.DataFrame, title: str) -> Iterator[tuple[str, Figure | None]]:
     """Every figure of this module; None for a figure whose columns were not measured."""
-    trained = networks(rows)
+    trained = penalized(rows)
     if not trained.empty:
         yield "sdlogj_by_lambda", sdlogj_by_lambda(trained, title, baselines_of(summary(rows)))
         yield "determinants_by_lambda", determinants_by_lambda(trained, title)

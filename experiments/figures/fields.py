@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline import METHODS, READERS, TrialSettings
-from ..rows.summaries import baselines, configuration, networks, pick, records, variant
+from ...pipeline.evaluation import REFINED
+from ..rows.summaries import baselines, configuration, penalized, pick, records, variant
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run
 from . import panels
@@ -40,9 +41,11 @@ class Example(NamedTuple):
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
     """Figures by name: flow fields, warped grids and one pair across λ, for each model or further setting.
 
-    Baselines appear in every figure of flow fields and warped grids; without networks they have figures of their own.
+    Baselines appear in every figure of flow fields and warped grids; without penalties they have figures of their own.
+    The examples of a refined network are those of the network alone.
     """
-    trained, without = networks(rows), _of_baselines(run, baselines(rows))
+    rows = pick(rows, rows[REFINED] == 0).drop(columns=REFINED) if REFINED in rows else rows
+    trained, without = penalized(rows), _of_baselines(run, baselines(rows))
     others = [key for key in configuration(trained) if key not in ("penalty", "lambda")]
     drawn: dict[str, Figure] = {}
     parts = [part for _, part in trained.groupby(others, dropna=False)] if len(trained) else [rows]
@@ -56,7 +59,7 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         settings = run.trials[part["trial"].iloc[0]]
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
         drawn[f"warped_grids{suffix}"] = warped_grids(examples, settings, title)
-        across = _across(run, networks(part))
+        across = _across(run, penalized(part))
         if across:
             drawn[f"across_lambda{suffix}"] = across_lambda(across, settings, title)
     return drawn

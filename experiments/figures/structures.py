@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import DICE, METRICS, SDLOGJ
-from ..rows.summaries import baselines, networks, per_label, pick, variant
+from ..rows.summaries import baselines, penalized, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, standard_error
@@ -25,7 +25,7 @@ class Series(NamedTuple):
 
 def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     """One line per structure, best first, one panel per setting; None without labels."""
-    trained = networks(rows)
+    trained = penalized(rows)
     chosen = pick(trained, trained["trial"].isin(_alike(trained)))
     without = _of_baselines(baselines(rows))
     parts = settings_of(chosen) if len(chosen) else [chosen]

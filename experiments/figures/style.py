@@ -73,12 +73,13 @@ class Curve(NamedTuple):
 
 def curves(summary: pd.DataFrame, metric: str) -> list[Curve]:
     """The summary of one metric as curves over λ, in a fixed order."""
-    keys = curve_keys(summary)
     chosen = pick(summary, (summary["metric"] == metric) & summary["mean"].notna())
+    setting = [key for key in curve_keys(summary) if key != "penalty"]
+    places = chosen.groupby(setting, dropna=False, sort=True).ngroup()  # a setting has one line style in all penalties
     found: list[Curve] = []
     for penalty in penalties_of(chosen):
         own = pick(chosen, chosen["penalty"] == penalty)
-        for place, (_, points) in enumerate(own.groupby(keys, dropna=False, sort=True)):
+        for place, points in own.groupby(places.loc[own.index]):
             label = ", ".join([PENALTIES.title(penalty), *variant(points.iloc[0], summary)])
             points = points.sort_values(by="lambda")
             line = LINES[place % len(LINES)]

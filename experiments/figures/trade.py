@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.settings.schema import ObjectiveSettings
-from ..rows.summaries import number, pick
+from ..rows.summaries import WAYS, number, pick, setting_name
 from ..statistics import Analysis
 from .baselines import baselines_of, draw_points, handles
-from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of
+from .style import GREY, LINES, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
 
 def matched_name(smoothness: str) -> str:
@@ -42,20 +42,23 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
 
     The range of SDlogJ that all penalties reach, over which AUC-ARC is taken, is shaded.
 
-    The baselines are points in every panel; without networks they have one panel.
+    Networks, refined networks and optimization share a panel; each has its own line style. The baselines are points in
+    every panel; without penalties they have one panel.
     """
     means = analysis.tables["means"]
     points, without = analysis.tables.get("fronts", pd.DataFrame()), baselines_of(means)
-    keys, areas = _setting_keys(points) if len(points) else [], analysis.tables.get("auc_arc", pd.DataFrame())
-    parts = list(_settings(points, keys)) if len(points) else [("", points)]
+    keys = _setting_keys(points) if len(points) else []
+    areas = analysis.tables.get("auc_arc", pd.DataFrame())
+    ways = _ways(points, [key for key in keys if key in WAYS])
+    parts = list(_settings(points, [key for key in keys if key not in WAYS])) if len(points) else [("", points)]
     figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "ARC: accuracy against smoothness")
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
-        for penalty in penalties_of(part) if len(part) else ():
-            own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
+        for penalty, style, own in _lines(part, ways):
             measured = (pick(means, means["metric"] == name) for name in (SDLOGJ, metric))
             line = [*keys, "penalty", "lambda"]
             x, y = (own[line].merge(intervals, on=line, how="left") for intervals in measured)
-            axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **_look(penalty) | {"marker": ""})
+            look = _look(penalty) | {"marker": "", "linestyle": style}
+            axes.errorbar(x["mean"], y["mean"], xerr=_reach(x), yerr=_reach(y), **look)
             faces = [colour_of(penalty) if there else "white" for there in own["on_front"]]
             axes.scatter(
                 x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
@@ -66,7 +69,7 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
         axes.set_xlabel(_across(SDLOGJ))
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
-    legend(figure, [*(_front_handles(points) if len(points) else []), *handles(without)])
+    legend(figure, [*(_front_handles(points, ways) if len(points) else []), *handles(without)])
     bars = "One point per λ; bars" if len(points) else "Bars"
     stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
     shaded = "" if areas.empty else " Shaded: the SDlogJ that all penalties reach, for AUC-ARC."
@@ -82,9 +85,28 @@ def _common(areas: pd.DataFrame, part: pd.DataFrame, keys: list[str]) -> list[tu
     return [(float(low), float(high)) for low, high in own[["from", "to"]].drop_duplicates().to_numpy()]
 
 
-def _front_handles(points: pd.DataFrame) -> list[Line2D]:
+def _lines(part: pd.DataFrame, ways: dict[str, tuple[str, pd.DataFrame]]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Penalty, line style and points over λ of each curve in a panel."""
+    for penalty in penalties_of(part) if len(part) else ():
+        own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
+        for style, (_, keys) in ways.items():
+            points = own.merge(keys, on=list(keys)) if len(keys) else own
+            if len(points):
+                yield penalty, style, points
+
+
+def _ways(points: pd.DataFrame, keys: list[str]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """The ways by which fields were found, each with its line style: words, and a line with its columns."""
+    if not keys:
+        return {LINES[0]: ("", pd.DataFrame())}
+    parts = ((words, part[keys].drop_duplicates()) for words, part in _settings(points, keys))
+    return dict(zip(LINES, parts, strict=False))
+
+
+def _front_handles(points: pd.DataFrame, ways: dict[str, tuple[str, pd.DataFrame]]) -> list[Line2D]:
     return [
         *_handles(penalties_of(points)),
+        *(Line2D([], [], color=GREY, ls=style, label=words) for style, (words, _) in ways.items() if words),
         Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"),
         Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="not on it"),
     ]
@@ -148,7 +170,7 @@ def _setting_keys(table: pd.DataFrame) -> list[str]:
 
 def _settings(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
     for values, part in table.groupby(keys, sort=False, dropna=False):
-        words = [f"{v} model" if key == "model" else f"{key} {v}" for key, v in zip(keys, values, strict=True)]
+        words = [setting_name(key, value) for key, value in zip(keys, values, strict=True)]
         yield ", ".join(words), part
 
 

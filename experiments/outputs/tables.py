@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...pipeline.evaluation import REFINED
 from ...pipeline.files.csv_tables import write_csv
 from ...pipeline.files.text import write_atomically
 from ...pipeline.settings.schema import TrialSettings
@@ -72,6 +73,8 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
         kept = frame.drop(columns=[name for name in columns if name in frame])
         frames.append(pd.concat([pd.DataFrame(columns, index=kept.index), kept], axis=1))
     whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if REFINED in whole:  # rows of a trial without refinement do not have it
+        whole[REFINED] = whole[REFINED].fillna(0).astype(int)
     for key in whole.columns.intersection(extra):
         if any(isinstance(value, str) for value in whole[key].unique()):  # a column cannot hold both
             whole[key] = whole[key].map(
@@ -81,13 +84,13 @@ def _stack(run: Run, trials: list[str], file: str, archived: Mapping[Any, pd.Dat
 
 
 def further_settings(run: Run) -> list[str]:
-    """The dotted keys that vary among the trials of one method (networks, or a baseline) and have no column yet."""
+    """The dotted keys that vary among the trials of one method and have no column yet."""
     by_method: dict[str, list[TrialSettings]] = {}
     for trial in run.trials.values():
         by_method.setdefault(trial.model.method, []).append(trial)
-    trained = [trial for trial in run.trials.values() if trial.model.trains]
-    has_column = {f"objective.{name}" for name in SETTINGS} | {"seed"}
-    if len({t.model.integration_steps for t in trained}) == len({t.model.kind for t in trained}):
+    own = [trial for trial in run.trials.values() if trial.model.has_objective]
+    has_column = {f"objective.{name}" for name in SETTINGS} | {"seed", "model.method"}
+    if len({t.model.integration_steps for t in own}) == len({t.model.kind for t in own}):
         has_column.add("model.integration_steps")
     varying = {key for trials in by_method.values() for key in varying_keys(trials) if trials[0].concerns(key)}
     return [key for key in known_keys() if key in varying - has_column]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
 from ..rows.rounding import rounded, span, with_interval
-from ..rows.summaries import as_shown, baselines, counts, records, setting_columns
+from ..rows.summaries import as_shown, baselines, counts, records, setting_columns, setting_name
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
 
@@ -92,7 +92,7 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
 def _configuration(line: pd.Series) -> str:
     columns = list(line.index)
     others = [key for key in columns[: columns.index("mean")] if key not in ("penalty", "lambda", "model")]
-    more = "".join(f", {key.rsplit('.', 1)[-1]} {line[key]}" for key in others)
+    more = "".join(f", {setting_name(key, line[key])}" for key in others)
     return f"{line['penalty']} at λ = {line['lambda']:g} with the {line['model']} model{more}"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
-from ...pipeline.settings.vocabulary import METHODS, untrained
+from ...pipeline.settings.vocabulary import METHODS
 from ..study.setting_keys import known_keys
 
 HEADINGS = {
@@ -61,12 +61,12 @@ def value_name(value: Any) -> str:
         return PENALTIES.title(word)
     if word in METRICS or word in HEADINGS:
         return heading(word)
-    return METHODS.title(word) if word in untrained() else word
+    return METHODS.title(word) if word in METHODS and not METHODS[word].trains else word
 
 
-def definitions(metrics: Iterable[str], penalties: Iterable[str], models: Iterable[str]) -> list[tuple[str, str]]:
-    """The terms of a run and their meanings: λ, its penalties, baselines and metrics."""
-    tools = [METHODS[name] for name in untrained() if name in set(models)]
+def definitions(metrics: Iterable[str], penalties: Iterable[str], methods: Iterable[str]) -> list[tuple[str, str]]:
+    """The terms of a run and their meanings: λ, its penalties, methods without training and metrics."""
+    tools = [METHODS[name] for name in METHODS.in_order(methods) if name in METHODS and not METHODS[name].trains]
     known = [PENALTIES[name] for name in PENALTIES.in_order(penalties) if name in PENALTIES]
     return [
         ("λ", "weight of the penalty in similarity loss + λ · penalty; a larger λ gives a smoother field"),

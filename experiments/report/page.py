@@ -32,7 +32,8 @@ def build_page(result: StudyResult) -> Page:
     statistics += [from_frame(f"statistics-{name}", table) for name, table in tables.items()]
     answer = (result.analysis.answer if result.analysis else []) or ["This run has nothing that could be compared."]
     metrics = [name for name in METRICS if name in set(result.summary["metric"])]
-    meanings = definitions(metrics, penalties_of(result.rows), result.rows["model"].unique())
+    methods = {trial.model.method for trial in run.trials.values()}
+    meanings = definitions(metrics, penalties_of(result.rows), methods)
     sections = [
         Section(ANSWER, "The answer in short", [Words(answer, points=len(answer) > 1)]),
         Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),

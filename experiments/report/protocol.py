@@ -36,23 +36,34 @@ def protocol(run: Run) -> list[tuple[str, str]]:
     parts = {method: Run(run.path, run.study, trials) for method, trials in by_method.items()}
     found: list[tuple[str, str]] = []
     for name in METHODS.in_order(parts):
-        method = METHODS[name]
-        found += _networks(parts[name]) if method.trains else [(method.title, _each(parts[name], method.described))]
+        method, part = METHODS[name], parts[name]
+        if method.trains:
+            found += _networks(part)
+            continue
+        found.append((method.title, _each(part, method.described)))
+        found += _objectives(part) if method.has_objective else []
     return found
 
 
-def _networks(run: Run) -> list[tuple[str, str]]:
+def _objectives(run: Run) -> list[tuple[str, str]]:
+    """What is minimized, and on which field."""
     trials = list(run.trials.values())
     penalties = dict.fromkeys(PENALTIES.title(trial.objective.penalty) for trial in trials)
     weights = sorted({trial.objective.weight for trial in trials})
-    seeds = sorted({trial.seed for trial in trials})
     return [
-        ("Network", _each(run, _network)),
         ("Model", _each(run, _model)),
         ("Objective", _each(run, _objective)),
         ("Penalty" if len(penalties) == 1 else "Penalties", ", ".join(penalties)),
         ("λ", ", ".join(f"{weight:g}" for weight in weights)),
         ("Acts on", _each(run, lambda trial: trial.objective.field_in_words)),
+    ]
+
+
+def _networks(run: Run) -> list[tuple[str, str]]:
+    seeds = sorted({trial.seed for trial in run.trials.values()})
+    return [
+        ("Network", _each(run, _network)),
+        *_objectives(run),
         ("Training", _each(run, _training)),
         ("Weights tested", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
         ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES, SIMILARITIES
-from ...pipeline.evaluation import DICE, METRICS
-from ...pipeline.settings.vocabulary import METHODS, untrained
+from ...pipeline.evaluation import DICE, METRICS, REFINED
+from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..study.setting_keys import known_keys
 
-SETTINGS = ("penalty", "lambda", "model", "similarity", "acts_on", "multiplier")
+METHOD = "method"
+WAYS = (METHOD, REFINED)
+"""What tells apart the ways by which a field was found under one objective; figures draw them as lines of one panel."""
+SETTINGS = ("penalty", "lambda", "model", *WAYS, "similarity", "acts_on", "multiplier")
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
@@ -19,24 +22,33 @@ def configuration(rows: pd.DataFrame) -> list[str]:
     The seed is not among them. A setting must differ among networks, or among baselines: if it differs only between
     the two, the model says it already.
     """
-    others = [*SETTINGS[3:], *(key for key in known_keys() if key != "seed" and key in rows)]
-    parts = networks(rows), baselines(rows)
+    others = [*(key for key in SETTINGS[3:] if key in rows), *(k for k in known_keys() if k != "seed" and k in rows)]
+    parts = penalized(rows), baselines(rows)
     return [*SETTINGS[:3], *(n for n in others if any(part[n].nunique(dropna=False) > 1 for part in parts))]
 
 
-def networks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of trained networks, from rows or any table with a column ``model``."""
-    return pick(frame, ~frame["model"].isin(untrained()))
+def penalized(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines with a penalty and λ, from rows or any table with a column ``model``: networks and optimization."""
+    return pick(frame, ~frame["model"].isin(without_objective()))
 
 
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines of baselines: methods without training."""
-    return pick(frame, frame["model"].isin(untrained()))
+    """The lines of baselines: methods without an objective."""
+    return pick(frame, frame["model"].isin(without_objective()))
+
+
+def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
+    """The methods that train a network; with rows, only those in them. Rows without a method are of networks."""
+    known = [name for name, method in METHODS.items() if method.trains]
+    if frame is None or METHOD not in frame:
+        return known
+    there = set(penalized(frame)[METHOD])
+    return [name for name in known if name in there]
 
 
 def minimized_similarities(rows: pd.DataFrame) -> set[str]:
-    """The similarities that networks optimized; a sum counts as its terms."""
-    named = networks(rows)["similarity"].dropna().unique()
+    """The similarities in the objectives; a sum counts as its terms."""
+    named = penalized(rows)["similarity"].dropna().unique()
     return {term.name for name in named if name in SIMILARITIES for term in SIMILARITIES.terms(name)}
 
 
@@ -53,20 +65,28 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
 
     ``frame``: rows or a summary.
     """
-    trained = line["model"] not in untrained()
-    own = networks(frame) if trained else pick(frame, frame["model"] == line["model"])
-    words = [f"{line['model']} model"] if trained and own["model"].nunique() > 1 else []
-    for key in (setting_columns(frame) if "metric" in frame else configuration(frame))[3:]:
-        if own[key].nunique(dropna=False) > 1:
-            value = f"{line[key]:g}" if isinstance(line[key], float) else str(line[key])
-            words.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {value}")
-    return words
+    has_penalty = line["model"] not in without_objective()
+    own = penalized(frame) if has_penalty else pick(frame, frame["model"] == line["model"])
+    keys = (setting_columns(frame) if "metric" in frame else configuration(frame))[2 if has_penalty else 3 :]
+    return [setting_name(key, line[key]) for key in keys if own[key].nunique(dropna=False) > 1]
+
+
+def setting_name(key: str, value: Any) -> str:
+    """A setting in words, for labels: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
+    if key == "model":
+        return f"{value} model"
+    if key == METHOD:
+        return METHODS.title(value)
+    if key == REFINED:
+        return f"{value:g} steps of refinement" if value else "not refined"
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {shown}"
 
 
 def configuration_name(line: Any, frame: pd.DataFrame) -> str:
     """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and its `variant`."""
-    penalized = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
-    name = [METHODS.title(line["model"])] if line["model"] in untrained() else penalized
+    objective = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
+    name = [METHODS.title(line["model"])] if line["model"] in without_objective() else objective
     return ", ".join([*name, *variant(line, frame)])
 
 

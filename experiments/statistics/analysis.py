@@ -45,7 +45,7 @@ def analyse(rows: pd.DataFrame) -> Analysis:
     main = parts[0].groups
     tables = {
         "means": means(parts),
-        "baselines": against_baselines(parts, measured),
+        "baselines": against_baselines(parts, measured, rows),
         "comparisons": comparisons(parts, measured),
         "matched": matched(parts, measured),
         "auc_arc": arc_areas(list(_curves_of(parts, measured))),
@@ -53,7 +53,7 @@ def analyse(rows: pd.DataFrame) -> Analysis:
         **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
-    words = [*in_words(tables, measured[0]), *baselines_in_words(tables, measured[0], rows)]
+    words = [*in_words(tables, measured[0], rows), *baselines_in_words(tables, measured[0], rows)]
     return Analysis(tables, words, answer(tables, measured[0], rows))
 
 

@@ -12,7 +12,7 @@ from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import rounded, span, with_interval
 from ..rows.summaries import baselines, pick, records, variant
 from .baselines import baselines_in_words
-from .sentences import EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_networks, spread_of_seeds, versus
+from .sentences import EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_curves, spread_of_seeds, versus
 
 MOST = 4
 SETTINGS = 2
@@ -21,7 +21,7 @@ SETTINGS = 2
 
 def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> list[str]:
     """The most accurate penalty at equal smoothness, folding, and the baselines or else the spread between seeds."""
-    trained = of_networks(tables["means"])
+    trained = of_curves(tables["means"])
     if trained.empty:
         return list(islice(baselines_in_words(tables, metric, rows), MOST))
     known = [*_most_accurate(tables, trained, metric), *_folding(trained)]

@@ -7,22 +7,32 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
-from ...pipeline.settings.vocabulary import METHODS, untrained
+from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ, SECONDS
+from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..rows.rounding import rounded, span, with_interval
-from ..rows.summaries import baselines, configuration, networks, pick, records, variant
+from ..rows.summaries import (
+    METHOD,
+    WAYS,
+    baselines,
+    configuration,
+    penalized,
+    pick,
+    records,
+    trained_methods,
+    variant,
+)
 from .curves import Curve, CurveSet, Part, pairs_at, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
 from .sentences import by_setting
 
 
-def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
+def against_baselines(parts: Sequence[Part], measured: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
     """One line per baseline, setting, penalty and metric; only for curves that reach the baseline's SDlogJ."""
     lines: list[dict[str, Any]] = []
     for sample, groups, metrics in parts:
         for baseline, own in sample.each():
-            if baseline["model"] not in untrained():
+            if baseline["model"] not in without_objective():
                 continue
             value = np.array([own.means()[SDLOGJ][0]])
             for group, curve in _reaching(groups, float(value[0])):
@@ -35,7 +45,7 @@ def against_baselines(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
                     lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
     return titled(
         with_holm(lines),
-        "Networks against baselines at equal smoothness",
+        f"{_what(rows)} against baselines at equal smoothness",
         "Difference: penalty minus baseline. The penalty is read at the baseline's SDlogJ, by linear interpolation "
         f"between the two nearest λ; {INTERVALS}. p and effect: as above. Penalties that do not reach that SDlogJ "
         "are left out.",
@@ -64,16 +74,34 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
             continue
         yield (
             f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
-            f"{_mean(found.loc[SDLOGJ])} and {_mean(found.loc[FOLDING])} % folding, in "
-            f"{own['seconds'].mean():.2g} s per pair."
+            f"{_mean(found.loc[SDLOGJ])} and {_mean(found.loc[FOLDING])} % folding"
+            f"{'' if METHODS[line['model']].reads_files else f', in {own[SECONDS].mean():.2g} s per pair'}."
         )
-    if len(own_rows) and len(networks(rows)):
-        yield f"A trained network takes {networks(rows)['seconds'].mean():.2g} s per pair."
+    if len(own_rows) and len(penalized(rows)):
+        yield from _seconds(penalized(rows))
     if "baselines" in tables:
-        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric)
+        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric, _what(rows))
 
 
-def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
+def _what(rows: pd.DataFrame) -> str:
+    """What the curves over λ are of."""
+    trained = trained_methods(rows)
+    alone = METHOD not in rows or set(penalized(rows)[METHOD]) == set(trained)
+    return "Networks" if alone else "Networks and optima" if trained else "Optima"
+
+
+def _seconds(rows: pd.DataFrame) -> Iterator[str]:
+    """One sentence for each way to find a field: how long it takes."""
+    keys = [key for key in WAYS if key in rows]
+    for values, own in rows.groupby(keys, sort=False) if keys else [((), rows)]:
+        way = dict(zip(keys, values, strict=True))
+        method = METHODS[way.get(METHOD, trained_methods()[0])]
+        name = f"A {method.title}" if method.trains else method.title.capitalize()
+        takes = f"with {way[REFINED]:g} steps of refinement takes" if way.get(REFINED) else "takes"
+        yield f"{name} {takes} {own['seconds'].mean():.2g} s per pair."
+
+
+def _verdicts(table: pd.DataFrame, metric: str, what: str) -> Iterator[str]:
     own = ("penalty", "lambda", "baseline", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
     for key, part in table.groupby(["baseline", "at"], sort=False):
         baseline, value = cast(tuple[str, float], key)
@@ -84,7 +112,7 @@ def _verdicts(table: pd.DataFrame, metric: str) -> Iterator[str]:
                 word = "no clear difference" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({span(line['low'], line['high'])})")
             yield (
-                f"Networks as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
+                f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
                 f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )
 

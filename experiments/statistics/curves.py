@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
-from ..rows.summaries import networks, pick
+from ..rows.summaries import penalized, pick
 from .sample import Sample, Statistic, is_everywhere
 
 LEAST_PERCENT = 1e-3  # %; above it folding is interpolated in its logarithm, below it counts as this value
@@ -59,8 +59,8 @@ def accuracies(rows: pd.DataFrame) -> list[str]:
 
 
 def similarity_of(rows: pd.DataFrame) -> str:
-    """The similarity that all networks optimized; the first known one if they differ or it is unknown."""
-    minimized, known = set(networks(rows)["similarity"]), METRICS.of_role("similarity")
+    """The similarity in all objectives; the first known one if they differ or it is unknown."""
+    minimized, known = set(penalized(rows)["similarity"]), METRICS.of_role("similarity")
     return next((name for name in known if {name} == minimized and name in rows), known[0])
 
 
@@ -68,7 +68,7 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
     """The curves of each setting of the networks, in the order of the penalties; its columns are `setting_keys`."""
     frame, found = sample.configurations, {}
     keys = setting_keys(sample)
-    for setting in dict.fromkeys(networks(frame)[keys].itertuples(index=False, name=None)):
+    for setting in dict.fromkeys(penalized(frame)[keys].itertuples(index=False, name=None)):
         own = (frame[keys] == list(setting)).all(axis=1)
         for penalty in PENALTIES.in_order(frame.loc[own, "penalty"]):
             points = pick(frame, own & (frame["penalty"] == penalty)).sort_values(by="lambda")
@@ -86,8 +86,8 @@ def groups(sample: Sample) -> Iterator[CurveSet]:
 
 
 def setting_keys(sample: Sample) -> list[str]:
-    """The columns in which settings of networks differ; always the model, never penalty and λ."""
-    frame = networks(sample.configurations)
+    """The columns in which settings of curves differ; always the model, never penalty and λ."""
+    frame = penalized(sample.configurations)
     others = [key for key in frame.columns if key not in ("penalty", "lambda", "model")]
     return ["model", *(key for key in others if frame[key].nunique(dropna=False) > 1)]
 

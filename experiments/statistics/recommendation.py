@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...pipeline.evaluation import METRICS
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import networks, pick
+from ..rows.summaries import penalized, pick
 from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .limit import Limit
 from .sample import Sample
@@ -45,9 +45,9 @@ def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Re
     Raises:
         InputError: nothing is within the limit, no network was trained, or the metric was not measured.
     """
-    rows = networks(rows)
+    rows = penalized(rows)
     if rows.empty:
-        raise InputError("this run trained no network, so there is nothing to choose from; give another run.")
+        raise InputError("this run has no trial with a penalty, so there is nothing to choose from; give another run.")
     measured = accuracies(rows)
     metric = metric or measured[0]
     if metric not in measured:

@@ -8,33 +8,36 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ..rows.rounding import rounded, span, with_interval
-from ..rows.summaries import networks, pick, records
+from ..rows.summaries import METHOD, penalized, pick, records, setting_name, trained_methods
 from ..study.setting_keys import known_keys
 
 EQUAL_SMOOTHNESS = "Penalties cannot be compared at equal smoothness: each penalty needs two or more λ."
 
 
-def in_words(tables: dict[str, pd.DataFrame], metric: str) -> list[str]:
-    """Sentences about the networks: folding, penalties at equal smoothness, hypervolumes, spread between seeds."""
-    trained = of_networks(tables["means"])
-    if trained.empty:
+def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | None = None) -> list[str]:
+    """Sentences about the penalties: folding, accuracy at equal smoothness, hypervolumes, spread between seeds.
+
+    ``rows`` tell whether a network was trained: optimization has no seeds. Without rows, one was.
+    """
+    own = of_curves(tables["means"])
+    if own.empty:
         return []
-    words = [*_folding(trained)]
+    words = [*_folding(own)]
     if "matched" in tables:
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
-        words += [*at_one_weight(trained, metric), EQUAL_SMOOTHNESS]
+        words += [*at_one_weight(own, metric), EQUAL_SMOOTHNESS]
     if "auc_arc" in tables:
         words += _areas(tables["auc_arc"], metric)
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
         words += _volumes(tables["hypervolume"])
-    return [*words, *spread_of_seeds(trained, metric)]
+    return [*words, *spread_of_seeds(own, metric)] if trained_methods(rows) else words
 
 
-def of_networks(means: pd.DataFrame) -> pd.DataFrame:
-    """The means of networks, with the columns that networks use: a setting of baselines only has no values here."""
-    trained = networks(means)
-    return trained[[key for key in trained if key not in known_keys() or trained[key].notna().any()]]
+def of_curves(means: pd.DataFrame) -> pd.DataFrame:
+    """The means of configurations with a penalty, without the columns that only settings of baselines fill."""
+    own = penalized(means)
+    return own[[key for key in own if key not in known_keys() or own[key].notna().any()]]
 
 
 def _folding(means: pd.DataFrame) -> Iterator[str]:
@@ -142,6 +145,8 @@ def _volumes(volumes: pd.DataFrame) -> Iterator[str]:
 def spread_of_seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     """The standard deviation between seeds, with two significant digits."""
     own = pick(means, means["metric"] == metric)
+    if METHOD in own:
+        own = pick(own, own[METHOD].isin(trained_methods()))
     if own["n_seeds"].max() < 2:
         yield "Every configuration was trained with one seed only, so the spread between trainings is unknown."
         return
@@ -157,7 +162,7 @@ def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str,
     keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
     for values, part in table.groupby(keys, sort=False):
         varied = [(key, value) for key, value in zip(keys, values, strict=True) if table[key].nunique() > 1]
-        names = [f"{value} model" if key == "model" else f"{key} {value}" for key, value in varied]
+        names = [setting_name(key, value) for key, value in varied]
         yield (f" ({', '.join(names)})" if names else ""), part
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import METRICS, REFINED
 from ...pipeline.settings.sections import PairSettings
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
@@ -19,7 +19,8 @@ from ...transforms.basics.errors import InputError, one_line, quoted
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXTS = {"trial", "moving", "fixed", "moving_group", "fixed_group", "penalty", "model", "similarity", "acts_on"}
+TEXTS = {"trial", "moving", "fixed", "moving_group", "fixed_group"}
+TEXTS |= {"penalty", "model", "method", "similarity", "acts_on"}
 OF_HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
@@ -114,7 +115,7 @@ def _faults(frame: pd.DataFrame) -> Iterator[str]:
         yield from _column_faults(str(name), column, name in finite)
     trial = frame.get("trial")
     if "moving" in frame:
-        pairs = frame[["moving", "fixed", "trial"]]
+        pairs = frame[["moving", "fixed", "trial", *frame.columns.intersection([REFINED])]]
         if pairs.isna().any(axis=None) or pairs.duplicated().any():
             yield "has a pair twice, or a row without its pair or trial"
         if (frame["loss"].isna().groupby(frame["trial"]).nunique() > 1).any():
@@ -147,10 +148,11 @@ def lacks_pairs(rows: pd.DataFrame, asked: PairSettings) -> bool:
 
     Only the data say how many pairs there are within groups, onto an atlas or in a file; then fewer are accepted.
     """
+    ways = rows[REFINED].nunique() if REFINED in rows else 1  # each pair has a row with refinement and one without
     if asked.chosen:
-        return not 0 < len(rows) <= asked.test
+        return not 0 < len(rows) <= ways * asked.test
     subjects = len({*rows["moving"], *rows["fixed"]})
-    return len(rows) != min(asked.test, subjects * (subjects - 1))
+    return len(rows) != ways * min(asked.test, subjects * (subjects - 1))
 
 
 def how_to_mend(path: Path) -> str:

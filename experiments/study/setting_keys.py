@@ -14,10 +14,15 @@ from ...transforms.basics.errors import InputError, quoted
 
 OTHER_KEYS = {
     "objective.weight": "objective.lambda",
+    "refinement.weight": "refinement.lambda",
     **{f"objective.{other}": f"objective.{name}" for other, name in OTHER_NAMES.items()},
 }
 """Second names of settings."""
-SUMS = {"objective.penalty": PENALTIES, "objective.similarity": SIMILARITIES}
+SUMS = {
+    f"{section}.{key}": registry
+    for section in ("objective", "refinement")
+    for key, registry in (("penalty", PENALTIES), ("similarity", SIMILARITIES))
+}
 """Settings that take a weighted sum of registry entries."""
 
 

@@ -106,7 +106,7 @@ class Level(nn.Module):
         """Return the first convolution without the part of the coarser level."""
         correlated = correlation(moving, fixed, self.radius, both=self.symmetric)
         if not self.symmetric:
-            return convolve(torch.cat([moving, fixed, correlated], dim=1), *kernels.compared, kernels.bias)
+            return convolve(torch.cat([moving, fixed, correlated], dim=1), kernels.compared[0], kernels.bias)
         there, back = correlated.chunk(2)
         sums = convolve(torch.cat([moving + fixed, there + back], dim=1), kernels.compared[0], kernels.bias)
         differences = convolve(torch.cat([moving - fixed, there - back], dim=1), kernels.compared[1])

@@ -6,6 +6,6 @@ Importing this package reads the vocabulary of metrics and loads neither torch n
 from .metrics.cost import SECONDS
 from .metrics.overlap import DICE
 from .metrics.regularity import FOLDING, SDLOGJ, VELOCITY_FOLDING
-from .vocabulary import METRICS, MetricEntry
+from .vocabulary import METRICS, REFINED, MetricEntry
 
-__all__ = ["DICE", "FOLDING", "METRICS", "SDLOGJ", "SECONDS", "VELOCITY_FOLDING", "MetricEntry"]
+__all__ = ["DICE", "FOLDING", "METRICS", "REFINED", "SDLOGJ", "SECONDS", "VELOCITY_FOLDING", "MetricEntry"]

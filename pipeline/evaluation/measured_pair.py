@@ -1,11 +1,12 @@
 """One pair of images before or after registration, the argument of every metric."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.ndimage import find_objects
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue] (KDTree with less around it)
 from torch import Tensor
 
@@ -51,10 +52,11 @@ class MeasuredPair:
         labels: the warped and the fixed label map, with the same structures.
         landmarks: corresponding points (N, D) of the moving and the fixed image, each in voxels of its own image.
         spacing: mm per voxel.
-        objective: the objective of the training; None without training.
+        objective: the objective of the training or optimization; None for other methods.
         inverse_displacement: displacement of the registration of the fixed to the moving image, if it was computed.
         weight_map: factor on the penalty of the objective for every voxel (1, 1, *spatial).
         seconds: duration of the registration.
+        steps: steps of optimization on this pair; None for a method without them.
     """
 
     warped: Tensor
@@ -68,6 +70,7 @@ class MeasuredPair:
     inverse_displacement: Tensor | None = None
     weight_map: Tensor | None = None
     seconds: float | None = None
+    steps: int | None = None
 
     def measure(self, metrics: Iterable[MetricEntry]) -> dict[str, float]:
         """The columns of these metrics. A metric is skipped if the pair lacks a part that it needs."""
@@ -130,6 +133,17 @@ class MeasuredPair:
             if here is not None and there is not None:
                 distances[name] = cKDTree(there).query(here)[0], cKDTree(here).query(there)[0]
         return distances
+
+    def masks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each structure in both maps, the voxels of the warped and of the fixed one, cut around both (*spatial)."""
+        maps = [labels.values[0, 0].cpu().numpy() for labels in self.maps]
+        boxes = [find_objects(values, max_label=self.maps[0].size - 1) for values in maps]
+        for value in self.maps[0].names:
+            own = [box[value - 1] for box in boxes]
+            if None not in own:
+                cut = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*own, strict=True))
+                warped, fixed = (values[cut] == value for values in maps)
+                yield warped, fixed
 
     @cached_property
     def landmark_distances(self) -> Tensor:

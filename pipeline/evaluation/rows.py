@@ -5,7 +5,9 @@ Figures and reports read rows and examples only, never a model.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,13 +33,35 @@ Registrar = Callable[[Sample, Sample], tuple[Registration, float]]
 """(moving, fixed) -> registration (float32, on the CPU) and its duration in seconds."""
 
 
+class Found(NamedTuple):
+    """A pair that was registered with others: parts on the CPU in float32, its share of the seconds, steps taken."""
+
+    registration: Registration
+    seconds: float
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """A registrar of ``size`` pairs at once, of (moving, fixed) each; the last of a list may be fewer."""
+
+    register: Callable[[Sequence[tuple[Sample, Sample]]], Sequence[Found]]
+    size: int
+
+
+def one_by_one(register: Registrar) -> Together:
+    """A registrar of single pairs as one of batches."""
+    return Together(lambda pairs: [Found(*register(*pair)) for pair in pairs], 1)
+
+
 def evaluate(
-    register: Registrar,
+    register: Registrar | Together,
     settings: TrialSettings,
     prepared: Prepared,
     progress: Callable[[int, int, str], None] | None = None,
     slow: bool = True,
     finished: FinishedPairs | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Measure every test pair, before and after registration.
 
@@ -48,6 +72,7 @@ def evaluate(
         progress: called with (pairs done, total pairs, message).
         slow: whether to measure the slow metrics, too.
         finished: keeps the pairs of a slow method one by one; a pair that is kept is not measured again.
+        columns: further columns, the same in every row.
 
     Returns:
         rows, one per test pair, and the examples: ``moving``, ``fixed``, ``warped``
@@ -55,37 +80,51 @@ def evaluate(
         ``moving_id`` and ``fixed_id``. Examples of 3-D images are the middle coronal slice, with the two field
         components in its plane.
     """
-    trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns()}
-    trained = settings.model.trains
-    objective = build_objective(settings) if trained else None
-    minimized = (settings.objective.similarity, settings.objective.penalty) if trained else (None, None)
-    metrics = METRICS.measured(minimized[0], slow, minimized[1])
-    cohort = prepared.cohort
-    rows, examples = [], []
-    for index, (moving_id, fixed_id) in enumerate(prepared.test_pairs):
-        about = {**trial, "moving": moving_id, "fixed": fixed_id}
-        about |= {"moving_group": cohort[moving_id].group, "fixed_group": cohort[fixed_id].group}
-        kept = finished.read(index, about) if finished is not None else None
-        if kept is None:
-            moving, fixed = prepared.samples[moving_id], prepared.samples[fixed_id]
-            registration, seconds = register(moving, fixed)
-            names = prepared.cohort.label_names
-            kept = (
-                {
-                    **about,
-                    **_measure(metrics, objective, settings.objective, names, moving, fixed, registration, seconds),
-                },
-                {},
-            )
-            if index < EXAMPLES:
-                kept[1].update(_example(moving, fixed, registration), moving_id=moving_id, fixed_id=fixed_id)
-            if finished is not None:
-                finished.write(index, *kept)
-        rows.append(kept[0])
-        examples += [kept[1]] if kept[1] else []
-        if progress is not None:
-            progress(index + 1, len(prepared.test_pairs), f"{kept[0]['seconds']:.2g} s a pair")
+    together = register if isinstance(register, Together) else one_by_one(register)
+    trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns(), **(columns or {})}
+    measure, cohort = _measurement(settings, prepared, slow), prepared.cohort
+    rows, examples, count = [], [], len(prepared.test_pairs)
+    for start in range(0, count, together.size):
+        pairs = prepared.test_pairs[start : start + together.size]
+        about = [
+            {
+                **trial,
+                "moving": moving,
+                "fixed": fixed,
+                "moving_group": cohort[moving].group,
+                "fixed_group": cohort[fixed].group,
+            }
+            for moving, fixed in pairs
+        ]
+        kept = [finished.read(start + place, own) if finished else None for place, own in enumerate(about)]
+        found: Sequence[Found] = ()
+        if None in kept:  # all of a batch, so that its numbers do not depend on where a trial was stopped
+            found = together.register([(prepared.samples[moving], prepared.samples[fixed]) for moving, fixed in pairs])
+        for place, (own, measured) in enumerate(zip(about, kept, strict=True)):
+            if measured is None:
+                moving, fixed = (prepared.samples[own[side]] for side in ("moving", "fixed"))
+                measured = {**own, **measure(moving, fixed, found[place])}, {}
+                if start + place < EXAMPLES:
+                    example = _example(moving, fixed, found[place].registration)
+                    measured[1].update(example, moving_id=own["moving"], fixed_id=own["fixed"])
+                if finished is not None:
+                    finished.write(start + place, *measured)
+            rows.append(measured[0])
+            examples += [measured[1]] if measured[1] else []
+            if progress is not None:
+                progress(len(rows), count, f"{measured[0]['seconds']:.2g} s a pair")
     return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def _measurement(
+    settings: TrialSettings, prepared: Prepared, slow: bool
+) -> Callable[[Sample, Sample, Found], dict[str, float]]:
+    """What measures a pair of this trial."""
+    own = settings.model.has_objective
+    objective = build_objective(settings) if own else None
+    minimized = (settings.objective.similarity, settings.objective.penalty) if own else (None, None)
+    metrics = METRICS.measured(minimized[0], slow, minimized[1])
+    return partial(_measure, metrics, objective, settings.objective, prepared.cohort.label_names)
 
 
 def by_network(model: VoxelMorph, settings: TrialSettings, device: torch.device) -> Registrar:
@@ -129,11 +168,10 @@ def _measure(
     names: Mapping[int, str],
     moving: Sample,
     fixed: Sample,
-    registration: Registration,
-    seconds: float,
+    found: Found,
 ) -> dict[str, float]:
     """The metrics of one pair before registration (as ``dice_before`` and ``dice_before/left``) and after it."""
-    spacing = fixed["spacing"]
+    registration, spacing = found.registration, fixed["spacing"]
     landmarks = (moving["landmarks"], fixed["landmarks"])
     shared: dict[str, Any] = {"spacing": spacing, "landmarks": None if None in landmarks else landmarks}
     shared["inverse_displacement"] = registration.inverse_displacement
@@ -149,7 +187,7 @@ def _measure(
     before = MeasuredPair(moving["image"][None], image, labels=labels[0], **shared).measure(metrics)
     after = MeasuredPair(
         registration.warped, image, registration.displacement, registration.velocity,
-        labels=labels[1], objective=objective, seconds=seconds, **shared,
+        labels=labels[1], objective=objective, seconds=found.seconds, steps=found.steps, **shared,
     )  # fmt: skip
     return {"_before/".join(name.split("/", 1)) if "/" in name else f"{name}_before": value
             for name, value in before.items()} | after.measure(metrics)  # fmt: skip

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .measured_pair import MeasuredPair
 
 FIELDS = ("displacement", "velocity")
+REFINED = "refinement_steps"
+"""The column of rows for the steps by which a network's field was refined; rows without it have 0."""
 Role = Literal["similarity", "accuracy", "smoothness", ""]
 
 

@@ -10,6 +10,6 @@ METHODS.add(
         source="Balakrishnan et al., IEEE TMI 2019",
         target="smoothmorph.pipeline.training.loop:train",
         trains=True,
-        place=0,
+        place=-1,
     )
 )

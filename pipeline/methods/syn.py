@@ -29,9 +29,10 @@ METHODS.add(
         meaning="symmetric diffeomorphic registration by ANTs; for each pair it maximizes the local cross-correlation",
         source="Avants et al., Medical Image Analysis 2008",
         target=f"{__name__}:by_syn",
-        settings=("baseline.iterations",),
+        settings=("baseline.iterations", "baseline.update_variance", "baseline.total_variance"),
         how=f"ANTs without an affine step; cross-correlation in windows {2 * RADIUS + 1} voxels wide; at most "
-        "{iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of 3 voxels²",
+        "{iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of "
+        "{update_variance:g} voxels², the total field with {total_variance:g} voxels²",
         package="antspyx",
         place=2,
     )
@@ -42,9 +43,11 @@ def by_syn(settings: TrialSettings) -> Displace:
     """Registration by SyN, with torch's number of threads."""
     import torch
 
-    threads = torch.get_num_threads()
+    threads, own = torch.get_num_threads(), settings.baseline
     load(threads)
-    return lambda moving, fixed, spacing: syn(moving, fixed, spacing, settings.baseline.iterations, threads)
+    return lambda moving, fixed, spacing: syn(
+        moving, fixed, spacing, own.iterations, threads, own.update_variance, own.total_variance
+    )
 
 
 def load(threads: int) -> Any:
@@ -56,12 +59,18 @@ def load(threads: int) -> Any:
 
 
 def syn(
-    moving: np.ndarray, fixed: np.ndarray, spacing: Sequence[float], iterations: Sequence[int], threads: int = 1
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    spacing: Sequence[float],
+    iterations: Sequence[int],
+    threads: int = 1,
+    update_variance: float = 3.0,
+    total_variance: float = 0.0,
 ) -> np.ndarray:
     """Register ``moving`` to ``fixed`` without an affine step, as networks do.
 
-    All else is ANTs' default: gradient step 0.2, updates smoothed with a variance of 3 voxels², total field not
-    smoothed. Nothing is random: the same number of threads gives the same bits.
+    All else is ANTs' default, as its gradient step of 0.2. Nothing is random: the same number of threads gives the same
+    bits.
 
     Args:
         moving, fixed: (*spatial) float32, of the same shape.
@@ -69,6 +78,8 @@ def syn(
         iterations: maximum number of iterations per level, coarse to fine; each level has twice the resolution of
             the one before.
         threads: number of threads. ANTs keeps the number of the first registration in a process.
+        update_variance, total_variance: of the Gaussians that smooth each update and the total field, in voxels² of the
+            level; ANTs calls them ``flow_sigma`` and ``total_sigma``. 0 does not smooth.
 
     Returns:
         the displacement (D, *spatial) float32, in voxels of the fixed grid.
@@ -83,6 +94,7 @@ def syn(
         registered = ants.registration(
             *images, "SyNOnly", initial_transform="Identity", outprefix=prefix,
             syn_metric="CC", syn_sampling=RADIUS, reg_iterations=tuple(iterations),
+            flow_sigma=update_variance, total_sigma=total_variance,
         )  # fmt: skip
         warp, _ = registered["fwdtransforms"]  # the second is the initial transform, the identity
         millimetres = ants.image_read(warp).numpy()  # (*spatial, D); x comes first and is axis i: direction is identity

@@ -20,9 +20,12 @@ from .sections import (
     BaselineSettings,
     CohortSettings,
     ComputeSettings,
+    FieldSettings,
     ModelSettings,
     ObjectiveSettings,
+    OptimizationSettings,
     PairSettings,
+    RefinementSettings,
     Seed,
     Settings,
     SplitSettings,
@@ -36,6 +39,7 @@ ADDED_LATER: dict[str, Any] = {
     **{f"model.{option}": None for option in BACKBONE_OPTIONS},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
+    **{"baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
     **{"pairs.atlas": None, "pairs.file": None},
@@ -44,7 +48,8 @@ ADDED_LATER: dict[str, Any] = {
 
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
-_NOT_OF_NETWORKS = {"compute", "baseline"}
+REFINEMENT_STEPS = "refinement.steps"
+_NOT_OF_NETWORKS = {"compute", "baseline", "optimization", "fields"}
 MOST_FAULTS = 5
 """An error message lists this many faults and only counts the others."""
 
@@ -58,7 +63,10 @@ class TrialSettings(Settings):
     model: ModelSettings = ModelSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
+    refinement: RefinementSettings = RefinementSettings()
     baseline: BaselineSettings = BaselineSettings()
+    optimization: OptimizationSettings = OptimizationSettings()
+    fields: FieldSettings = FieldSettings()
     compute: ComputeSettings = ComputeSettings()
     seed: Seed = Field(default=0, description="random seed of the initial weights, training pairs and augmentation")
 
@@ -95,13 +103,15 @@ class TrialSettings(Settings):
             "penalty": objective.penalty,
             "lambda": objective.weight,
             "model": self.model.kind,
+            "method": self.model.method,
             "similarity": objective.similarity,
             "acts_on": objective.acts_on,
             "multiplier": objective.multiplier,
             "seed": self.seed,
         }
-        if not self.model.trains:  # such a method does not use the objective
+        if not self.model.has_objective:  # such a method does not use the objective
             settings |= {"penalty": "none", "lambda": 0.0, "similarity": None, "acts_on": None, "multiplier": math.nan}
+            settings |= {"method": None}  # its name is its model
         return settings
 
     def concerns(self, key: str) -> bool:
@@ -111,9 +121,14 @@ class TrialSettings(Settings):
             return False
         if self.model.trains:
             foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
-            return section not in _NOT_OF_NETWORKS and not foreign
+            return (section not in self._foreign_sections or key == REFINEMENT_STEPS) and not foreign
         counts = METHODS[self.model.method].included().get(section, ())
         return counts is True or name in counts
+
+    @property
+    def _foreign_sections(self) -> set[str]:
+        """The sections that do not decide a network's results."""
+        return _NOT_OF_NETWORKS if self.refinement.steps else {*_NOT_OF_NETWORKS, REFINEMENT_STEPS.partition(".")[0]}
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result, as plain JSON types.
@@ -121,7 +136,7 @@ class TrialSettings(Settings):
         Keys in ``ADDED_LATER`` that have the value given there are left out.
         """
         method = METHODS[self.model.method]
-        counts: Any = {"exclude": _NOT_OF_NETWORKS} if method.trains else {"include": method.included()}
+        counts: Any = {"exclude": self._foreign_sections} if method.trains else {"include": method.included()}
         identity = self.model_dump(mode="json", by_alias=True, **counts)
         for key, before in ADDED_LATER.items():
             section, _, name = key.partition(".")
@@ -137,10 +152,11 @@ class TrialSettings(Settings):
     @property
     def readable(self) -> str:
         """The readable part of the id."""
-        if not self.model.trains:
+        if not self.model.has_objective:
             return self.model.method
         penalty = "+".join(term.name for term in PENALTIES.terms(self.objective.penalty))
-        return f"{penalty}_{self.objective.weight:g}_{self.model.kind}_s{self.seed}"
+        end = f"s{self.seed}" if self.model.trains else self.model.method
+        return f"{penalty}_{self.objective.weight:g}_{self.model.kind}_{end}"
 
     def check_id(self, name: str, where: str) -> str:
         """Return ``name`` if it can be this trial's id on some data. Only such a name may become a folder name.
@@ -158,8 +174,8 @@ class TrialSettings(Settings):
         """The packages, besides smoothmorph, that the entries named in this trial need."""
         method = METHODS[self.model.method]
         named: list[tuple[Registry, str]] = [(READERS, self.cohort.reader), (METHODS, method.name)]
-        if method.trains:
-            named += [(BACKBONES, self.model.backbone)]
+        named += [(BACKBONES, self.model.backbone)] if method.trains else []
+        if method.has_objective:
             named += [(PENALTIES, term.name) for term in PENALTIES.terms(self.objective.penalty)]
             named += [(SIMILARITIES, term.name) for term in SIMILARITIES.terms(self.objective.similarity)]
         others = [registry.packages[name] for registry, name in named if name in registry.packages]

@@ -212,13 +212,18 @@ class ModelSettings(Settings):
         return METHODS[self.method].trains
 
     @property
+    def has_objective(self) -> bool:
+        """Whether the method minimizes the objective, with or without training."""
+        return METHODS[self.method].has_objective
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options given for the backbone, checked."""
         return BACKBONES[self.backbone].check_settings({name: getattr(self, name) for name in BACKBONE_OPTIONS})
 
     @property
     def kind(self) -> str:
-        if not self.trains:
+        if not self.has_objective:
             return self.method
         return "diffeomorphic" if self.integration_steps else "displacement"
 
@@ -236,11 +241,42 @@ class BaselineSettings(Settings):
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(100, 100, 50), min_length=1, description="syn: maximum number of iterations per level, coarse to fine"
     )
+    update_variance: float = Field(
+        default=3.0, ge=0, description="syn: variance of the Gaussian that smooths each update, in voxels²"
+    )
+    total_variance: float = Field(
+        default=0.0, ge=0, description="syn: variance of the Gaussian that smooths the total field, in voxels²"
+    )
     grid_spacing: float = Field(
         default=6.0, ge=1, description="elastix: distance of the control points on the finest level, in voxels"
     )
     bending_weight: float = Field(
         default=5.0, ge=0, description="elastix: weight of the bending energy; the similarity has weight 1"
+    )
+
+
+class OptimizationSettings(Settings):
+    """How the method ``optimization`` finds the field of a test pair: L-BFGS, from coarse images to fine ones."""
+
+    levels: int = Field(default=3, ge=1, le=8, description="resolutions; each doubles the voxels along an axis")
+    steps: int = Field(default=300, ge=1, description="evaluations of the objective on each level, at most")
+    tolerance: float = Field(
+        default=1e-3, ge=0, description="a pair is done on a level when its objective falls by no more than this share"
+    )
+    window: int = Field(default=10, ge=1, description="evaluations over which that share is measured")
+    batch_size: int = Field(
+        default=8, ge=1, description="pairs that are optimized together; only the speed depends on it"
+    )
+
+
+class FieldSettings(Settings):
+    """Where the method ``fields`` finds displacement fields that another tool wrote."""
+
+    folder: str | None = Field(default=None, description="folder of the files, relative to the data folder")
+    file: str = Field(
+        default="{moving}_to_{fixed}.nii.gz",
+        pattern=r"\{(moving|fixed)\}",
+        description="name of a pair's file: `{moving}` and `{fixed}` stand for the ids. Its ending tells the format",
     )
 
 
@@ -323,6 +359,19 @@ OTHER_NAMES = {"similarities": "similarity", "penalties": "penalty"}
 """Alternative names of keys of the objective, for lists."""
 LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
 """The name of λ, and its default for a sum of penalties, whose members have their own weights."""
+
+
+class RefinementSettings(Settings):
+    """Refinement of a trained network's field on every test pair, by Adam. One training gives rows without and with it.
+
+    The objective is that of the training, with what is given here in its place.
+    """
+
+    steps: int = Field(default=0, ge=0, description="steps of refinement; 0: no rows of refinement")
+    learning_rate: float = Field(default=0.05, gt=0, description="Adam's, in voxels of the field's grid")
+    similarity: Similarity | None = Field(default=None, description="similarity; null: as in the training")
+    penalty: Penalty | None = Field(default=None, description="penalty; null: as in the training")
+    weight: float | None = Field(default=None, ge=0, alias="lambda", description="λ; null: as in the training")
 
 
 class AugmentSettings(Settings):

@@ -81,11 +81,16 @@ class MethodEntry(Entry):
 
     Attributes:
         settings: dotted keys that decide the result, besides cohort, split and pairs. A method that trains leaves it
-            empty: all sections but ``baseline`` decide its result.
+            empty: all sections but those of other methods decide its result.
         how: how it registers, a clause for the report; ``{iterations}`` is replaced by that setting's value.
         package: the package that it needs.
         trains: whether it trains a network.
         registers: whether it moves images at all.
+        has_objective: whether it minimizes the trial's objective, so that its rows have a penalty and λ. Every method
+            that trains does. Without training, the target has the signature of
+            :func:`smoothmorph.pipeline.methods.optimization.by_optimization`.
+        reads_files: whether it reads a file for each pair. The target has the signature of
+            :func:`smoothmorph.pipeline.methods.fields.by_files`.
     """
 
     settings: tuple[str, ...] = ()
@@ -93,6 +98,12 @@ class MethodEntry(Entry):
     package: str = ""
     trains: bool = False
     registers: bool = True
+    has_objective: bool = False
+    reads_files: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trains:
+            object.__setattr__(self, "has_objective", True)
 
     def require(self) -> None:
         """Raise InputError unless its package is installed."""
@@ -133,6 +144,6 @@ def _value(settings: Any, key: str) -> Any:
 METHODS: Registry[MethodEntry] = Registry("method", "smoothmorph.methods", package="smoothmorph.pipeline.methods")
 
 
-def untrained() -> list[str]:
-    """The names of the methods without training. In rows each is its own ``model``, without a penalty."""
-    return [name for name, entry in METHODS.items() if not entry.trains]
+def without_objective() -> list[str]:
+    """The names of the methods without an objective. In rows each is its own ``model``, without a penalty."""
+    return [name for name, entry in METHODS.items() if not entry.has_objective]

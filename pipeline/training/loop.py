@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from ignite.engine import Engine, Events
@@ -67,9 +67,9 @@ def build_schedule(settings: TrialSettings, optimizer: torch.optim.Optimizer) ->
     )
 
 
-def build_objective(settings: TrialSettings) -> Objective:
-    """The objective of a trial."""
-    return Objective(settings.cohort.spatial_dims, **settings.objective.arguments())
+def build_objective(settings: TrialSettings, reduction: Literal["mean", "none"] = "mean") -> Objective:
+    """The objective of a trial, as the mean of a batch or for each of its samples."""
+    return Objective(settings.cohort.spatial_dims, **settings.objective.arguments(), reduction=reduction)
 
 
 def build_averaging(settings: TrialSettings, model: VoxelMorph) -> WeightAveragingHandler | None:

@@ -12,7 +12,7 @@ METRICS.add(
     MetricEntry(
         name="loss",
         title="loss",
-        meaning="the loss that training minimizes, on the test pairs: similarity + λ · multiplier · penalty",
+        meaning="the objective that is minimized, on the test pairs: similarity + λ · multiplier · penalty",
         target=f"{__name__}:loss",
         place=150,
         needs=("displacement",),
@@ -38,10 +38,24 @@ SECONDS = METRICS.add(
         narrow="s per\npair",
     )
 ).name
+METRICS.add(
+    MetricEntry(
+        name="optimization_steps",
+        title="steps",
+        meaning="steps of optimization on a test pair, on all levels",
+        target=f"{__name__}:steps",
+        place=401,
+        needs=("steps",),
+        range=(0.0, math.inf),
+        form=".0f",
+        main=False,
+        interval=False,
+    )
+)
 
 
 def loss(pair: "MeasuredPair") -> float:
-    """The loss; NaN without training."""
+    """The objective; NaN for a method without one."""
     if pair.objective is None or (pair.objective.both_directions and pair.inverse_displacement is None):
         return math.nan
     return float(pair.objective(pair.registration, pair.fixed, pair.weight_map).loss)
@@ -51,3 +65,8 @@ def seconds(pair: "MeasuredPair") -> float:
     """The duration of the registration."""
     assert pair.seconds is not None  # stated in `needs`
     return pair.seconds
+
+
+def steps(pair: "MeasuredPair") -> float:
+    assert pair.steps is not None  # needed
+    return pair.steps

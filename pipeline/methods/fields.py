@@ -1,0 +1,117 @@
+"""Displacement fields that another tool wrote, one file for each test pair: their rows stand beside those of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..settings.vocabulary import METHODS, MethodEntry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...transforms import Geometry
+    from ..cohorts.cohort import Sample
+    from ..cohorts.preparation import Prepared
+    from ..evaluation.rows import Registrar
+    from ..settings.schema import TrialSettings
+
+METHODS.add(
+    MethodEntry(
+        name="fields",
+        title="field files",
+        meaning="displacement fields that another tool wrote, one file for each test pair",
+        target=f"{__name__}:by_files",
+        settings=("fields.folder", "fields.file"),
+        how="displacement fields from {folder}, files {file}; how long they took is not known",
+        reads_files=True,
+        place=4,
+    )
+)
+MOVING, FIXED = "{moving}", "{fixed}"
+
+
+def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> Registrar:
+    """A registrar that reads each pair's field. Its seconds are 0, as nobody knows them.
+
+    As for other methods without an objective, the velocity is the displacement, and beyond the border the image is 0.
+
+    Raises:
+        InputError: no folder is given, or a pair of the test pairs has no file; from the registrar: a file cannot be
+            read, or its field lies on another grid than the fixed image.
+    """
+    import torch
+
+    from ...networks import Registration
+    from ...transforms import warp
+
+    files = _files(settings, prepared, root)
+
+    def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
+        path = files[moving["id"], fixed["id"]]
+        grids = [_grid(prepared, settings, sample) for sample in (moving, fixed)]
+        displacement = _in_voxels(path, *grids, f"{moving['id']} to {fixed['id']}")[None].contiguous()
+        with torch.no_grad():
+            warped = warp(moving["image"][None], displacement, padding_mode="zeros")
+        return Registration(warped, displacement, displacement), 0.0
+
+    return register
+
+
+def _files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> dict[tuple[str, str], Path]:
+    """The file of each test pair."""
+    from ...transforms.basics.errors import InputError
+
+    own = settings.fields
+    if own.folder is None:
+        raise InputError("model.method reads field files: give their folder as fields.folder.")
+    folder = (root or Path()) / own.folder
+    if not folder.is_dir():
+        raise InputError(f"fields.folder: {folder} {'is not a folder' if folder.exists() else 'does not exist'}.")
+    names = {pair: own.file.replace(MOVING, pair[0]).replace(FIXED, pair[1]) for pair in prepared.test_pairs}
+    missing = [pair for pair, name in names.items() if not (folder / name).is_file()]
+    if missing:
+        moving, fixed = missing[0]
+        more = f", nor for {len(missing) - 1} more of the {len(names)} test pairs" if len(missing) > 1 else ""
+        raise InputError(f"there is no field of {moving} to {fixed}, {folder / names[missing[0]]}{more}.")
+    return {pair: folder / name for pair, name in names.items()}
+
+
+def _grid(prepared: Prepared, settings: TrialSettings, sample: Sample) -> Geometry:
+    """Where the voxels of a sample lie: those of its file, padded or cropped, or of the reference that it came onto."""
+    import numpy as np
+
+    from ...transforms import Geometry
+    from ..cohorts.subject_transforms import ToSampled
+
+    shape, item = tuple(sample["image"].shape[1:]), prepared.cohort[sample["id"]].item
+    if "image" not in item:  # made, not read
+        return Geometry(shape, np.eye(len(shape) + 1))
+    data: Any = item
+    for transform in prepared.cohort.transform.transforms:
+        if settings.cohort.align != "none" and hasattr(transform, "reference"):
+            return transform.reference.grid  # pyright: ignore[reportAttributeAccessIssue]
+        data = data if isinstance(transform, ToSampled) else transform(data)
+    return Geometry(shape, data["image"].affine.numpy())
+
+
+def _in_voxels(path: Path, moving: Geometry, fixed: Geometry, pair: str) -> Tensor:
+    """The displacement (D, *fixed.shape) of a file, in voxels: from those of the fixed to those of the moving image."""
+    import numpy as np
+
+    from ...transforms import InputError, read_field
+    from ...transforms.basics.errors import naming
+    from ...transforms.field_files.voxelmorph import shares_one_grid
+    from ...transforms.fields.affine import apply_affine
+
+    field = read_field(path, fixed)
+    if field.fixed.shape != fixed.shape or not (shares_one_grid(path) or field.fixed.is_same(fixed)):
+        raise InputError(
+            f"{path}, the field of {pair}, lies on {field.fixed}, expected the grid of the fixed image, {fixed}."
+        )
+    if shares_one_grid(path):
+        return field.displacement
+    x = fixed.points().double()
+    mapped = field.map_points(apply_affine(fixed.affine, x).flatten(1).T).T.reshape(x.shape)
+    with naming(path):
+        return fixed.in_plane(apply_affine(np.linalg.inv(moving.affine), mapped) - x).float()
