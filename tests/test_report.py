@@ -132,7 +132,7 @@ def test_every_figure_is_shown_once_with_words(whole):
     assert all(len(image["alt"]) > 20 for image in page.images)
     assert {image["src"][5:14] for image in page.images} == {"image/svg", "image/png"}
     assert all(image["src"].startswith("data:image/png") == ("width" in image) for image in page.images)
-    assert page.images[0]["alt"].startswith("Accuracy against smoothness")  # that of the answer
+    assert page.images[0]["alt"].startswith("ARC: accuracy against smoothness")  # that of the answer
     assert page.images[1]["alt"].startswith("Similarity against folding")
 
 

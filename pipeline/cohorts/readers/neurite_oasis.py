@@ -54,8 +54,8 @@ def read_neurite_oasis(settings: CohortSettings, root: Path) -> Cohort:
     if not folders:
         raise InputError(f"{root} holds no subject folders OASIS_OAS1_*_MR*; give the folder that holds them.")
     names = read_label_table(root / f"{labels}_labels.txt")
-    files = IMAGE[dims], LABEL[dims].format(labels)
-    subjects = [Subject(path.name, _person(path.name), *(path / file for file in files)) for path in folders]
+    image, label = IMAGE[dims], LABEL[dims].format(labels)
+    subjects = [Subject(path.name, _person(path.name), path / image, path / label) for path in folders]
     return file_cohort(settings, root, subjects, names)
 
 
