@@ -49,8 +49,9 @@ def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> 
 
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
         path = files[moving["id"], fixed["id"]]
-        grids = [_grid(prepared, settings, sample) for sample in (moving, fixed)]
-        displacement = _in_voxels(path, *grids, f"{moving['id']} to {fixed['id']}")[None].contiguous()
+        grid_of_moving, grid_of_fixed = (_grid(prepared, settings, sample) for sample in (moving, fixed))
+        found = _in_voxels(path, grid_of_moving, grid_of_fixed, f"{moving['id']} to {fixed['id']}")
+        displacement = found[None].contiguous()
         with torch.no_grad():
             warped = warp(moving["image"][None], displacement, padding_mode="zeros")
         return Registration(warped, displacement, displacement), 0.0
