@@ -14,6 +14,7 @@ from smoothmorph.experiments.store.trial_tables import lacks_pairs, read_parquet
 from smoothmorph.networks import VoxelMorph
 from smoothmorph.pipeline.evaluation.refined import by_refinement, refinement_objective
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.settings.sections import PairSettings
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError
 from test_beside import METHODS, drawn, legend_of, make  # noqa: F401 (fixtures)
@@ -40,7 +41,7 @@ def test_optimization_is_a_curve_over_lambda_beside_that_of_networks(make, drawn
     rows = collect(run)
     assert configuration(rows) == ["penalty", "lambda", "model", "method"]
     assert set(penalized(rows)["method"]) == {"voxelmorph", "optimization"}
-    found = analyse(rows, 50)
+    found = analyse(rows)
     assert len(found.tables["fronts"]) == 12
     assert set(found.tables["matched"]["method"]) == {"voxelmorph", "optimization"}
     words = " ".join(found.words)
@@ -66,12 +67,12 @@ def test_optimization_is_a_curve_over_lambda_beside_that_of_networks(make, drawn
 def test_optimization_alone_has_curves_and_a_recommendation_and_speaks_of_no_training(make):  # noqa: F811
     rows = collect(make(OPTIMA))
     assert configuration(rows) == ["penalty", "lambda", "model"]
-    found = analyse(rows, 50)
+    found = analyse(rows)
     words = " ".join(found.words)
     assert "trained" not in words
     assert "network" not in words
     assert set(summary(rows)["penalty"]) == {"l1", "l2"}
-    assert recommend(rows, Limit("displacement_sdlogj", 0.3), resamples=50).best["penalty"] in ("l1", "l2")
+    assert recommend(rows, Limit("displacement_sdlogj", 0.3)).best["penalty"] in ("l1", "l2")
 
 
 def test_rows_with_and_without_refinement_are_told_apart(make, drawn):  # noqa: F811
@@ -79,11 +80,11 @@ def test_rows_with_and_without_refinement_are_told_apart(make, drawn):  # noqa: 
     for path in run.path.glob("*/pairs.parquet"):
         alone = pd.read_parquet(path).assign(refinement_steps=0)
         pd.concat([alone, alone.assign(refinement_steps=20, dice=alone["dice"] + 0.01)]).to_parquet(path)
-        assert not lacks_pairs(read_parquet(path), 12)
-        assert lacks_pairs(read_parquet(path).iloc[1:], 12)
+        assert not lacks_pairs(read_parquet(path), PairSettings(test=12))
+        assert lacks_pairs(read_parquet(path).iloc[1:], PairSettings(test=12))
     rows = collect(run)
     assert configuration(rows) == ["penalty", "lambda", "model", "refinement_steps"]
-    found = analyse(rows, 50)
+    found = analyse(rows)
     means = found.tables["means"].query("metric == 'dice'").groupby("refinement_steps")["mean"].mean()
     assert means[20] - means[0] == pytest.approx(0.01)
     assert "(20 steps of refinement)" in " ".join(found.words)
