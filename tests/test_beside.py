@@ -313,7 +313,7 @@ def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(mak
     weights = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 20, 9]}}
     run = make(NETWORKS, METHODS, weights)
     rows = collect(run)
-    draw_figures(run, rows, collect_history(run), analyse(rows, 50))
+    draw_figures(run, rows, collect_history(run), analyse(rows))
     labels = legend_of(drawn["pareto_front"])
     assert "elastix, 4 settings" in labels
     assert "SyN" in labels

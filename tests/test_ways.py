@@ -40,7 +40,7 @@ def test_optimization_is_a_curve_over_lambda_beside_that_of_networks(make, drawn
     rows = collect(run)
     assert configuration(rows) == ["penalty", "lambda", "model", "method"]
     assert set(penalized(rows)["method"]) == {"voxelmorph", "optimization"}
-    found = analyse(rows, 50)
+    found = analyse(rows)
     assert len(found.tables["fronts"]) == 12
     assert set(found.tables["matched"]["method"]) == {"voxelmorph", "optimization"}
     words = " ".join(found.words)
@@ -66,12 +66,13 @@ def test_optimization_is_a_curve_over_lambda_beside_that_of_networks(make, drawn
 def test_optimization_alone_has_curves_and_a_recommendation_and_speaks_of_no_training(make):  # noqa: F811
     rows = collect(make(OPTIMA))
     assert configuration(rows) == ["penalty", "lambda", "model"]
-    found = analyse(rows, 50)
+    found = analyse(rows)
     words = " ".join(found.words)
     assert "trained" not in words
     assert "network" not in words
+    assert "seed" not in " ".join(found.answer)
     assert set(summary(rows)["penalty"]) == {"l1", "l2"}
-    assert recommend(rows, Limit("displacement_sdlogj", 0.3), resamples=50).best["penalty"] in ("l1", "l2")
+    assert recommend(rows, Limit("displacement_sdlogj", 0.3)).best["penalty"] in ("l1", "l2")
 
 
 def test_rows_with_and_without_refinement_are_told_apart(make, drawn):  # noqa: F811
@@ -83,7 +84,7 @@ def test_rows_with_and_without_refinement_are_told_apart(make, drawn):  # noqa: 
         assert lacks_pairs(read_parquet(path).iloc[1:], 12)
     rows = collect(run)
     assert configuration(rows) == ["penalty", "lambda", "model", "refinement_steps"]
-    found = analyse(rows, 50)
+    found = analyse(rows)
     means = found.tables["means"].query("metric == 'dice'").groupby("refinement_steps")["mean"].mean()
     assert means[20] - means[0] == pytest.approx(0.01)
     assert "(20 steps of refinement)" in " ".join(found.words)

@@ -35,7 +35,13 @@ EXCEPTIONS = {
     "pipeline/evaluation/metrics/regularity.py": ({"folding"}, "the title of a metric, a word"),
     "pipeline/methods/elastix.py": ({"elastix"}, "its title is its name"),
     "pipeline/methods/optimization.py": ({"optimization"}, "its title is its name, and a section of the settings"),
-    "pipeline/settings/schema.py": ({"fields", "optimization", "voxelmorph"}, "sections; what older trials were made by"),
+    "pipeline/settings/schema.py": (
+        {"fields", "optimization", "voxelmorph"},
+        "sections of the settings; what older trials were made by",
+    ),
+        {"fields", "optimization", "voxelmorph"},
+        "sections; what older trials were made by",
+    ),
     "pipeline/settings/sections.py": (
         {"l2", "mse", "voxelmorph", "phantom"},
         "the defaults of a trial's settings, which are part of its identity",
