@@ -39,9 +39,6 @@ EXCEPTIONS = {
         {"fields", "optimization", "voxelmorph"},
         "sections of the settings; what older trials were made by",
     ),
-        {"fields", "optimization", "voxelmorph"},
-        "sections; what older trials were made by",
-    ),
     "pipeline/settings/sections.py": (
         {"l2", "mse", "voxelmorph", "phantom"},
         "the defaults of a trial's settings, which are part of its identity",
