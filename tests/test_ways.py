@@ -71,6 +71,7 @@ def test_optimization_alone_has_curves_and_a_recommendation_and_speaks_of_no_tra
     words = " ".join(found.words)
     assert "trained" not in words
     assert "network" not in words
+    assert "seed" not in " ".join(found.answer)
     assert set(summary(rows)["penalty"]) == {"l1", "l2"}
     assert recommend(rows, Limit("displacement_sdlogj", 0.3)).best["penalty"] in ("l1", "l2")
 

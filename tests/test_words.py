@@ -37,7 +37,7 @@ EXCEPTIONS = {
     "pipeline/methods/optimization.py": ({"optimization"}, "its title is its name, and a section of the settings"),
     "pipeline/settings/schema.py": (
         {"fields", "optimization", "voxelmorph"},
-        "sections; what older trials were made by",
+        "sections of the settings; what older trials were made by",
     ),
     "pipeline/settings/sections.py": (
         {"l2", "mse", "voxelmorph", "phantom"},

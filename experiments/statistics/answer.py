@@ -10,7 +10,7 @@ from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import rounded, span, with_interval
-from ..rows.summaries import baselines, pick, records, variant
+from ..rows.summaries import baselines, pick, records, trained_methods, variant
 from .baselines import baselines_in_words
 from .sentences import EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_curves, spread_of_seeds, versus
 
@@ -25,7 +25,8 @@ def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> 
     if trained.empty:
         return list(islice(baselines_in_words(tables, metric, rows), MOST))
     known = [*_most_accurate(tables, trained, metric), *_folding(trained)]
-    others = [*_baselines(tables["means"], metric)] or [*spread_of_seeds(trained, metric)]
+    spread = [*spread_of_seeds(trained, metric)] if trained_methods(rows) else []
+    others = [*_baselines(tables["means"], metric)] or spread
     return [*known, *others][:MOST]
 
 
