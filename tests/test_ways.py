@@ -13,7 +13,7 @@ from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.store.trial_tables import lacks_pairs, read_parquet
 from smoothmorph.networks import VoxelMorph
 from smoothmorph.pipeline.evaluation.refined import by_refinement, refinement_objective
-from smoothmorph.pipeline.settings.schema import TrialSettings, parse
+from smoothmorph.pipeline.settings.schema import PairSettings, TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError
 from test_beside import METHODS, drawn, legend_of, make  # noqa: F401 (fixtures)
@@ -80,8 +80,8 @@ def test_rows_with_and_without_refinement_are_told_apart(make, drawn):  # noqa: 
     for path in run.path.glob("*/pairs.parquet"):
         alone = pd.read_parquet(path).assign(refinement_steps=0)
         pd.concat([alone, alone.assign(refinement_steps=20, dice=alone["dice"] + 0.01)]).to_parquet(path)
-        assert not lacks_pairs(read_parquet(path), 12)
-        assert lacks_pairs(read_parquet(path).iloc[1:], 12)
+        assert not lacks_pairs(read_parquet(path), PairSettings(test=12))
+        assert lacks_pairs(read_parquet(path).iloc[1:], PairSettings(test=12))
     rows = collect(run)
     assert configuration(rows) == ["penalty", "lambda", "model", "refinement_steps"]
     found = analyse(rows)

@@ -95,7 +95,7 @@ def _seconds(rows: pd.DataFrame) -> Iterator[str]:
     keys = [key for key in WAYS if key in rows]
     for values, own in rows.groupby(keys, sort=False) if keys else [((), rows)]:
         way = dict(zip(keys, values, strict=True))
-        method = METHODS[way.get(METHOD, trained_methods()[0])]
+        method = METHODS[str(way.get(METHOD, trained_methods()[0]))]
         name = f"A {method.title}" if method.trains else method.title.capitalize()
         takes = f"with {way[REFINED]:g} steps of refinement takes" if way.get(REFINED) else "takes"
         yield f"{name} {takes} {own['seconds'].mean():.2g} s per pair."

@@ -49,8 +49,8 @@ def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> 
 
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
         path = files[moving["id"], fixed["id"]]
-        grids = [_grid(prepared, settings, sample) for sample in (moving, fixed)]
-        displacement = _in_voxels(path, *grids, f"{moving['id']} to {fixed['id']}")[None].contiguous()
+        onto, where = (_grid(prepared, settings, sample) for sample in (moving, fixed))
+        displacement = _in_voxels(path, onto, where, f"{moving['id']} to {fixed['id']}")[None].contiguous()
         with torch.no_grad():
             warped = warp(moving["image"][None], displacement, padding_mode="zeros")
         return Registration(warped, displacement, displacement), 0.0
