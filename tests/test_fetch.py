@@ -308,7 +308,9 @@ def test_what_an_archive_may_hold_is_bounded_by_what_the_data_set_says(tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
 
 
-@pytest.mark.parametrize("content", [b"", b"no tar\n" * 500, gzip.compress(b"no tar", mtime=0), b"\x1f\x8b no gzip", b"PK\3\4"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no tar\n" * 500, gzip.compress(b"no tar", mtime=0), b"\x1f\x8b no gzip", b"PK\3\4"]
+)
 def test_a_file_that_is_no_tar_is_one_sentence(tmp_path, content):
     (tmp_path / "x.tar").write_bytes(content)
     with pytest.raises(
