@@ -61,6 +61,9 @@ def test_optimization_is_a_curve_over_lambda_beside_that_of_networks(make, drawn
     front = drawn["pareto_front"]
     assert [axes.get_title() for axes in front.axes] == ["diffeomorphic model"]
     assert {"trained network", "optimization"} <= set(legend_of(front))
+    ranges = [line for line in front.axes[0].lines if line.get_transform() == front.axes[0].get_xaxis_transform()]
+    assert {line.get_linestyle() for line in ranges} == {"-", "--"}  # AUC-ARC's, one for each way
+    assert "Grey lines at the bottom: the ranges of AUC-ARC." in front.get_supxlabel().replace("\n", " ")
     assert "L2, optimization" in legend_of(drawn["dice_vs_lambda"])
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -40,7 +41,7 @@ def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple
 def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     """The ARC, one panel per setting: accuracy against SDlogJ, with intervals. Points on the Pareto front are filled.
 
-    The range of SDlogJ that all penalties reach, over which AUC-ARC is taken, is shaded.
+    The range of SDlogJ over which AUC-ARC is taken is marked.
 
     Networks, refined networks and optimization share a panel; each has its own line style. The baselines are points in
     every panel; without penalties they have one panel.
@@ -64,25 +65,36 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
                 x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
             )
         draw_points(axes, without, SDLOGJ, metric)
-        for low, high in _common(areas, part, keys):
-            axes.axvspan(low, high, color=GREY, alpha=0.1, linewidth=0, zorder=0)
+        _mark_ranges(axes, areas, part, keys, ways)
         axes.set_xlabel(_across(SDLOGJ))
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
     legend(figure, [*(_front_handles(points, ways) if len(points) else []), *handles(without)])
     bars = "One point per λ; bars" if len(points) else "Bars"
     stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
-    shaded = "" if areas.empty else " Shaded: the SDlogJ that all penalties reach, for AUC-ARC."
-    caption(figure, f"{title}.", f"{bars}: {_bars(means)}. {stand_on}.{shaded}")
+    marked = "Shaded: the range" if len(ways) == 1 else "Grey lines at the bottom: the ranges"
+    ranges = "" if areas.empty else f" {marked} of AUC-ARC."
+    caption(figure, f"{title}.", f"{bars}: {_bars(means)}. {stand_on}.{ranges}")
     return figure
 
 
-def _common(areas: pd.DataFrame, part: pd.DataFrame, keys: list[str]) -> list[tuple[float, float]]:
-    """The range of SDlogJ that all penalties of one setting reach; empty if there is none."""
+def _mark_ranges(
+    axes: Axes, areas: pd.DataFrame, part: pd.DataFrame, keys: list[str], ways: dict[str, tuple[str, pd.DataFrame]]
+) -> None:
+    """Shade the range of AUC-ARC. Each way of finding fields has its own range: several are lines in their styles."""
     if areas.empty or part.empty:
-        return []
-    own = areas[["from", "to", *keys]].merge(part[keys].drop_duplicates(), on=keys)
-    return [(float(low), float(high)) for low, high in own[["from", "to"]].drop_duplicates().to_numpy()]
+        return
+    for place, (style, (_, of_way)) in enumerate(ways.items()):
+        own = part.merge(of_way, on=list(of_way)) if len(of_way) else part
+        found = areas.merge(own[keys].drop_duplicates(), on=keys)[["from", "to"]].drop_duplicates()
+        for low, high in found.to_numpy(dtype=float):
+            if len(ways) == 1:
+                axes.axvspan(low, high, color=GREY, alpha=0.1, linewidth=0, zorder=0)
+            else:
+                height = 0.02 + 0.025 * place  # as a share of the panel
+                axes.plot(
+                    [low, high], [height, height], color=GREY, linestyle=style, transform=axes.get_xaxis_transform()
+                )
 
 
 def _lines(part: pd.DataFrame, ways: dict[str, tuple[str, pd.DataFrame]]) -> Iterator[tuple[str, str, pd.DataFrame]]:

@@ -265,7 +265,9 @@ class OptimizationSettings(Settings):
     )
     window: int = Field(default=10, ge=1, description="evaluations over which that share is measured")
     batch_size: int = Field(
-        default=8, ge=1, description="pairs that are optimized together; only the speed depends on it"
+        default=8,
+        ge=1,
+        description="pairs that are optimized together; for speed (rounding may lead to another local minimum)",
     )
 
 
