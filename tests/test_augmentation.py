@@ -147,6 +147,39 @@ def test_what_cannot_be_is_one_sentence_that_names_the_field(step, sentence):
     assert "\n" not in str(error.value)
 
 
+SHAPES = {"transform": "RandShapesd", "keys": ["moving_label", "fixed_label"]}
+IMAGES = {
+    "transform": "RandSyntheticImaged",
+    "keys": ["moving", "fixed"],
+    "label_keys": ["moving_label", "fixed_label"],
+}
+CLEAN = {**IMAGES, "clean_keys": ["moving_clean", "fixed_clean"]}
+FLIP = {"transform": "RandFlipd", "keys": ["moving", "fixed", "moving_label", "fixed_label"]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ([CLEAN, FLIP], r"augment\[1\]: RandFlipd would not move the clean images; put it before .*\[0\] \(RandSynth"),
+        ([SHAPES], r"augment\[0\]: RandShapesd replaces the label maps, so RandSyntheticImaged must follow it"),
+        ([IMAGES, SHAPES], r"augment\[1\]: RandShapesd replaces"),
+        ([{**SHAPES, "keys": ["moving_label"]}, IMAGES], r"\[0\]\.keys is \['moving_label'\], expected both of mov"),
+        ([{**IMAGES, "same_contrast": "x"}], r"same_contrast must be a probability, 0 to 1, got 'x'"),
+        (["RandFlipd"], r"augment\[0\] = 'RandFlipd': Input should be a mapping of keys to values"),
+    ],
+)
+def test_an_order_that_leaves_images_and_labels_apart_is_one_sentence(steps, sentence):
+    with pytest.raises(InputError, match=sentence) as error:
+        trial(steps)
+    assert not str(error.value).endswith("..")
+    assert "instance" not in str(error.value)
+
+
+def test_images_are_made_after_shapes_and_after_geometry():
+    trial([FLIP, SHAPES, CLEAN, BIAS])
+    trial([IMAGES, FLIP])
+
+
 def test_what_fails_on_an_image_is_one_sentence(tiny_cohort):
     flip = {"transform": "RandFlipd", "keys": ["moving"], "prob": 1.0, "spatial_axis": 5}
     for step, sentence in (

@@ -21,6 +21,7 @@ def settings_of(dims=2, **sections) -> TrialSettings:
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
         "pairs": {"validation": 1, "test": 3},
         "model": {"method": "fields"},
+        "fields": {"folder": "theirs"},
         "compute": {"device": "cpu", "threads": 1},
     }
     return parse(TrialSettings, {**values, **sections}, "test")
@@ -94,8 +95,12 @@ def test_a_fault_in_the_files_is_one_sentence_that_names_the_pair(cohort, tmp_pa
     def run(**fields):
         run_trial(settings_of(3, fields=fields), tmp_path / str(len([*tmp_path.iterdir()])), root)
 
-    with pytest.raises(InputError, match=r"^model.method reads field files: give their folder as fields.folder.$"):
+    with pytest.raises(InputError, match=r"model.method reads field files: give their folder as fields.folder.$"):
         run()
+    with pytest.raises(InputError, match=r"fields.file = 'a.mha': expected MOVING or FIXED in the name"):
+        run(folder="theirs", file="a.mha")
+    with pytest.raises(InputError, match=r"^fields.file: MOVING_to_FIXED.foo has none of the endings .*: \.nii, \.nii"):
+        run(folder="theirs", file="MOVING_to_FIXED.foo")
     with pytest.raises(InputError, match=r"^fields.folder: .*nowhere does not exist.$"):
         run(folder="nowhere")
     sentence = r"^there is no field of (s\d+) to (s\d+), .*theirs/\1_to_\2.nii.gz, nor for 2 more of the 3 test pairs.$"
@@ -103,6 +108,8 @@ def test_a_fault_in_the_files_is_one_sentence_that_names_the_pair(cohort, tmp_pa
         run(folder="theirs")
     settings = settings_of(3)
     write_all(settings, root)
+    with pytest.raises(InputError, match=r"^fields.file = FIXED.nii.gz gives the pairs .* the same file, s\d+"):
+        run(folder="theirs", file="FIXED.nii.gz")
     moving, fixed = prepare(settings, root).test_pairs[0]
     path = root / "theirs" / f"{moving}_to_{fixed}.nii.gz"
     other = Geometry((12, 10, 8), np.diag([-2.0, 2, 3, 1]))

@@ -2,6 +2,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from matplotlib.figure import Figure
@@ -12,7 +13,18 @@ from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures.fields import _choose
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
-from smoothmorph.experiments.figures.style import COLOURS, MARKERS, caption, colour_of, curves, marker_of, save
+from smoothmorph.experiments.figures.style import (
+    COLOURS,
+    LONGEST_LINE,
+    MARKERS,
+    caption,
+    colour_of,
+    curves,
+    marker_of,
+    new_figure,
+    save,
+    title_panel,
+)
 from smoothmorph.experiments.outputs.tables import collect, collect_history
 from smoothmorph.experiments.rows.summaries import summary
 from smoothmorph.experiments.statistics import analyse
@@ -203,3 +215,12 @@ def test_a_subject_whose_id_looks_like_a_formula_is_drawn(tmp_path):
     figure = Figure()
     caption(figure, r"$\nothing$ onto $a_{.")
     assert [path.name for path in save(figure, tmp_path, "x")] == ["x.png", "x.svg"]
+
+
+def test_a_long_title_of_a_panel_stays_within_its_panel():
+    """Two panels beside each other, as narrow as in the figure of determinants."""
+    part = pd.DataFrame({"penalty": ["l2"] * 2, "model": "diffeomorphic", "method": "voxelmorph"})
+    part["refinement_steps"] = [0, 6]
+    axes = new_figure(3, 2, "x").subplots()
+    title_panel(axes, "l2", part.iloc[1:], part)
+    assert max(map(len, axes.get_title().split("\n"))) <= LONGEST_LINE

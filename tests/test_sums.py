@@ -47,6 +47,9 @@ def test_a_sum_has_one_text(given, written):
     ("given", "told"),
     [
         ("l2+l3", "there is no penalty 'l3'; did you mean l"),
+        ("l2+", r"a name is missing in 'l2\+'; a sum is written name\+name or"),
+        ("*l2", r"the weight of l2 in '\*l2' is ''; expected a finite number above 0"),
+        ("l2*0.01", r"the weight stands behind its name in 'l2\*0.01'; write 0.01\*l2"),
         ("l2+l2", r"l2 occurs twice in 'l2\+l2'"),
         ("nan*l2", "the weight of l2 in 'nan\\*l2' is 'nan'; expected a finite number above 0"),
         ([{"name": "l2", "weight": math.nan}], "the weight of l2 is nan; expected a finite number above 0"),

@@ -80,9 +80,8 @@ class RandSyntheticImage(RandomizableTransform):
         for name, value in {"texture": texture, "blur": blur, "bias": bias, "noise": noise}.items():
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be the largest strength, 0 or more, got {value}")
-        for name, value in {"class_prob": class_prob, "zero_background": zero_background}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be a probability, 0 to 1, got {value}")
+        _check_probability("class_prob", class_prob)
+        _check_probability("zero_background", zero_background)
         if not 1 <= thickness < float("inf"):
             raise ValueError(f"thickness must be the largest slice thickness, 1 voxel or more, got {thickness}")
         if classes is not None and (not len(classes) or min(classes) < 0):
@@ -220,8 +219,7 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         self.clean_keys = () if clean_keys is None else ensure_tuple(clean_keys)
         if self.clean_keys and len(self.clean_keys) != len(self.keys):
             raise ValueError(f"one clean key per key: got clean_keys {self.clean_keys} for keys {self.keys}")
-        if not 0 <= same_contrast <= 1:
-            raise ValueError(f"same_contrast must be a probability, 0 to 1, got {same_contrast}")
+        _check_probability("same_contrast", same_contrast)
         self.same_contrast = same_contrast
         strengths = {"texture": texture, "blur": blur, "bias": bias, "thickness": thickness, "noise": noise}
         self.synthesize = RandSyntheticImage(
@@ -276,6 +274,12 @@ def _with(transform: RandomizableTransform, image: Tensor, random: np.random.Ran
     transform.set_random_state(state=random)
     called: Any = transform
     return called(image)
+
+
+def _check_probability(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a number from 0 to 1."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a probability, 0 to 1, got {value!r}")
 
 
 def _range(name: str, values: Sequence[float]) -> tuple[float, float]:

@@ -115,9 +115,14 @@ def legend(figure: Figure, handles: list[Line2D]) -> None:
     figure.legend(handles=handles, loc="outside right center", handlelength=3)
 
 
+LONGEST_LINE = 24
+"""Letters of a panel's title that fit on one line."""
+
+
 def title_panel(axes: Axes, penalty: str, part: pd.DataFrame, whole: pd.DataFrame) -> None:
     """Write the title of a panel: a penalty in one setting (``part`` of the ``whole`` rows)."""
     words = ", ".join(variant(part.iloc[0], whole))
+    words = words if len(words) <= LONGEST_LINE else words.replace(", ", ",\n")  # else it reaches into the next panel
     axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
 
 

@@ -98,6 +98,10 @@ class SumRegistry(Registry[E]):
         """Check names and weights and return them as terms; ``where`` is a part of the message."""
         found: dict[str, Term] = {}
         for name, weight in members:
+            if not str(name).strip():
+                raise InputError(f"a name is missing{where}; a sum is written name+name or weight*name+weight*name")
+            if str(weight).strip() in self._known() and math.isfinite(_number(name)):
+                raise InputError(f"the weight stands behind its name{where}; write {name}*{weight}")
             name, number = super().check(str(name).strip()), _number(weight)
             if not (math.isfinite(number) and number > 0):
                 raise InputError(f"the weight of {name}{where} is {quoted(weight)}; expected a finite number above 0")

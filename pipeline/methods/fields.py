@@ -39,8 +39,8 @@ def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> 
     As for other methods without an objective, the velocity is the displacement, and beyond the border the image is 0.
 
     Raises:
-        InputError: no folder is given, or a pair of the test pairs has no file; from the registrar: a file cannot be
-            read, or its field lies on another grid than the fixed image.
+        InputError: the folder or a test pair's file is missing, or two pairs have one file; from the registrar: a
+            file cannot be read, or its field lies on another grid than the fixed image.
     """
     import torch
 
@@ -63,15 +63,23 @@ def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> 
 
 def _files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> dict[tuple[str, str], Path]:
     """The file of each test pair."""
-    from ...transforms.basics.errors import InputError
+    from ...transforms.basics.errors import InputError, naming
+    from ...transforms.field_files import READERS, file_type
 
     own = settings.fields
-    if own.folder is None:
-        raise InputError("model.method reads field files: give their folder as fields.folder.")
-    folder = (root or Path()) / own.folder
+    folder = (root or Path()) / str(own.folder)  # the settings check that it is given
     if not folder.is_dir():
         raise InputError(f"fields.folder: {folder} {'is not a folder' if folder.exists() else 'does not exist'}.")
+    with naming("fields.file"):
+        file_type(Path(own.file), READERS)
     names = {pair: _name(own.file, *pair) for pair in prepared.test_pairs}
+    first: dict[str, tuple[str, str]] = {}
+    for pair, name in names.items():
+        if (other := first.setdefault(name, pair)) != pair:
+            raise InputError(
+                f"fields.file = {own.file} gives the pairs {' to '.join(other)} and {' to '.join(pair)} the same file, "
+                f"{name}; name each pair's file by MOVING and FIXED."
+            )
     missing = [pair for pair, name in names.items() if not (folder / name).is_file()]
     if missing:
         moving, fixed = missing[0]

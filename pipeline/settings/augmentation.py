@@ -26,6 +26,7 @@ from ...transforms.basics.metadata import plain
 IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
 CLEAN = ("moving_clean", "fixed_clean")
 """Where a transform puts the images that the similarity compares, if they are not those that the network sees."""
+LABELS_TEXT = " and ".join(LABELS)
 KEYS = (*IMAGES, *LABELS)
 """The keys that a transform can change. Label maps are loaded only if a transform names one."""
 ROOMS = ("monai.transforms.intensity.", "monai.transforms.smooth_field.", "monai.transforms.spatial.")
@@ -51,16 +52,35 @@ class Augmentation:
         self.seed = seed
         self.places = [f"training.augment[{place}]" for place in range(len(steps))]
         self.transforms = Compose([_make(*each) for each in zip(steps, self.places, strict=True)])
+        self._check_order()
         self.clean = any(getattr(transform, "clean_keys", ()) for transform in self.transforms.transforms)
         self.labels = any(key in LABELS for transform in self.transforms.transforms for key in _keys(transform))
+
+    def _check_order(self) -> None:
+        """InputError if images would not fit: random shapes without images of them, clean images that are not moved."""
+        made, shapes = "", ""
+        for where, transform in zip(self.places, self.transforms.transforms, strict=True):
+            name = type(transform).__name__
+            makes = hasattr(transform, "label_keys")
+            if made and not makes and _moves(transform) and set(IMAGES) & set(_keys(transform)):
+                raise InputError(f"{where}: {name} would not move the clean images; put it before {made}.")
+            if isinstance(transform, transforms.RandShapesd):
+                if set(transform.keys) != set(LABELS):
+                    raise InputError(f"{where}.keys is {quoted(list(transform.keys))}, expected both of {LABELS_TEXT}.")
+                shapes = f"{where}: {name}"
+            if set(LABELS) <= set(getattr(transform, "label_keys", ())):
+                shapes = ""
+            made = f"{where} ({name})" if getattr(transform, "clean_keys", ()) else made
+        if shapes:
+            raise InputError(
+                f"{shapes} replaces the label maps, so RandSyntheticImaged must follow it for both images."
+            )
 
     def leaves_label_behind(self) -> str | None:
         """The first transform that moves the fixed image without its label map; None: there is none."""
         for where, transform in zip(self.places, self.transforms.transforms, strict=True):
-            own = type(transform)
-            moves = not SPOILS_LABELS.search(f"{own.__module__}.{own.__name__}")
-            if moves and IMAGES[1] in transform.keys and LABELS[1] not in _keys(transform):
-                return f"{where} ({own.__name__})"
+            if _moves(transform) and IMAGES[1] in transform.keys and LABELS[1] not in _keys(transform):
+                return f"{where} ({type(transform).__name__})"
         return None
 
     def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
@@ -151,6 +171,12 @@ def _check_image_keys(name: str, arguments: Mapping[str, Any], where: str) -> No
         given = arguments.get(argument)
         if not given or not set(ensure_tuple(given)) <= set(known):
             raise InputError(f"{where}.{argument} is {quoted(given)}, but {name} needs a list of {', '.join(known)}.")
+
+
+def _moves(transform: Any) -> bool:
+    """Whether a transform changes where things are, not only intensities."""
+    own = type(transform)
+    return not SPOILS_LABELS.search(f"{own.__module__}.{own.__name__}")
 
 
 def _keys(transform: Any) -> tuple[Any, ...]:

@@ -89,6 +89,12 @@ class TrialSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _field_files_have_a_folder(self) -> "TrialSettings":
+        if "fields.folder" in METHODS[self.model.method].settings and self.fields.folder is None:
+            raise ValueError("model.method reads field files: give their folder as fields.folder")
+        return self
+
+    @model_validator(mode="after")
     def _augment_can_be_made(self) -> "TrialSettings":
         if self.training.augment:
             from .augmentation import Augmentation  # here, because it loads MONAI
@@ -201,7 +207,7 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
 
 def _sentence(fault: Any) -> str:
     field = re.sub(r"(?<=augment)\.(\d+)", r"[\1]", ".".join(str(part) for part in fault["loc"]))
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error, ").removesuffix(".")  # `parse` ends the sentence
     if fault["type"] == "extra_forbidden":
         return f"unknown key {quoted(field)}"
     if fault["type"] == "missing":
@@ -210,7 +216,10 @@ def _sentence(fault: Any) -> str:
         return message
     if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "device":
         return f"{field} = {quoted(fault['input'])}: expected auto, cpu, cuda or cuda:N"
+    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-2:] == ("fields", "file"):
+        return f"{field} = {quoted(fault['input'])}: expected MOVING or FIXED in the name, in the place of the ids"
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
+    message = re.sub(r" or instance of \w+", "", message)
     return f"{field} = {quoted(fault['input'])}: {message}"
 
 
