@@ -60,7 +60,7 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     columns = [f"{DETERMINANT}{name}" for name in ("p01", "p05", "p50", "p95", "p99", "min", "max")]
     if not set(columns) <= set(rows):
         return None
-    figure, grid = _grid(rows, "Jacobian determinants of the displacement", "Jacobian determinant (1: volume kept)")
+    figure, grid = _grid(rows, "Jacobian determinants of the displacement", "Jacobian determinant\n(1: volume kept)")
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
