@@ -73,7 +73,7 @@ def write_all(settings, root, ending=".nii.gz", name="{}_to_{}", shift=1.0):
 def test_the_rows_are_those_of_the_displacement_in_voxels(dims, ending, offset, cohort, tmp_path):
     """The images may lie apart in the world: their voxels are compared, and a file says where it leads in mm."""
     root = cohort(dims, offset)
-    settings = settings_of(dims, fields={"folder": "theirs", "file": "{moving}_to_{fixed}" + ending})
+    settings = settings_of(dims, fields={"folder": "theirs", "file": "MOVING_to_FIXED" + ending})
     write_all(settings, root, ending)
     run_trial(settings, tmp_path / "trial", root)
     rows = pd.read_parquet(tmp_path / "trial" / "pairs.parquet")

@@ -172,7 +172,7 @@ def test_published_split_is_that_of_the_study(real_data):
     assert (len(own.validation), len(own.test)) == (41, 125)  # of 166, halves rounded up
     assert sorted(own.validation + own.test) == list(split.validation)
     assert own != split_cohort(cohort, SplitSettings(source="published", test=0.75, seed=1), root)
-    with pytest.raises(InputError, match=r"split.test is 'x.txt'; split.source published needs a number"):
+    with pytest.raises(InputError, match=r"split.test is 'x.txt'; with split.source published it must be a number"):
         split_cohort(cohort, SplitSettings(source="published", test="x.txt"), root)
 
 

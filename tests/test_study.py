@@ -100,7 +100,7 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ({**GRID, "axis": {}}, "unknown key 'axis'"),
         ({**GRID, "base": {"objective.lamda": 1}}, "unknown key 'objective.lamda'; did you mean objective.lambda"),
         ({**GRID, "base": {"epochs": 1}}, "unknown key 'epochs'; did you mean training.epochs?"),
-        ({**GRID, "base": {"qqq": 1}}, "unknown key 'qqq'; known keys are cohort.reader"),
+        ({**GRID, "base": {"qqq": 1}}, "unknown key 'qqq'; known are cohort, split"),
         ({**GRID, "base": {"training": 3}}, "training is a section"),
         ({**GRID, "axes": {"objective.penalty": []}}, "axis objective.penalty is empty"),
         ({**GRID, "axes": {}}, "axes is empty"),
@@ -155,7 +155,7 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ("name: x\nbase: {seed: yes}", "seed = 'yes': Input should be a valid integer"),
         ("name: x\nbase: {seed: !!int 0777}", "'0777' in line 2 is not a valid int in YAML 1.2"),
         ({**GRID, "name": 101 * "x"}, "name = 'xxx"),
-        ({"name": "x", "base": {5000 * "y": 1}}, "yyy'; known keys are"),
+        ({"name": "x", "base": {5000 * "y": 1}}, "yyy'; known are cohort"),
         (
             {"name": "x", "axes": {k: [*range(1, 1001)] for k in ("seed", "training.epochs", "pairs.test")}},
             "the axes make 1,000,000,000 trials, expected at most 10,000; shorten an axis.",
@@ -247,7 +247,7 @@ def test_a_fault_in_an_override_is_one_sentence(override, sentence):
 def test_an_unknown_study_names_those_there_are(tmp_path):
     with pytest.raises(
         InputError,
-        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are ablation, baselines, ",
+        match=r"unknown study 'publishd'; did you mean published\? The built-in studies are ablation, baseline",
     ):
         load_study("publishd")
     with pytest.raises(InputError, match=r"cannot read .*none\.yaml: No such file"):

@@ -57,7 +57,8 @@ def colour_of(penalty: str) -> str:
 
 def marker_of(penalty: str) -> str:
     """The marker of a penalty, in every figure."""
-    return MARKERS[PENALTIES.place(penalty) % len(MARKERS)]
+    place = PENALTIES.place(penalty)
+    return MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]  # another one where the colours begin again
 
 
 class Curve(NamedTuple):

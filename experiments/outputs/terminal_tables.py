@@ -62,11 +62,14 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     wanted, name = limited.short_column, accuracy.title
     unit = f" {limited.unit}" if limited.unit else ""
     seeds = "" if best["n_seeds"] > 1 else " One seed only: the spread between trainings is unknown."
+    over = (
+        f", 95 % interval over subjects{' and seeds' if best['n_seeds'] > 1 else ''}"
+        if best["low"] <= best["high"]
+        else ""
+    )
     sentence = (
         f"Use {_configuration(best)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
-        f"(limit {limit.value:g}{unit}) and "
-        f"{name} {with_interval(best).removesuffix(')')}, 95 % interval over subjects"
-        f"{' and seeds' if best['n_seeds'] > 1 else ''}).{seeds}"
+        f"(limit {limit.value:g}{unit}) and {name} {with_interval(best).removesuffix(')')}{over}).{seeds}"
     )
     if found.between is not None:
         weight, value = found.between
@@ -82,7 +85,8 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
         value = rounded(line["mean"], line["low"], line["high"])
         accuracy = Text.assemble(value, (f"\n{span(line['low'], line['high'])}", "dim"))
         # three digits: the mean is compared with the limit
-        ends = f"\n{line['roughness_low']:.3g} to {line['roughness_high']:.3g}"
+        low, high = line["roughness_low"], line["roughness_high"]
+        ends = f"\n{low:.3g} to {high:.3g}" if low <= high else ""
         roughness = Text.assemble(f"{line['roughness']:.3g}", (ends, "dim"))
         style = "" if line["within"] else "dim"
         table.add_row(*names, accuracy, roughness, "yes" if line["within"] else "no", style=style)

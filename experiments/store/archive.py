@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...pipeline.files.text import write_atomically, write_text
-from ...pipeline.settings.sections import PairSettings
 from ...transforms.basics.errors import InputError
 from ...transforms.basics.npz import read_npz
 from .run_lock import noted
@@ -25,6 +24,8 @@ from .trial_tables import how_to_mend, lacks_pairs, needed_columns, read_checked
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ...pipeline.settings.sections import PairSettings
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...pipeline.evaluation import METRICS, REFINED
-from ...pipeline.settings.sections import PairSettings
 from ...transforms.basics.bounds import LARGEST_FLOAT32, LONGEST_ID, MOST_CELLS, MOST_ROWS
 from ...transforms.basics.errors import InputError, one_line, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ...pipeline.settings.sections import PairSettings
 
 TEXTS = {"trial", "moving", "fixed", "moving_group", "fixed_group"}
 TEXTS |= {"penalty", "model", "method", "similarity", "acts_on"}

@@ -6,14 +6,11 @@ from typing import Any
 
 from ...networks.objective.sums import SumRegistry
 from ...pipeline.settings.schema import Settings, TrialSettings
-from ...pipeline.settings.sections import OTHER_NAMES
 from ...transforms.basics.registry import Registry
-from .setting_keys import fields_of
+from .setting_keys import OTHER_KEYS, fields_of
 from .study import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ALSO = {"lambda": "weight", **{name: other for other, name in OTHER_NAMES.items()}}
-"""The second name of a setting."""
 
 
 def study_schema() -> dict[str, Any]:
@@ -49,8 +46,7 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
                 leaf = {**leaf, **_names(registry), "markdownDescription": meanings}
                 leaf = {word: value for word, value in leaf.items() if word != "type" or "anyOf" not in leaf}
         yield prefix + key, leaf
-        if key in ALSO:
-            yield prefix + ALSO[key], leaf
+        yield from ((other, leaf) for other, name in OTHER_KEYS.items() if name == prefix + key)
 
 
 def _names(registry: Registry[Any]) -> dict[str, Any]:

@@ -64,8 +64,17 @@ def check_key(key: str, where: str) -> str:
         return key
     by_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     close = by_leaf or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known keys are {', '.join(keys)}."
+    hint = f"did you mean {' or '.join(close)}?" if close else _beside(key, keys)
     raise InputError(f"{where}: unknown key {quoted(key)}; {hint}")
+
+
+def _beside(key: str, keys: Sequence[str]) -> str:
+    """The keys of the section that ``key`` names, or the sections if it names none of them."""
+    section = key.partition(".")[0]
+    own = [known.removeprefix(f"{section}.") for known in keys if known.startswith(f"{section}.")]
+    if own:
+        return f"the section {section} has {', '.join(own)}."
+    return f"known are {', '.join(dict.fromkeys(known.partition('.')[0] for known in keys))}."
 
 
 def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ METHODS.add(
         place=4,
     )
 )
-MOVING, FIXED = "{moving}", "{fixed}"
+PLACES = re.compile("MOVING|FIXED")
+"""What stands for the ids of a pair in the name of its file. YAML and shells take it without quotes."""
 
 
 def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> Registrar:
@@ -69,13 +71,17 @@ def _files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> di
     folder = (root or Path()) / own.folder
     if not folder.is_dir():
         raise InputError(f"fields.folder: {folder} {'is not a folder' if folder.exists() else 'does not exist'}.")
-    names = {pair: own.file.replace(MOVING, pair[0]).replace(FIXED, pair[1]) for pair in prepared.test_pairs}
+    names = {pair: _name(own.file, *pair) for pair in prepared.test_pairs}
     missing = [pair for pair, name in names.items() if not (folder / name).is_file()]
     if missing:
         moving, fixed = missing[0]
         more = f", nor for {len(missing) - 1} more of the {len(names)} test pairs" if len(missing) > 1 else ""
         raise InputError(f"there is no field of {moving} to {fixed}, {folder / names[missing[0]]}{more}.")
     return {pair: folder / name for pair, name in names.items()}
+
+
+def _name(pattern: str, moving: str, fixed: str) -> str:
+    return PLACES.sub(lambda found: moving if found[0] == "MOVING" else fixed, pattern)
 
 
 def _grid(prepared: Prepared, settings: TrialSettings, sample: Sample) -> Geometry:

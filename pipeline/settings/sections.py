@@ -276,9 +276,9 @@ class FieldSettings(Settings):
 
     folder: str | None = Field(default=None, description="folder of the files, relative to the data folder")
     file: str = Field(
-        default="{moving}_to_{fixed}.nii.gz",
-        pattern=r"\{(moving|fixed)\}",
-        description="name of a pair's file: `{moving}` and `{fixed}` stand for the ids. Its ending tells the format",
+        default="MOVING_to_FIXED.nii.gz",
+        pattern="MOVING|FIXED",
+        description="name of a pair's file: MOVING and FIXED stand for the ids. Its ending tells the format",
     )
 
 

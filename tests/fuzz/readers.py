@@ -174,7 +174,7 @@ def run_joined() -> Any:
 
 def run_archived() -> Any:
     figures.draw_figures = lambda *_: []  # figures take seconds and only use rows that were read
-    statistics.analyse = lambda *_: statistics.Analysis({}, [])
+    statistics.analyse = lambda *_: statistics.Analysis({}, [], [])
     kept = outcome.archive(IN / "run", OUT / "kept", console=Console(file=io.StringIO()))
     for path in sorted((OUT / "kept" / "tables").glob("*.csv")):
         cells = pd.read_csv(path, dtype=str).stack()

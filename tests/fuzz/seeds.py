@@ -287,7 +287,7 @@ def runs() -> list[Files]:
     def keep(folder: Path) -> None:
         write(folder)
         figures.draw_figures = lambda *_: []
-        statistics.analyse = lambda *_: statistics.Analysis({}, [])
+        statistics.analyse = lambda *_: statistics.Analysis({}, [], [])
         archive(folder / "run", folder / "kept", console=Console(file=io.StringIO()))
 
     whole, kept = made(write), made(keep)
