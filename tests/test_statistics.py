@@ -395,6 +395,31 @@ def test_curves_are_told_apart_by_what_varies(rows):
     assert common_range(sample, found["displacement",][:1], "displacement_sdlogj") is None
 
 
+def test_a_curve_that_a_larger_weight_made_rougher_reaches_no_further_than_its_smallest_weight(rows):
+    """As of a diverged training. Beyond it, the accuracy was extrapolated: a Dice that no pair had."""
+    weights = sorted(rows["lambda"].unique())
+    smooth = np.interp(np.arange(len(weights)), [0, len(weights) - 1], [0.5, 0.05])
+    bent = smooth.copy()
+    bent[:2] = 0.2, 0.4
+    for first, reach in ((smooth, (0.05, 0.5)), (bent, (0.05, 0.2)), (smooth[::-1], None)):
+        of = {"l1": dict(zip(weights, first, strict=True)), "l2": dict(zip(weights, smooth, strict=True))}
+        changed = rows.assign(
+            displacement_sdlogj=[of[name][weight] for name, weight in zip(rows["penalty"], rows["lambda"], strict=True)]
+        )
+        sample = Sample.of(changed, ["dice", "displacement_sdlogj"])
+        group = curves(sample)["displacement",]
+        found = common_range(sample, group, "displacement_sdlogj")
+        assert found == (pytest.approx(reach) if reach else None)
+        if found is None:
+            continue
+        dice = sample.means()["dice"]
+        for curve in group:
+            read = at_smoothness(curve, "displacement_sdlogj", "dice", targets(*found, "displacement_sdlogj"))
+            values = read(sample.means())
+            assert (values >= dice[curve.places].min() - 1e-9).all()
+            assert (values <= dice[curve.places].max() + 1e-9).all()
+
+
 def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
     found = recommend(rows, Limit("displacement_sdlogj", 0.15))
     means = rows.groupby(["penalty", "lambda", "model"])[["dice", "displacement_sdlogj"]].mean().reset_index()

@@ -93,12 +93,16 @@ def setting_keys(sample: Sample) -> list[str]:
 
 
 def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:
-    """The range of smoothness that every curve of a group reaches; None if a curve has one point or none is common."""
+    """The range of smoothness that every curve of a group reaches; None if a curve has one point or none is common.
+
+    A curve reaches from its smallest λ down to its smoothest point, as :func:`position` reads it: a field that a larger
+    λ made rougher does not count.
+    """
     means = sample.means()[smoothness]
     if len(group) < 2 or min(len(curve.places) for curve in group) < 2:
         return None
     low = max(means[curve.places].min() for curve in group)
-    high = min(means[curve.places].max() for curve in group)
+    high = min(means[curve.places[0]] for curve in group)
     start, stop = _scale(np.array([low, high]), smoothness)  # folding below LEAST_PERCENT is all the same
     return (float(low), float(high)) if start < stop else None
 
