@@ -154,7 +154,8 @@ def test_the_report_names_what_was_trained_on_what(way):
         "Network Slim net, 2‑D, 298 parameters; three convolutions on the grid of the integration; The outside" in words
     )
     assert "Cohort pictures of discs in one folder, 2‑D" in words
-    assert "pip install -c constraints.txt -e . outside smoothmorph run drill.yaml --data-root DIR" in words
+    assert "pip install -c constraints.txt -e . # and outside" in words
+    assert "which is not part of smoothmorph smoothmorph run drill.yaml --data-root DIR" in words
     notes = [json.loads(path.read_text()) for path in (folder / "run").glob("*/environment.json")]
     assert [note["packages"]["outside"] for note in notes] == ["1.0"] * 4
 

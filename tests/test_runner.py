@@ -283,7 +283,9 @@ def test_a_damaged_study_file_can_be_deleted(text, execute, tmp_path):
     execute()
     file = tmp_path / "out" / "study.yaml"
     file.write_text(text)
-    with pytest.raises(InputError, match=rf"\. Delete {file} and run the study again; complete trials are kept\.$"):
+    with pytest.raises(
+        InputError, match=rf"; otherwise delete {file} and run the study again; complete trials are kept\.$"
+    ):
         execute()
     file.unlink()
     assert execute(task=refuse).exit_code == 0

@@ -51,7 +51,8 @@ def environment(found: Mapping[str, Environment]) -> tuple[str, Table | None]:
         while heading in frame:
             heading += " "
         frame[heading] = [kind.get(key, "") for key in keys]
-    differing = [key for key in keys if len({kind.get(key) for kind in kinds}) > 1]
+    # a package that a trial did not need is no difference
+    differing = [key for key in keys if len({kind[key] for kind in kinds if key in kind}) > 1]
     words = f"The trials ran in {len(kinds)} environments, which differ in {', '.join(differing)}."
     same = f"All {len(found)} trials ran in the same environment." if len(found) > 1 else "There is only one trial."
     return words if differing else same, from_frame("environment", frame, "Versions", csv=False)
@@ -79,9 +80,12 @@ def reproduce(run: Run, found: Mapping[str, Environment]) -> list[Code]:
     root = f" --data-root {folder}" if any(reader.on_disk for reader in readers) else ""
     own = {METHODS[trial.model.method].package for trial in run.trials.values()}
     others = sorted({name for trial in run.trials.values() for name in trial.packages()} - own)
-    extras = " ".join(["'.[baselines]'" if any(own) else ".", *others])
+    versions = {name: version for noted in found.values() for name, version in _flat(noted).items()}
+    extras = "'.[baselines]'" if any(own) else "."
     commands = [
         f"pip install -c constraints.txt -e {extras}",
+        # no command: a package index may have another package of this name
+        *(f"# and {name} {versions.get(name, '')}".rstrip() + ", which is not part of smoothmorph" for name in others),
         *fetch,
         f"smoothmorph run {study.name if built_in else file}{root}",
         f"smoothmorph report runs/{study.name}",

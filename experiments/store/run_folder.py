@@ -58,7 +58,10 @@ def open_run(path: Path) -> Run:
         for trial, settings in zip(ids, study.trials, strict=True):
             settings.check_id(trial, str(file))
     except InputError as error:
-        raise InputError(f"{error} Delete {file} and run the study again; complete trials are kept.") from None
+        raise InputError(
+            f"{error} If it names a part of another package, install that package; otherwise delete {file} and run the "
+            "study again; complete trials are kept."
+        ) from None
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
 
 
