@@ -433,6 +433,17 @@ def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
     assert found.between[1] > found.best["mean"]
 
 
+def test_a_recommendation_says_if_nothing_is_gained(rows):
+    limit = Limit("displacement_sdlogj", 1.0)
+    assert recommend(rows.assign(dice_before=rows["dice"] - 0.1), limit).unclear is None
+    assert recommend(rows.drop(columns="dice_before", errors="ignore"), limit).unclear is None
+    worse = rows.assign(dice_before=rows["dice"] + 0.1)
+    assert recommend(worse, limit).unclear == pytest.approx(recommend(worse, limit).best["mean"] + 0.1)
+    errors = rows.assign(mse_before=rows["mse"] + 0.1)
+    assert recommend(errors, limit, "mse").unclear is None
+    assert recommend(errors.assign(mse_before=errors["mse"] - 0.1), limit, "mse").unclear is not None
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

@@ -75,6 +75,11 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
         weight, value = found.between
         expected = rounded(value, best["low"], best["high"])
         sentence += f" Interpolated: λ = {weight:.2g} would just meet the limit, with an expected {name} of {expected}."
+    if found.unclear is not None:
+        sentence += (
+            f" This is not clearly better than before registration ({name} {found.unclear:.3g}); more steps or another "
+            "learning rate may help."
+        )
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     keys = list(found.table.columns[: list(found.table.columns).index("mean")])
     for key in (*keys, name, wanted, "within"):

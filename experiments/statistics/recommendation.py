@@ -24,12 +24,15 @@ class Recommendation:
         metric: the metric of accuracy.
         between: a λ between two tested ones, where the curve of the best configuration meets the limit, and the
             accuracy expected there. None if the curve does not cross the limit or accuracy would not improve.
+        unclear: the accuracy before registration, if the best configuration is not clearly better, by the interval of
+            their difference; otherwise None.
     """
 
     best: pd.Series
     table: pd.DataFrame
     metric: str
     between: tuple[float, float] | None
+    unclear: float | None = None
 
 
 def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Recommendation:
@@ -55,7 +58,9 @@ def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Re
     if limit.metric not in rows:
         raise InputError(f"this run did not measure {limit.metric}; run the study again to measure it.")
     counted = rows.groupby("trial")[[metric, limit.metric]].transform("count").min(axis=1)
-    sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric])
+    before = f"{metric}_before"
+    known = [before] if before in rows and rows[before].notna().all() else []
+    sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric, *known])
     order = [False, METRICS[metric].smaller_is_better]
     table = _table(sample, metric, limit).sort_values(["within", "mean"], ascending=order, ignore_index=True)
     if not table["within"].any():
@@ -66,7 +71,18 @@ def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Re
             f"({least['model']} model). Choose a higher limit."
         )
     best = table.iloc[0]
-    return Recommendation(best, table, metric, _between(sample, best, metric, limit))
+    unclear = _unclear(sample, best, metric, before) if known else None
+    return Recommendation(best, table, metric, _between(sample, best, metric, limit), unclear)
+
+
+def _unclear(sample: Sample, best: pd.Series, metric: str, before: str) -> float | None:
+    """The accuracy before registration, unless that of the best configuration is clearly better."""
+    keys = list(sample.configurations.columns)
+    own = sample.select((sample.configurations[keys] == best[keys]).all(axis=1))
+    sign = -1 if METRICS[metric].smaller_is_better else 1
+    gain = own.interval(lambda means: sign * (means[metric] - means[before]))
+    at_least = gain.estimate[0] if np.isnan(gain.low[0]) else gain.low[0]
+    return None if at_least > 0 else float(own.means()[before][0])
 
 
 def _table(sample: Sample, metric: str, limit: Limit) -> pd.DataFrame:
