@@ -158,6 +158,16 @@ def test_networks_are_compared_with_a_baseline_at_its_smoothness_by_hand(make):
     )
 
 
+def test_a_curve_that_a_larger_weight_made_rougher_is_not_compared_beyond_its_smallest_weight(make):
+    """As of a diverged training: the accuracy would be extrapolated."""
+    rows = collect(make(NETWORKS, METHODS))
+    trained = rows["penalty"] != "none"
+    rows.loc[trained, "displacement_sdlogj"] = rows["lambda"].map({0.001: 0.2, 0.01: 0.4, 0.1: 0.1})
+    for method, roughness in (("syn", 0.15), ("elastix", 0.3), ("identity", 0.0)):
+        rows.loc[rows["model"] == method, "displacement_sdlogj"] = roughness
+    assert set(analyse(rows).tables["baselines"]["baseline"]) == {"syn"}
+
+
 # Terminal, report and figures
 
 

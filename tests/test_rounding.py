@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smoothmorph.experiments.rows.rounding import decimals, rounded, span, with_interval
+from smoothmorph.experiments.rows.rounding import decimals, is_clear, rounded, span, with_interval
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_rounding_changes_a_number_by_at_most_a_sixth_of_half_the_interval(low, 
     high, value = low + width, low + share * width
     assert abs(float(rounded(value, low, high)) - value) <= (high - low) / 12 * (1 + 1e-9) + 1e-12
     assert span(low, high).split(" to ")[0] == rounded(low, low, high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clear"),
+    [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 0.1, False), (float("nan"), float("nan"), False)],
+)
+def test_a_difference_is_clear_if_its_interval_is_on_one_side_of_zero(low, high, clear):
+    assert is_clear({"low": low, "high": high}) is clear

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
-from ..rows.rounding import rounded, span, with_interval
+from ..rows.rounding import rounded, rounded_in, span, with_interval
 from ..rows.summaries import as_shown, baselines, counts, records, setting_columns, setting_name
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -87,8 +87,7 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
     table.caption = "95 % intervals below the means"
     for line in records(found.table):
         names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
-        value = rounded(line["mean"], line["low"], line["high"])
-        accuracy = Text.assemble(value, (f"\n{span(line['low'], line['high'])}", "dim"))
+        accuracy = Text.assemble(rounded_in(line), (f"\n{span(line['low'], line['high'])}", "dim"))
         # three digits: the mean is compared with the limit
         low, high = line["roughness_low"], line["roughness_high"]
         ends = f"\n{low:.3g} to {high:.3g}" if low <= high else ""

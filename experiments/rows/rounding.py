@@ -42,6 +42,16 @@ def rounded(value: float, low: float, high: float) -> str:
     return f"{round(value, places) + 0.0:.{places}f}"  # never -0.00
 
 
+def rounded_in(line: Mapping[str, Any] | Any, value: str = "mean") -> str:
+    """A value of a table's line with the decimals of its interval."""
+    return rounded(line[value], line["low"], line["high"])
+
+
+def is_clear(line: Mapping[str, Any] | Any) -> bool:
+    """Whether the interval of a difference is on one side of 0. Without an interval nothing is clear."""
+    return bool(line["low"] > 0 or line["high"] < 0)
+
+
 def span(low: float, high: float) -> str:
     """The ends of an interval: ``0.675 to 0.708``; ends that are NaN come from too few subjects."""
     if isnan(low) or isnan(high):
@@ -51,4 +61,4 @@ def span(low: float, high: float) -> str:
 
 def with_interval(line: Mapping[str, Any] | Any, value: str = "mean") -> str:
     """A value of a table's line with its interval: ``0.692 (0.675 to 0.708)``."""
-    return f"{rounded(line[value], line['low'], line['high'])} ({span(line['low'], line['high'])})"
+    return f"{rounded_in(line, value)} ({span(line['low'], line['high'])})"

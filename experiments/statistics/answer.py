@@ -9,7 +9,7 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
-from ..rows.rounding import rounded, span, with_interval
+from ..rows.rounding import is_clear, rounded_in, span, with_interval
 from ..rows.summaries import baselines, pick, records, trained_methods, variant
 from .baselines import baselines_in_words
 from .sentences import EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_curves, spread_of_seeds, versus
@@ -47,7 +47,7 @@ def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metri
 def _against(best: str, other: str, pairs: Sequence[dict[str, Any]], metric: str) -> str:
     line = next(line for line in pairs if {line["first"], line["second"]} == {best, other})
     difference, low, high = versus(line, best, metric)
-    if not (low > 0 or high < 0):
+    if not is_clear(line):
         return f"no clear difference from {PENALTIES.title(other)} ({span(low, high)})"
     word = "better" if difference > 0 else "worse"
     gained = {"mean": abs(difference), "low": min(abs(low), abs(high)), "high": max(abs(low), abs(high))}
@@ -59,7 +59,7 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
     parts = []
     for model, part in pick(means, means["metric"] == FOLDING).groupby("model", sort=False):
         most = records(part.nlargest(1, "mean"))[0]
-        share = f"up to {rounded(most['mean'], most['low'], most['high'])} %" if most["mean"] > 0 else "none"
+        share = f"up to {rounded_in(most)} %" if most["mean"] > 0 else "none"
         parts.append(f"{share} in the {model} model")
     if parts:
         yield f"Folded voxels: {', '.join(parts)}."
@@ -74,8 +74,7 @@ def _baselines(means: pd.DataFrame, metric: str) -> Iterator[str]:
         if METHODS[model].registers:
             found = lines.set_index("metric")
             name = ", ".join([METHODS.title(model), *variant(lines.iloc[0], own)])
-            smooth = found.loc[SDLOGJ]
-            at = rounded(smooth["mean"], smooth["low"], smooth["high"])
+            at = rounded_in(found.loc[SDLOGJ])
             parts.append(f"{name} reaches {with_interval(found.loc[metric])} at an SDlogJ of {at}")
     if parts:
         yield f"{METRICS.title(metric)} without training: {'; '.join(parts)}."

@@ -9,7 +9,7 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ, SECONDS
 from ...pipeline.settings.vocabulary import METHODS, without_objective
-from ..rows.rounding import rounded, span, with_interval
+from ..rows.rounding import is_clear, rounded_in, span, with_interval
 from ..rows.summaries import (
     METHOD,
     WAYS,
@@ -21,7 +21,7 @@ from ..rows.summaries import (
     trained_methods,
     variant,
 )
-from .curves import Curve, CurveSet, Part, pairs_at, weight_at
+from .curves import Curve, CurveSet, Part, pairs_at, reach, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
 from .sentences import by_setting
@@ -56,7 +56,8 @@ def _reaching(groups: Sequence[CurveSet], value: float) -> Iterator[tuple[CurveS
     for group in groups:
         means = group.sample.means()[SDLOGJ]
         for curve in group.curves:
-            if len(curve.places) > 1 and means[curve.places].min() <= value <= means[curve.places].max():
+            low, high = reach(curve, means)
+            if len(curve.places) > 1 and low <= value <= high:
                 yield group, curve
 
 
@@ -74,7 +75,7 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
             continue
         yield (
             f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
-            f"{_mean(found.loc[SDLOGJ])} and {_mean(found.loc[FOLDING])} % folding"
+            f"{rounded_in(found.loc[SDLOGJ])} and {rounded_in(found.loc[FOLDING])} % folding"
             f"{'' if METHODS[line['model']].reads_files else f', in {own[SECONDS].mean():.2g} s per pair'}."
         )
     if len(own_rows) and len(penalized(rows)):
@@ -109,13 +110,9 @@ def _verdicts(table: pd.DataFrame, metric: str, what: str) -> Iterator[str]:
             verdicts = []
             for line in records(lines):
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
-                word = "no clear difference" if line["low"] <= 0 <= line["high"] else "worse" if behind else "better"
+                word = ("worse" if behind else "better") if is_clear(line) else "no clear difference"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({span(line['low'], line['high'])})")
             yield (
                 f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
                 f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )
-
-
-def _mean(line: pd.Series) -> str:
-    return rounded(line["mean"], line["low"], line["high"])

@@ -92,19 +92,27 @@ def setting_keys(sample: Sample) -> list[str]:
     return ["model", *(key for key in others if frame[key].nunique(dropna=False) > 1)]
 
 
-def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:
-    """The range of smoothness that every curve of a group reaches; None if a curve has one point or none is common.
+def reach(curve: Curve, means: np.ndarray) -> tuple[float, float]:
+    """The smoothest and the roughest value that a curve has, as :func:`position` reads it.
 
-    A curve reaches from its smallest λ down to its smoothest point, as :func:`position` reads it: a field that a larger
-    λ made rougher does not count.
+    The roughest one is that of its smallest λ: a field that a larger λ made rougher does not count.
+
+    Args:
+        curve: the curve.
+        means: a metric of smoothness, the mean of every configuration of the sample.
     """
+    return float(means[curve.places].min()), float(means[curve.places[0]])
+
+
+def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:
+    """The range of smoothness that every curve of a group reaches; None if a curve has one point or none is common."""
     means = sample.means()[smoothness]
     if len(group) < 2 or min(len(curve.places) for curve in group) < 2:
         return None
-    low = max(means[curve.places].min() for curve in group)
-    high = min(means[curve.places[0]] for curve in group)
+    lows, highs = zip(*(reach(curve, means) for curve in group), strict=True)
+    low, high = max(lows), min(highs)
     start, stop = _scale(np.array([low, high]), smoothness)  # folding below LEAST_PERCENT is all the same
-    return (float(low), float(high)) if start < stop else None
+    return (low, high) if start < stop else None
 
 
 def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndarray:

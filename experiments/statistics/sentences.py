@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
-from ..rows.rounding import rounded, span, with_interval
+from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
 from ..rows.summaries import METHOD, penalized, pick, records, setting_name, trained_methods
 from ..study.setting_keys import known_keys
 
@@ -47,7 +47,7 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
         if most["mean"] == 0:
             yield f"The {model} model folds in no test pair, with any penalty and λ."
         else:
-            low, high = (rounded(line["mean"], line["low"], line["high"]) for line in (least, most))
+            low, high = rounded_in(least), rounded_in(most)
             yield (
                 f"The displacement of the {model} model folds in {low} to {high} % of the voxels; most with "
                 f"{PENALTIES.title(most['penalty'])} at λ = {most['lambda']:g}."
@@ -66,7 +66,9 @@ def at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
         lines = pick(part, part["lambda"] == weight).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
         smooth = {line["penalty"]: line for line in records(pick(lines, lines["metric"] == SDLOGJ))}
         accurate = records(pick(lines, lines["metric"] == metric))
-        reached = "; ".join(f"{_reached(line)}) at an SDlogJ of {_mean(smooth[line['penalty']])}" for line in accurate)
+        reached = "; ".join(
+            f"{_reached(line)}) at an SDlogJ of {rounded_in(smooth[line['penalty']])}" for line in accurate
+        )
         yield f"{METRICS.title(metric)} at λ = {weight:g}{setting}: {reached}."
 
 
@@ -95,10 +97,6 @@ def _reached(line: dict[str, Any]) -> str:
     return f"{PENALTIES.title(line['penalty'])} {with_interval(line).removesuffix(')')}"
 
 
-def _mean(line: dict[str, Any]) -> str:
-    return rounded(line["mean"], line["low"], line["high"])
-
-
 def versus(line: Mapping[str, Any], penalty: str, metric: str) -> tuple[float, float, float]:
     """How much ``penalty`` is better than the other one of a comparison: difference, low, high; negative: worse."""
     found = line["difference"], line["low"], line["high"]
@@ -109,7 +107,7 @@ def versus(line: Mapping[str, Any], penalty: str, metric: str) -> tuple[float, f
 
 def _verdict(line: dict[str, Any], metric: str) -> str:
     first, second = PENALTIES.title(line["first"]), PENALTIES.title(line["second"])
-    if not (line["low"] > 0 or line["high"] < 0):  # without an interval there is none, either
+    if not is_clear(line):
         ends = span(line["low"], line["high"])
         return f"At this SDlogJ, there is no clear difference between {first} and {second} ({ends})."
     better = (line["difference"] < 0) == METRICS[metric].smaller_is_better
