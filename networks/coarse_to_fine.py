@@ -72,19 +72,18 @@ def optimize(
         weight_map: (B, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
     """
     pairs = _Pairs(moving, fixed, weight_map)
-    fields = found = None
+    found = None
     steps = torch.zeros(len(moving), dtype=torch.long)
     for level in pairs.pyramid(schedule.levels):
         start = model.identity(level.moving)
         if objective.both_directions:
             start = torch.cat([start, start], dim=1)
-        fields = start if fields is None else _resized(fields, start.shape[2:])
-        found = _on_level(model, objective, level, fields, schedule)
-        fields, steps = found.fields, steps + found.steps
-    assert fields is not None  # there is one level at least
-    assert found is not None
+        start = start if found is None else _resized(found.fields, start.shape[2:])
+        found = _on_level(model, objective, level, start, schedule)
+        steps = steps + found.steps
+    assert found is not None  # there is one level at least
     with torch.no_grad():
-        return Optimized(_registration(model, fields, moving, fixed), found.values, steps)
+        return Optimized(_registration(model, found.fields, moving, fixed), found.values, steps)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
 from ..transforms.basics.metadata import TORCH
-from ..transforms.fields.warping import Padding, integrate, resize_displacement, warp
+from ..transforms.fields.warping import Padding
+from .field_model import FieldModel
 from .objective.objective import Objective
 from .objective.vocabulary import PENALTIES, SIMILARITIES
 from .refinement import refine_field
@@ -110,10 +111,8 @@ class RefineRegistration(Transform):
         return Registration(warped, displacement, found.velocity[0])
 
     def _register(self, field: Tensor, moving: Tensor) -> Registration:
-        displacement = integrate(field, self.integration_steps, self.padding_mode)
-        if displacement.shape[2:] != moving.shape[2:]:
-            displacement = resize_displacement(displacement, moving.shape[2:], 2.0)
-        return Registration(warp(moving, displacement, padding_mode=self.padding_mode), displacement, field)
+        downsize = 1 if field.shape[2:] == moving.shape[2:] else 2
+        return FieldModel(self.integration_steps, downsize, self.padding_mode).register(field, moving)
 
     def __repr__(self) -> str:
         own = {name: value for name, value in vars(self).items() if name != "objective"}

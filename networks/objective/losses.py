@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from monai.utils.enums import LossReduction
@@ -49,6 +50,11 @@ class Penalty(_Loss):
         self.multiplier = multiplier
         self.arguments = {**self.entry.arguments, **arguments}
 
+    @cached_property
+    def takes_weight(self) -> bool:
+        """Whether the penalty supports a weight per voxel."""
+        return "weight" in inspect.signature(self.function).parameters
+
     def forward(self, field: Tensor, inverse: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
         """Return the penalty of ``field``.
 
@@ -68,7 +74,7 @@ class Penalty(_Loss):
                 raise ValueError(f"the penalty {self.entry.name} needs the displacements of both directions")
             options["inverse"] = inverse
         if weight is not None:
-            if "weight" not in inspect.signature(self.function).parameters:
+            if not self.takes_weight:
                 raise InputError(
                     f"the penalty {self.entry.name} cannot be weighted by voxel; leave the weight map out."
                 )
@@ -83,22 +89,27 @@ class Penalty(_Loss):
         return f"{name!r}, spacing={self.spacing}, {more}"
 
 
-class L1Penalty(Penalty):
+class _Named(Penalty):
+    """A penalty with a class of its own, which sets ``penalty``; the other arguments are those of :class:`Penalty`."""
+
+    penalty: ClassVar[str | PenaltyEntry]
+
+    def __init__(
+        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(self.penalty, spacing, multiplier, reduction)
+
+
+class L1Penalty(_Named):
     """The L1 penalty, mean_a mean |∂u/∂x_a|, as a loss; see :func:`l1_penalty`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__("l1", spacing, multiplier, reduction)
+    penalty = "l1"
 
 
-class L2Penalty(Penalty):
+class L2Penalty(_Named):
     """The L2 penalty, mean_a mean (∂u/∂x_a)², as a loss; see :func:`l2_penalty`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__("l2", spacing, multiplier, reduction)
+    penalty = "l2"
 
 
 class BendingEnergy(Penalty):
@@ -116,13 +127,10 @@ class BendingEnergy(Penalty):
         super().__init__(f"bending-{form}", spacing, multiplier, reduction)
 
 
-class CurvaturePenalty(Penalty):
+class CurvaturePenalty(_Named):
     """The curvature penalty, mean (∇²u)² including the edges, as a loss; see :func:`curvature_penalty`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__(CURVATURE, spacing, multiplier, reduction)
+    penalty = CURVATURE
 
 
 class LinearElasticityPenalty(Penalty):
@@ -139,13 +147,10 @@ class LinearElasticityPenalty(Penalty):
         super().__init__(LINEAR_ELASTICITY, spacing, multiplier, reduction, mu=mu, lam=lam)
 
 
-class DivergencePenalty(Penalty):
+class DivergencePenalty(_Named):
     """The divergence penalty, mean (div u)², as a loss; see :func:`divergence_penalty`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__(DIVERGENCE, spacing, multiplier, reduction)
+    penalty = DIVERGENCE
 
 
 class TotalVariationPenalty(Penalty):
@@ -174,22 +179,16 @@ class LogJacobianPenalty(Penalty):
         super().__init__(LOG_JACOBIAN, spacing, multiplier, reduction, least=least)
 
 
-class FoldingPenalty(Penalty):
+class FoldingPenalty(_Named):
     """The folding penalty, mean max(0, -det), as a loss; see :func:`folding_penalty`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__(FOLDING, spacing, multiplier, reduction)
+    penalty = FOLDING
 
 
-class DigitalFoldingPenalty(Penalty):
+class DigitalFoldingPenalty(_Named):
     """The part of the grid that turns inside out as a loss; see :func:`digital_folding`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__(DIGITAL_FOLDING, spacing, multiplier, reduction)
+    penalty = DIGITAL_FOLDING
 
 
 class SobolevPenalty(Penalty):
@@ -205,22 +204,16 @@ class SobolevPenalty(Penalty):
         super().__init__(SOBOLEV, spacing, multiplier, reduction, length=length)
 
 
-class InverseConsistencyPenalty(Penalty):
+class InverseConsistencyPenalty(_Named):
     """Inverse consistency as a loss of (u, w), both directions' displacements; see :func:`inverse_consistency`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__(INVERSE_CONSISTENCY, spacing, multiplier, reduction)
+    penalty = INVERSE_CONSISTENCY
 
 
-class GradICONPenalty(Penalty):
+class GradICONPenalty(_Named):
     """GradICON as a loss of (u, w), the displacements of both directions; see :func:`gradicon`."""
 
-    def __init__(
-        self, spacing: Sequence[float] | None = None, multiplier: float = 1.0, reduction: str = "mean"
-    ) -> None:
-        super().__init__(GRADICON, spacing, multiplier, reduction)
+    penalty = GRADICON
 
 
 def sum_of_penalties(
