@@ -25,7 +25,7 @@ def by_refinement(model: VoxelMorph, settings: TrialSettings, device: torch.devi
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
         images = moving["image"][None].to(device), fixed["image"][None].to(device)
         label = fixed["label"]
-        weights = None if label is None else weight_map(settings.objective, label[None].to(device))
+        weights = weight_map(settings.objective, None if label is None else label[None], device)
         started = time.perf_counter()
         found = refine(model, objective, *images, own.steps, own.learning_rate, weight_map=weights).registration
         parts = {name: part.float().cpu() for name, part in found._asdict().items() if part is not None}

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..settings.vocabulary import METHODS, MethodEntry
+from .without_training import moved_by
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...networks import Registration
     from ...transforms import Geometry
     from ..cohorts.cohort import Sample
     from ..cohorts.preparation import Prepared
@@ -36,27 +38,17 @@ PLACES = re.compile("MOVING|FIXED")
 def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> Registrar:
     """A registrar that reads each pair's field. Its seconds are 0, as nobody knows them.
 
-    As for other methods without an objective, the velocity is the displacement, and beyond the border the image is 0.
-
     Raises:
         InputError: the folder or a test pair's file is missing, or two pairs have one file; from the registrar: a
             file cannot be read, or its field lies on another grid than the fixed image.
     """
-    import torch
-
-    from ...networks import Registration
-    from ...transforms import warp
-
     files = _files(settings, prepared, root)
 
     def register(moving: Sample, fixed: Sample) -> tuple[Registration, float]:
         path = files[moving["id"], fixed["id"]]
         grid_of_moving, grid_of_fixed = (_grid(prepared, settings, sample) for sample in (moving, fixed))
         found = _in_voxels(path, grid_of_moving, grid_of_fixed, f"{moving['id']} to {fixed['id']}")
-        displacement = found[None].contiguous()
-        with torch.no_grad():
-            warped = warp(moving["image"][None], displacement, padding_mode="zeros")
-        return Registration(warped, displacement, displacement), 0.0
+        return moved_by(found, moving), 0.0
 
     return register
 

@@ -84,5 +84,4 @@ def _weights(settings: TrialSettings, pairs: Sequence[tuple[Sample, Sample]], de
 
     labels = [fixed["label"] for _, fixed in pairs]
     known = [label for label in labels if label is not None]
-    maps = weight_map(settings.objective, torch.stack(known) if len(known) == len(pairs) else None)
-    return None if maps is None else maps.to(device)
+    return weight_map(settings.objective, torch.stack(known) if len(known) == len(pairs) else None, device)

@@ -14,6 +14,8 @@ from ..cohorts.cohort import Sample
 from ..settings.vocabulary import METHODS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..evaluation.rows import Registrar
     from ..settings.schema import TrialSettings
 
@@ -21,11 +23,18 @@ Displace = Callable[[np.ndarray, np.ndarray, tuple[float, ...]], np.ndarray]
 """moving, fixed (*spatial) and mm per voxel -> displacement (D, *spatial) in voxels of the fixed grid."""
 
 
+def moved_by(displacement: Tensor, moving: Sample) -> networks.Registration:
+    """The registration that a displacement (D, *spatial), in voxels of the fixed grid, means for a moving image.
+
+    There is no velocity, so ``velocity`` is the displacement, as in the displacement model. The moving image is 0
+    beyond its border, as in SyN, elastix and VoxelMorph.
+    """
+    field = displacement[None].contiguous()
+    return networks.Registration(transforms.warp(moving["image"][None], field, padding_mode="zeros"), field, field)
+
+
 def by_baseline(settings: TrialSettings) -> Registrar:
     """A registrar that runs ``model.method`` on the CPU. Its time starts with the images in memory.
-
-    These methods give no velocity, so ``velocity`` is the displacement, as in the displacement model. The moving image
-    is 0 beyond its border, as in both tools and in VoxelMorph.
 
     Raises:
         InputError: the method's package is not installed.
@@ -49,8 +58,6 @@ def by_baseline(settings: TrialSettings) -> Registrar:
                 f"{method.name} cannot register {moving['id']} to {fixed['id']}: {one_line(error)}"
             ) from error
         seconds = time.perf_counter() - started
-        field = torch.from_numpy(np.ascontiguousarray(displacement))[None]
-        warped = transforms.warp(moving["image"][None], field, padding_mode="zeros")
-        return networks.Registration(warped, field, field), seconds
+        return moved_by(torch.from_numpy(np.ascontiguousarray(displacement)), moving), seconds
 
     return register

@@ -90,7 +90,7 @@ class TrialSettings(Settings):
 
     @model_validator(mode="after")
     def _field_files_have_a_folder(self) -> "TrialSettings":
-        if "fields.folder" in METHODS[self.model.method].settings and self.fields.folder is None:
+        if METHODS[self.model.method].reads_files and self.fields.folder is None:
             raise ValueError("model.method reads field files: give their folder as fields.folder")
         return self
 

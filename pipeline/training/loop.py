@@ -130,8 +130,8 @@ def train(
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving, fixed = (with_clean(batch, key).to(device, non_blocking=True) for key in ("moving", "fixed"))
-        weights = weight_map(settings.objective, batch.get("fixed_label"))
-        return take_step(moving, fixed) if weights is None else take_step(moving, fixed, weights.to(device))
+        weights = weight_map(settings.objective, batch.get("fixed_label"), device)
+        return take_step(moving, fixed) if weights is None else take_step(moving, fixed, weights)
 
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # errors are raised; Ignite would log them a second time
@@ -297,8 +297,7 @@ def validate(settings: TrialSettings, prepared: Prepared, model: VoxelMorph, obj
     with torch.no_grad():
         for batch in loader:
             moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
-            weights = weight_map(settings.objective, batch.get("fixed_label"))
-            weights = None if weights is None else weights.to(device)
+            weights = weight_map(settings.objective, batch.get("fixed_label"), device)
             found = evaluate_batch(model, objective, autocast(settings, device), moving, fixed, weights)
             terms.append((len(moving), found))
     return mean_terms(terms)

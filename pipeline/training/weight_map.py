@@ -9,11 +9,15 @@ from ..cohorts.preparation import Prepared
 from ..settings.schema import ObjectiveSettings
 
 
-def weight_map(settings: ObjectiveSettings, labels: Tensor | None) -> Tensor | None:
-    """The weight map (B, 1, *spatial), float32, for label maps; None if the trial has none or there are no labels."""
+def weight_map(settings: ObjectiveSettings, labels: Tensor | None, device: torch.device | None = None) -> Tensor | None:
+    """The weight map (B, 1, *spatial), float32, for label maps; None if the trial has none or there are no labels.
+
+    It is made on ``device``; None: where the label maps are.
+    """
     own = settings.weight_map
     if not own.labels or labels is None:
         return None
+    labels = labels.to(device)
     inside = torch.zeros_like(labels, dtype=torch.bool)
     for value in own.labels:  # on a GPU, torch.isin would wait for the list
         inside |= labels == value
