@@ -14,7 +14,7 @@ from monai.utils.enums import TraceKeys
 from monai.utils.misc import ensure_tuple_rep
 from torch import Tensor
 
-from .basics.metadata import TORCH, like, plain, tracked
+from .basics.metadata import TORCH, check_range, like, plain, tracked
 from .fields.random_velocity import random_velocity
 from .fields.warping import Interpolation, Padding, integrate
 from .warp_image import Modes, warp_tracked
@@ -53,8 +53,8 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
         padding_mode: Padding = "border",
     ) -> None:
         RandomizableTransform.__init__(self, prob)
-        self.magnitude = _check_range("magnitude", magnitude)
-        self.smoothness = _check_range("smoothness", smoothness)
+        self.magnitude = check_range("magnitude", magnitude, " in voxels")
+        self.smoothness = check_range("smoothness", smoothness, " in voxels")
         if integration_steps < 1:
             raise ValueError(f"integration_steps must be 1 or more for a diffeomorphism, got {integration_steps}")
         self.integration_steps = integration_steps
@@ -193,12 +193,6 @@ class RandDiffeomorphicd(RandomizableTransform, MapTransform, InvertibleTransfor
         for key in self.key_iterator(d):
             d[key] = self.deform.undo(d[key], self.pop_transform(d[key]))
         return d
-
-
-def _check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
-    if len(values) != 2 or not 0 <= values[0] <= values[1] < float("inf"):
-        raise ValueError(f"{name} must be (lowest, highest) in voxels, 0 <= lowest <= highest, got {values}")
-    return float(values[0]), float(values[1])
 
 
 RandDiffeomorphicD = RandDiffeomorphicDict = RandDiffeomorphicd

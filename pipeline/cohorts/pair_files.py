@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...transforms.basics.errors import InputError, nearest, quoted
+from ...transforms.basics.errors import InputError, did_you_mean, quoted
 from ..files.csv_tables import read_csv
 from ..files.text import read_json
 from .cohort import Cohort
@@ -101,8 +101,8 @@ class Ids:
         named = self.by_name.get(stem, set())
         found = self.by_path.get(path) or (stem if stem in self.known else next(iter(named)) if len(named) == 1 else "")
         if not found:
-            close = nearest(text, self.known) or nearest(stem, self.known)
-            hint = f"did you mean {close}?" if close else "expected ids or image files of the cohort."
+            hint = did_you_mean(text, self.known) or did_you_mean(stem, self.known)
+            hint = hint.rstrip() or "expected ids or image files of the cohort."
             raise InputError(
                 f"{where} names {quoted(text)}, which the cohort {self.cohort.name} of {len(self.cohort.subjects)} "
                 f"subjects does not have; {hint}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...transforms.basics.bounds import MOST_ROWS
-from ...transforms.basics.errors import InputError, nearest, quoted
+from ...transforms.basics.errors import InputError, did_you_mean, quoted
 from ..settings.sections import PairSettings
 from .cohort import Cohort, Subject
 from .file_cohort import SIDES
@@ -90,18 +90,16 @@ def _check_columns(cohort: Cohort, settings: PairSettings) -> None:
     wanted += [("moving", *one) for one in settings.moving] + [("fixed", *one) for one in settings.fixed]
     for setting, column, text in wanted:
         if column not in known:
-            hint = f"did you mean {close}? " if (close := nearest(column, known)) else ""
             raise InputError(
                 f"pairs.{setting} names the column {quoted(column)}, which the cohort {cohort.name} does not have; "
-                f"{hint}It has {', '.join(sorted(known))}."
+                f"{did_you_mean(column, known)}It has {', '.join(sorted(known))}."
             )
         values = {subject.column(column) for subject in cohort.subjects} - {""}
         if text is not None and text not in values:
             few = ", ".join(sorted(values)[:8]) + (", ..." if len(values) > 8 else "")
-            hint = f"did you mean {close}? " if (close := nearest(text, values)) else ""
             raise InputError(
                 f"pairs.{setting} asks for {column} {quoted(text)}, which no subject of the cohort {cohort.name} has; "
-                f"{hint}{column} is {few or 'empty'}."
+                f"{did_you_mean(text, values)}{column} is {few or 'empty'}."
             )
 
 
@@ -109,7 +107,7 @@ def _atlas(cohort: Cohort, split: Split, name: str | None) -> Subject:
     if name in cohort.left_out:
         raise InputError(f"pairs.atlas {quoted(name)} is left out by cohort.exclude or cohort.subjects; keep it.")
     if name not in cohort.ids:
-        hint = f"did you mean {close}?" if (close := nearest(name, cohort.ids)) else "give the id of a subject."
+        hint = did_you_mean(name, cohort.ids).rstrip() or "give the id of a subject."
         raise InputError(f"pairs.atlas is {quoted(name)}, which the cohort {cohort.name} does not have; {hint}")
     if not any(name in ids for ids in vars(split).values()):
         raise InputError(

@@ -73,6 +73,11 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)), "")
 
 
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return ``did you mean X? ``, with a blank for the next sentence; an empty text if no known name is similar."""
+    return f"did you mean {close}? " if (close := nearest(name, known)) else ""
+
+
 def reason(error: BaseException) -> str:
     """Return a library's error message as a part of a sentence, without ITK's source lines and addresses."""
     said = re.sub(r"(?s)^.*ITK ERROR: (\w+\(\w+\): )?", "", str(error)).strip().splitlines()

@@ -1,6 +1,6 @@
-"""Helpers for images in MONAI's transforms: tensors with affine and metadata."""
+"""Helpers for MONAI's transforms: tensors with affine and metadata, and ranges of random parameters."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,13 @@ def plain(data: NdarrayOrTensor) -> Tensor:
 def like(result: Tensor, source: Tensor) -> Tensor:
     """Return ``result`` with the class and the metadata of ``source``."""
     return convert_to_dst_type(result, source, dtype=result.dtype)[0]
+
+
+def check_range(name: str, values: Sequence[float], unit: str = "") -> tuple[float, float]:
+    """Return the range that a random parameter is drawn from; ValueError unless 0 <= lowest <= highest."""
+    if len(values) != 2 or not 0 <= values[0] <= values[1] < float("inf"):
+        raise ValueError(f"{name} must be (lowest, highest){unit}, 0 <= lowest <= highest, got {values}")
+    return float(values[0]), float(values[1])
 
 
 class EachKeyd(MapTransform):

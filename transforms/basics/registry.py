@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from .errors import InputError, nearest, one_line, quoted
+from .errors import InputError, did_you_mean, one_line, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +103,8 @@ class Registry(Mapping[str, E], Generic[E]):
         """
         if name in self:
             return name
-        hint = f"did you mean {close}? " if (close := nearest(name, self)) else ""
-        raise InputError(
-            "; ".join([f"there is no {self.kind} {quoted(name)}", f"{hint}known are {', '.join(self)}", *self.faults])
-        )
+        known = f"{did_you_mean(name, self)}known are {', '.join(self)}"
+        raise InputError("; ".join([f"there is no {self.kind} {quoted(name)}", known, *self.faults]))
 
     def title(self, name: str) -> str:
         """Return the title of ``name``, or the name itself: rows may hold an entry whose package is not installed."""
