@@ -16,14 +16,13 @@ from monai.transforms.transform import MapTransform, RandomizableTransform
 from monai.utils.misc import ensure_tuple
 from torch import Tensor
 
-from .basics.metadata import TORCH, like, plain, tracked
+from .basics.metadata import TORCH, check_range, like, plain, tracked
 from .label_images import check_label_map, scale_to_unit, thick_slices
 
 Drawn = dict[str, Any]
 CLEAN: dict[str, Any] = {
-    **{"texture": 0.0, "blur": 0.0, "bias": 0.0, "gamma": (1.0, 1.0)},
-    **{"thickness": 1.0, "noise": 0.0},
-}
+    "texture": 0.0, "blur": 0.0, "bias": 0.0, "gamma": (1.0, 1.0), "thickness": 1.0, "noise": 0.0,
+}  # fmt: skip
 """Strengths of no artefacts."""
 
 
@@ -74,7 +73,7 @@ class RandSyntheticImage(RandomizableTransform):
         noise: float = 0.05,
     ) -> None:
         RandomizableTransform.__init__(self, prob)
-        self.intensity, self.gamma = _range("intensity", intensity), _range("gamma", gamma)
+        self.intensity, self.gamma = check_range("intensity", intensity), check_range("gamma", gamma)
         if self.gamma[0] == 0:
             raise ValueError(f"gamma must be a range of exponents above 0, got {gamma}")
         for name, value in {"texture": texture, "blur": blur, "bias": bias, "noise": noise}.items():
@@ -142,7 +141,8 @@ class RandSyntheticImage(RandomizableTransform):
         image = AdjustContrast(drawn["gamma"])(image) if drawn["gamma"] != 1 else image
         axis = 1 + min(int(drawn["axis"] * len(sigma)), len(sigma) - 1)
         image = thick_slices(plain(image), axis, drawn["thickness"])
-        image = _with(RandGaussianNoise(std=drawn["noise"], sample_std=False, prob=1.0), image, random)
+        if drawn["noise"] > 0:
+            image = _with(RandGaussianNoise(std=drawn["noise"], sample_std=False, prob=1.0), image, random)
         image = plain(image).clamp_min(0)
         if drawn["zero_background"]:
             image = image * (labels > 0)
@@ -280,12 +280,6 @@ def _check_probability(name: str, value: Any) -> None:
     """Raise ValueError unless the value is a number from 0 to 1."""
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a probability, 0 to 1, got {value!r}")
-
-
-def _range(name: str, values: Sequence[float]) -> tuple[float, float]:
-    if len(values) != 2 or not 0 <= values[0] <= values[1] < float("inf"):
-        raise ValueError(f"{name} must be (lowest, highest), 0 <= lowest <= highest, got {values}")
-    return float(values[0]), float(values[1])
 
 
 RandSyntheticImageD = RandSyntheticImageDict = RandSyntheticImaged
