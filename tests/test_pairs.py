@@ -14,8 +14,7 @@ from smoothmorph.pipeline.cohorts.cohort import Cohort, Subject
 from smoothmorph.pipeline.cohorts.pairs import drawn_pairs, epoch_pairs, possible_pairs
 from smoothmorph.pipeline.cohorts.preparation import find_data, prepare, show_pairs, training_loader
 from smoothmorph.pipeline.cohorts.splits import Split, frozen_pairs, pairs_hash, split_cohort, training_pairs
-from smoothmorph.pipeline.settings.schema import TrialSettings, from_identity, parse
-from smoothmorph.pipeline.settings.sections import PairSettings, SplitSettings
+from smoothmorph.pipeline.settings.schema import PairSettings, SplitSettings, TrialSettings, from_identity, parse
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms.basics.errors import InputError
 

@@ -21,8 +21,7 @@ from smoothmorph.networks import (
 from smoothmorph.networks.backbones.correlation import correlation
 from smoothmorph.networks.backbones.pyramid import Pyramid
 from smoothmorph.networks.backbones.pyramid_level import SLOPE, Level
-from smoothmorph.pipeline.settings.schema import TrialSettings, parse
-from smoothmorph.pipeline.settings.sections import ModelSettings
+from smoothmorph.pipeline.settings.schema import ModelSettings, TrialSettings, parse
 from smoothmorph.transforms import InputError
 
 SHAPES = {2: [(32, 48), (31, 45), (6, 7)], 3: [(12, 16, 12), (11, 14, 9), (6, 7, 6)]}

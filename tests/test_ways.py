@@ -13,8 +13,7 @@ from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.store.trial_tables import lacks_pairs, read_parquet
 from smoothmorph.networks import VoxelMorph
 from smoothmorph.pipeline.evaluation.refined import by_refinement, refinement_objective
-from smoothmorph.pipeline.settings.schema import TrialSettings, parse
-from smoothmorph.pipeline.settings.sections import PairSettings
+from smoothmorph.pipeline.settings.schema import PairSettings, TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError
 from test_beside import METHODS, drawn, legend_of, make  # noqa: F401 (fixtures)

@@ -21,6 +21,7 @@ FOLDERS = {
 }
 ORDINARY = {"loss", "seconds"}
 """Names that are also columns of a training history, and ordinary words."""
+DEFAULTS = "the defaults of a trial's settings, which are part of its identity"
 EXCEPTIONS = {
     "experiments/report/blocks.py": ({"table"}, "a kind of block"),
     "experiments/study/published_numbers.py": (
@@ -39,10 +40,9 @@ EXCEPTIONS = {
         {"fields", "optimization", "voxelmorph"},
         "sections of the settings; what older trials were made by",
     ),
-    "pipeline/settings/sections.py": (
-        {"l2", "mse", "voxelmorph", "phantom"},
-        "the defaults of a trial's settings, which are part of its identity",
-    ),
+    "pipeline/settings/data_sections.py": ({"phantom"}, DEFAULTS),
+    "pipeline/settings/model_sections.py": ({"voxelmorph"}, DEFAULTS),
+    "pipeline/settings/training_sections.py": ({"l2", "mse"}, DEFAULTS),
     "pipeline/training/checkpoint.py": ({"identity"}, "the settings that decide a result, in a checkpoint"),
     "transforms/field_files/__init__.py": ({"voxelmorph"}, "a kind of field file"),
 }

@@ -25,7 +25,7 @@ from .trial_tables import how_to_mend, lacks_pairs, needed_columns, read_checked
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...pipeline.settings.sections import PairSettings
+    from ...pipeline.settings.schema import PairSettings
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"

@@ -18,7 +18,7 @@ from ...transforms.basics.errors import InputError, one_line, quoted
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...pipeline.settings.sections import PairSettings
+    from ...pipeline.settings.schema import PairSettings
 
 TEXTS = {"trial", "moving", "fixed", "moving_group", "fixed_group"}
 TEXTS |= {"penalty", "model", "method", "similarity", "acts_on"}

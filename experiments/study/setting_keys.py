@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.settings.schema import Settings, TrialSettings
-from ...pipeline.settings.sections import OTHER_NAMES
+from ...pipeline.settings.training_sections import OTHER_NAMES
 from ...transforms.basics.errors import InputError, quoted
 
 OTHER_KEYS = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...transforms.basics.bounds import MOST_ROWS
 from ...transforms.basics.errors import InputError, did_you_mean, quoted
-from ..settings.sections import PairSettings
+from ..settings.schema import PairSettings
 from .cohort import Cohort, Subject
 from .file_cohort import SIDES
 from .pair_files import Ids, read_listed

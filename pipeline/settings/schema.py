@@ -14,23 +14,10 @@ from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.errors import InputError, quoted
 from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
-from .sections import (
-    BACKBONE_OPTIONS,
-    PAIR_OPTIONS,
-    BaselineSettings,
-    CohortSettings,
-    ComputeSettings,
-    FieldSettings,
-    ModelSettings,
-    ObjectiveSettings,
-    OptimizationSettings,
-    PairSettings,
-    RefinementSettings,
-    Seed,
-    Settings,
-    SplitSettings,
-    TrainingSettings,
-)
+from .base import Seed, Settings
+from .data_sections import PAIR_OPTIONS, CohortSettings, PairSettings, SplitSettings
+from .model_sections import BACKBONE_OPTIONS, BaselineSettings, FieldSettings, ModelSettings, OptimizationSettings
+from .training_sections import ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
 from .vocabulary import METHODS, READERS
 
 ADDED_LATER: dict[str, Any] = {

@@ -1,0 +1,161 @@
+"""The sections of what is minimized, and how: ``objective``, ``refinement``, ``training``, and ``compute``."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from ...networks import PENALTIES, SIMILARITIES
+from .base import Settings
+
+Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
+Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
+
+
+class WeightMapSettings(Settings):
+    """λ as a field: factors of λ inside and outside of chosen structures of the fixed image.
+
+    Without ``labels``, λ is the same everywhere.
+    """
+
+    labels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="label values of the chosen structures in the fixed image; empty: no weight map"
+    )
+    inside: float = Field(default=1.0, ge=0, description="factor of λ inside the structures")
+    outside: float = Field(default=1.0, ge=0, description="factor of λ outside of the structures")
+
+
+class ObjectiveSettings(Settings):
+    """The loss of training: similarity + λ · multiplier · penalty(field).
+
+    The similarity and the penalty can be weighted sums, written as text or as a list. ``similarities`` and
+    ``penalties`` are alternative names of these keys.
+    """
+
+    similarity: Similarity = Field(
+        default="mse",
+        description="similarity of the warped and the fixed image; a sum is written `mse+0.5*gradient-mse`",
+    )
+    penalty: Penalty = Field(
+        default="l2", description="smoothness penalty on the field; a sum is written `0.01*l2+folding`"
+    )
+    weight: float = Field(
+        default=0.01,
+        ge=0,
+        alias="lambda",
+        description="λ, the weight of the penalty; for a sum of penalties, a common factor with default 1",
+    )
+    acts_on: Literal["velocity", "displacement"] = Field(default="velocity", description="the field that is penalized")
+    multiplier: float = Field(
+        default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
+    )
+    weight_map: WeightMapSettings = WeightMapSettings()
+
+    @property
+    def field_in_words(self) -> str:
+        """The penalized field in words, with the factors of λ if there is a weight map."""
+        fields = {term.name: PENALTIES[term.name].field or self.acts_on for term in PENALTIES.terms(self.penalty)}
+        words = f"the {self.acts_on}" if self.acts_on in fields.values() else f"the {next(iter(fields.values()))}"
+        if len(set(fields.values())) > 1:
+            others = [PENALTIES.title(name) for name, field in fields.items() if field != self.acts_on]
+            words += f", {' and '.join(others)} on the displacement"
+        if labels := self.weight_map.labels:
+            inside, outside = self.weight_map.inside, self.weight_map.outside
+            words += (
+                f"; λ times {inside:g} in the structures {', '.join(map(str, labels))}, times {outside:g} elsewhere"
+            )
+        return words
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
+        return self.model_dump(exclude={"weight_map"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sums(cls, values: Any) -> Any:
+        """Replace alternative names, and set the default λ of a sum."""
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        for other, key in OTHER_NAMES.items():
+            if other in values and key in values:
+                raise ValueError(f"{key} and {other} are one setting; keep one of them")
+            if other in values:
+                values[key] = values.pop(other)
+        if not {LAMBDA, "weight"} & set(values) and PENALTIES.is_sum(values.get("penalty")):
+            values[LAMBDA] = LAMBDA_OF_SUM
+        return values
+
+
+OTHER_NAMES = {"similarities": "similarity", "penalties": "penalty"}
+"""Alternative names of keys of the objective, for lists."""
+LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
+"""The name of λ, and its default for a sum of penalties, whose members have their own weights."""
+
+
+class RefinementSettings(Settings):
+    """Refinement of a trained network's field on every test pair, by Adam. One training gives rows without and with it.
+
+    The objective is that of the training, with what is given here in its place.
+    """
+
+    steps: int = Field(default=0, ge=0, description="steps of refinement; 0: no rows of refinement")
+    learning_rate: float = Field(default=0.05, gt=0, description="Adam's, in voxels of the field's grid")
+    similarity: Similarity | None = Field(default=None, description="similarity; null: as in the training")
+    penalty: Penalty | None = Field(default=None, description="penalty; null: as in the training")
+    weight: float | None = Field(default=None, ge=0, alias="lambda", description="λ; null: as in the training")
+
+
+class AugmentSettings(Settings):
+    """One random transform of training pairs and its arguments, such as ``{transform: RandFlipd, keys: [moving]}``.
+
+    :mod:`.augmentation` says which transforms can be named.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    transform: str
+
+
+class TrainingSettings(Settings):
+    """The training by Adam, on random ordered pairs of training subjects."""
+
+    epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
+    steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
+    batch_size: int = Field(default=1, ge=1, description="number of pairs per batch")
+    learning_rate: float = Field(default=1e-4, gt=0, description="Adam's learning rate; with one-cycle, its maximum")
+    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="learning-rate schedule")
+    penalty_warmup: float = Field(
+        default=0.0, ge=0, le=1, description="fraction of the steps over which λ grows linearly from 0"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="floating-point precision of the convolutions"
+    )
+    selection: Literal["best", "last"] = Field(
+        default="best", description="weights to keep: of the epoch with the lowest validation loss, or of the last"
+    )
+    augment: tuple[AugmentSettings, ...] = Field(
+        default=(), description="random MONAI transforms of the training pairs"
+    )
+    both_directions: bool = Field(
+        default=False, description="each step also registers its pairs in the other direction, fixed to moving"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="maximum norm of the gradient over all weights; null: no limit"
+    )
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay per step of a moving average of the weights; the average is validated and kept; null: none",
+    )
+
+
+class ComputeSettings(Settings):
+    """The device and threads to compute with. They are not part of a trial's identity."""
+
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the first GPU, or the CPU without one"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads per trial; null: the workers share the cores"
+    )
