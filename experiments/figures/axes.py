@@ -56,7 +56,7 @@ def percent_axis(axes: Axes, which: str, values: np.ndarray, label: str) -> str:
     set_limits(-0.35 * threshold, top)
     decades = 10.0 ** np.arange(np.log10(threshold), np.log10(top))
     _ticks(axis, [0.0, *decades])
-    return f"Axes of folding are logarithmic above {threshold:g} % (the first tick after 0) and linear below."
+    return "Axes of folding are linear up to the first tick after 0, and logarithmic above it."
 
 
 def _ticks(axis: Any, ticks: Sequence[float]) -> None:
