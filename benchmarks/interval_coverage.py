@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from smoothmorph.experiments.statistics.arc import area
+from smoothmorph.experiments.statistics.arc import area, dominated_share
 from smoothmorph.experiments.statistics.curves import Curve, at_smoothness
-from smoothmorph.experiments.statistics.fronts import dominated_share
 from smoothmorph.experiments.statistics.sample import Sample, Statistic
 from smoothmorph.pipeline.evaluation import SDLOGJ
 

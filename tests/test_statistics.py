@@ -12,9 +12,18 @@ import interval_coverage
 import synthetic_run
 from smoothmorph.experiments.rows.rounding import with_interval
 from smoothmorph.experiments.statistics import Limit, accuracies, analyse, recommend
-from smoothmorph.experiments.statistics.arc import arc_areas, area
+from smoothmorph.experiments.statistics.amortization import amortization_gaps, gaps_in_words
+from smoothmorph.experiments.statistics.arc import (
+    REFERENCE_SDLOGJ,
+    arc_areas,
+    area,
+    dominated_share,
+    error,
+    on_front,
+)
 from smoothmorph.experiments.statistics.curves import (
     Curve,
+    Part,
     at_smoothness,
     common_range,
     curves,
@@ -23,7 +32,6 @@ from smoothmorph.experiments.statistics.curves import (
     targets,
     weight_at,
 )
-from smoothmorph.experiments.statistics.fronts import REFERENCE_SDLOGJ, dominated_share, error, on_front
 from smoothmorph.experiments.statistics.pair_variance import PairDesign
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
 from smoothmorph.experiments.statistics.sample import Sample
@@ -264,6 +272,34 @@ def test_the_areas_of_a_study_are_over_one_range_and_compared_with_the_best(rows
         assert np.isnan(best["difference"])
         assert ((part["low"] < part["auc_arc"]) & (part["auc_arc"] < part["high"])).all()
     assert any(line.startswith("AUC-ARC, the mean Dice from an SDlogJ of 0.0") for line in analysis.words)
+
+
+def test_an_amortization_gap_by_hand():
+    """One optimum, and three trainings of a network that is smoother and less accurate at each λ."""
+    seeds = np.array([-0.01, 0.0, 0.01])
+    once = np.array([0.0, np.nan, np.nan])
+    levels = {"displacement_sdlogj": [0.4, 0.2, 0.3, 0.1], "dice": [0.8, 0.7, 0.6, 0.5]}
+    spread = {"displacement_sdlogj": 0 * seeds, "dice": seeds}
+    values = {
+        name: np.stack([level + (once if place < 2 else spread[name]) for place, level in enumerate(own)])[..., None]
+        * np.ones(6)
+        for name, own in levels.items()
+    }
+    sample = sample_of(values)
+    sample.configurations["lambda"] = [0.1, 1.0, 0.1, 1.0]
+    sample.configurations["method"] = ["optimization", "optimization", "voxelmorph", "voxelmorph"]
+    table = amortization_gaps([Part(sample, [], ["dice"])], ["dice"])
+    assert set(table["first"]) == {"optimization"}
+    by_weight = table[table["matched_in"] == "lambda"].set_index(["at", "metric"])["difference"]
+    for weight in (0.1, 1.0):
+        assert by_weight[weight, "dice"] == pytest.approx(0.2)
+        assert by_weight[weight, "displacement_sdlogj"] == pytest.approx(0.1)
+    smooth = table[table["matched_in"] == "displacement_sdlogj"]
+    assert smooth["at"].between(0.2, 0.3).all()
+    np.testing.assert_allclose(smooth["difference"], 0.15)
+    assert (smooth["low"] < 0.15).all()  # the trainings differ
+    [words] = gaps_in_words(table, "dice")
+    assert words == "Dice, optimization minus trained network, at equal SDlogJ: L2 0.150 (0.125 to 0.175, at 0.25)."
 
 
 def test_a_front_that_one_can_draw():

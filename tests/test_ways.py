@@ -64,6 +64,25 @@ def test_optimization_is_a_curve_over_lambda_beside_that_of_networks(make, drawn
     assert {line.get_linestyle() for line in ranges} == {"-", "--"}  # AUC-ARC's, one for each way
     assert "Grey lines at the bottom: the ranges of AUC-ARC." in front.get_supxlabel().replace("\n", " ")
     assert "L2, optimization" in legend_of(drawn["dice_vs_lambda"])
+    _check_gaps(found, drawn["amortization_gap"])
+
+
+def _check_gaps(found, figure) -> None:
+    """Optimization minus network, per penalty: at each λ, and at equal SDlogJ."""
+    table = found.tables["amortization_gap"]
+    assert set(zip(table["first"], table["second"], strict=True)) == {("optimization", "trained network")}
+    at_weights = table[table["matched_in"] == "lambda"]
+    assert set(at_weights["at"]) == {0.001, 0.01, 0.1}
+    means = found.tables["means"].set_index(["penalty", "lambda", "method", "metric"])["mean"]
+    for line in at_weights.to_dict("records"):
+        one, two = (means[line["penalty"], line["at"], way, line["metric"]] for way in ("optimization", "voxelmorph"))
+        assert line["difference"] == pytest.approx(one - two)
+        assert line["low"] <= line["difference"] <= line["high"]
+    assert set(at_weights["metric"]) == {"dice", "mse", "displacement_sdlogj"}
+    assert any(
+        line.startswith("Dice, optimization minus trained network, at equal SDlogJ: L1 ") for line in found.words
+    )
+    assert figure.axes[0].get_title() == "diffeomorphic model:\noptimization minus trained network"
 
 
 def test_optimization_alone_has_curves_and_a_recommendation_and_speaks_of_no_training(make):  # noqa: F811

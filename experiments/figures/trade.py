@@ -1,4 +1,4 @@
-"""Accuracy against smoothness: the ARC with its Pareto front, and penalties at equal smoothness."""
+"""Accuracy against smoothness: the ARC with its Pareto front, penalties at equal smoothness, amortization gaps."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +14,7 @@ from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.settings.schema import ObjectiveSettings
 from ..rows.summaries import WAYS, number, pick, setting_name
 from ..statistics import Analysis
+from .axes import lambda_axis
 from .baselines import baselines_of, draw_points, handles
 from .style import GREY, LINES, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
@@ -30,12 +31,13 @@ def _across(smoothness: str) -> str:
 
 
 def trade_figures(analysis: Analysis, metric: str, title: str) -> Iterator[tuple[str, Figure | None]]:
-    """The Pareto front, and the comparisons at equal SDlogJ and at equal folding if there are curves."""
+    """The Pareto front; if there are curves, comparisons at equal SDlogJ and folding, and of ways to find fields."""
     if "means" not in analysis.tables:
         return
     yield "pareto_front", pareto_front(analysis, metric, title)
     for smoothness in METRICS.of_role("smoothness"):
         yield matched_name(smoothness), matched(analysis, metric, smoothness, title)
+    yield "amortization_gap", amortization_gap(analysis, metric, title)
 
 
 def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
@@ -159,6 +161,48 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
         figure, f"{title}.",
         f"Interpolated between neighbouring λ of each penalty; bars: {_bars(table)} "
         f"({number(compared['n_pairs'], 'test pair')}, {seeds}). Differences are paired, so their bars are shorter.",
+    )  # fmt: skip
+    return figure
+
+
+def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | None:
+    """How far two ways to find fields are apart, per penalty: top at equal SDlogJ, bottom at equal λ.
+
+    None if there is one way only, or no two curves of a penalty overlap.
+    """
+    table = analysis.tables.get("amortization_gap", pd.DataFrame())
+    if table.empty:
+        return None
+    table = pick(table, table["metric"] == metric)
+    bases = [basis for basis in (SDLOGJ, "lambda") if basis in set(table["matched_in"])]
+    keys = list(table.columns[: list(table.columns).index("penalty")])
+    parts = [
+        (words, ways, own)
+        for words, part in _settings(table, keys)
+        for ways, own in part.groupby(["first", "second"], sort=False)
+    ]
+    figure = new_figure(3.6 * len(parts) + 1.9, 0.9 + 2.5 * len(bases), "Amortization gap")
+    panels = figure.subplots(len(bases), len(parts), sharey=True, sharex="row", squeeze=False)
+    for basis, row in zip(bases, panels, strict=True):
+        for axes, (words, (first, second), part) in zip(row, parts, strict=True):
+            axes.axhline(0, color=GREY, linewidth=0.9, zorder=0)
+            for penalty in penalties_of(part):
+                own = pick(part, (part["penalty"] == penalty) & (part["matched_in"] == basis)).sort_values(by="at")
+                shown = own.rename(columns={"difference": "mean"})
+                axes.errorbar(shown["at"], shown["mean"], yerr=_reach(shown), **_look(penalty))
+            if basis == SDLOGJ:
+                axes.set_xlabel(_across(SDLOGJ))
+            else:
+                lambda_axis(axes, list(part.loc[part["matched_in"] == basis, "at"]))
+            if axes in panels[0]:
+                axes.set_title(f"{words}:\n{first} minus {second}")
+        row[0].set_ylabel(f"difference in {METRICS[metric].axis()}")
+    legend(figure, _handles(penalties_of(table)))
+    seeds, pairs = number(analysis.tables["means"]["n_seeds"], "seed"), number(table["n_pairs"], "test pair")
+    caption(
+        figure, f"{title}.",
+        f"Differences pair by pair; bars: {_bars(analysis.tables['means'])} ({pairs}, {seeds}). At equal SDlogJ, "
+        "interpolated between neighbouring λ.",
     )  # fmt: skip
     return figure
 

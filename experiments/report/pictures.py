@@ -94,6 +94,12 @@ def _looks() -> dict[str, Look]:
             )
             for name in smoothness
         },
+        "amortization_gap": Look(
+            "Amortization gap",
+            "How much better the first way to find fields is than the second, with the same penalty. If it differs "
+            "between penalties, training favours some of them.",
+            beside="statistics-amortization_gap",
+        ),
         "pareto_front": Look(
             "ARC: accuracy against smoothness",
             "Smoother is left, more accurate is up (down, if the metric is an error). Filled points are on the Pareto "

@@ -12,12 +12,12 @@ import pandas as pd
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, pick
+from .amortization import amortization_gaps, gaps_in_words
 from .answer import answer
-from .arc import arc_areas
+from .arc import REFERENCE_SDLOGJ, arc_areas, dominated_share, error, error_name, front_of
 from .baselines import against_baselines, baselines_in_words
 from .curves import Curve, CurveSet, Part, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
 from .curves import groups as groups_of
-from .fronts import REFERENCE_SDLOGJ, dominated_share, error, error_name, front_of
 from .pairwise import compare, mixed_model, with_holm
 from .sample import INTERVALS, Sample, is_everywhere, titled
 from .sentences import in_words
@@ -49,11 +49,14 @@ def analyse(rows: pd.DataFrame) -> Analysis:
         "comparisons": comparisons(parts, measured),
         "matched": matched(parts, measured),
         "auc_arc": arc_areas(list(_curves_of(parts, measured))),
+        "amortization_gap": amortization_gaps(parts, measured),
         "mixed_model": mixed_models(main, measured[0]),
         **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
     words = [*in_words(tables, measured[0], rows), *baselines_in_words(tables, measured[0], rows)]
+    if "amortization_gap" in tables:
+        words += gaps_in_words(tables["amortization_gap"], measured[0])
     return Analysis(tables, words, answer(tables, measured[0], rows))
 
 

@@ -9,10 +9,11 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
-from ..rows.rounding import is_clear, rounded_in, span, with_interval
-from ..rows.summaries import baselines, pick, records, trained_methods, variant
+from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
+from ..rows.summaries import METHOD, baselines, pick, records, trained_methods, variant
+from .amortization import gaps_in_words
 from .baselines import baselines_in_words
-from .sentences import EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_curves, spread_of_seeds, versus
+from .sentences import EACH, EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_curves, spread_of_seeds, versus
 
 MOST = 4
 SETTINGS = 2
@@ -24,28 +25,55 @@ def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> 
     trained = of_curves(tables["means"])
     if trained.empty:
         return list(islice(baselines_in_words(tables, metric, rows), MOST))
-    known = [*_most_accurate(tables, trained, metric), *_folding(trained)]
+    gaps = [*gaps_in_words(tables["amortization_gap"], metric)] if "amortization_gap" in tables else []
+    accurate = [*_most_accurate(tables, trained, metric)][: SETTINGS - bool(gaps)]
+    known = [*accurate, *gaps[:1], *_folding(trained)]
     spread = [*spread_of_seeds(trained, metric)] if trained_methods(rows) else []
     others = [*_baselines(tables["means"], metric)] or spread
     return [*known, *others][:MOST]
 
 
 def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metric: str) -> Iterator[str]:
+    """One sentence per setting. If fields were found in several ways, optimization comes first."""
     if "matched" not in tables:
         yield from islice(at_one_weight(trained, metric), SETTINGS - 1)
         yield EQUAL_SMOOTHNESS
         return
-    for setting, value, lines, pairs in islice(at_middle(tables["matched"], tables["comparisons"], metric), SETTINGS):
+    settings = at_middle(tables["matched"], tables["comparisons"], metric)
+    for setting, value, lines, pairs in sorted(settings, key=lambda found: _trains(found[2].iloc[0])):
         best, *others = records(lines)
-        against = "; ".join(_against(best["penalty"], other["penalty"], records(pairs), metric) for other in others)
+        against = _against_all(best["penalty"], [other["penalty"] for other in others], records(pairs), metric)
         yield (
             f"At an SDlogJ of {value:g}{setting}, {PENALTIES.title(best['penalty'])} has the best "
             f"{METRICS.title(metric)}, {with_interval(best)}: {against}."
         )
 
 
-def _against(best: str, other: str, pairs: Sequence[dict[str, Any]], metric: str) -> str:
-    line = next(line for line in pairs if {line["first"], line["second"]} == {best, other})
+def _trains(line: Any) -> bool:
+    """Whether a line of a table is of trained networks; rows without a method are."""
+    return METHOD not in line or METHODS[line[METHOD]].trains
+
+
+def _against_all(best: str, others: Sequence[str], pairs: Sequence[dict[str, Any]], metric: str) -> str:
+    """The best penalty against each other one; many are summed up."""
+    found = {other: _pair(best, other, pairs) for other in others}
+    if len(found) < EACH:
+        return "; ".join(_against(best, other, line, metric) for other, line in found.items())
+    unclear = [PENALTIES.title(other) for other, line in found.items() if not is_clear(line)]
+    gains = [versus(line, best, metric) for line in found.values() if is_clear(line)]
+    parts = [f"no clear difference from {', '.join(unclear)}"] if unclear else []
+    if gains:
+        whom = f"the {len(gains)} others" if unclear else f"all {len(gains)} others"
+        least, most = (rounded(*pick_one(gains, key=lambda gain: gain[0])) for pick_one in (min, max))
+        parts.append(f"better than {whom}, by {least} to {most}")
+    return "; ".join(parts)
+
+
+def _pair(one: str, other: str, pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return next(line for line in pairs if {line["first"], line["second"]} == {one, other})
+
+
+def _against(best: str, other: str, line: dict[str, Any], metric: str) -> str:
     difference, low, high = versus(line, best, metric)
     if not is_clear(line):
         return f"no clear difference from {PENALTIES.title(other)} ({span(low, high)})"

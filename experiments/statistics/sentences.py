@@ -14,6 +14,10 @@ from ..study.setting_keys import known_keys
 EQUAL_SMOOTHNESS = "Penalties cannot be compared at equal smoothness: each penalty needs two or more λ."
 
 
+EACH = 3
+"""Of so many penalties each two are compared in words; of more, the best with every other one. Tables have all."""
+
+
 def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | None = None) -> list[str]:
     """Sentences about the penalties: folding, accuracy at equal smoothness, hypervolumes, spread between seeds.
 
@@ -89,7 +93,9 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
     for setting, value, lines, pairs in at_middle(matched, comparisons, metric):
         reached = "; ".join(f"{_reached(line)}, at λ = {line['lambda']:.2g})" for line in records(lines))
         yield f"{METRICS.title(metric)} at an SDlogJ of {value:g}{setting}: {reached}."
-        yield from (_verdict(line, metric) for line in records(pairs))
+        best = lines["penalty"].iloc[0]
+        told = pairs if len(lines) <= EACH else pick(pairs, (pairs[["first", "second"]] == best).any(axis=1))
+        yield from (_verdict(line, metric) for line in records(told))
 
 
 def _reached(line: dict[str, Any]) -> str:

@@ -1,0 +1,108 @@
+"""Two ways to find fields under one objective, penalty by penalty: what a network loses against the optimum.
+
+The amortization gap is how far the output of a network is from what optimization of each pair reaches under the same
+objective (Cremer, Li and Duvenaud 2018, arXiv:1801.03558, for variational autoencoders).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ...networks import PENALTIES
+from ...pipeline.evaluation import METRICS, REFINED, SDLOGJ
+from ...pipeline.settings.vocabulary import METHODS
+from ..rows.rounding import with_interval
+from ..rows.summaries import METHOD, WAYS, pick, records, setting_name
+from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, targets
+from .pairwise import Paired, compare, with_holm
+from .sample import INTERVALS, Sample, titled
+from .sentences import by_setting
+
+
+class _Way(NamedTuple):
+    """The curve of a penalty in one setting (``about``: its columns but the ways), and how its fields were found."""
+
+    about: dict[str, Any]
+    name: str
+    trains: bool
+    refined: float
+    curve: Curve
+
+    @classmethod
+    def of(cls, keys: Sequence[str], curve: Curve) -> "_Way":
+        columns = dict(zip(keys, curve.setting, strict=True))
+        ways = {key: columns.pop(key) for key in WAYS if key in columns}
+        trains = METHODS[ways[METHOD]].trains if METHOD in ways else True
+        name = ", ".join(setting_name(key, value) for key, value in ways.items() if trains or key == METHOD)
+        return cls(columns, name, trains, float(ways.get(REFINED, 0)), curve)
+
+
+def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
+    """Compare each two ways of finding fields, for each penalty: at every λ that both have, and at equal SDlogJ.
+
+    The way that is closest to the optimum comes first: optimization, then networks, those with more refinement first.
+    At equal λ the SDlogJ is compared, too.
+    """
+    lines: list[dict[str, Any]] = []
+    for sample, _, metrics in parts:
+        keys, wanted = setting_keys(sample), [metric for metric in measured if metric in metrics]
+        ways = [_Way.of(keys, curve) for own in curves(sample).values() for curve in own]
+        for one, other in combinations(sorted(ways, key=lambda way: (way.trains, -way.refined)), 2):
+            alike = one.about == other.about and one.curve.penalty == other.curve.penalty
+            if alike and SDLOGJ in sample.values:
+                about = {**one.about, "penalty": one.curve.penalty, "first": one.name, "second": other.name}
+                lines += [{**about, **line} for line in _compared(sample, one, other, wanted)]
+    return titled(
+        with_holm(lines),
+        "Amortization gap: two ways to find fields, with the same penalty",
+        f"Difference: first minus second, {INTERVALS}. At the same λ, and at the same SDlogJ by linear interpolation "
+        "between the two nearest λ. p and effect: as above.",
+    )
+
+
+def _compared(sample: Sample, one: _Way, other: _Way, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for basis, value, metric, *values in _values(sample, one.curve, other.curve, metrics):
+        apart = np.subtract(*(_of_seeds(own, way) for own, way in zip(values, (one, other), strict=True)))
+        apart = apart[~np.isnan(apart).all(axis=1)]
+        if len(apart):
+            found = compare(sample, apart)._asdict()
+            yield {"matched_in": basis, "at": value, "metric": metric, **found, "n_pairs": apart.shape[1]}
+
+
+def _values(
+    sample: Sample, one: Curve, other: Curve, metrics: Sequence[str]
+) -> Iterator[tuple[str, float, str, np.ndarray, np.ndarray]]:
+    """Yield what is equal, its value, the metric, and its values of both ways (S, P)."""
+    for weight in sorted(set(one.weights) & set(other.weights)):
+        first, second = (curve.places[list(curve.weights).index(weight)] for curve in (one, other))
+        for metric in (*metrics, SDLOGJ):
+            yield "lambda", float(weight), metric, sample.values[metric][first], sample.values[metric][second]
+    reach = common_range(sample, [one, other], SDLOGJ)
+    for value in targets(*reach, SDLOGJ) if reach is not None else ():
+        for metric in metrics:
+            first, second = (pairs_at(curve, sample, SDLOGJ, metric, float(value)) for curve in (one, other))
+            yield SDLOGJ, float(value), metric, first, second
+
+
+def _of_seeds(values: np.ndarray, way: _Way) -> np.ndarray:
+    """Values (S, P) for every seed: without training, a pair has the same field for all."""
+    return values if way.trains else np.where(np.isnan(values), np.nanmean(values, axis=0), values)
+
+
+def gaps_in_words(table: pd.DataFrame, metric: str) -> Iterator[str]:
+    """One sentence per setting and two ways: the gap of each penalty at the middle of their SDlogJ."""
+    table = pick(table, (table["metric"] == metric) & (table["matched_in"] == SDLOGJ))
+    own = ("penalty", "first", "second", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
+    for (first, second), part in table.groupby(["first", "second"], sort=False):
+        for setting, lines in by_setting(part, own):
+            middles = (records(part)[len(part) // 2] for _, part in lines.groupby("penalty", sort=False))
+            gaps = "; ".join(_gap(line) for line in middles)
+            yield f"{METRICS.title(metric)}, {first} minus {second}, at equal SDlogJ{setting}: {gaps}."
+
+
+def _gap(line: dict[str, Any]) -> str:
+    reached = with_interval(line | {"mean": line["difference"]}).removesuffix(")")
+    return f"{PENALTIES.title(line['penalty'])} {reached}, at {line['at']:g})"
