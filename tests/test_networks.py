@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.losses.image_dissimilarity import LocalNormalizedCrossCorrelationLoss
 from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from safetensors.torch import save
 
@@ -14,6 +15,7 @@ from smoothmorph.networks import LocalNCCLoss, Objective, Registration, VoxelMor
 from smoothmorph.networks.backbones import unet
 from smoothmorph.networks.backbones.convolution_kernels import make_kernels
 from smoothmorph.networks.backbones.unet import UNet
+from smoothmorph.networks.objective.window_sums import window_sums
 from smoothmorph.transforms import InputError, compose, warp
 
 SHAPES = {2: (32, 48), 3: (16, 32, 16)}
@@ -117,7 +119,35 @@ def test_unknown_terms_are_told():
         Objective(2, penalty="l3")
 
 
+@pytest.mark.parametrize("window", [1, 3, 5, 9])
+def test_sums_over_windows_by_hand(dims, window):
+    image = torch.rand(2, 3, *[10] * dims, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pool = torch.nn.functional.avg_pool2d if dims == 2 else torch.nn.functional.avg_pool3d
+    expected = pool(image, window, 1, window // 2, divisor_override=1)
+    torch.testing.assert_close(window_sums(image, window), expected)
+    image.requires_grad_()
+    assert torch.autograd.gradcheck(lambda field: window_sums(field, window), [image[:1, :1, :4, :4]])
+
+
+def test_a_window_has_a_centre():
+    with pytest.raises(ValueError, match="odd, found 4"):
+        window_sums(torch.zeros(1, 1, 8, 8), 4)
+
+
 class TestLocalNCC:
+    @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+    def test_it_is_monais_loss(self, dims, reduction):
+        """With the fixed image's range 0 to 1, to which ours scales; in single precision."""
+        image, other = images([24] * dims)
+        image = (image - image.min()) / (image.max() - image.min())
+        pair = ((image + other).requires_grad_(), image)
+        values = [
+            loss(dims, 9, reduction=reduction)(*pair) for loss in (LocalNCCLoss, LocalNormalizedCrossCorrelationLoss)
+        ]
+        torch.testing.assert_close(*values, rtol=1e-5, atol=1e-6)
+        gradients = [torch.autograd.grad(value.sum(), pair[0])[0] for value in values]
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5 * float(gradients[0].abs().max()))
+
     def test_a_linear_relation_is_perfect(self, dims):
         image = torch.rand(1, 1, *[24] * dims, generator=torch.Generator().manual_seed(0))
         assert float(LocalNCCLoss(dims)(0.3 * image, image)) == pytest.approx(-1, abs=1e-3)
