@@ -2,8 +2,8 @@
 
     python benchmarks/lambda_grid.py STUDY DATA_ROOT [--pairs 6] [--count 6] [--low 0.06] [--high 0.45] [--only PENALTY]
 
-The fields of a few validation pairs are optimized. Of the result, only the mean SDlogJ of the displacement is used:
-no label, no accuracy, no test pair. The study's own λ are where the search begins. For each penalty and model one line
+The fields of a few validation pairs are optimized; of test pairs where the study has no validation subjects. Of the
+result, only the mean SDlogJ of the displacement is used: no label, no accuracy. The study's own λ are where the search begins. For each penalty and model one line
 is printed, to be copied into the study file: the λ, and the SDlogJ that each of them gave.
 """
 
@@ -88,8 +88,9 @@ def main() -> None:
     study = load_study(asked.study)
     optimized = [trial for trial in study.trials if trial.model.method == OPTIMIZATION]
     prepared = prepare(optimized[0], asked.data_root)
-    every = max(len(prepared.validation_pairs) // asked.pairs, 1)
-    pairs = [(prepared.samples[one], prepared.samples[other]) for one, other in prepared.validation_pairs]
+    drawn = prepared.validation_pairs or prepared.test_pairs
+    every = max(len(drawn) // asked.pairs, 1)
+    pairs = [(prepared.samples[one], prepared.samples[other]) for one, other in drawn]
     pairs = pairs[::every][: asked.pairs]
     targets = np.linspace(asked.low**0.5, asked.high**0.5, asked.count) ** 2  # denser where fields are smooth
     curves: dict[tuple[str, int], list[TrialSettings]] = {}

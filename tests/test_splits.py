@@ -9,9 +9,9 @@ import pytest
 from cohort_files import neurite_id
 from smoothmorph.pipeline.cohorts.cohort import Cohort, Subject
 from smoothmorph.pipeline.cohorts.opening import read_cohort
-from smoothmorph.pipeline.cohorts.preparation import find_data
+from smoothmorph.pipeline.cohorts.preparation import find_data, prepare
 from smoothmorph.pipeline.cohorts.splits import frozen_pairs, pairs_hash, split_cohort, training_pairs
-from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings
+from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings, TrialSettings, parse
 from smoothmorph.transforms.basics.errors import InputError
 
 
@@ -53,6 +53,19 @@ def test_without_a_test_side_the_validation_subjects_are_tested():
     split = split_cohort(singles(10), SplitSettings(train=0.6, validation=0.4, test=None))
     assert split.test == split.validation
     assert len(split.validation) == 4
+
+
+def test_where_nothing_trains_every_subject_can_be_tested():
+    split = split_cohort(singles(10), SplitSettings(train=0, validation=0, test=1.0))
+    assert (split.train, split.validation, len(split.test)) == ((), (), 10)
+    for wrong in ({"test": 0.0}, {"train": 0, "validation": 0, "test": None}, {"train": -0.1}):
+        with pytest.raises(InputError, match=r"split\.(test|validation|train) "):
+            split_cohort(singles(10), SplitSettings(**wrong))
+    everything = {"split": {"train": 0, "validation": 0, "test": 1.0}, "pairs": {"test": 4}, "cohort": {"subjects": 4}}
+    prepared = prepare(parse(TrialSettings, {**everything, "model": {"method": "optimization"}}, "test"), None)
+    assert (prepared.validation_pairs, len(prepared.test_pairs)) == ((), 4)
+    with pytest.raises(InputError, match=r"split\.train is 0, but model\.method voxelmorph trains a network"):
+        parse(TrialSettings, everything, "test")
 
 
 def test_declared():
@@ -138,7 +151,7 @@ def test_a_group_on_two_sides_is_named(lists):
     ("settings", "sentence"),
     [
         (SplitSettings(train=0.8, validation=0.2, test=0.2), "add up to 1.2, which exceeds 1"),
-        (SplitSettings(train=0.0), "split.train is 0.0"),
+        (SplitSettings(test=0.0), "split.test is 0.0"),
         (
             SplitSettings(train="train.txt"),
             "split.train is 'train.txt'; with split.source fractions it must be a number",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def check(
     cohort: Annotated[str, typer.Argument(metavar="COHORT", help=f"The reader: {', '.join(READERS)}.")],
-    root: Annotated[Path | None, typer.Option("--root", help="Folder of the data.")] = None,
+    root: Annotated[Path | None, typer.Option("--data-root", "--root", help="Folder of the data.")] = None,
     overrides: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Change cohort, split or pairs, e.g. cohort.labels=seg24."),
@@ -123,7 +123,7 @@ def table(
     for line in (*listing.notes, listing.summary()):
         echo(line)
     echo(
-        f"{written}: check it with `smoothmorph data check table --root {written.parent} "
+        f"{written}: check it with `smoothmorph data check table --data-root {written.parent} "
         f"--set cohort.file={written.name}`; for volumes add --set cohort.spatial_dims=3."
     )
 

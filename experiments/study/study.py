@@ -15,6 +15,7 @@ from pydantic import Field
 from ...networks import PENALTIES
 from ...pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
 from ...pipeline.settings.schema import Settings, TrialSettings, parse
+from ...pipeline.settings.vocabulary import without_objective
 from ...transforms.basics.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
 from ...transforms.basics.errors import InputError, quoted
 from .published_numbers import PublishedNumbers, read_numbers
@@ -246,9 +247,12 @@ def data_settings(reader: str, overrides: Sequence[str] = ()) -> tuple[TrialSett
         InputError: unknown reader or key, or a value out of range.
     """
     leaves = {"cohort.reader": reader, **parse_overrides(overrides)}
+    untrained = {"model.method": without_objective()[0]}  # the data may have no training side
     strange = [key for key in leaves if key.partition(".")[0] not in ("cohort", "split", "pairs")]
     if strange:
         raise InputError(
             f"--set {strange[0]}: this command only takes keys of cohort, split and pairs, such as cohort.labels."
         )
-    return parse(TrialSettings, nest(leaves), "data"), any(not key.startswith("cohort.") for key in leaves)
+    return parse(TrialSettings, nest({**leaves, **untrained}), "data"), any(
+        not key.startswith("cohort.") for key in leaves
+    )

@@ -38,7 +38,8 @@ def align_cohort(cohort: Cohort, settings: CohortSettings, train: Sequence[str])
     Args:
         cohort: a cohort from a reader that reads files.
         settings: the settings of this cohort.
-        train: ids of the training subjects; the first is the reference unless the settings name one.
+        train: ids of the training subjects, or of all where none trains; the first is the reference unless the settings
+            name one.
 
     Raises:
         InputError: the cohort does not have the reference, or a reference is given although ``align`` is none.

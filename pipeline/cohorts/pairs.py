@@ -1,7 +1,7 @@
 """Which scans can be registered to which: all of a side of the split, or those that ``pairs.source`` leaves."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def possible_pairs(cohort: Cohort, split: Split, settings: PairSettings, root: P
         atlas = _atlas(cohort, split, settings.atlas) if settings.source == "atlas" else None
         sides = {side: _of_side([cohort[name] for name in ids], settings, atlas) for side, ids in vars(split).items()}
     for side, ids in vars(split).items():
-        if not sides[side]:
+        if ids and not sides[side]:
             raise InputError(
                 f"pairs.source {settings.source} makes no pair of the {len(ids)} {side} subjects"
                 f"{_filters(settings)}; {_advice(settings)}."
@@ -157,20 +157,20 @@ def _advice(settings: PairSettings) -> str:
     }[settings.source]
 
 
-def drawn_pairs(possible: Sequence[Pair] | None, ids: Iterable[str], count: int, seed: int) -> tuple[Pair, ...]:
+def drawn_pairs(possible: Sequence[Pair] | None, ids: Collection[str], count: int, seed: int) -> tuple[Pair, ...]:
     """``count`` of the possible pairs, none twice, or all if there are fewer; the same for ever.
 
     Args:
         possible: sorted; None: any two of ``ids``.
-        ids: the subjects of the side.
+        ids: the subjects of the side; without any, there are no pairs.
         count: how many.
         seed: of the draw.
 
     Raises:
-        InputError: no possible pair is given and there are fewer than two ids.
+        InputError: no possible pair is given and there is one id only.
     """
     if possible is None:
-        return frozen_pairs(ids, count, seed)
+        return frozen_pairs(ids, count, seed) if ids else ()
     return tuple(possible[place] for place in permutation(len(possible), seed)[:count])
 
 
@@ -196,7 +196,7 @@ def pairs_table(
 ) -> list[dict[str, object]]:
     """A line per side: how many scans, groups and pairs it has, how many of them are measured, and an example."""
     lines = []
-    for side, ids in vars(split).items():
+    for side, ids in ((side, ids) for side, ids in vars(split).items() if ids):
         pairs, asked = getattr(possible, side), getattr(settings, side, None)
         count = len(ids) * (len(ids) - 1) if pairs is None else len(pairs)
         seed = settings.seed + (side == "test")

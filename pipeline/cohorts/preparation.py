@@ -137,7 +137,7 @@ def _find(
     possible = possible_pairs(found, sides, pairs, root)
     if hashes := possible.hashes():
         found = replace(found, reading={**found.reading, "pairs": hashes})
-    return align_cohort(found, cohort, sides.train), sides, possible
+    return align_cohort(found, cohort, sides.train or sides.test), sides, possible
 
 
 def show_pairs(settings: TrialSettings, root: Path | None) -> list[dict[str, object]]:

@@ -19,6 +19,8 @@ from .file_cohort import SIDES
 
 Pair = tuple[str, str]
 """(moving id, fixed id)."""
+MAY_BE_EMPTY = SIDES[:2]
+"""The sides that only a training needs."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Split:
 
 
 def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = None) -> Split:
-    """Split a cohort into sides without dividing a group.
+    """Split a cohort into sides without dividing a group. A side whose fraction is 0 is empty.
 
     ``settings.source`` says how: ``fractions`` at random by seed, ``files`` by text files of ids, ``declared`` by the
     data itself, ``published`` as in the VoxelMorph Smoothness Study on Neurite-OASIS. That study had no test side: if
@@ -44,7 +46,7 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
 
     Raises:
         InputError: a side has fewer than two subjects (also test, unless ``settings.test`` is None), a subject or
-            group is on two sides, an id is unknown, or fractions are not positive or add up to more than 1.
+            group is on two sides, an id is unknown, or fractions are not between 0 and 1 or add up to more than 1.
     """
     if settings.source == "fractions":
         sides = _by_fractions(cohort, settings)
@@ -62,7 +64,8 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
     _check_disjoint(sides, cohort, settings.source)
     for side in ("train", "validation", *(["test"] if settings.test is not None else [])):
         count = len(sides.get(side, ()))
-        if count < 2:
+        is_tested = side == "validation" and settings.test is None
+        if count < 2 and (is_tested or side not in MAY_BE_EMPTY or getattr(settings, side) != 0):
             otherwise = ", or set split.test=null to test on the validation subjects" if side == "test" else ""
             raise InputError(
                 f"split.{side} has {count} of the cohort's {len(cohort.subjects)} subjects; "
@@ -122,7 +125,7 @@ def _published(settings: SplitSettings) -> Mapping[str, Sequence[str]]:
 
 def _fraction(settings: SplitSettings, side: str) -> float:
     value = getattr(settings, side)
-    if isinstance(value, str) or not 0 < value < 1:
+    if isinstance(value, str) or not 0 <= value <= 1 or (value == 0 and side not in MAY_BE_EMPTY):
         raise InputError(
             f"split.{side} is {value!r}; with split.source {settings.source} it must be a number between 0 and 1."
         )

@@ -53,7 +53,8 @@ class SplitSettings(Settings):
         description="how to split the subjects: at random, by lists of ids, by the table's column, or as published",
     )
     train: float | str = Field(
-        default=0.6, description="training subjects: a fraction, or for `files` a text file of subject ids"
+        default=0.6,
+        description="training subjects: a fraction, or for `files` a text file of subject ids; 0 if no trial trains",
     )
     validation: float | str = Field(default=0.2, description="validation subjects, given as for train")
     test: float | str | None = Field(

@@ -76,6 +76,13 @@ class TrialSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _training_has_subjects(self) -> "TrialSettings":
+        empty = [side for side in ("train", "validation") if getattr(self.split, side) == 0]
+        if self.model.trains and empty:
+            raise ValueError(f"split.{empty[0]} is 0, but model.method {self.model.method} trains a network")
+        return self
+
+    @model_validator(mode="after")
     def _field_files_have_a_folder(self) -> "TrialSettings":
         if METHODS[self.model.method].reads_files and self.fields.folder is None:
             raise ValueError("model.method reads field files: give their folder as fields.folder")
