@@ -390,12 +390,21 @@ def test_how_much_better_by_hand():
     assert versus(line, "l1", "dice") == versus(line, "l2", "mse") == (-0.02, -0.05, -0.01)
 
 
+def test_curves_that_do_not_overlap_are_told(rows):
+    rougher = rows["displacement_sdlogj"] + 5 * (rows["penalty"] == "l1")
+    analysis = analyse(rows.assign(displacement_sdlogj=rougher))
+    assert any("no SDlogJ is reached by all of them" in line for line in analysis.words)
+    assert any("no SDlogJ is reached by all of them" in line for line in analysis.answer)
+    alone = analyse(rows[rows["penalty"] == "l2"])
+    assert not any("cannot be compared" in line for line in [*alone.words, *alone.answer])
+
+
 def test_one_seed_and_one_weight_are_said(tmp_path):
     one = study_rows(tmp_path, weights=[0.1], steps=[7])
     analysis = analyse(one)
     assert "matched" not in analysis.tables
     text = "\n".join(analysis.words)
-    assert "cannot be compared at equal smoothness" in text
+    assert "cannot be compared at equal smoothness: each penalty needs two or more λ." in text
     assert re.search(r"Dice at λ = 0\.1: L2 0\.\d+ \(0\.\d+ to 0\.\d+\) at an SDlogJ of 0\.\d+; L1 ", text)
     assert "one seed" in text
     *accuracy, seeds = analysis.words[1:]

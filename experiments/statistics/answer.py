@@ -13,7 +13,7 @@ from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
 from ..rows.summaries import METHOD, baselines, pick, records, trained_methods, variant
 from .amortization import gaps_in_words
 from .baselines import baselines_in_words
-from .sentences import EACH, EQUAL_SMOOTHNESS, at_middle, at_one_weight, of_curves, spread_of_seeds, versus
+from .sentences import EACH, are_matched, at_middle, at_one_weight, not_matched, of_curves, spread_of_seeds, versus
 
 MOST = 4
 SETTINGS = 2
@@ -35,9 +35,9 @@ def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> 
 
 def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metric: str) -> Iterator[str]:
     """One sentence per setting. If fields were found in several ways, optimization comes first."""
-    if "matched" not in tables:
+    if not are_matched(tables):
         yield from islice(at_one_weight(trained, metric), SETTINGS - 1)
-        yield EQUAL_SMOOTHNESS
+        yield from not_matched(trained)
         return
     settings = at_middle(tables["matched"], tables["comparisons"], metric)
     for setting, value, lines, pairs in sorted(settings, key=lambda found: _trains(found[2].iloc[0])):

@@ -11,7 +11,7 @@ from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
 from ..rows.summaries import METHOD, penalized, pick, records, setting_name, trained_methods
 from ..study.setting_keys import known_keys
 
-EQUAL_SMOOTHNESS = "Penalties cannot be compared at equal smoothness: each penalty needs two or more λ."
+NOT_MATCHED = "Penalties cannot be compared at equal smoothness: "
 
 
 EACH = 3
@@ -27,10 +27,10 @@ def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | 
     if own.empty:
         return []
     words = [*_folding(own)]
-    if "matched" in tables:
+    if are_matched(tables):
         words += _matched(tables["matched"], tables["comparisons"], metric)
     else:
-        words += [*at_one_weight(own, metric), EQUAL_SMOOTHNESS]
+        words += [*at_one_weight(own, metric), *not_matched(own)]
     if "auc_arc" in tables:
         words += _areas(tables["auc_arc"], metric)
     if "hypervolume" in tables and tables["hypervolume"]["points"].min() > 1:
@@ -74,6 +74,20 @@ def at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
             f"{_reached(line)}) at an SDlogJ of {rounded_in(smooth[line['penalty']])}" for line in accurate
         )
         yield f"{METRICS.title(metric)} at λ = {weight:g}{setting}: {reached}."
+
+
+def are_matched(tables: dict[str, pd.DataFrame]) -> bool:
+    """Whether penalties are compared at equal SDlogJ."""
+    return "matched" in tables and SDLOGJ in set(tables["matched"]["matched_in"])
+
+
+def not_matched(means: pd.DataFrame) -> Iterator[str]:
+    """Why no penalties are compared at equal smoothness; nothing if there is only one."""
+    weights = means.groupby("penalty")["lambda"].nunique()
+    if weights.min() < 2 and len(weights) > 1:
+        yield f"{NOT_MATCHED}each penalty needs two or more λ."
+    elif len(weights) > 1:
+        yield f"{NOT_MATCHED}no SDlogJ is reached by all of them. Choose λ for which their curves overlap."
 
 
 def at_middle(
