@@ -15,6 +15,7 @@ from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
 from smoothmorph.experiments.figures.style import (
     COLOURS,
+    COLOURS_OF_SUMS,
     LONGEST_LINE,
     MARKERS,
     caption,
@@ -134,7 +135,9 @@ def test_damaged_examples_are_named_and_the_other_figures_drawn(how, make_run, u
 
 
 def test_every_penalty_has_a_look_of_its_own():
-    assert len(set(COLOURS)) == len(set(MARKERS)) == 12
+    assert len({*COLOURS, *COLOURS_OF_SUMS}) == len(COLOURS) + len(COLOURS_OF_SUMS)
+    assert len(COLOURS) >= len(MARKERS) == len(set(MARKERS)) == 12
+    assert colour_of("0.5*l1+l2") in COLOURS_OF_SUMS
     assert len({(colour_of(name), marker_of(name)) for name in PENALTIES}) == len(PENALTIES)
 
 

@@ -23,8 +23,10 @@ from ..rows.summaries import pick, setting_columns, variant
 COLOURS = (
     *("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),
     *("#332288", "#999933", "#882255", "#44AA99", "#661100", "#888888"),
+    *("#EE3377", "#BBCC33", "#AA4499"),
 )
 """The palettes of Okabe and Ito, then Tol, for all kinds of colour vision. Assigned to penalties by their order."""
+COLOURS_OF_SUMS = ("#004D40", "#994F00", "#7F7FFF")
 MARKERS = ("s", "o", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 LINES = ("-", "--", ":", "-.")
 GREY = "#666666"
@@ -52,7 +54,8 @@ RC: Any = {
 
 def colour_of(penalty: str) -> str:
     """The colour of a penalty, in every figure."""
-    return COLOURS[PENALTIES.place(penalty) % len(COLOURS)]
+    palette = COLOURS_OF_SUMS if PENALTIES.is_sum(penalty) else COLOURS
+    return palette[PENALTIES.place(penalty) % len(palette)]
 
 
 def marker_of(penalty: str) -> str:

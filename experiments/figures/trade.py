@@ -18,6 +18,9 @@ from .axes import lambda_axis
 from .baselines import baselines_of, draw_points, handles
 from .style import GREY, LINES, caption, colour_of, legend, marker_of, new_figure, penalties_of
 
+MANY = 6
+"""With more penalties than this, the panels that show them side by side are wider."""
+
 
 def matched_name(smoothness: str) -> str:
     """The file name of the figure of penalties at equal ``smoothness`` (a metric)."""
@@ -138,13 +141,15 @@ def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Fig
     usual = ObjectiveSettings().penalty
     reference = usual if usual in penalties else penalties[0]
     parts = list(_settings(table, _setting_keys(table)))
-    figure = new_figure(3.6 * len(parts) + 1.9, 5.4, "Penalties at equal smoothness")
+    width = 3.6 if len(penalties) <= MANY else 6.0
+    figure = new_figure(width * len(parts) + 1.9, 5.4, "Penalties at equal smoothness")
     above, below = _panels(figure, 2, len(parts))
     for top, bottom, (words, part) in zip(above, below, parts, strict=True):
         values = sorted(part["at"].unique())
         for place, penalty in enumerate(penalties):
             own = pick(part, part["penalty"] == penalty).sort_values(by="at")
-            places = np.searchsorted(values, own["at"]) + 0.16 * (place - (len(penalties) - 1) / 2)
+            beside = min(0.16, 0.75 / len(penalties))
+            places = np.searchsorted(values, own["at"]) + beside * (place - (len(penalties) - 1) / 2)
             top.errorbar(places, own["mean"], yerr=_reach(own), **_look(penalty))
             if penalty != reference:
                 against = _against(compared, own, penalty, reference)
