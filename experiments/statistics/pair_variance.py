@@ -76,10 +76,10 @@ class PairDesign:
 
         The values of a pair vary with each of its groups and with the two together: two variance components, which
         are found from their sums of squares (Henderson's method 1, Henderson 1953, Biometrics 9:226), and are at least
-        0. Without few subjects this is the variance for dyadic data that is robust to shared subjects (Aronow, Samii
-        and Assenova 2015, Political Analysis 23:564); with few subjects that one is too small, as the deviations from
-        the mean of few subjects are, and this one is not. The degrees of freedom are the number of groups minus 1, or
-        fewer if some groups have more pairs than others: (sum k)² / sum k² - 1 for k pairs of each group.
+        0. With many subjects, this is the variance for dyadic data that is robust to shared subjects (Aronow, Samii and
+        Assenova 2015, Political Analysis 23:564). With few subjects that variance is too small, because deviations are
+        taken from the mean of few subjects; this one is not. The degrees of freedom are the number of groups minus 1,
+        or fewer if some groups have more pairs than others: (sum k)² / sum k² - 1 for k pairs of each group.
 
         If nothing repeats, as with a single couple of subjects, the variance is NaN.
         """
