@@ -65,6 +65,16 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("smoothmorph.experiments.figures.draw_figures", draw)
 
 
+def test_fewer_pairs_than_asked_for_are_told(tmp_path, undrawn):
+    run = make(tmp_path / "run", {"axes": {"objective.lambda": [0.1, 1.0]}})
+    result = rebuild(run.path)
+    kept = result.rows[result.rows["moving"].isin(result.rows["moving"].unique()[:6])]
+    text = Reader(render(build_page(replace(result, rows=kept)))).text
+    pairs = len(kept.drop_duplicates(["moving", "fixed"]))
+    assert pairs < 8
+    assert text.count(f"The test subjects make {pairs} pairs, fewer than the 8 of pairs.test.") == 1
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """A run with its report and figures."""

@@ -22,6 +22,7 @@ from smoothmorph.experiments.store import run_lock
 from smoothmorph.experiments.store.run_folder import open_run
 from smoothmorph.experiments.store.run_lock import locked, running_trials
 from smoothmorph.experiments.study.study import load_study
+from smoothmorph.networks import PENALTIES, PenaltyEntry
 from smoothmorph.transforms.basics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -310,6 +311,18 @@ def test_an_absent_device_is_refused_before_any_trial_starts(execute):
     for workers in (1, 2):
         with pytest.raises(InputError, match=r"the device is cuda:99, but torch sees"):
             execute("compute.device=cuda:99", task=refuse, workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("no_such_package:f", "No module named 'no_such_package'"), ("math:cosinus", "'cosinus'")]
+)
+def test_a_wrong_target_of_an_entry_is_told_before_any_trial_starts(execute, monkeypatch, target, why):
+    monkeypatch.setattr(PENALTIES, "_entries", dict(PENALTIES._known()))
+    PENALTIES.add(PenaltyEntry(name="mine", title="Mine", meaning="a penalty of mine", target=target))
+    with pytest.raises(
+        InputError, match=rf"cannot load '{target}', the target of 'mine': .*{why}.*; correct the entry"
+    ):
+        execute(study=STUDY | {"axes": {"objective.penalty": ["l2+0.1*mine"]}}, task=refuse)
 
 
 def test_a_trial_of_other_settings_in_the_folder_is_told_of(execute, tmp_path):

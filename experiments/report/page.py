@@ -75,7 +75,18 @@ def _warnings(result: StudyResult) -> list[str]:
     missing = len(result.run.trials) - len(result.complete) - len(result.failed)
     if missing:
         words.append(f"{missing} trial{'s are' if missing > 1 else ' is'} not complete and therefore not included.")
-    return words
+    return [*words, *_fewer_pairs(result)]
+
+
+def _fewer_pairs(result: StudyResult) -> list[str]:
+    """Where the test subjects make fewer pairs than the study asks for."""
+    pairs = result.rows.drop_duplicates(["trial", "moving", "fixed"])["trial"].value_counts()
+    counts = {(result.run.trials[str(trial)].pairs.test, int(count)) for trial, count in pairs.items()}
+    return [
+        f"The test subjects make {count} pairs, fewer than the {asked} of pairs.test."
+        for asked, count in sorted(counts)
+        if count < asked
+    ]
 
 
 def _results(result: StudyResult) -> Iterator[Block]:

@@ -2,15 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.status import Status
 
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline import METHODS, TrialSettings
 from ...pipeline.settings.device import choose_device
-from ...transforms.basics.registry import Vocabulary
+from ...transforms.basics.registry import Entry, Vocabulary
 from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
@@ -62,6 +63,8 @@ def run_study(
         jobs = _missing(run, root, result)
         for method in {job.settings.model.method for job in jobs}:
             METHODS[method].require()
+        for entry in _objective_entries(jobs):
+            entry.load()  # a mistake in an entry is told before any trial starts
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials are complete, {len(jobs)} to run")
@@ -120,6 +123,16 @@ def _missing(run: Run, root: Path | None, result: StudyResult) -> list[Job]:
         else:
             jobs.append(Job(trial, run.trials[trial], run.path / trial, root))
     return jobs
+
+
+def _objective_entries(jobs: list[Job]) -> Iterator[Entry]:
+    """The penalties and similarities of the missing trials, each once."""
+    objectives = [job.settings.objective for job in jobs if job.settings.model.has_objective]
+    for registry, names in (
+        (PENALTIES, {objective.penalty for objective in objectives}),
+        (SIMILARITIES, {objective.similarity for objective in objectives}),
+    ):
+        yield from (registry[name] for name in {term.name for whole in names for term in registry.terms(whole)})
 
 
 def _run_jobs(jobs: list[Job], executor: Executor, task: Task, result: StudyResult, lock: Lock, board: Board) -> None:

@@ -43,9 +43,19 @@ class Entry:
     place: int = 100
 
     def load(self) -> Any:
-        """Import and return the function or class."""
+        """Import and return the function or class.
+
+        Raises:
+            InputError: the module cannot be imported, or does not have it.
+        """
         module, _, attribute = self.target.partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                f"cannot load {quoted(self.target)}, the target of {quoted(self.name)}: {one_line(error)}; correct the "
+                "entry, or install what it needs."
+            ) from error
 
     @property
     def definition(self) -> str:
