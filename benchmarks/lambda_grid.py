@@ -3,8 +3,9 @@
     python benchmarks/lambda_grid.py STUDY DATA_ROOT [--pairs 6] [--count 6] [--low 0.06] [--high 0.45] [--only PENALTY]
 
 The fields of a few validation pairs are optimized; of test pairs where the study has no validation subjects. Of the
-result, only the mean SDlogJ of the displacement is used: no label, no accuracy. The study's own λ are where the search begins. For each penalty and model one line
-is printed, to be copied into the study file: the λ, and the SDlogJ that each of them gave.
+result, only the mean SDlogJ of the displacement is used: no label, no accuracy. The study's own λ are where the search
+begins. For each penalty and model one line is printed, to be copied into the study file: the λ, and the SDlogJ that
+each of them gave.
 """
 
 import argparse
