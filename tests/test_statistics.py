@@ -399,6 +399,21 @@ def test_curves_that_do_not_overlap_are_told(rows):
     assert not any("cannot be compared" in line for line in [*alone.words, *alone.answer])
 
 
+def test_one_penalty_with_unsuitable_weights_does_not_prevent_all_comparisons(tmp_path):
+    many = ["l1", "l2", "curvature", "bending-hessian"]
+    rows = study_rows(tmp_path, penalties=many, steps=[7], weights=[0.001, 0.03, 1.0])
+    smooth = rows["lambda"].map({0.001: 0.4, 0.03: 0.2, 1.0: 0.1}) + 1e-3 * rows["penalty"].map(many.index)
+    tables = analyse(rows.assign(displacement_sdlogj=smooth)).tables
+    assert set(tables["matched"]["penalty"]) == set(tables["auc_arc"]["penalty"]) == set(many)
+    for shift in (5.0, 0.29):  # apart from the others; and with little in common
+        analysis = analyse(rows.assign(displacement_sdlogj=smooth + shift * (rows["penalty"] == "curvature")))
+        at = analysis.tables["matched"].query("matched_in == 'displacement_sdlogj'")
+        assert set(at["penalty"]) == set(analysis.tables["auc_arc"]["penalty"]) == set(many) - {"curvature"}
+        told = [line for line in analysis.words if line.startswith("Curvature is not compared at equal smoothness: ")]
+        assert len(told) == 1
+        assert f"its SDlogJ of {0.102 + shift:.3g} to {0.402 + shift:.3g}" in told[0]
+
+
 def test_one_seed_and_one_weight_are_said(tmp_path):
     one = study_rows(tmp_path, weights=[0.1], steps=[7])
     analysis = analyse(one)

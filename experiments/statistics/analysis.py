@@ -16,7 +16,18 @@ from .amortization import amortization_gaps, gaps_in_words
 from .answer import answer
 from .arc import REFERENCE_SDLOGJ, arc_areas, dominated_share, error, error_name, front_of
 from .baselines import against_baselines, baselines_in_words
-from .curves import Curve, CurveSet, Part, accuracies, at_smoothness, common_range, pairs_at, targets, weight_at
+from .curves import (
+    Curve,
+    CurveSet,
+    Part,
+    accuracies,
+    at_smoothness,
+    common_range,
+    pairs_at,
+    reaching,
+    targets,
+    weight_at,
+)
 from .curves import groups as groups_of
 from .pairwise import compare, mixed_model, with_holm
 from .sample import INTERVALS, Sample, is_everywhere, titled
@@ -140,8 +151,9 @@ def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> I
         if not np.isnan(difference).all():
             yield "lambda", weight, difference[~np.isnan(difference).all(axis=1)]
     for smoothness, value in _targets(group):
-        a, b = (pairs_at(curve, group.sample, smoothness, metric, value) for curve in (first, second))
-        yield smoothness, value, a - b
+        if len(reaching(group.sample, [first, second], smoothness, value)) == 2:
+            a, b = (pairs_at(curve, group.sample, smoothness, metric, value) for curve in (first, second))
+            yield smoothness, value, a - b
 
 
 def _targets(group: CurveSet) -> Iterator[tuple[str, float]]:
@@ -156,7 +168,7 @@ def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     lines = []
     for group, metrics in _curves_of(parts, measured):
         for smoothness, value in _targets(group):
-            for curve in group.curves:
+            for curve in reaching(group.sample, group.curves, smoothness, value):
                 weight = weight_at(curve, group.sample, smoothness, np.array([value]))[0]
                 for metric in metrics:
                     found = group.sample.interval(at_smoothness(curve, smoothness, metric, np.array([value])))
@@ -168,8 +180,8 @@ def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
     return titled(
         pd.DataFrame(lines),
         "Accuracy at equal smoothness",
-        "All penalties at the same SDlogJ or folding of the displacement, by linear interpolation between the two "
-        f"nearest λ; {INTERVALS}.",
+        "Penalties at the same SDlogJ or folding of the displacement, by linear interpolation between the two nearest "
+        f"λ; {INTERVALS}. A penalty is left out where its curve does not reach.",
     )
 
 
@@ -178,8 +190,8 @@ def mixed_models(groups: list[CurveSet], metric: str) -> pd.DataFrame:
     lines = []
     for group in groups:
         values = [value for smoothness, value in _targets(group) if smoothness == SDLOGJ]
-        for first, second in combinations(group.curves, 2) if values else ():
-            value = values[len(values) // 2]
+        value = values[len(values) // 2] if values else np.inf
+        for first, second in combinations(reaching(group.sample, group.curves, SDLOGJ, value), 2) if values else ():
             a, b = (pairs_at(c, group.sample, SDLOGJ, metric, value) for c in (first, second))
             fitted = mixed_model(group.sample, a - b)
             if fitted is not None:

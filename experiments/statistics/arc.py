@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
-from .curves import Curve, CurveSet, at_smoothness, common_range
+from .curves import Curve, CurveSet, at_smoothness, common_range, reaching
 from .sample import INTERVALS, Sample, Statistic, titled
 
 REFERENCE_SDLOGJ = 0.5
@@ -56,13 +56,14 @@ def arc_areas(curve_sets: Sequence[tuple[CurveSet, Sequence[str]]]) -> pd.DataFr
     return titled(
         pd.DataFrame(lines),
         "AUC-ARC: area under the accuracy-smoothness curve",
-        f"Mean accuracy over the SDlogJ that all penalties reach (from, to), up to {REFERENCE_SDLOGJ}; {INTERVALS}. "
-        "Difference: to the best penalty, paired.",
+        f"Mean accuracy over the SDlogJ that all these penalties reach (from, to), up to {REFERENCE_SDLOGJ}; "
+        f"{INTERVALS}. Difference: to the best penalty, paired.",
     )
 
 
 def _lines(group: CurveSet, metric: str, low: float, high: float) -> Iterator[dict[str, Any]]:
-    statistics = {curve.penalty: area(curve, metric, low, high) for curve in group.curves}
+    there = reaching(group.sample, group.curves, SDLOGJ, low, high)
+    statistics = {curve.penalty: area(curve, metric, low, high) for curve in there}
     means = group.sample.means()
     sign = 1 if METRICS[metric].smaller_is_better else -1
     best = statistics[min(statistics, key=lambda penalty: sign * float(statistics[penalty](means)[0]))]

@@ -1,6 +1,6 @@
 """Curves over λ: the accuracy of each penalty as a function of its smoothness, read at equal smoothness."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from ..rows.summaries import penalized, pick
 from .sample import Sample, Statistic, is_everywhere
 
 LEAST_PERCENT = 1e-3  # %; above it folding is interpolated in its logarithm, below it counts as this value
+LEFT_OUT, NARROW = 4, 0.25
+"""One curve in so many may be left out, where the others' range is narrower than this share of the median curve's."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,46 @@ def reach(curve: Curve, means: np.ndarray) -> tuple[float, float]:
     return float(means[curve.places].min()), float(means[curve.places[0]])
 
 
-def common_range(sample: Sample, group: list[Curve], smoothness: str) -> tuple[float, float] | None:
-    """The range of smoothness that every curve of a group reaches; None if a curve has one point or none is common."""
+def common_range(sample: Sample, group: Sequence[Curve], smoothness: str) -> tuple[float, float] | None:
+    """The range of smoothness over which the curves of a group are compared; None if there is none.
+
+    Every curve reaches it. If there is no such range, or only a narrow one, up to one curve in four is left out: those
+    that narrow it most. So one penalty with unsuitable λ does not prevent all comparisons.
+    """
     means = sample.means()[smoothness]
-    if len(group) < 2 or min(len(curve.places) for curve in group) < 2:
-        return None
-    lows, highs = zip(*(reach(curve, means) for curve in group), strict=True)
-    low, high = max(lows), min(highs)
-    start, stop = _scale(np.array([low, high]), smoothness)  # folding below LEAST_PERCENT is all the same
-    return (low, high) if start < stop else None
+    ends = [reach(curve, means) if len(curve.places) > 1 else (np.inf, -np.inf) for curve in group]
+    may_go = len(ends) // LEFT_OUT
+    while len(ends) > 1:
+        width = _overlap(ends, smoothness)
+        wanted = NARROW * np.median([max(_overlap([own], smoothness), 0) for own in ends]) if may_go else 0
+        if width > 0 and width >= wanted:
+            return max(low for low, _ in ends), min(high for _, high in ends)
+        if not may_go:
+            return None
+        without = [ends[:place] + ends[place + 1 :] for place in range(len(ends))]
+        ends, may_go = max(without, key=lambda rest: _overlap(rest, smoothness)), may_go - 1
+    return None
+
+
+def reaching(sample: Sample, group: Sequence[Curve], smoothness: str, *values: float) -> list[Curve]:
+    """The curves that have all these values of smoothness, as :func:`reach` has it."""
+    means = sample.means()[smoothness]
+    wanted, found = _scale(np.array(values), smoothness), []
+    for curve in (curve for curve in group if len(curve.places) > 1):
+        low, high = _scale(np.array(reach(curve, means)), smoothness)
+        if low <= wanted.min() and wanted.max() <= high:
+            found.append(curve)
+    return found
+
+
+def _overlap(ends: Sequence[tuple[float, float]], smoothness: str) -> float:
+    """The width of what several ranges share, on the scale of the interpolation; not above 0 if they share nothing.
+
+    Folding below LEAST_PERCENT is all the same.
+    """
+    low, high = max(low for low, _ in ends), min(high for _, high in ends)
+    start, stop = _scale(np.array([low, high]), smoothness)
+    return float(stop - start)
 
 
 def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndarray:

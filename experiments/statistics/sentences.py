@@ -28,7 +28,7 @@ def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | 
         return []
     words = [*_folding(own)]
     if are_matched(tables):
-        words += _matched(tables["matched"], tables["comparisons"], metric)
+        words += [*_matched(tables["matched"], tables["comparisons"], metric), *_left_out(own, tables["matched"])]
     else:
         words += [*at_one_weight(own, metric), *not_matched(own)]
     if "auc_arc" in tables:
@@ -110,6 +110,24 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
         best = lines["penalty"].iloc[0]
         told = pairs if len(lines) <= EACH else pick(pairs, (pairs[["first", "second"]] == best).any(axis=1))
         yield from (_verdict(line, metric) for line in records(told))
+
+
+def _left_out(means: pd.DataFrame, matched: pd.DataFrame) -> Iterator[str]:
+    """The curves that share too little with the others to be compared at equal SDlogJ."""
+    matched = pick(matched, matched["matched_in"] == SDLOGJ)
+    keys = list(matched.columns[: list(matched.columns).index("matched_in")])
+    own = pick(means, means["metric"] == SDLOGJ).merge(matched[keys].drop_duplicates(), on=keys)
+    for (*values, penalty), part in own.groupby([*keys, "penalty"], sort=False):
+        there = matched[(matched[keys] == values).all(axis=1)]["penalty"]
+        if penalty not in set(there):
+            names = [
+                setting_name(key, value) for key, value in zip(keys, values, strict=True) if own[key].nunique() > 1
+            ]
+            setting = f" ({', '.join(names)})" if names else ""
+            yield (
+                f"{PENALTIES.title(penalty)}{setting} is not compared at equal smoothness: its SDlogJ of "
+                f"{part['mean'].min():.3g} to {part['mean'].max():.3g} has too little in common with the others."
+            )
 
 
 def _reached(line: dict[str, Any]) -> str:
