@@ -277,7 +277,7 @@ def test_the_command(raw, derived, tmp_path):
                 "--label-entity", "desc=aseg")  # fmt: skip
     assert made.exit_code == 0, made.output
     assert "3 images of 3 subjects with label maps" in made.output
-    assert f"--root {tmp_path} --set cohort.file=subjects.csv" in made.output
+    assert f"--data-root {tmp_path} --set cohort.file=subjects.csv" in made.output
     told = CliRunner().invoke(
         app, ["data", "check", "table", "--root", str(tmp_path), "--set", f"cohort.file={out.name}"]
     )
