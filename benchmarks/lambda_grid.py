@@ -25,6 +25,8 @@ OPTIMIZATION = "optimization"
 STEP = 4.0
 """The factor between two λ, while both ends of the range are looked for."""
 WALKS, REFINEMENTS = 8, 3
+CLIPPED = (1e-3, 3.0)
+"""SDlogJ, of which the logarithm is interpolated."""
 NEAR = 0.06
 """A λ is good enough if its SDlogJ is within this share of the wanted one."""
 
@@ -62,17 +64,14 @@ def grid(measure: Callable[[float], float], start: float, targets: Sequence[floa
         for _ in range(REFINEMENTS):
             if min(abs(value / target - 1) for value in tried.values()) < NEAR:
                 break
-            rougher = [weight for weight, value in tried.items() if value >= target]
-            smoother = [
-                weight for weight, value in tried.items() if value < target and weight > max(rougher, default=0)
-            ]
-            if not rougher or not smoother:
+            low = max((weight for weight, value in tried.items() if value >= target), default=0.0)
+            high = min((weight for weight, value in tried.items() if value < target and weight > low), default=0.0)
+            if not low or not high:
                 break
-            low, high = max(rougher), min(smoother)
-            ends = np.log([max(tried[high], 1e-3), min(tried[low], 3.0)])
-            share = float(np.clip((ends[1] - np.log(target)) / (ends[1] - ends[0]), 0.15, 0.85))
-            at(float(np.exp(np.log(low) + share * np.log(high / low))))
-    chosen = [min(tried, key=lambda weight: abs(np.log(max(tried[weight], 1e-3) / target))) for target in targets]
+            smooth, rough = np.log(np.clip([tried[high], tried[low]], *CLIPPED))
+            share = float(np.clip((rough - np.log(target)) / (rough - smooth), 0.15, 0.85))
+            at(low * (high / low) ** share)
+    chosen = [min(tried, key=lambda weight: abs(np.log(max(tried[weight], CLIPPED[0]) / target))) for target in targets]
     return {weight: tried[weight] for weight in sorted(set(chosen))}
 
 

@@ -298,7 +298,7 @@ def test_an_amortization_gap_by_hand():
     assert smooth["at"].between(0.2, 0.3).all()
     np.testing.assert_allclose(smooth["difference"], 0.15)
     assert (smooth["low"] < 0.15).all()  # the trainings differ
-    [words] = gaps_in_words(table, "dice")
+    [words] = gaps_in_words({"amortization_gap": table}, "dice")
     assert words == "Dice, optimization minus trained network, at equal SDlogJ: L2 0.150 (0.125 to 0.175, at 0.25)."
 
 

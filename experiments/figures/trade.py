@@ -180,10 +180,9 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
         return None
     table = pick(table, table["metric"] == metric)
     bases = [basis for basis in (SDLOGJ, "lambda") if basis in set(table["matched_in"])]
-    keys = list(table.columns[: list(table.columns).index("penalty")])
     parts = [
         (words, ways, own)
-        for words, part in _settings(table, keys)
+        for words, part in _settings(table, _setting_keys(table))
         for ways, own in part.groupby(["first", "second"], sort=False)
     ]
     figure = new_figure(3.6 * len(parts) + 1.9, 0.9 + 2.5 * len(bases), "Amortization gap")
@@ -226,7 +225,7 @@ def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference:
 def _setting_keys(table: pd.DataFrame) -> list[str]:
     """The columns before the penalty: the model and whatever else varies between settings."""
     columns = list(table.columns)
-    return columns[: columns.index("matched_in" if "matched_in" in columns else "penalty")]
+    return columns[: min(columns.index(name) for name in ("matched_in", "penalty") if name in columns)]
 
 
 def _settings(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -83,7 +83,7 @@ def _fewer_pairs(result: StudyResult) -> list[str]:
     pairs = result.rows.drop_duplicates(["trial", "moving", "fixed"])["trial"].value_counts()
     counts = {(result.run.trials[str(trial)].pairs.test, int(count)) for trial, count in pairs.items()}
     return [
-        f"The test subjects make {count} pairs, fewer than the {asked} of pairs.test."
+        f"The test subjects make {count} pair{'s' if count > 1 else ''}, fewer than the {asked} of pairs.test."
         for asked, count in sorted(counts)
         if count < asked
     ]

@@ -46,6 +46,11 @@ def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
     return [name for name in known if name in there]
 
 
+def is_trained(line: Any) -> bool:
+    """Whether a line with a penalty, or the columns of its setting, is of a trained network."""
+    return METHOD not in line or METHODS[line[METHOD]].trains
+
+
 def minimized_similarities(rows: pd.DataFrame) -> set[str]:
     """The similarities in the objectives; a sum counts as its terms."""
     named = penalized(rows)["similarity"].dropna().unique()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.status import Status
 from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline import METHODS, TrialSettings
 from ...pipeline.settings.device import choose_device
-from ...transforms.basics.registry import Entry, Vocabulary
+from ...transforms.basics.registry import Vocabulary
 from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
@@ -63,8 +63,8 @@ def run_study(
         jobs = _missing(run, root, result)
         for method in {job.settings.model.method for job in jobs}:
             METHODS[method].require()
-        for entry in _objective_entries(jobs):
-            entry.load()  # a mistake in an entry is told before any trial starts
+        for job in jobs:
+            _check_targets(job.settings)
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials are complete, {len(jobs)} to run")
@@ -125,14 +125,13 @@ def _missing(run: Run, root: Path | None, result: StudyResult) -> list[Job]:
     return jobs
 
 
-def _objective_entries(jobs: list[Job]) -> Iterator[Entry]:
-    """The penalties and similarities of the missing trials, each once."""
-    objectives = [job.settings.objective for job in jobs if job.settings.model.has_objective]
-    for registry, names in (
-        (PENALTIES, {objective.penalty for objective in objectives}),
-        (SIMILARITIES, {objective.similarity for objective in objectives}),
-    ):
-        yield from (registry[name] for name in {term.name for whole in names for term in registry.terms(whole)})
+def _check_targets(settings: TrialSettings) -> None:
+    """Raise InputError for an entry of the objective whose code cannot be loaded, before any trial starts."""
+    if settings.model.has_objective:
+        for term in PENALTIES.terms(settings.objective.penalty):
+            PENALTIES[term.name].load()
+        for term in SIMILARITIES.terms(settings.objective.similarity):
+            SIMILARITIES[term.name].load()
 
 
 def _run_jobs(jobs: list[Job], executor: Executor, task: Task, result: StudyResult, lock: Lock, board: Board) -> None:

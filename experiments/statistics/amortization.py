@@ -4,7 +4,7 @@ The amortization gap is how far the output of a network is from what optimizatio
 objective (Cremer, Li and Duvenaud 2018, arXiv:1801.03558, for variational autoencoders).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,10 +13,9 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, REFINED, SDLOGJ
-from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import with_interval
-from ..rows.summaries import METHOD, WAYS, pick, records, setting_name
-from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, targets
+from ..rows.summaries import METHOD, WAYS, is_trained, pick, records, setting_name
+from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, shared_weights, targets
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
 from .sentences import by_setting
@@ -35,7 +34,7 @@ class _Way(NamedTuple):
     def of(cls, keys: Sequence[str], curve: Curve) -> "_Way":
         columns = dict(zip(keys, curve.setting, strict=True))
         ways = {key: columns.pop(key) for key in WAYS if key in columns}
-        trains = METHODS[ways[METHOD]].trains if METHOD in ways else True
+        trains = is_trained(columns | ways)
         name = ", ".join(setting_name(key, value) for key, value in ways.items() if trains or key == METHOD)
         return cls(columns, name, trains, float(ways.get(REFINED, 0)), curve)
 
@@ -66,8 +65,7 @@ def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
 def _compared(sample: Sample, one: _Way, other: _Way, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
     for basis, value, metric, *values in _values(sample, one.curve, other.curve, metrics):
         apart = np.subtract(*(_of_seeds(own, way) for own, way in zip(values, (one, other), strict=True)))
-        apart = apart[~np.isnan(apart).all(axis=1)]
-        if len(apart):
+        if not np.isnan(apart).all():
             found = compare(sample, apart)._asdict()
             yield {"matched_in": basis, "at": value, "metric": metric, **found, "n_pairs": apart.shape[1]}
 
@@ -76,10 +74,9 @@ def _values(
     sample: Sample, one: Curve, other: Curve, metrics: Sequence[str]
 ) -> Iterator[tuple[str, float, str, np.ndarray, np.ndarray]]:
     """Yield what is equal, its value, the metric, and its values of both ways (S, P)."""
-    for weight in sorted(set(one.weights) & set(other.weights)):
-        first, second = (curve.places[list(curve.weights).index(weight)] for curve in (one, other))
+    for weight, first, second in shared_weights(one, other):
         for metric in (*metrics, SDLOGJ):
-            yield "lambda", float(weight), metric, sample.values[metric][first], sample.values[metric][second]
+            yield "lambda", weight, metric, sample.values[metric][first], sample.values[metric][second]
     reach = common_range(sample, [one, other], SDLOGJ)
     for value in targets(*reach, SDLOGJ) if reach is not None else ():
         for metric in metrics:
@@ -92,8 +89,11 @@ def _of_seeds(values: np.ndarray, way: _Way) -> np.ndarray:
     return values if way.trains else np.where(np.isnan(values), np.nanmean(values, axis=0), values)
 
 
-def gaps_in_words(table: pd.DataFrame, metric: str) -> Iterator[str]:
+def gaps_in_words(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[str]:
     """One sentence per setting and two ways: the gap of each penalty at the middle of their SDlogJ."""
+    if "amortization_gap" not in tables:
+        return
+    table = tables["amortization_gap"]
     table = pick(table, (table["metric"] == metric) & (table["matched_in"] == SDLOGJ))
     own = ("penalty", "first", "second", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
     for (first, second), part in table.groupby(["first", "second"], sort=False):

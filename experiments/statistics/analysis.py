@@ -25,6 +25,7 @@ from .curves import (
     common_range,
     pairs_at,
     reaching,
+    shared_weights,
     targets,
     weight_at,
 )
@@ -66,8 +67,7 @@ def analyse(rows: pd.DataFrame) -> Analysis:
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
     words = [*in_words(tables, measured[0], rows), *baselines_in_words(tables, measured[0], rows)]
-    if "amortization_gap" in tables:
-        words += gaps_in_words(tables["amortization_gap"], measured[0])
+    words += gaps_in_words(tables, measured[0])
     return Analysis(tables, words, answer(tables, measured[0], rows))
 
 
@@ -145,11 +145,10 @@ def comparisons(parts: list[Part], measured: list[str]) -> pd.DataFrame:
 def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
     """Yield what is equal, its value, and the differences (S, P)."""
     values = group.sample.values[metric]
-    for weight in sorted(set(first.weights) & set(second.weights)):
-        lines = [curve.places[list(curve.weights).index(weight)] for curve in (first, second)]
-        difference = values[lines[0]] - values[lines[1]]
+    for weight, one, other in shared_weights(first, second):
+        difference = values[one] - values[other]
         if not np.isnan(difference).all():
-            yield "lambda", weight, difference[~np.isnan(difference).all(axis=1)]
+            yield "lambda", weight, difference
     for smoothness, value in _targets(group):
         if len(reaching(group.sample, [first, second], smoothness, value)) == 2:
             a, b = (pairs_at(curve, group.sample, smoothness, metric, value) for curve in (first, second))
@@ -190,8 +189,10 @@ def mixed_models(groups: list[CurveSet], metric: str) -> pd.DataFrame:
     lines = []
     for group in groups:
         values = [value for smoothness, value in _targets(group) if smoothness == SDLOGJ]
-        value = values[len(values) // 2] if values else np.inf
-        for first, second in combinations(reaching(group.sample, group.curves, SDLOGJ, value), 2) if values else ():
+        if not values:
+            continue
+        value = values[len(values) // 2]
+        for first, second in combinations(reaching(group.sample, group.curves, SDLOGJ, value), 2):
             a, b = (pairs_at(c, group.sample, SDLOGJ, metric, value) for c in (first, second))
             fitted = mixed_model(group.sample, a - b)
             if fitted is not None:

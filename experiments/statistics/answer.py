@@ -10,7 +10,7 @@ from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
-from ..rows.summaries import METHOD, baselines, pick, records, trained_methods, variant
+from ..rows.summaries import baselines, is_trained, pick, records, trained_methods, variant
 from .amortization import gaps_in_words
 from .baselines import baselines_in_words
 from .sentences import EACH, are_matched, at_middle, at_one_weight, not_matched, of_curves, spread_of_seeds, versus
@@ -25,7 +25,7 @@ def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> 
     trained = of_curves(tables["means"])
     if trained.empty:
         return list(islice(baselines_in_words(tables, metric, rows), MOST))
-    gaps = [*gaps_in_words(tables["amortization_gap"], metric)] if "amortization_gap" in tables else []
+    gaps = [*gaps_in_words(tables, metric)]
     accurate = [*_most_accurate(tables, trained, metric)][: SETTINGS - bool(gaps)]
     known = [*accurate, *gaps[:1], *_folding(trained)]
     spread = [*spread_of_seeds(trained, metric)] if trained_methods(rows) else []
@@ -40,18 +40,13 @@ def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metri
         yield from not_matched(trained)
         return
     settings = at_middle(tables["matched"], tables["comparisons"], metric)
-    for setting, value, lines, pairs in sorted(settings, key=lambda found: _trains(found[2].iloc[0])):
+    for setting, value, lines, pairs in sorted(settings, key=lambda found: is_trained(found[2].iloc[0])):
         best, *others = records(lines)
         against = _against_all(best["penalty"], [other["penalty"] for other in others], records(pairs), metric)
         yield (
             f"At an SDlogJ of {value:g}{setting}, {PENALTIES.title(best['penalty'])} has the best "
             f"{METRICS.title(metric)}, {with_interval(best)}: {against}."
         )
-
-
-def _trains(line: Any) -> bool:
-    """Whether a line of a table is of trained networks; rows without a method are."""
-    return METHOD not in line or METHODS[line[METHOD]].trains
 
 
 def _against_all(best: str, others: Sequence[str], pairs: Sequence[dict[str, Any]], metric: str) -> str:

@@ -106,6 +106,13 @@ def reach(curve: Curve, means: np.ndarray) -> tuple[float, float]:
     return float(means[curve.places].min()), float(means[curve.places[0]])
 
 
+def shared_weights(one: Curve, other: Curve) -> Iterator[tuple[float, int, int]]:
+    """Each λ that two curves share, and their lines of the sample there."""
+    places = [dict(zip(curve.weights.tolist(), curve.places.tolist(), strict=True)) for curve in (one, other)]
+    for weight in sorted(places[0].keys() & places[1].keys()):
+        yield weight, places[0][weight], places[1][weight]
+
+
 def common_range(sample: Sample, group: Sequence[Curve], smoothness: str) -> tuple[float, float] | None:
     """The range of smoothness over which the curves of a group are compared; None if there is none.
 

@@ -40,8 +40,10 @@ def compare(sample: Sample, differences: np.ndarray) -> Paired:
 
     The p value assumes independent pairs, but pairs that share a subject are not independent. The interval accounts
     for that, so trust the interval if both disagree. The effect is (W+ - W-) / (W+ + W-), where W+ and W- are the sums
-    of the ranks of positive and negative differences (Kerby 2014, Comprehensive Psychology 3:1).
+    of the ranks of positive and negative differences (Kerby 2014, Comprehensive Psychology 3:1). A seed that one of
+    the two lacks is NaN and does not count.
     """
+    differences = differences[~np.isnan(differences).all(axis=1)]
     of_pairs = np.nanmean(differences, axis=0)
     own = sample.with_values({"difference": differences[None]})
     mean = own.interval(lambda means: means["difference"])

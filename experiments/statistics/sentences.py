@@ -12,8 +12,8 @@ from ..rows.summaries import METHOD, penalized, pick, records, setting_name, tra
 from ..study.setting_keys import known_keys
 
 NOT_MATCHED = "Penalties cannot be compared at equal smoothness: "
-
-
+OF_MEANS = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
+"""The columns of the table of means that do not tell settings apart, besides those of the means."""
 EACH = 3
 """Of so many penalties each two are compared in words; of more, the best with every other one. Tables have all."""
 
@@ -60,8 +60,7 @@ def _folding(means: pd.DataFrame) -> Iterator[str]:
 
 def at_one_weight(means: pd.DataFrame, metric: str) -> Iterator[str]:
     """Accuracy and smoothness at the middle one of the λ that penalties share."""
-    own = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
-    for setting, part in by_setting(means, own):
+    for setting, part in by_setting(means, OF_MEANS):
         counts = part.groupby("lambda")["penalty"].nunique()
         shared = sorted(counts.index[(counts > 1) & (counts == counts.max())])
         if not shared:
@@ -113,21 +112,17 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
 
 
 def _left_out(means: pd.DataFrame, matched: pd.DataFrame) -> Iterator[str]:
-    """The curves that share too little with the others to be compared at equal SDlogJ."""
+    """The curves that share too little with the others of their setting to be compared at equal SDlogJ."""
     matched = pick(matched, matched["matched_in"] == SDLOGJ)
-    keys = list(matched.columns[: list(matched.columns).index("matched_in")])
-    own = pick(means, means["metric"] == SDLOGJ).merge(matched[keys].drop_duplicates(), on=keys)
-    for (*values, penalty), part in own.groupby([*keys, "penalty"], sort=False):
-        there = matched[(matched[keys] == values).all(axis=1)]["penalty"]
-        if penalty not in set(there):
-            names = [
-                setting_name(key, value) for key, value in zip(keys, values, strict=True) if own[key].nunique() > 1
-            ]
-            setting = f" ({', '.join(names)})" if names else ""
-            yield (
-                f"{PENALTIES.title(penalty)}{setting} is not compared at equal smoothness: its SDlogJ of "
-                f"{part['mean'].min():.3g} to {part['mean'].max():.3g} has too little in common with the others."
-            )
+    smoothness = pick(means, means["metric"] == SDLOGJ)
+    for setting, part in by_setting(smoothness, OF_MEANS):
+        compared = set(matched.loc[_same(matched, part[part.columns.intersection(matched.columns)].iloc[0]), "penalty"])
+        for penalty, curve in part.groupby("penalty", sort=False) if compared else ():
+            if penalty not in compared:
+                yield (
+                    f"{PENALTIES.title(str(penalty))}{setting} is not compared at equal smoothness: its SDlogJ of "
+                    f"{curve['mean'].min():.3g} to {curve['mean'].max():.3g} has too little in common with the others."
+                )
 
 
 def _reached(line: dict[str, Any]) -> str:

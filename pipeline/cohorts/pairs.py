@@ -194,9 +194,14 @@ def epoch_pairs(
 def pairs_table(
     cohort: Cohort, split: Split, possible: PossiblePairs, settings: PairSettings
 ) -> list[dict[str, object]]:
-    """A line per side: how many scans, groups and pairs it has, how many of them are measured, and an example."""
+    """A line per side: how many scans, groups and pairs it has, how many are measured, and an example.
+
+    A side without scans has no line.
+    """
     lines = []
-    for side, ids in ((side, ids) for side, ids in vars(split).items() if ids):
+    for side, ids in vars(split).items():
+        if not ids:
+            continue
         pairs, asked = getattr(possible, side), getattr(settings, side, None)
         count = len(ids) * (len(ids) - 1) if pairs is None else len(pairs)
         seed = settings.seed + (side == "test")

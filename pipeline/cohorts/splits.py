@@ -19,8 +19,6 @@ from .file_cohort import SIDES
 
 Pair = tuple[str, str]
 """(moving id, fixed id)."""
-MAY_BE_EMPTY = SIDES[:2]
-"""The sides that only a training needs."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,7 @@ def split_cohort(cohort: Cohort, settings: SplitSettings, root: Path | None = No
     _check_disjoint(sides, cohort, settings.source)
     for side in ("train", "validation", *(["test"] if settings.test is not None else [])):
         count = len(sides.get(side, ()))
-        is_tested = side == "validation" and settings.test is None
-        if count < 2 and (is_tested or side not in MAY_BE_EMPTY or getattr(settings, side) != 0):
+        if count < 2 and not _is_left_empty(settings, side):
             otherwise = ", or set split.test=null to test on the validation subjects" if side == "test" else ""
             raise InputError(
                 f"split.{side} has {count} of the cohort's {len(cohort.subjects)} subjects; "
@@ -125,11 +122,17 @@ def _published(settings: SplitSettings) -> Mapping[str, Sequence[str]]:
 
 def _fraction(settings: SplitSettings, side: str) -> float:
     value = getattr(settings, side)
-    if isinstance(value, str) or not 0 <= value <= 1 or (value == 0 and side not in MAY_BE_EMPTY):
+    if isinstance(value, str) or not (0 < value <= 1 or _is_left_empty(settings, side)):
         raise InputError(
             f"split.{side} is {value!r}; with split.source {settings.source} it must be a number between 0 and 1."
         )
     return value
+
+
+def _is_left_empty(settings: SplitSettings, side: str) -> bool:
+    """Whether a side is 0 on purpose. Only a training needs the sides that may be; a test side is always needed."""
+    is_tested = side == "test" or (side == "validation" and settings.test is None)
+    return getattr(settings, side) == 0 and not is_tested
 
 
 def _rounded(count: float) -> int:
