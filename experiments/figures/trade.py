@@ -200,7 +200,7 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
                 lambda_axis(axes, list(part.loc[part["matched_in"] == basis, "at"]))
             if axes in panels[0]:
                 axes.set_title(f"{words}:\n{first} minus {second}")
-        row[0].set_ylabel(f"difference in {METRICS[metric].axis()}")
+        row[0].set_ylabel(f"difference in\n{METRICS[metric].axis()}")
     legend(figure, _handles(penalties_of(table)))
     seeds, pairs = number(analysis.tables["means"]["n_seeds"], "seed"), number(table["n_pairs"], "test pair")
     caption(
