@@ -1,9 +1,16 @@
 from .backbones.vocabulary import BACKBONES as BACKBONES, BackboneEntry as BackboneEntry, Integration as Integration
 from .blocks import DVF2DDF as DVF2DDF, Warp as Warp
 from .coarse_to_fine import Optimized as Optimized, Schedule as Schedule, optimize as optimize
+from .conditional.network import ConditionalVoxelMorph as ConditionalVoxelMorph
+from .conditional.ranges import Condition as Condition, LambdaRanges as LambdaRanges
 from .displacement_network import DisplacementNetwork as DisplacementNetwork
 from .field_model import FieldModel as FieldModel
-from .files.checkpoints import load_model as load_model, read_model as read_model, save_model as save_model
+from .files.checkpoints import (
+    Network as Network,
+    load_model as load_model,
+    read_model as read_model,
+    save_model as save_model,
+)
 from .files.graphs import export_program as export_program, export_torchscript as export_torchscript
 from .files.official_weights import (
     from_official as from_official,

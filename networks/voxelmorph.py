@@ -3,11 +3,12 @@
 Balakrishnan et al., IEEE TMI 2019 (displacement model); Dalca et al., Medical Image Analysis 2019 (diffeomorphic).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..transforms.basics.bounds import MOST_SQUARINGS
 from ..transforms.basics.errors import quoted
@@ -106,32 +107,35 @@ class VoxelMorph(nn.Module):
     def extra_repr(self) -> str:
         return f"integration_steps={self.integration_steps}, integration_downsize={self.integration_downsize}"
 
-    def forward(self, moving: Tensor, fixed: Tensor, inverse: bool = False) -> Registration:
+    def forward(
+        self, moving: Tensor, fixed: Tensor, inverse: bool = False, weights: Mapping[str, Tensor] | None = None
+    ) -> Registration:
         """Register ``moving`` to ``fixed``, both (B, 1, *spatial) of any size.
 
         Args:
             inverse: also return the inverse displacement: exp(-v), or a fixed-point inverse in the displacement model.
+            weights: parameters of the backbone by name, in place of its own.
 
         Raises:
             ValueError: the images differ in shape, or the network has another number of axes.
         """
         check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
-        return self.register_with(self._velocity(moving, fixed), moving, inverse)
+        return self.register_with(self._velocity(moving, fixed, weights), moving, inverse)
 
-    def register_both(self, moving: Tensor, fixed: Tensor) -> Registration:
+    def register_both(self, moving: Tensor, fixed: Tensor, weights: Mapping[str, Tensor] | None = None) -> Registration:
         """Register a batch of pairs in both directions. The results are one batch (2 B, ...), moving to fixed first.
 
         A symmetric backbone is evaluated only once, because swapping the images only changes the sign of its field.
 
         Args:
-            moving, fixed: see ``forward``.
+            moving, fixed, weights: see ``forward``.
         """
         check_pair("VoxelMorph", self.spatial_dims, moving, fixed)
         images = torch.cat([moving, fixed])
         if getattr(self.field, "symmetric", False):
-            velocity = self._velocity(moving, fixed)
+            velocity = self._velocity(moving, fixed, weights)
             return self.register_with(torch.cat([velocity, -velocity]), images)
-        return self.register_with(self._velocity(images, torch.cat([fixed, moving])), images)
+        return self.register_with(self._velocity(images, torch.cat([fixed, moving]), weights), images)
 
     def register_with(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:
         """Compute the registration from a velocity (B, D, *grid) on this model's grid.
@@ -146,8 +150,10 @@ class VoxelMorph(nn.Module):
         warped = self.warp(moving, displacement)
         return Registration(warped, displacement, velocity, backward)
 
-    def _velocity(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        field, size = self.field(moving, fixed), list(moving.shape[2:])
+    def _velocity(self, moving: Tensor, fixed: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        pair = moving, fixed
+        field = self.field(*pair) if weights is None else functional_call(self.field, dict(weights), pair)
+        size = list(moving.shape[2:])
         field = field.to(float32_or_better(field)).contiguous()
         factor = self.integration_downsize if self.integration_steps else 1
         grid = [max(length // factor, 1) for length in size]

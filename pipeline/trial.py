@@ -32,6 +32,7 @@ from .settings.device import choose_device
 from .settings.schema import TrialSettings, read_trial
 from .settings.vocabulary import METHODS
 from .training.loop import TrialFailed
+from .training.shared import trained_for
 from .training.weight_map import check_weight_map
 
 __all__ = ["TrialFailed", "TrialProgress", "prepare", "run_trial"]
@@ -108,7 +109,9 @@ def _train_and_evaluate(
 ) -> Results:
     log(f"training on {device} with {torch.get_num_threads()} threads")
     train = METHODS[settings.model.method].load()
-    model = train(settings, prepared, folder, device, lambda *state: tell(TrialProgress("training", *state)), log)
+    model = trained_for(
+        train, settings, prepared, folder, device, lambda *state: tell(TrialProgress("training", *state)), log
+    )
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
     register = by_network(model, settings, device)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ...pipeline.files.strict_yaml import read_yaml
 from ...pipeline.files.text import write_text
-from ...pipeline.settings.schema import TrialSettings, read_trial
+from ...pipeline.settings.schema import SHARED, TrialSettings, read_trial
 from ...transforms.basics.errors import InputError
 from ..study.published_numbers import ENDING, write_numbers
 from ..study.setting_keys import leaves_of
@@ -21,8 +21,8 @@ from .archive import archived_epochs
 from .run_lock import noted, running_trials
 from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 
-MADE = ("tables", "figures", "report.html", "archive", f"study{ENDING}")
-"""Files that are made from the trials, and the published numbers beside the study."""
+MADE = (SHARED, "tables", "figures", "report.html", "archive", f"study{ENDING}")
+"""Files that are made from the trials or for several of them, and the published numbers beside the study."""
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
 

@@ -14,14 +14,16 @@ from torch import Tensor
 
 from ...transforms.basics.bounds import LONGEST_ABOUT
 from ...transforms.basics.errors import InputError, one_line, quoted
+from ..conditional.network import ConditionalVoxelMorph
 from ..voxelmorph import VoxelMorph
 from .weights import check_size, check_weights, writable
 
+Network = VoxelMorph | ConditionalVoxelMorph
 _KEY = "smoothmorph"
 
 
 def save_model(
-    path: Path, model: VoxelMorph, about: Mapping[str, Any] | None = None, dtype: torch.dtype = torch.float32
+    path: Path, model: Network, about: Mapping[str, Any] | None = None, dtype: torch.dtype = torch.float32
 ) -> None:
     """Write a network to a safetensors file: its weights as ``dtype``, its arguments and ``about`` (plain JSON).
 
@@ -34,7 +36,7 @@ def save_model(
     path.write_bytes(save(weights, metadata={_KEY: told}))  # save_file hides the error of a full disk
 
 
-def load_model(path: Path) -> VoxelMorph:
+def load_model(path: Path) -> Network:
     """Read a network that :func:`save_model` wrote, in evaluation mode on the CPU.
 
     Raises:
@@ -43,7 +45,7 @@ def load_model(path: Path) -> VoxelMorph:
     return read_model(path)[0]
 
 
-def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
+def read_model(path: Path) -> tuple[Network, dict[str, Any]]:
     """Read a network as :func:`load_model` does, and the ``about`` that :func:`save_model` was given."""
     if not path.is_file():
         raise InputError(f"no model at {path}.")
@@ -52,12 +54,12 @@ def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             description = _description((file.metadata() or {}).get(_KEY))
             with torch.device("meta"):  # takes no memory, whatever sizes the file claims
-                expected = VoxelMorph(**description["model"]).state_dict()
+                expected = _network(description["model"]).state_dict()
             stored = {name: file.get_tensor(name) if name in expected else None for name in file.keys()}  # noqa: SIM118
         if description.pop("sha256", None) not in (None, _digest(description, stored)):  # older files have none
             raise InputError("its content differs from its checksum")
         weights = check_weights(stored, expected)
-        model = VoxelMorph(**description["model"])
+        model = _network(description["model"])
         model.load_state_dict(weights)
         return model.eval(), description["about"]
     except PermissionError:
@@ -67,6 +69,10 @@ def read_model(path: Path) -> tuple[VoxelMorph, dict[str, Any]]:
         raise InputError(f"{path} is damaged or not a safetensors file: {said}.") from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a smoothmorph model: {one_line(error)}.") from None
+
+
+def _network(arguments: Mapping[str, Any]) -> Network:
+    return (ConditionalVoxelMorph.from_config if "condition" in arguments else VoxelMorph)(**arguments)
 
 
 def _description(text: str | None) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Objective(nn.Module):
         parts = [
             share * penalty(*self._of(entry, registration, weight_map))
             for share, entry, penalty in zip(self.shares, self.entries, self.penalties, strict=True)
+            if share
         ]
         penalty = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
         return ObjectiveTerms(similarity + self.weight * self.multiplier * penalty, similarity, penalty)

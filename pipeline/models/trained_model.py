@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...networks import VoxelMorph, read_model
+from ...networks import ConditionalVoxelMorph, VoxelMorph, read_model
 from ...transforms.basics.bounds import MOST_NETWORK_VOXELS
-from ...transforms.basics.errors import InputError, quoted, times
+from ...transforms.basics.errors import InputError, naming, quoted, times
 from ..settings.schema import TrialSettings, from_identity
 from .built_in import find_model
 from .training_images import TrainingImages
@@ -23,7 +23,8 @@ class Trained:
     """A trained network with what is known about it.
 
     ``source`` is its file. ``trial`` and ``settings`` are None for a network that was not trained by a trial of
-    smoothmorph. ``images`` describes the training images.
+    smoothmorph. ``images`` describes the training images. ``conditional`` is the network for every λ that this network
+    was taken from, if it was; :meth:`at` takes another one.
     """
 
     network: VoxelMorph
@@ -31,6 +32,29 @@ class Trained:
     trial: str | None = None
     settings: TrialSettings | None = None
     images: TrainingImages = field(default_factory=TrainingImages)
+    conditional: ConditionalVoxelMorph | None = None
+
+    def at(self, penalty: str | None = None, weight: float | None = None) -> "Trained":
+        """The network for another penalty and λ; None: those that it has. The settings say the new ones.
+
+        Raises:
+            InputError: it is an ordinary network, or was not trained for this penalty or λ.
+        """
+        if self.conditional is None or self.settings is None:
+            raise InputError(
+                f"{self.source} is a network for one λ; another λ needs a network that was trained for many."
+            )
+        objective = self.settings.objective
+        ranges = self.conditional.ranges
+        penalty = objective.penalty if penalty is None else penalty
+        if weight is None and penalty != objective.penalty:  # the λ of about the same smoothness
+            level = ranges.locate(objective.penalty, objective.weight).level
+            low, high = ranges.bounds(penalty)
+            weight = low ** (1 - level) * high**level
+        weight = objective.weight if weight is None else weight
+        with naming(self.source):
+            network = self.conditional.at(penalty, weight)
+        return replace(self, network=network, settings=self.settings.at(penalty, weight))
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -81,7 +105,12 @@ def open_trained(path: Path) -> Trained:
         )
     noted = told.get("images", {"shape": settings.cohort.size} if settings is not None else {})
     images = TrainingImages.read(noted, network.spatial_dims, file)
-    trial = told.get("trial", "")
+    trial, conditional = told.get("trial", ""), None
     if not isinstance(trial, str) or not TRIAL.fullmatch(trial):
         raise InputError(f"{file}: about.trial is {quoted(trial)}, expected a trial's id.")
-    return Trained(network, file, None if settings is None else trial, settings, images)
+    if isinstance(network, ConditionalVoxelMorph):
+        if settings is None:
+            raise InputError(f"{file}: about.settings is missing, which a network for many λ needs.")
+        conditional, network = network, network.at(*network.recommended)
+        settings = settings.at(*conditional.recommended)
+    return Trained(network, file, None if settings is None else trial, settings, images, conditional)

@@ -17,7 +17,7 @@ from ..files.strict_yaml import read_yaml, to_yaml
 from .base import Seed, Settings
 from .data_sections import PAIR_OPTIONS, CohortSettings, PairSettings, SplitSettings
 from .model_sections import BACKBONE_OPTIONS, BaselineSettings, FieldSettings, ModelSettings, OptimizationSettings
-from .training_sections import ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
+from .training_sections import LAMBDA, ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
 from .vocabulary import METHODS, READERS
 
 ADDED_LATER: dict[str, Any] = {
@@ -28,6 +28,7 @@ ADDED_LATER: dict[str, Any] = {
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
     **{"baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
+    "objective.condition": {"penalties": [], "lambda": None, "mixtures": 0.0, "kind": "modulation", "width": 64},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
     **{"pairs.atlas": None, "pairs.file": None},
 }
@@ -36,6 +37,8 @@ ADDED_LATER: dict[str, Any] = {
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
 REFINEMENT_STEPS = "refinement.steps"
+SHARED = "networks"
+"""The folder of networks that trials share, beside the folders of the trials."""
 _NOT_OF_NETWORKS = {"compute", "baseline", "optimization", "fields"}
 MOST_FAULTS = 5
 """An error message lists this many faults and only counts the others."""
@@ -80,6 +83,15 @@ class TrialSettings(Settings):
         empty = [side for side in ("train", "validation") if getattr(self.split, side) == 0]
         if self.model.trains and empty:
             raise ValueError(f"split.{empty[0]} is 0, but model.method {self.model.method} trains a network")
+        return self
+
+    @model_validator(mode="after")
+    def _condition_holds_the_objective(self) -> "TrialSettings":
+        if (ranges := self.objective.condition.of_each) is None:
+            return self
+        if not self.model.trains:
+            raise ValueError(f"objective.condition needs a network, but model.method is {self.model.method}")
+        ranges.locate(self.objective.penalty, self.objective.weight)
         return self
 
     @model_validator(mode="after")
@@ -144,10 +156,21 @@ class TrialSettings(Settings):
                 del own[name]
         return identity
 
+    def at(self, penalty: str, weight: float) -> "TrialSettings":
+        """The same settings with another penalty and λ."""
+        objective = self.objective.model_copy(update={"penalty": penalty, "weight": weight})
+        return self.model_copy(update={"objective": objective})
+
+    def training_id(self, fingerprint: str) -> str:
+        """The id of a training that trials share: it covers neither the penalty and λ of each, nor refinement."""
+        identity = self.identity()
+        identity["objective"] = {k: v for k, v in identity["objective"].items() if k not in ("penalty", LAMBDA)}
+        identity.pop("refinement", None)
+        return f"conditional_{self.model.kind}_s{self.seed}_{_hashed(identity, fingerprint)}"
+
     def trial_id(self, fingerprint: str) -> str:
         """The trial's id: a readable name and a hash of the configuration and of the data's fingerprint."""
-        canonical = json.dumps({"trial": self.identity(), "data": fingerprint}, sort_keys=True)
-        return f"{self.readable}_{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+        return f"{self.readable}_{_hashed(self.identity(), fingerprint)}"
 
     @property
     def readable(self) -> str:
@@ -183,6 +206,11 @@ class TrialSettings(Settings):
 
     def to_yaml(self) -> str:
         return to_yaml(self.model_dump(mode="json", by_alias=True))
+
+
+def _hashed(identity: Mapping[str, Any], fingerprint: str) -> str:
+    canonical = json.dumps({"trial": identity, "data": fingerprint}, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> Any:

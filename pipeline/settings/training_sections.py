@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...networks import PENALTIES, SIMILARITIES
+from ...networks.conditional.ranges import LambdaRanges, check_range
+from ...transforms.basics.errors import InputError
 from .base import Settings
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
@@ -23,6 +25,60 @@ class WeightMapSettings(Settings):
     )
     inside: float = Field(default=1.0, ge=0, description="factor of λ inside the structures")
     outside: float = Field(default=1.0, ge=0, description="factor of λ outside of the structures")
+
+
+Range = tuple[float, float]
+
+
+def read_ranges(value: Any) -> Any:
+    """Check the form of a range of λ, or of one per penalty; ValueError in a sentence if it is another one."""
+    for name, bounds in value.items() if isinstance(value, Mapping) else [("every penalty", value)]:
+        if value is not None:
+            check_range(name, bounds)
+    return value
+
+
+class ConditionSettings(Settings):
+    """One network for every λ of several penalties. Without ``penalties``, a network is trained for one of them.
+
+    Each training step draws a penalty and a λ, and the network sees both. Trials that differ in ``objective.penalty``
+    and ``objective.lambda`` alone share the training: each of them measures the network at its own penalty and λ.
+    """
+
+    penalties: tuple[Annotated[str, AfterValidator(PENALTIES.check)], ...] = Field(
+        default=(), description="penalties that the network is trained for; empty: an ordinary network"
+    )
+    ranges: Annotated[Range | dict[str, Range] | None, BeforeValidator(read_ranges)] = Field(
+        default=None,
+        alias="lambda",
+        description="range of λ, [low, high], or one for each penalty: `{l1: [0.006, 0.07], l2: [0.003, 0.4]}`",
+    )
+    mixtures: float = Field(
+        default=0.0, ge=0, le=1, description="fraction of the steps with a random mixture of the penalties"
+    )
+    kind: Literal["modulation", "weights"] = Field(
+        default="modulation",
+        description="modulation: λ scales and shifts features; weights: λ moves all weights along learned directions",
+    )
+    width: int = Field(default=64, ge=1, le=1024, description="hidden units between λ and the weights")
+
+    @property
+    def of_each(self) -> LambdaRanges | None:
+        """The range of λ of each penalty; None without penalties.
+
+        Raises:
+            InputError: a range is missing, bad, or of a penalty that is not listed.
+        """
+        if not self.penalties:
+            return None
+        if self.ranges is None:
+            raise InputError("objective.condition has penalties but no lambda; give the range of λ, [low, high]")
+        given = self.ranges if isinstance(self.ranges, dict) else dict.fromkeys(self.penalties, self.ranges)
+        if set(given) != set(self.penalties):
+            other = next(iter(set(given) ^ set(self.penalties)))
+            where = "penalties" if other in given else "lambda"
+            raise InputError(f"objective.condition.{where} lacks {other}, expected the same penalties in both")
+        return LambdaRanges({name: given[name] for name in self.penalties})
 
 
 class ObjectiveSettings(Settings):
@@ -50,6 +106,7 @@ class ObjectiveSettings(Settings):
         default=1.0, gt=0, description="constant factor of the penalty; the published study had a hidden factor of 2.0"
     )
     weight_map: WeightMapSettings = WeightMapSettings()
+    condition: ConditionSettings = ConditionSettings()
 
     @property
     def field_in_words(self) -> str:
@@ -68,7 +125,7 @@ class ObjectiveSettings(Settings):
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of :class:`~smoothmorph.networks.Objective`, without ``spatial_dims``."""
-        return self.model_dump(exclude={"weight_map"})
+        return self.model_dump(exclude={"weight_map", "condition"})
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ...networks import VoxelMorph
+from ...networks import Network
 from ...networks.files.weights import check_weights, read_torch
 from ...transforms.basics.errors import InputError, one_line, quoted
 from ..files.text import write_atomically
@@ -39,7 +39,7 @@ class TrainingState:
 
     @classmethod
     def resume(
-        cls, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]
+        cls, folder: Path, settings: TrialSettings, model: Network, optimization: Mapping[str, Any]
     ) -> "TrainingState":
         """Read the state in ``folder/checkpoint.pt``, and load it into the model, the optimizer and the schedule.
 
@@ -78,7 +78,7 @@ class TrainingState:
 
     @classmethod
     def _checked(
-        cls, saved: dict[str, Any], training: TrainingSettings, model: VoxelMorph, optimization: Mapping[str, Any]
+        cls, saved: dict[str, Any], training: TrainingSettings, model: Network, optimization: Mapping[str, Any]
     ) -> tuple["TrainingState", dict[str, Any]]:
         """The training state in ``saved`` and the states of optimizer and schedule.
 
@@ -102,7 +102,7 @@ class TrainingState:
             **averages,
         }
 
-    def save(self, folder: Path, settings: TrialSettings, model: VoxelMorph, optimization: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, settings: TrialSettings, model: Network, optimization: Mapping[str, Any]) -> None:
         """Write ``checkpoint.pt`` and ``history.parquet``, each atomically."""
         self.last = copy_weights(model)
         content: dict[str, Any] = {
@@ -120,7 +120,7 @@ class TrainingState:
         write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
 
 
-def copy_weights(model: VoxelMorph) -> Weights:
+def copy_weights(model: Network) -> Weights:
     """A copy of the current weights."""
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
@@ -140,7 +140,7 @@ def _check_epochs(state: TrainingState, most: int) -> None:
 
 
 def _check_optimization(
-    optimizer: dict[str, Any], schedule: dict[str, Any], model: VoxelMorph, training: TrainingSettings, steps: int
+    optimizer: dict[str, Any], schedule: dict[str, Any], model: Network, training: TrainingSettings, steps: int
 ) -> float:
     """The learning rate; InputError unless Adam and the schedule can have these states after ``steps``."""
     try:

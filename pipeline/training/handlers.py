@@ -7,7 +7,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ...networks import Objective, VoxelMorph
+from ...networks import Network, Objective
 from ..settings.schema import TrainingSettings
 from .checkpoint import TrainingState, Weights, copy_weights
 
@@ -36,7 +36,7 @@ class WeightAveragingHandler:
         average: the network with the averaged weights, in evaluation mode.
     """
 
-    def __init__(self, model: VoxelMorph, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         self.model, self.decay = model, decay
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
 

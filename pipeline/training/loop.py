@@ -14,10 +14,11 @@ from monai.utils.misc import set_determinism
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from ...networks import Objective, ObjectiveTerms, VoxelMorph
+from ...networks import ConditionalVoxelMorph, Network, Objective, ObjectiveTerms, VoxelMorph
 from ..cohorts.preparation import Prepared, training_loader, validation_loader
 from ..settings.schema import BACKBONE_OPTIONS, TrialSettings
 from .checkpoint import TrainingState, copy_weights
+from .conditions import Conditions, impose
 from .cuda_graph import GraphedStep, Step
 from .handlers import PenaltyWarmUpHandler, ProgressHandler, WeightAveragingHandler
 from .weight_map import check_weight_map, weight_map
@@ -29,7 +30,7 @@ class TrialFailed(RuntimeError):  # noqa: N818 (the name says what happened)
     """A trial cannot give a result; the message says why. Other trials are not affected."""
 
 
-def build_model(settings: TrialSettings) -> VoxelMorph:
+def build_model(settings: TrialSettings) -> Network:
     """The network of a trial, initialized from its seed."""
     set_determinism(seed=settings.seed)
     return _network(settings)
@@ -41,12 +42,16 @@ def count_parameters(settings: TrialSettings) -> int:
         return sum(parameter.numel() for parameter in _network(settings).parameters())
 
 
-def _network(settings: TrialSettings) -> VoxelMorph:
+def _network(settings: TrialSettings) -> Network:
     given = settings.model.model_dump(exclude={"method", *BACKBONE_OPTIONS})
-    return VoxelMorph(settings.cohort.spatial_dims, **given, **settings.model.options)
+    network = VoxelMorph(settings.cohort.spatial_dims, **given, **settings.model.options)
+    condition = settings.objective.condition
+    if condition.of_each is None:
+        return network
+    return ConditionalVoxelMorph(network, condition.of_each.ranges, condition.kind, condition.width)
 
 
-def build_optimizer(settings: TrialSettings, model: VoxelMorph) -> torch.optim.Optimizer:
+def build_optimizer(settings: TrialSettings, model: Network) -> torch.optim.Optimizer:
     """Adam, which updates all parameters in one fused kernel."""
     return torch.optim.Adam(model.parameters(), lr=settings.training.learning_rate, fused=True)
 
@@ -72,25 +77,33 @@ def build_objective(settings: TrialSettings, reduction: Literal["mean", "none"] 
     return Objective(settings.cohort.spatial_dims, **settings.objective.arguments(), reduction=reduction)
 
 
-def build_averaging(settings: TrialSettings, model: VoxelMorph) -> WeightAveragingHandler | None:
+def build_training_objective(settings: TrialSettings) -> Objective:
+    """The objective of the training; of a conditional network, the sum of its penalties, with a λ of 1 at first."""
+    ranges = settings.objective.condition.of_each
+    if ranges is None:
+        return build_objective(settings)
+    arguments = {**settings.objective.arguments(), "penalty": "+".join(ranges.names), "weight": 1.0}
+    return Objective(settings.cohort.spatial_dims, **arguments)
+
+
+def build_averaging(settings: TrialSettings, model: Network) -> WeightAveragingHandler | None:
     """The moving average of the weights of ``model``, if the trial uses one."""
     decay = settings.training.weight_averaging
     return None if decay is None else WeightAveragingHandler(model, decay)
 
 
-def build_step(
-    settings: TrialSettings, model: VoxelMorph, objective: Objective, optimizer: torch.optim.Optimizer
-) -> Step:
+def build_step(settings: TrialSettings, model: Network, objective: Objective, optimizer: torch.optim.Optimizer) -> Step:
     """The training step for images on the model's device; in 2-D on a GPU it is replayed as a CUDA graph.
 
-    3-D steps are not: they keep a GPU busy anyway, and long 3-D trainings with a graph have not been checked.
+    3-D steps are not: they keep a GPU busy anyway, and long 3-D trainings with a graph have not been checked. Nor are
+    those of conditional networks, whose penalty changes from step to step.
     """
     device = next(model.parameters()).device
     step = partial(
         training_step, model, objective, optimizer, autocast(settings, device),
         both_directions=settings.training.both_directions, gradient_clipping=settings.training.gradient_clipping,
     )  # fmt: skip
-    recorded = device.type == "cuda" and settings.cohort.spatial_dims == 2
+    recorded = device.type == "cuda" and settings.cohort.spatial_dims == 2 and isinstance(model, VoxelMorph)
     return GraphedStep(step, objective, optimizer) if recorded else step
 
 
@@ -101,7 +114,7 @@ def train(
     device: torch.device,
     progress: Callable[[int, int, str], None] | None = None,
     log: Callable[[str], None] | None = None,
-) -> VoxelMorph:
+) -> Network:
     """Train, or resume from ``folder/checkpoint.pt``, and return the network with the selected weights.
 
     Args:
@@ -119,7 +132,8 @@ def train(
     check_weight_map(settings.objective, prepared)
     model = build_model(settings).to(device)
     # two objectives: λ of the first may still warm up, the second always has the final λ
-    objective, whole_objective = (build_objective(settings).to(device) for _ in range(2))
+    objective, whole_objective = (build_training_objective(settings).to(device) for _ in range(2))
+    final_weight = objective.weight
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
     averaging = build_averaging(settings, model)
@@ -127,17 +141,23 @@ def train(
     measured = averaging.average if averaging else model
     state = TrainingState.resume(folder, settings, model, optimization)
     take_step = build_step(settings, model, objective, optimizer)
+    conditions = Conditions.of(settings)
 
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving, fixed = (with_clean(batch, key).to(device, non_blocking=True) for key in ("moving", "fixed"))
         weights = weight_map(settings.objective, batch.get("fixed_label"), device)
-        return take_step(moving, fixed) if weights is None else take_step(moving, fixed, weights)
+        given = [] if weights is None else [weights]
+        if conditions is not None:
+            return take_step(
+                moving, fixed, *given, code=impose(conditions.of_step(engine.state.iteration), model, objective)
+            )
+        return take_step(moving, fixed, *given)
 
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # errors are raised; Ignite would log them a second time
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     warm_up = settings.training.penalty_warmup * epochs * steps
-    PenaltyWarmUpHandler(objective, settings.objective.weight, warm_up).attach(trainer)
+    PenaltyWarmUpHandler(objective, final_weight, warm_up).attach(trainer)
     if averaging:
         averaging.attach(trainer)
     HistoryHandler(state, settings, prepared, measured, whole_objective).attach(trainer)
@@ -155,7 +175,7 @@ def train(
 
 
 def training_step(
-    model: VoxelMorph,
+    model: Network,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     precision: torch.autocast,
@@ -164,6 +184,7 @@ def training_step(
     weights: Tensor | None = None,
     both_directions: bool = False,
     gradient_clipping: float | None = None,
+    code: Tensor | None = None,
 ) -> ObjectiveTerms:
     """Register a batch (B, 1, *spatial), take one optimizer step and return the detached terms of the objective.
 
@@ -174,11 +195,12 @@ def training_step(
         weights: factor on the penalty for every voxel of ``fixed``, (B, 1, *spatial).
         both_directions: also register ``fixed`` to ``moving``; the objective is the mean over both directions.
         gradient_clipping: a gradient with a larger norm, over all parameters, is scaled down to this norm.
+        code: the condition of a conditional network.
     """
     if not model.training:  # model.train() visits every module, which takes as long as ten kernels
         model.train()
     optimizer.zero_grad(set_to_none=True)
-    terms = evaluate_batch(model, objective, precision, moving, fixed, weights, both_directions)
+    terms = evaluate_batch(model, objective, precision, moving, fixed, weights, both_directions, code)
     terms.loss.backward()
     if gradient_clipping is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clipping, foreach=True)
@@ -187,13 +209,14 @@ def training_step(
 
 
 def evaluate_batch(
-    model: VoxelMorph,
+    model: Network,
     objective: Objective,
     precision: torch.autocast,
     moving: Tensor,
     fixed: Tensor,
     weights: Tensor | None = None,
     both_directions: bool = False,
+    code: Tensor | None = None,
 ) -> ObjectiveTerms:
     """Register a batch and evaluate the objective, in both directions if that is asked for or the objective needs it.
 
@@ -201,7 +224,7 @@ def evaluate_batch(
     similarity compares the last one: the same, or a second one.
     """
     both = both_directions or objective.both_directions
-    seen = moving[:, :1], fixed[:, :1]
+    seen: Any = (moving[:, :1], fixed[:, :1], *([] if code is None else [code]))
     with precision:
         registration = model.register_both(*seen) if both else model(*seen)
     if moving.shape[1] > 1:
@@ -247,7 +270,7 @@ class HistoryHandler:
     """
 
     def __init__(
-        self, state: TrainingState, settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective
+        self, state: TrainingState, settings: TrialSettings, prepared: Prepared, model: Network, objective: Objective
     ) -> None:
         self.state, self.settings, self.prepared = state, settings, prepared
         self.model, self.objective = model, objective
@@ -287,17 +310,18 @@ class HistoryHandler:
         return {f"{name}_{part}": float(value) for part, value in terms._asdict().items()}
 
 
-def validate(settings: TrialSettings, prepared: Prepared, model: VoxelMorph, objective: Objective) -> ObjectiveTerms:
-    """The mean terms of the objective over the validation pairs."""
+def validate(settings: TrialSettings, prepared: Prepared, model: Network, objective: Objective) -> ObjectiveTerms:
+    """The mean terms of the objective over the validation pairs. A conditional network gets a condition per batch."""
     device = next(model.parameters()).device
     model.eval()
     terms = []
-    mapped = bool(settings.objective.weight_map.labels)
+    mapped, conditions = bool(settings.objective.weight_map.labels), Conditions.of(settings)
     loader = validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda", labels=mapped)
     with torch.no_grad():
-        for batch in loader:
+        for place, batch in enumerate(loader):
             moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
             weights = weight_map(settings.objective, batch.get("fixed_label"), device)
-            found = evaluate_batch(model, objective, autocast(settings, device), moving, fixed, weights)
+            code = None if conditions is None else impose(conditions.of_batch(place), model, objective)
+            found = evaluate_batch(model, objective, autocast(settings, device), moving, fixed, weights, code=code)
             terms.append((len(moving), found))
     return mean_terms(terms)
