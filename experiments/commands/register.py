@@ -1,5 +1,6 @@
 """The command `register`: register two images with a trained network."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import METRICS, MetricEntry
+from ...pipeline.evaluation.limit import read_limit
 from ...pipeline.fields.apply import write_labels
 from ...pipeline.fields.tools import inverted
 from ...pipeline.files.text import write_atomically
@@ -20,6 +22,7 @@ from .common import echo
 if TYPE_CHECKING:
     from ...networks import Objective
     from ...pipeline import ImagePair, Registered, Trained
+    from ...pipeline.evaluation.limit import Limit
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
 ARROWS = {"higher": " ↑", "lower": " ↓"}
@@ -43,11 +46,23 @@ def register(
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
     refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
     penalty: Annotated[
-        str | None, typer.Option(help="--refine: penalty, or a sum such as 0.01*l2+l1; default: as in training.")
+        str | None,
+        typer.Option(
+            help="Penalty of a model for many λ, or of --refine; a sum is written 0.01*l2+l1. Default: its own."
+        ),
     ] = None,
     weight: Annotated[
         float | None,
-        typer.Option("--lambda", min=0, help="--refine: weight λ of the penalty; default: as in training."),
+        typer.Option("--lambda", min=0, help="λ of a model for many λ, or of --refine. Default: its own."),
+    ] = None,
+    max_folding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT", help="A model for many λ: take the lowest λ with at most this folding, e.g. 0.01%."
+        ),
+    ] = None,
+    max_sdlogj: Annotated[
+        float | None, typer.Option(help="A model for many λ: take the lowest λ with at most this SDlogJ, e.g. 0.3.")
     ] = None,
     similarity: Annotated[
         str | None,
@@ -91,8 +106,11 @@ def register(
     _check_labels(moving_labels, fixed_labels, warped, warped_labels)
     chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    for option in [*chosen, *([] if lambda_map is None else ["lambda-map"])]:
-        if not refine:
+    limit = read_limit(max_folding, max_sdlogj)
+    if limit is not None and weight is not None:
+        raise InputError("--lambda and a limit exclude each other; give λ, or let the limit find it.")
+    for option, value in {"similarity": similarity, "lambda-map": lambda_map}.items():
+        if value is not None and not refine:
             raise InputError(f"--{option} needs --refine; add --refine N, or leave it out.")
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
@@ -109,7 +127,7 @@ def register(
     from ..run.progress import following
 
     where = choose_device(device)
-    trained = open_trained(file)
+    trained = _turned(open_trained(file), penalty, weight, limit, refine)
     pair = ImagePair(
         read_volume(moving),
         read_volume(fixed),
@@ -118,12 +136,30 @@ def register(
         None if lambda_map is None else read_volume(lambda_map, constant=True),
     )
     _check_grids(outputs, pair)
-    objective = _objective(trained, chosen)
+    if trained.conditional is not None:  # its settings have the penalty and λ already
+        chosen = {name: value for name, value in chosen.items() if name == "similarity"}
+    objective = partial(_objective, chosen=chosen)
+    objective(trained)  # refuses bad options before anything is computed
     with following(Console(stderr=True)) as tell:
-        found = register_pair(trained, pair, affine, refine, objective, where, tell)
+        found = register_pair(trained, pair, affine, refine, objective, where, tell, limit)
     _print(found)
     for notice in _write(found, pair, outputs):
         echo(f"notice: {notice}", err=True)
+
+
+def _turned(
+    model: "Trained", penalty: str | None, weight: float | None, limit: "Limit | None", refine: int
+) -> "Trained":
+    """The model at the chosen penalty and λ, if it is for many; with another one, only --refine uses them."""
+    given = [f"--{name}" for name, value in (("penalty", penalty), ("lambda", weight)) if value is not None]
+    if model.conditional is not None:
+        return model.at(penalty, weight) if given else model
+    if limit is not None:
+        given = ["--max-folding or --max-sdlogj"]
+    if given and (limit is not None or not refine):
+        advice = "give a model for many λ" if limit else "add --refine N, or give a model for many λ"
+        raise InputError(f"{given[0]} has no effect on {model.source}, a network for one λ; {advice}.")
+    return model
 
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
@@ -161,7 +197,7 @@ def _check_inputs(images: list[Path | None], chosen: dict[str, Any], device: str
     from ...pipeline.images.volumes import check_headers
 
     check_device(device)
-    parse(TrialSettings, {"objective": chosen}, "--refine")
+    parse(TrialSettings, {"objective": chosen}, "register")
     check_headers(images)
 
 
@@ -181,6 +217,7 @@ def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     settings = trained.settings or TrialSettings()
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
+    del values["objective"]["condition"]  # that of the network, which refinement may leave
     penalties = values["objective"]["penalty"], chosen.get("penalty")
     if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
         del values["objective"]["lambda"]  # the λ of a sum has another scale
