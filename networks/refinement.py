@@ -13,8 +13,10 @@ from .descent import Register, lower_objective, registration_of
 from .objective.objective import Objective
 from .voxelmorph import Registration, VoxelMorph
 
-MOST_STEPS, LEAST_GAIN = 100, 0.005
-"""Refinement that ends by itself: at most so many steps, and the ``tolerance`` that ends it earlier."""
+MOST_STEPS = 100
+"""Steps of a refinement that ends by itself, at most."""
+LEAST_GAIN = 0.005
+"""The ``tolerance`` of a refinement that ends by itself."""
 
 
 class Refinement(NamedTuple):
