@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..networks import Objective, VoxelMorph, refine
+from ..networks import LEAST_GAIN, MOST_STEPS, Objective, VoxelMorph, refine
 from ..networks.displacement_network import check_finite
 from ..transforms import Geometry, InputError, PhysicalField
+from .evaluation.limit import Limit
 from .evaluation.measured_pair import LabelMap, MeasuredPair
 from .evaluation.vocabulary import METRICS
 from .fields.apply import check_world
 from .images.affine_alignment import LEAST_OVERLAP, register_affine
 from .images.relative_position import in_voxels, overlap, resample
 from .images.volumes import Volume
+from .lambda_search import within_limit
 from .models.intensity_level import scaled
 from .models.trained_model import Trained
 from .settings.schema import TrialSettings
@@ -100,10 +103,11 @@ def register(
     model: Trained,
     pair: ImagePair,
     affine: bool = False,
-    steps: int = 0,
-    objective: Objective | None = None,
+    steps: int | Literal["auto"] = 0,
+    objective: Objective | Callable[[Trained], Objective] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    limit: Limit | None = None,
 ) -> Registered:
     """Register a pair of image files of any shape, spacing and orientation.
 
@@ -114,14 +118,18 @@ def register(
         model: the network with information about its training.
         pair: the images.
         affine: align the images first, see :func:`~smoothmorph.pipeline.images.affine_alignment.register_affine`.
-        steps: steps of instance optimization, see :func:`~smoothmorph.networks.refine`.
-        objective: objective of the instance optimization; None for that of the training.
+        steps: steps of instance optimization, see :func:`~smoothmorph.networks.refine`; ``auto``: until the objective
+            falls by no more than 0.5 % over 10 steps, at most 100.
+        objective: objective of the instance optimization, or a function that makes it from the model at the λ that is
+            used; None for that of the training.
         device: device of the network.
         progress: called with the progress so far.
+        limit: the roughness that the network's field may have. The lowest λ that keeps it for this pair is then used,
+            of a conditional network; see :func:`.lambda_search.within_limit`.
 
     Raises:
-        InputError: the model cannot register these images, they do not belong together or do not overlap, or the
-            displacement is not finite.
+        InputError: the model cannot register these images, they do not belong together or do not overlap, the
+            displacement is not finite, or no λ keeps the limit.
     """
     progress = progress or (lambda *_: None)
     pair.check(model.network.spatial_dims)
@@ -146,11 +154,21 @@ def register(
         _on_grid(moving, pair.moving.grid, matrix @ grid.affine_4x4, grid),
         _on_grid(fixed, pair.fixed.grid, grid.affine_4x4, grid),
     )
-    objective = objective or build_objective(settings)
+
+    def field_of(displacement: Tensor) -> PhysicalField:
+        return PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
+
+    if limit is not None:
+        model, found_weight = within_limit(model, limit, _roughness(limit, on_grid, field_of, device), progress)
+        told.append(found_weight)
+    if objective is None:
+        objective = build_objective(model.settings or settings)
+    elif not isinstance(objective, Objective):
+        objective = objective(model)
     weight_map = None if pair.weights is None else _weight_map(pair.weights, grid)
     found = _by_network(model.network, objective, *on_grid, steps, device, progress, weight_map)
     for name, displacement in found.items():
-        fields[name] = PhysicalField(displacement[0], grid, own).resampled_onto(pair.fixed.grid)
+        fields[name] = field_of(displacement)
         check_finite(fields[name].displacement, f"{model.source} ({name})")
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     about = fixed, pair, objective.minimizes
@@ -203,12 +221,12 @@ def _by_network(
     objective: Objective,
     moving: Tensor,
     fixed: Tensor,
-    steps: int,
+    steps: int | Literal["auto"],
     device: torch.device | str,
     progress: Progress,
     weight_map: Tensor | None,
 ) -> dict[str, Tensor]:
-    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` if ``steps`` is above 0."""
+    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` unless ``steps`` is 0."""
     progress("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
@@ -221,9 +239,24 @@ def _by_network(
         def tell(done: int, total: int, told: str) -> None:
             progress(f"refining: {told}", done, total)
 
-        refined = refine(network, objective, moving, fixed, steps, report=tell, weight_map=weight_map)
+        most, tolerance = (MOST_STEPS, LEAST_GAIN) if steps == "auto" else (steps, None)
+        refined = refine(network, objective, moving, fixed, most, tell, weight_map, tolerance=tolerance)
         found["refined"] = refined.registration.displacement.cpu()
     return found
+
+
+def _roughness(
+    limit: Limit, pair: tuple[Tensor, Tensor], field_of: Callable[[Tensor], PhysicalField], device: torch.device | str
+) -> Callable[[Trained], float]:
+    """What measures the limited metric on the fixed grid, for the field that a model's network predicts."""
+
+    def measure(model: Trained) -> float:
+        moving, fixed = (image.to(device) for image in pair)
+        with torch.no_grad():
+            field = field_of(model.network.to(device).eval()(moving, fixed).displacement.cpu())
+        return MeasuredPair(moving, fixed, field.displacement[None]).measure([METRICS[limit.metric]])[limit.metric]
+
+    return measure
 
 
 def _agreement(

@@ -128,6 +128,9 @@ def test_a_file_keeps_the_network_for_every_condition(network, kind, tmp_path):
     assert isinstance(read, ConditionalVoxelMorph)
     assert about == {"trial": "x"}
     assert read.config == model.config
+    assert read.ranges.names == model.ranges.names  # in this order, which the code has
+    images = pair(network.spatial_dims)
+    assert torch.equal(read.at("l1", 0.2)(*images).displacement, model.at("l1", 0.2)(*images).displacement)
     for ours, theirs in zip(read.state_dict().values(), model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
 

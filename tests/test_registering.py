@@ -496,8 +496,28 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
         ("moving3.nii.gz F --refine 3 --lambda-map below.nii.gz", "below.nii.gz has the value -1, expected 0 or more"),
         ("moving3.nii.gz F --refine 3 --lambda-map lost.nii.gz", "lost.nii.gz does not exist"),
         ("none F --lambda-map below.nii.gz", "--lambda-map needs --refine"),
-        ("none F --penalty l2", "--penalty needs --refine; add --refine N, or leave it out"),
-        ("none F --lambda 0.5", "--lambda needs --refine"),
+        (
+            "moving3.nii.gz F --penalty l2",
+            "--penalty has no effect on model3.safetensors, a network for one λ; add --refine N",
+        ),
+        (
+            "moving3.nii.gz F --lambda 0.5",
+            "--lambda has no effect on model3.safetensors, a network for one λ; add --re",
+        ),
+        (
+            "moving3.nii.gz F --max-sdlogj 0.2",
+            "--max-folding or --max-sdlogj has no effect on model3.safetensors, a network f",
+        ),
+        (
+            "none F --max-sdlogj 0.2 --lambda 0.1",
+            "--lambda and a limit exclude each other; give λ, or let the limit find",
+        ),
+        (
+            "none F --max-sdlogj 0.2 --max-folding 1%",
+            "give one limit: either --max-folding (such as 0.1%) or --max-sdlogj",
+        ),
+        ("none F --max-folding little", "--max-folding little: expected a percentage, such as 0.1%"),
+        ("none F --max-sdlogj -1", "the limit on SDlogJ must be a number of at least 0, found -1"),
         ("none F --similarity ncc", "--similarity needs --refine"),
         ("empty F", "the folder empty holds no DICOM series"),
         ("gap F", "the distances between its slices differ by up to"),

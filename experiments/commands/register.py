@@ -1,12 +1,15 @@
 """The command `register`: register two images with a trained network."""
 
+import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import METRICS, MetricEntry
+from ...pipeline.evaluation.limit import read_limit
 from ...pipeline.fields.apply import write_labels
 from ...pipeline.fields.tools import inverted
 from ...pipeline.files.text import write_atomically
@@ -14,12 +17,13 @@ from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid, check_ou
 from ...pipeline.images.volumes import read_volume, write_volume
 from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import check_device, choose_device
-from ...transforms.basics.errors import InputError
+from ...transforms.basics.errors import InputError, quoted
 from .common import echo
 
 if TYPE_CHECKING:
     from ...networks import Objective
     from ...pipeline import ImagePair, Registered, Trained
+    from ...pipeline.evaluation.limit import Limit
 
 Image = "NIfTI, NRRD, MetaImage, or the folder of a DICOM series."
 ARROWS = {"higher": " ↑", "lower": " ↓"}
@@ -41,13 +45,28 @@ def register(
         ),
     ],
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
-    refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
+    refine: Annotated[
+        str,
+        typer.Option(metavar="N", help="Fine-tune the field for this pair: N steps, or auto."),
+    ] = "0",
     penalty: Annotated[
-        str | None, typer.Option(help="--refine: penalty, or a sum such as 0.01*l2+l1; default: as in training.")
+        str | None,
+        typer.Option(
+            help="Penalty of a model for many λ, or of --refine; a sum is written 0.01*l2+l1. Default: its own."
+        ),
     ] = None,
     weight: Annotated[
         float | None,
-        typer.Option("--lambda", min=0, help="--refine: weight λ of the penalty; default: as in training."),
+        typer.Option("--lambda", min=0, help="λ of a model for many λ, or of --refine. Default: its own."),
+    ] = None,
+    max_folding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT", help="A model for many λ: take the lowest λ with at most this folding, e.g. 0.01%."
+        ),
+    ] = None,
+    max_sdlogj: Annotated[
+        float | None, typer.Option(help="A model for many λ: take the lowest λ with at most this SDlogJ, e.g. 0.3.")
     ] = None,
     similarity: Annotated[
         str | None,
@@ -89,10 +108,14 @@ def register(
         smoothmorph register moving.nii.gz fixed.nii.gz -m brain-2d --field field.h5
     """
     _check_labels(moving_labels, fixed_labels, warped, warped_labels)
+    steps = _steps(refine)
     chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    for option in [*chosen, *([] if lambda_map is None else ["lambda-map"])]:
-        if not refine:
+    limit = read_limit(max_folding, max_sdlogj)
+    if limit is not None and weight is not None:
+        raise InputError("--lambda and a limit exclude each other; give λ, or let the limit find it.")
+    for option, value in {"similarity": similarity, "lambda-map": lambda_map}.items():
+        if value is not None and not steps:
             raise InputError(f"--{option} needs --refine; add --refine N, or leave it out.")
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
@@ -109,7 +132,7 @@ def register(
     from ..run.progress import following
 
     where = choose_device(device)
-    trained = open_trained(file)
+    trained = _turned(open_trained(file), penalty, weight, limit, steps)
     pair = ImagePair(
         read_volume(moving),
         read_volume(fixed),
@@ -118,12 +141,39 @@ def register(
         None if lambda_map is None else read_volume(lambda_map, constant=True),
     )
     _check_grids(outputs, pair)
-    objective = _objective(trained, chosen)
+    if trained.conditional is not None:  # its settings have the penalty and λ already
+        chosen = {name: value for name, value in chosen.items() if name == "similarity"}
+    objective = partial(_objective, chosen=chosen)
+    objective(trained)  # refuses bad options before anything is computed
     with following(Console(stderr=True)) as tell:
-        found = register_pair(trained, pair, affine, refine, objective, where, tell)
+        found = register_pair(trained, pair, affine, steps, objective, where, tell, limit)
     _print(found)
     for notice in _write(found, pair, outputs):
         echo(f"notice: {notice}", err=True)
+
+
+def _steps(refine: str) -> "int | Literal['auto']":
+    """The steps of refinement; InputError unless the text is a whole number of at least 0 or ``auto``."""
+    if refine == "auto":
+        return "auto"
+    if not re.fullmatch(r"\d{1,6}", refine):
+        raise InputError(f"--refine {quoted(refine)[1:-1]}: expected a number of steps, or auto.")
+    return int(refine)
+
+
+def _turned(
+    model: "Trained", penalty: str | None, weight: float | None, limit: "Limit | None", refine: int | str
+) -> "Trained":
+    """The model at the chosen penalty and λ, if it is for many; with another one, only --refine uses them."""
+    given = [f"--{name}" for name, value in (("penalty", penalty), ("lambda", weight)) if value is not None]
+    if model.conditional is not None:
+        return model.at(penalty, weight) if given else model
+    if limit is not None:
+        given = ["--max-folding or --max-sdlogj"]
+    if given and (limit is not None or not refine):
+        advice = "give a model for many λ" if limit else "add --refine N, or give a model for many λ"
+        raise InputError(f"{given[0]} has no effect on {model.source}, a network for one λ; {advice}.")
+    return model
 
 
 def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, out: Path | None) -> None:
@@ -161,7 +211,7 @@ def _check_inputs(images: list[Path | None], chosen: dict[str, Any], device: str
     from ...pipeline.images.volumes import check_headers
 
     check_device(device)
-    parse(TrialSettings, {"objective": chosen}, "--refine")
+    parse(TrialSettings, {"objective": chosen}, "register")
     check_headers(images)
 
 
@@ -181,6 +231,7 @@ def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     settings = trained.settings or TrialSettings()
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     values["cohort"]["spatial_dims"] = trained.network.spatial_dims
+    del values["objective"]["condition"]  # that of the network, which refinement may leave
     penalties = values["objective"]["penalty"], chosen.get("penalty")
     if penalties[1] and any(map(PENALTIES.is_sum, penalties)):
         del values["objective"]["lambda"]  # the λ of a sum has another scale

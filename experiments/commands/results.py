@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation.limit import ONE_LIMIT, read_limit
 from ...pipeline.images.output_paths import check_output
-from ...transforms.basics.errors import InputError, quoted
-from ..statistics import Limit
+from ...transforms.basics.errors import InputError
 from .common import RunName, echo, find_run
 
 COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
@@ -111,7 +111,9 @@ def recommend(
     Example:
         smoothmorph recommend demo --max-sdlogj 0.3
     """
-    limit, path = _limit(max_folding, max_sdlogj), find_run(run)
+    limit, path = read_limit(max_folding, max_sdlogj), find_run(run)
+    if limit is None:
+        raise InputError(ONE_LIMIT)
 
     from rich.console import Console
 
@@ -124,18 +126,6 @@ def recommend(
     console, opened = Console(), open_run(path)
     rows = collect(opened, complete_trials(opened, console).complete)
     console.print(recommendation_view(choose(rows, limit, accuracy), limit), soft_wrap=False)
-
-
-def _limit(max_folding: str | None, max_sdlogj: float | None) -> Limit:
-    if (max_folding is None) == (max_sdlogj is None):
-        raise InputError("give one limit: either --max-folding (such as 0.1%) or --max-sdlogj (such as 0.25).")
-    if max_sdlogj is not None:
-        return Limit(SDLOGJ, max_sdlogj)
-    try:
-        percent = float(str(max_folding).removesuffix("%"))
-    except ValueError:
-        raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
-    return Limit(FOLDING, percent)
 
 
 def _grown(name: str, others: list[str] | None) -> Path:

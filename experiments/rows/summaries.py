@@ -89,7 +89,7 @@ def setting_name(key: str, value: Any) -> str:
     if key == METHOD:
         return METHODS.title(value)
     if key == REFINED:
-        return f"{value:g} steps of refinement" if value else "not refined"
+        return f"refined, at most {value:g} steps" if value else "not refined"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {shown}"
 

@@ -2,7 +2,6 @@
 
 from .analysis import Analysis, analyse
 from .curves import accuracies
-from .limit import Limit
-from .recommendation import Recommendation, recommend
+from .recommendation import Limit, Recommendation, recommend
 
 __all__ = ["Analysis", "Limit", "Recommendation", "accuracies", "analyse", "recommend"]

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation.limit import Limit
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import penalized, pick
 from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
-from .limit import Limit
 from .sample import Sample
 
 

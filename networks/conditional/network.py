@@ -68,7 +68,7 @@ class ConditionalVoxelMorph(nn.Module):
     def config(self) -> dict[str, Any]:
         """The arguments of :meth:`from_config`, as plain values."""
         condition = {
-            "ranges": {name: list(bounds) for name, bounds in self.ranges.ranges.items()},
+            "ranges": [[name, *bounds] for name, bounds in self.ranges.ranges.items()],  # in the order of the code
             "kind": self.kind,
             "width": self.width,
             "recommended": list(self.recommended),
@@ -83,15 +83,16 @@ class ConditionalVoxelMorph(nn.Module):
             ValueError, TypeError, InputError: they are not what :attr:`config` gives.
         """
         known = {"ranges", "kind", "width", "recommended"}
-        if not isinstance(condition, Mapping) or set(condition) != known or not isinstance(condition["ranges"], dict):
-            raise InputError(
-                f"its condition is {quoted(condition)}, expected a mapping with {', '.join(sorted(known))}"
-            )
-        recommended = condition["recommended"]
-        if not isinstance(recommended, list) or len(recommended) != 2 or not isinstance(recommended[0], str):
+        if not isinstance(condition, Mapping) or set(condition) != known:
+            found = quoted(condition)
+            raise InputError(f"its condition is {found}, expected a mapping with {', '.join(sorted(known))}")
+        ranges, recommended = condition["ranges"], condition["recommended"]
+        if not isinstance(ranges, list) or not all(_is_named(each, 2) for each in ranges):
+            raise InputError(f"its ranges of λ are {quoted(ranges)}, expected lists of a penalty, low and high")
+        if not _is_named(recommended, 1):
             raise InputError(f"its recommended condition is {quoted(recommended)}, expected a penalty and λ")
-        given = {**condition, "recommended": (recommended[0], recommended[1])}
-        return cls(VoxelMorph(**arguments), **given)
+        given = {**condition, "ranges": {name: tuple(bounds) for name, *bounds in ranges}}
+        return cls(VoxelMorph(**arguments), **{**given, "recommended": tuple(recommended)})
 
     def code(self, condition: Condition | None = None) -> Tensor:
         """Return the code (penalties + 1,) of a condition: its mixture, and its level from -1 to 1."""
@@ -137,3 +138,10 @@ class ConditionalVoxelMorph(nn.Module):
     def extra_repr(self) -> str:
         ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in self.ranges.ranges.items())
         return f"{ranges}; kind={self.kind!r}, width={self.width}"
+
+
+def _is_named(value: Any, numbers: int) -> bool:
+    """Whether a value from a file is a list of a name and so many numbers."""
+    if not isinstance(value, list) or len(value) != numbers + 1 or not isinstance(value[0], str):
+        return False
+    return all(isinstance(number, int | float) and not isinstance(number, bool) for number in value[1:])

@@ -73,10 +73,8 @@ class LambdaRanges:
             InputError: another penalty is named, or no level of the ranges has this λ.
         """
         factors = dict.fromkeys(self.ranges, 0.0)
-        for term in PENALTIES.terms(penalty):
-            if term.name not in factors:
-                raise InputError(f"the network knows the penalties {', '.join(self.ranges)}, but not {term.name}")
-            factors[term.name] = term.weight * weight
+        for name, share in self._terms(penalty):
+            factors[name] = share * weight
         if not (math.isfinite(weight) and weight > 0):
             raise InputError(f"λ = {quoted(weight)}: expected a number above 0")
 
@@ -98,10 +96,16 @@ class LambdaRanges:
         return Condition(tuple(share / total for share in found), level)
 
     def bounds(self, penalty: str) -> tuple[float, float]:
-        """The lowest and the highest λ of a penalty or of a weighted sum of penalties."""
-        terms = [(term.weight, self.ranges[term.name]) for term in PENALTIES.terms(penalty)]
-        low, high = (1 / sum(weight / bounds[end] for weight, bounds in terms) for end in (0, 1))
+        """The lowest and the highest λ of a penalty or of a weighted sum of penalties; errors as in :meth:`locate`."""
+        low, high = (1 / sum(s / self.ranges[name][end] for name, s in self._terms(penalty)) for end in (0, 1))
         return low, high
+
+    def _terms(self, penalty: str) -> list[tuple[str, float]]:
+        terms = [(term.name, term.weight) for term in PENALTIES.terms(penalty)]
+        for name, _ in terms:
+            if name not in self.ranges:
+                raise InputError(f"the network knows the penalties {', '.join(self.ranges)}, but not {name}")
+        return terms
 
 
 EQUAL, HALVINGS = 1e-6, 60
