@@ -24,11 +24,11 @@ from test_report import make
 
 CURVES = {
     "groups": [
-        {"axes": {"objective.penalty": ["l2"], "objective.lambda": [10, 0.02, 2], "model.integration_steps": [0, 7]}},
-        {"set": {"objective.penalty": "l1"}, "axes": {"objective.lambda": [0.02, 2, 10], "seed": [1, 0]}},
+        {"axes": {"objective.penalty": ["l2"], "objective.lambda": [1, 0.02, 0.2], "model.integration_steps": [0, 7]}},
+        {"set": {"objective.penalty": "l1"}, "axes": {"objective.lambda": [0.02, 0.2, 1], "seed": [1, 0]}},
     ]
 }
-"""In these rows the SDlogJ of L1 at λ = 2 is the nearest to that of L2 at λ = 10: 0.0022 and 0.0017."""
+"""In these rows the SDlogJ of L1 at λ = 0.2 is the nearest to that of L2 at λ = 1: 0.021 and 0.017."""
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +84,14 @@ def test_every_penalty_in_every_setting_has_its_lambdas_in_order(block):
     assert [(choice.name, choice.setting) for choice in block.choices] == [
         ("L1", "diffeomorphic model"), ("L2", "diffeomorphic model"), ("L2", "displacement model"),
     ]  # fmt: skip
-    assert [choice.weights for choice in block.choices] == [["0.02", "2", "10"]] * 3
+    assert [choice.weights for choice in block.choices] == [["0.02", "0.2", "1"]] * 3
     assert (block.names, block.pairs, block.names_label, block.has_slider) == (["L1", "L2"], 3, "Penalty", True)
     assert "another penalty or setting, λ moves to where SDlogJ is nearest" in block.intro
 
 
 def test_the_numbers_are_those_of_the_pair_and_of_the_first_seed(block, rows):
     assert block.metrics[:3] == ["MSE", "Dice", "HD95 (mm)"]
-    for weight, pairs in zip((0.02, 2, 10), block.choices[0].shown, strict=True):
+    for weight, pairs in zip((0.02, 0.2, 1), block.choices[0].shown, strict=True):
         for place, shown in enumerate(pairs):
             own = row_of(rows, place, penalty="l1", weight=weight)
             assert shown.pair == f"subject-{place:03d} onto subject-{place + 1:03d}"
@@ -283,7 +283,7 @@ def test_the_slider_moves_through_the_lambdas_by_keys(page, run, rows):
     slider = part(page, "weight")
     assert slider.accessible_name == "λ"
     assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("0", "2")
-    for key, weight in ((None, 2), (Keys.ARROW_RIGHT, 10), (Keys.HOME, 0.02), (Keys.ARROW_RIGHT, 2)):
+    for key, weight in ((None, 0.2), (Keys.ARROW_RIGHT, 1), (Keys.HOME, 0.02), (Keys.ARROW_RIGHT, 0.2)):
         if key:
             slider.send_keys(key)
         assert slider.get_attribute("aria-valuetext") == f"λ {weight}"
@@ -295,12 +295,12 @@ def test_the_slider_moves_through_the_lambdas_by_keys(page, run, rows):
 def test_another_penalty_is_shown_at_equal_smoothness(page, run, rows):
     choose(page, "name", "L2")
     part(page, "weight").send_keys(Keys.END)
-    is_shown(page, run, row_of(rows, 0, penalty="l2", weight=10))
+    is_shown(page, run, row_of(rows, 0, penalty="l2", weight=1))
     choose(page, "name", "L1")
-    is_shown(page, run, row_of(rows, 0, penalty="l1", weight=2))
-    assert part(page, "weight").get_attribute("aria-valuetext") == "λ 2"
+    is_shown(page, run, row_of(rows, 0, penalty="l1", weight=0.2))
+    assert part(page, "weight").get_attribute("aria-valuetext") == "λ 0.2"
     choose(page, "name", "L2")  # the smoothness that was chosen last is remembered
-    is_shown(page, run, row_of(rows, 0, penalty="l2", weight=10))
+    is_shown(page, run, row_of(rows, 0, penalty="l2", weight=1))
 
 
 def test_the_settings_are_those_of_the_penalty(page, run, rows):
@@ -312,12 +312,12 @@ def test_the_settings_are_those_of_the_penalty(page, run, rows):
     weight = float(part(page, "current").text)
     is_shown(page, run, row_of(rows, 0, penalty="l2", weight=weight, model="displacement"))
     choose(page, "name", "L1")
-    assert part(page, "state").text.startswith("L1, λ 2, diffeomorphic model")
+    assert part(page, "state").text.startswith("L1, λ 0.2, diffeomorphic model")
 
 
 def test_another_pair_has_its_own_pictures_and_numbers(page, run, rows):
     choose(page, "pair", "subject-002 onto subject-003")
-    is_shown(page, run, row_of(rows, 2, penalty="l1", weight=2), pair=2)
+    is_shown(page, run, row_of(rows, 2, penalty="l1", weight=0.2), pair=2)
     part(page, "weight").send_keys(Keys.ARROW_LEFT)
     is_shown(page, run, row_of(rows, 2, penalty="l1", weight=0.02), pair=2)
 
