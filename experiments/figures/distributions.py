@@ -1,10 +1,11 @@
 """Distributions for each λ: SDlogJ over pairs, and Jacobian determinants over voxels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -15,6 +16,10 @@ from ..rows.summaries import configuration, number, penalized, pick, summary
 from .baselines import Baseline, baselines_of, draw_levels, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, title_panel
 
+MOST_CHARACTERS = 32
+"""Characters of all labels below a panel that fit beside each other."""
+COLUMNS = 6
+"""Panels beside each other, at most."""
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 DETERMINANT = "displacement_det_"
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
@@ -42,7 +47,8 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
             weights = sorted(pairs["lambda"].unique())
             look: Any = {"flierprops": {"markersize": 2}, "medianprops": {"color": "black"}, "patch_artist": True}
             boxes = [pairs.loc[pairs["lambda"] == weight, SDLOGJ].to_numpy() for weight in weights]
-            drawn = axes.boxplot(boxes, widths=0.6, tick_labels=[f"{weight:g}" for weight in weights], **look)
+            drawn = axes.boxplot(boxes, widths=0.6, **look)
+            _label(axes, np.arange(len(weights)) + 1, weights)
             for box in drawn["boxes"]:
                 box.set(facecolor=colour_of(penalty), linewidth=0.8)
             draw_levels(axes, without, SDLOGJ)
@@ -73,13 +79,13 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
             if len(means) == 1:  # a band needs some width
                 means, wide = pd.concat([means, means]), np.array([-0.2, 0.2])
             for low, high, shade in BANDS:
-                ends = (means[f"{DETERMINANT}{end}"] for end in (low, high))
-                axes.fill_between(wide, *ends, color=colour, alpha=shade, linewidth=0)
+                lower, upper = (means[f"{DETERMINANT}{end}"] for end in (low, high))
+                axes.fill_between(wide, lower, upper, color=colour, alpha=shade, linewidth=0)
             for end in ("min", "max"):
                 axes.plot(wide, means[f"{DETERMINANT}{end}"], color=colour, ls=":", lw=1)
             axes.axhline(0, color="#FF2A2A", linewidth=0.8)
             axes.axhline(1, color=GREY, linewidth=0.6, zorder=0)
-            axes.set_xticks(places, [f"{weight:g}" for weight in means.index[: len(places)]])
+            _label(axes, places, means.index[: len(places)])
             axes.set_yscale("symlog", linthresh=1, linscale=1.2)
             axes.yaxis.set_major_locator(FixedLocator(DETERMINANTS))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -97,18 +103,33 @@ def determinants_by_lambda(rows: pd.DataFrame, title: str) -> Figure | None:
     return figure
 
 
-def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, np.ndarray]:
-    """One row of panels per setting, with a common scale for ``measure``, and one column per penalty."""
+def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, list[list[Axes]]]:
+    """The panels of each setting, one per penalty, with a common scale for ``measure``: rows of up to `COLUMNS`."""
     parts, penalties = list(settings_of(rows)), penalties_of(rows)
-    figure = new_figure(2.6 * len(penalties) + 2.0, 2.5 * len(parts) + 1.1, title)
-    grid = figure.subplots(len(parts), len(penalties), sharey="row", squeeze=False)
-    for line, part in zip(grid, parts, strict=True):
-        line[0].set_ylabel(measure)
+    lines = -(-len(penalties) // COLUMNS)
+    columns = -(-len(penalties) // lines)
+    figure = new_figure(2.6 * columns + 2.0, 2.5 * lines * len(parts) + 1.1, title)
+    shared: Any = "row" if lines == 1 else "all"
+    grid = figure.subplots(lines * len(parts), columns, sharey=shared, squeeze=False)
+    panels: list[list[Axes]] = [own.ravel().tolist() for own in np.split(grid, len(parts))]
+    for line, part in zip(panels, parts, strict=True):
+        for axes in line[::columns]:
+            axes.set_ylabel(measure)
+        for axes in line[len(penalties) :]:
+            axes.set_visible(False)
+        del line[len(penalties) :]
         for axes, penalty in zip(line, penalties, strict=True):
             title_panel(axes, penalty, part, rows)
-    for axes in grid[-1]:
+    for axes in panels[-1][-columns:]:
         axes.set_xlabel("λ")
-    return figure, grid
+    return figure, panels
+
+
+def _label(axes: Axes, places: np.ndarray, weights: Iterable[float]) -> None:
+    """Write λ below the places; slanted where the numbers would touch."""
+    labels = [f"{weight:g}" for weight in weights]
+    slanted = sum(map(len, labels)) > MOST_CHARACTERS
+    axes.set_xticks(places, labels, rotation=30 if slanted else 0, ha="right" if slanted else "center")
 
 
 def settings_of(rows: pd.DataFrame) -> list[pd.DataFrame]:

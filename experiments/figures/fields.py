@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import textwrap
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ from . import panels
 from .examples import Example, arrays_of, downwards, examples_of_baselines, not_refined, with_examples
 from .style import caption, colour_of, new_figure
 
+COLUMNS = 8
+"""Images beside each other in a figure of warped grids, at most."""
+LONGEST_NAME = 18
+"""Characters of a line of a label."""
 MANY_WEIGHTS = 8
 """Up to this number of λ, each λ has a column of its own."""
 LONGEST_SUFFIX = 60
@@ -113,13 +118,21 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
 
 
 def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
-    """One row per example pair: moving, fixed, and for each penalty and baseline the warped image with its grid."""
+    """One row per example pair: moving, fixed, and for each penalty and baseline the warped image with its grid.
+
+    With many examples, the first pair alone, in several rows.
+    """
     first = examples[0].arrays
-    pairs, (height, width) = len(first["fixed"]), panels.panel(first["fixed"][0], 2.1)
+    wraps = 2 + len(examples) > COLUMNS
+    pairs, (height, width) = 1 if wraps else len(first["fixed"]), panels.panel(first["fixed"][0], 2.1)
     down = downwards(settings)
-    figure = new_figure((2 + len(examples)) * width + 0.3, pairs * (height + 0.2) + 1.4, "Warped grids")
-    grid = figure.subplots(pairs, 2 + len(examples), squeeze=False)
-    for pair, line in enumerate(grid):
+    lines = -(-(2 + len(examples)) // COLUMNS) if wraps else pairs
+    columns = -(-(2 + len(examples)) // lines) if wraps else 2 + len(examples)
+    figure = new_figure(columns * width + 0.3, lines * (height + (0.45 if wraps else 0.2)) + 1.4, "Warped grids")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.ravel()[2 + len(examples) :] if wraps else ():
+        axes.set_visible(False)
+    for pair, line in enumerate([grid.ravel()[: 2 + len(examples)]] if wraps else grid):
         top = panels.brightest(first["moving"][pair], first["fixed"][pair])
         for axes, name in zip(line, ("moving", "fixed"), strict=False):
             panels.show(axes, first[name][pair], down, vmin=0, vmax=top)
@@ -138,7 +151,7 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
     plane = "Determinants are computed in the plane of the slice. " if settings.cohort.spatial_dims == 3 else ""
-    caption(figure, f"{title}. {plane}{_pair_names(examples[0])}")
+    caption(figure, f"{title}. {plane}{_pair_names(examples[0], pairs)}")
     return figure
 
 
@@ -167,9 +180,11 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
             panels.draw_grid(above, displacement, determinant)
             above.set_title(f"λ = {example.weight:g}", fontsize=8)
             picture = panels.draw_determinant(below, determinant, down)
-        rows[0][places[0]].set_ylabel(f"{PENALTIES.title(penalty)}\nwarped, grid", color=colour_of(penalty))
+        name = "\n".join(textwrap.wrap(PENALTIES.title(penalty), LONGEST_NAME))
+        rows[0][places[0]].set_ylabel(f"{name}\nwarped, grid", color=colour_of(penalty))
         rows[1][places[0]].set_ylabel("determinant")
-    panels.determinant_bar(figure, picture, grid.ravel().tolist(), shrink=0.6, aspect=30)
+    shrink = min(0.6, 2 / len(examples))
+    panels.determinant_bar(figure, picture, grid.ravel().tolist(), shrink=shrink, aspect=30, anchor=(0.0, 1.0))
     moving, fixed = first["moving_id"][0], first["fixed_id"][0]
     caption(figure, f"{title}.", f"{moving} onto {fixed}. Folded voxels are marked in both rows.")
     return figure
@@ -180,6 +195,6 @@ def _component(component: int, settings: TrialSettings) -> str:
     return f"{'xy'[component]} (axis {axis})"
 
 
-def _pair_names(example: Example) -> str:
-    ids = zip(example.arrays["moving_id"], example.arrays["fixed_id"], strict=True)
+def _pair_names(example: Example, count: int | None = None) -> str:
+    ids = zip(example.arrays["moving_id"][:count], example.arrays["fixed_id"][:count], strict=True)
     return "Pairs, moving onto fixed:\n" + "\n".join(f"{place}: {a} onto {b}" for place, (a, b) in enumerate(ids, 1))
