@@ -86,8 +86,8 @@ def tune(rows: pd.DataFrame, limit: Limit | None = None, metric: str | None = No
     """
     found = recommend(rows, limit, metric)
     metric, similarity = found.metric, accuracies(rows)[-1]
-    metrics = list(dict.fromkeys([SDLOGJ, FOLDING, similarity, *([limit.metric] if limit else [])]))
-    metrics = [name for name in metrics if name in rows and name != metric]
+    metrics = [name for name in (SDLOGJ, FOLDING, similarity) if name in rows and name != metric]
+    metrics += [limit.metric] if limit is not None and limit.metric not in metrics else []
     sample = Sample.of(rows, [metric, *metrics])
     curve = next(own for group in curves(sample).values() for own in group if own.penalty == found.best["penalty"])
     allowed = _allowed(curve, found)
@@ -211,7 +211,7 @@ def _alike(behind: pd.DataFrame, found: Recommendation) -> tuple[float, float] |
 
 def _smoothest(behind: pd.DataFrame, found: Recommendation) -> pd.Series | None:
     alike = pick(behind, (behind["behind_low"] <= 0) | (behind["behind"] == 0))
-    line = alike.loc[alike["roughness"].idxmin()] if len(alike) else None
+    line = alike.iloc[int(np.argmin(alike["roughness"]))] if len(alike) else None
     return None if line is None or not line["roughness"] < found.best["roughness"] else line
 
 
