@@ -19,6 +19,7 @@ from .files.official_weights import (
     save_official as save_official,
     to_official as to_official,
 )
+from .lbfgs import has_converged as has_converged
 from .objective.losses import (
     BendingEnergy as BendingEnergy,
     CurvaturePenalty as CurvaturePenalty,
@@ -71,8 +72,9 @@ from .refine_transform import (
     RefineRegistrationDict as RefineRegistrationDict,
 )
 from .refinement import (
+    LEAST_GAIN as LEAST_GAIN,
+    MOST_STEPS as MOST_STEPS,
     Refinement as Refinement,
-    has_converged as has_converged,
     refine as refine,
     refine_field as refine_field,
 )

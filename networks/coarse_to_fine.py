@@ -1,27 +1,22 @@
 """Registration without a network: the fields of several pairs are optimized together, from coarse images to fine ones.
 
-The gradient is a Sobolev gradient: it is smoothed by (1 - α Δ)⁻¹ (Neuberger, Sobolev Gradients and Differential
-Equations, 1997; in registration: Zhang and Fletcher, IEEE TMI 2019), so that a field moves as a whole first. L-BFGS
-learns the rest of the curvature, see :mod:`.lbfgs`.
+Each level is a descent by L-BFGS with Sobolev gradients, see :mod:`.descent`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..transforms.fields.warping import resize_displacement
+from .descent import lower_objective, registration_of
 from .field_model import FieldModel
-from .lbfgs import Minimum, minimize
 from .objective.objective import Objective
 from .voxelmorph import Registration
 
-SMOOTHING = 128.0
-"""α, in squared voxels of the field's grid."""
 LEAST_SIZE = 8
 """Voxels along an axis: images are not made coarser than this."""
 
@@ -79,24 +74,20 @@ def optimize(
         if objective.both_directions:
             start = torch.cat([start, start], dim=1)
         start = start if found is None else _resized(found.fields, start.shape[2:])
-        found = _on_level(model, objective, level, start, schedule)
+        ending = schedule.steps, schedule.tolerance, schedule.window
+        found = lower_objective(model.register, objective, *level, start, *ending)
         steps = steps + found.steps
     assert found is not None  # there is one level at least
     with torch.no_grad():
-        return Optimized(_registration(model, found.fields, moving, fixed), found.values, steps)
+        return Optimized(registration_of(model.register, found.fields, moving, fixed), found.values, steps)
 
 
-@dataclass(frozen=True)
-class _Pairs:
+class _Pairs(NamedTuple):
     """The images of B pairs on one level, and their weight maps: (B, 1, *spatial)."""
 
     moving: Tensor
     fixed: Tensor
     weight_map: Tensor | None
-
-    def at(self, places: Tensor) -> "_Pairs":
-        """The pairs at these places (b,)."""
-        return self if len(places) == len(self.moving) else self._each(lambda part: part[places])
 
     def pyramid(self, levels: int) -> list["_Pairs"]:
         """The pairs on each level, coarse to fine: a coarser voxel is the mean of two along each axis."""
@@ -111,75 +102,7 @@ class _Pairs:
         return _Pairs(change(self.moving), change(self.fixed), weight_map)
 
 
-def _on_level(model: FieldModel, objective: Objective, pairs: _Pairs, start: Tensor, schedule: Schedule) -> Minimum:
-    smooth = SobolevGradient(start.shape[2:]).to(start.device)
-
-    def value(fields: Tensor, places: Tensor) -> Tensor:
-        own = pairs.at(places)
-        moving, fixed, weight_map = own.moving, own.fixed, own.weight_map
-        if not objective.both_directions:
-            return objective(model.register(fields, moving), fixed, weight_map).loss
-        both = model.register(_directions(fields), torch.cat([moving, fixed]))
-        return objective.of_both(both, moving, fixed, weight_map).loss
-
-    return minimize(value, start, smooth, schedule.steps, schedule.tolerance, schedule.window)
-
-
-def _registration(model: FieldModel, fields: Tensor, moving: Tensor, fixed: Tensor) -> Registration:
-    """The registrations of fields of one direction, or of both, whose other is the inverse displacement."""
-    if fields.shape[1] == moving.ndim - 2:
-        return model.register(fields, moving)
-    there, back = _directions(fields).chunk(2)
-    inverse = model.register(back, fixed).displacement
-    return model.register(there, moving)._replace(inverse_displacement=inverse)
-
-
-def _directions(fields: Tensor) -> Tensor:
-    """Fields of both directions (B, 2 D, *grid) as a batch (2 B, D, *grid): moving to fixed first."""
-    return torch.cat(fields.chunk(2, dim=1))
-
-
 def _resized(fields: Tensor, size: Sequence[int]) -> Tensor:
     """Fields of one direction or of both on a grid of another size."""
     parts = fields.split(len(size), dim=1)
     return torch.cat([resize_displacement(field, size) for field in parts], dim=1)
-
-
-class SobolevGradient(nn.Module):
-    """(1 - α Δ)⁻¹ on fields (B, D, *grid), with mirrored borders: exact, by cosine transforms.
-
-    Args:
-        grid: sizes of the field's grid.
-        smoothing: α, squared voxels.
-    """
-
-    def __init__(self, grid: Sequence[int], smoothing: float = SMOOTHING) -> None:
-        super().__init__()
-        self.axes = len(grid)
-        laplacian = torch.zeros(1)
-        for axis, size in enumerate(grid):
-            frequencies = math.pi * torch.arange(size, dtype=torch.float64) / size
-            self.register_buffer(f"cosines{axis}", _cosine_transform(size).float(), persistent=False)
-            shape = [-1 if other == axis else 1 for other in range(self.axes)]
-            laplacian = laplacian + (2 - 2 * frequencies.cos()).view(shape)
-        self.register_buffer("weights", (1 / (1 + smoothing * laplacian)).float(), persistent=False)
-
-    def forward(self, field: Tensor) -> Tensor:
-        for axis in range(self.axes):
-            field = self._transformed(field, axis, inverse=False)
-        field = field * self.get_buffer("weights")
-        for axis in range(self.axes):
-            field = self._transformed(field, axis, inverse=True)
-        return field
-
-    def _transformed(self, field: Tensor, axis: int, inverse: bool) -> Tensor:
-        matrix = self.get_buffer(f"cosines{axis}")
-        return ((field.movedim(axis + 2, -1)) @ (matrix if inverse else matrix.T)).movedim(-1, axis + 2)
-
-
-def _cosine_transform(size: int) -> Tensor:
-    """The orthonormal cosine transform of the second kind, (size, size): its inverse is its transpose."""
-    places = torch.arange(size, dtype=torch.float64)
-    matrix = torch.cos(math.pi * places[:, None] * (places[None] + 0.5) / size) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
-    return matrix

@@ -10,8 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .refinement import has_converged
-
 MEMORY = 8
 """Steps and gradient differences that are kept."""
 SUFFICIENT = 1e-4
@@ -29,6 +27,26 @@ Value = Callable[[Tensor, Tensor], Tensor]
 """(fields (b, D, *grid), their places (b,) among the B) -> their objectives (b,)."""
 
 
+def has_converged(values: Tensor, tolerance: float, window: int) -> Tensor:
+    """Which optimizations are done: the stopping rule.
+
+    An optimization is done when its lowest value fell by no more than ``tolerance`` times itself over the last
+    ``window`` evaluations.
+
+    Args:
+        values: (S, B), the objectives of B optimizations at S evaluations, in order.
+        tolerance: a share of the objective, 0 or more; 0 ends what does not fall at all.
+        window: evaluations, 1 or more; before so many nothing is done.
+
+    Returns:
+        (B,), boolean.
+    """
+    if len(values) <= window:
+        return torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
+    before, now = values[:-window].amin(0), values.amin(0)
+    return before - now <= tolerance * now.abs()
+
+
 class Minimum(NamedTuple):
     """The best ``fields`` (B, D, *grid), their ``values`` (B,), and the evaluations ``steps`` (B,) that each took."""
 
@@ -44,6 +62,7 @@ def minimize(
     steps: int = 100,
     tolerance: float = 0.0,
     window: int = 10,
+    report: Callable[[int, Tensor], None] | None = None,
 ) -> Minimum:
     """Lower the objective of every field from ``start`` on. No field ends above its start.
 
@@ -52,12 +71,16 @@ def minimize(
         start: fields (B, D, *grid), voxels of their grid.
         precondition: a symmetric positive operator on gradients (b, D, *grid), about the inverse Hessian.
         steps: evaluations of objective and gradient, at most.
-        tolerance, window: a field is done as :func:`~.refinement.has_converged` has it.
+        tolerance, window: a field is done as :func:`has_converged` has it.
     """
     search = _Search(value, start, precondition)
+    if report is not None:
+        report(0, search.value)
     found = Minimum(start.clone(), search.value.clone(), torch.zeros(len(start), dtype=torch.long))
     for step in range(1, steps + 1):
         search.advance()
+        if report is not None:
+            report(step, search.value)
         done = has_converged(search.history, tolerance, window)
         if step == steps:
             done = torch.ones_like(done)

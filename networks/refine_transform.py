@@ -21,12 +21,11 @@ from .voxelmorph import Registration
 
 
 class RefineRegistration(Transform):
-    """Minimizes similarity + λ · penalty of one pair by gradient descent (Adam) on its field, see :func:`refine_field`.
+    """Minimizes similarity + λ · penalty of one pair by L-BFGS on its field, see :func:`refine_field`.
 
     Args:
         similarity, penalty, weight, acts_on, multiplier: arguments of :class:`Objective`, usually the training's.
         steps: number of optimization steps; 0 only warps.
-        learning_rate: Adam's learning rate, in voxels of the field's grid.
         integration_steps: 0: the field is a displacement. Otherwise it is a stationary velocity, integrated in this
             many squarings; the result then cannot fold, except by discretization error.
         padding_mode: padding of warp and integration, ``zeros`` (as in VoxelMorph) or ``border``.
@@ -43,17 +42,13 @@ class RefineRegistration(Transform):
         penalty: str = "l2",
         weight: float = 0.01,
         steps: int = 50,
-        learning_rate: float = 0.05,
         integration_steps: int = 0,
         padding_mode: Padding = "zeros",
         acts_on: Literal["velocity", "displacement"] = "velocity",
         multiplier: float = 1.0,
     ) -> None:
-        if steps < 0 or integration_steps < 0 or learning_rate <= 0:
-            raise ValueError(
-                "steps and integration_steps must be 0 or more and learning_rate above 0, "
-                f"got {steps}, {integration_steps} and {learning_rate}"
-            )
+        if steps < 0 or integration_steps < 0:
+            raise ValueError(f"steps and integration_steps must be 0 or more, got {steps} and {integration_steps}")
         self.objective: dict[str, Any] = {
             "similarity": SIMILARITIES.check(similarity),
             "penalty": PENALTIES.check(penalty),
@@ -61,8 +56,7 @@ class RefineRegistration(Transform):
             "acts_on": acts_on,
             "multiplier": multiplier,
         }
-        self.steps, self.learning_rate = steps, learning_rate
-        self.integration_steps = integration_steps
+        self.steps, self.integration_steps = steps, integration_steps
         self.padding_mode: Padding = padding_mode
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -104,9 +98,8 @@ class RefineRegistration(Transform):
         weights = None
         if weight_map is not None:
             weights = convert_to_tensor(weight_map, dtype=torch.float32, track_meta=False).to(second.device)[None]
-        found = refine_field(
-            self._register, start[None], objective, *pair, self.steps, self.learning_rate, weight_map=weights
-        ).registration
+        options: Any = {"steps": self.steps, "weight_map": weights}
+        found = refine_field(self._register, start[None], objective, *pair, **options).registration
         warped, displacement = (_like(part[0], fixed) for part in (found.warped, found.displacement))
         return Registration(warped, displacement, found.velocity[0])
 
@@ -130,7 +123,7 @@ class RefineRegistrationd(MapTransform):
         velocity_key: the key to store the velocity under; None does not store it.
         weight_map_key: the key of the weight map; None, or a sample without it, has the same λ everywhere.
         options: arguments of :class:`RefineRegistration`: ``similarity``, ``penalty``, ``weight``, ``steps``,
-            ``learning_rate``, ``integration_steps``, ``padding_mode``, ``acts_on``, ``multiplier``.
+            ``integration_steps``, ``padding_mode``, ``acts_on``, ``multiplier``.
         allow_missing_keys: return a sample unchanged if one of its images is missing.
     """
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..networks import Objective, VoxelMorph, refine
+from ..networks import LEAST_GAIN, MOST_STEPS, Objective, VoxelMorph, refine
 from ..networks.displacement_network import check_finite
 from ..transforms import Geometry, InputError, PhysicalField
 from .evaluation.limit import Limit
@@ -102,7 +103,7 @@ def register(
     model: Trained,
     pair: ImagePair,
     affine: bool = False,
-    steps: int = 0,
+    steps: int | Literal["auto"] = 0,
     objective: Objective | Callable[[Trained], Objective] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
@@ -117,7 +118,8 @@ def register(
         model: the network with information about its training.
         pair: the images.
         affine: align the images first, see :func:`~smoothmorph.pipeline.images.affine_alignment.register_affine`.
-        steps: steps of instance optimization, see :func:`~smoothmorph.networks.refine`.
+        steps: steps of instance optimization, see :func:`~smoothmorph.networks.refine`; ``auto``: until the objective
+            falls by no more than 0.5 % over 10 steps, at most 100.
         objective: objective of the instance optimization, or a function that makes it from the model at the λ that is
             used; None for that of the training.
         device: device of the network.
@@ -219,12 +221,12 @@ def _by_network(
     objective: Objective,
     moving: Tensor,
     fixed: Tensor,
-    steps: int,
+    steps: int | Literal["auto"],
     device: torch.device | str,
     progress: Progress,
     weight_map: Tensor | None,
 ) -> dict[str, Tensor]:
-    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` if ``steps`` is above 0."""
+    """The displacements (1, D, *grid) by name: ``network``, and ``refined`` unless ``steps`` is 0."""
     progress("registering", 0, 1)
     network = network.to(device).eval()
     moving, fixed = moving.to(device), fixed.to(device)
@@ -237,7 +239,8 @@ def _by_network(
         def tell(done: int, total: int, told: str) -> None:
             progress(f"refining: {told}", done, total)
 
-        refined = refine(network, objective, moving, fixed, steps, report=tell, weight_map=weight_map)
+        most, tolerance = (MOST_STEPS, LEAST_GAIN) if steps == "auto" else (steps, None)
+        refined = refine(network, objective, moving, fixed, most, tell, weight_map, tolerance=tolerance)
         found["refined"] = refined.registration.displacement.cpu()
     return found
 

@@ -138,7 +138,7 @@ def make_rows(settings: TrialSettings, labels: bool = True) -> pd.DataFrame:
 
 
 def make_examples(settings: TrialSettings, pairs: int = 3) -> dict[str, np.ndarray]:
-    """Head-like images and a smooth displacement that folds if the penalty is weak."""
+    """Head-like images of the first test pairs and a smooth displacement that folds if the penalty is weak."""
     width, reach = 5 + 12 * _smoothness(settings), 4.0 if settings.model.integration_steps else 9.0
     names = ("moving", "fixed", "warped", "displacement", "velocity")
     stacks: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -154,8 +154,8 @@ def make_examples(settings: TrialSettings, pairs: int = 3) -> dict[str, np.ndarr
         stacks["displacement"].append(displacement)
         stacks["velocity"].append(displacement[:, ::2, ::2] / 2)
     arrays = {name: np.stack(values).astype(np.float32) for name, values in stacks.items()}
-    arrays["moving_id"] = np.array([f"phantom-{index:04d}" for index in range(pairs)])
-    arrays["fixed_id"] = np.array([f"phantom-{index + 9:04d}" for index in range(pairs)])
+    arrays["moving_id"] = np.array([f"subject-{index:03d}" for index in range(pairs)])
+    arrays["fixed_id"] = np.array([f"subject-{index + 1:03d}" for index in range(pairs)])
     return arrays
 
 

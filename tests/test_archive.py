@@ -70,7 +70,7 @@ def test_example_pairs_are_kept_as_asked(run, tmp_path):
     with np.load(tmp_path / "two" / "archive" / "examples" / f"{first}.npz") as kept:
         with np.load(run.path / first / "examples.npz") as whole:
             np.testing.assert_allclose(kept["displacement"], whole["displacement"][:2], atol=4e-3)
-        assert kept["moving_id"].tolist() == ["phantom-0000", "phantom-0001"]
+        assert kept["moving_id"].tolist() == ["subject-000", "subject-001"]
     archive(run.path, tmp_path / "none", pairs=0, console=QUIET)
     assert not (tmp_path / "none" / "archive" / "examples").exists()
 

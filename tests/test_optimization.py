@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from smoothmorph.networks import FieldModel, Objective, Schedule, VoxelMorph, has_converged, optimize
-from smoothmorph.networks.coarse_to_fine import SobolevGradient
+from smoothmorph.networks.descent import SobolevGradient
 from smoothmorph.networks.lbfgs import minimize
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.trial import TrialFailed, run_trial

@@ -67,12 +67,12 @@ def test_the_section_is_part_of_the_id_of_this_method_only():
     for own in ({"model": "other"}, {"digest": "0" * 12}):
         after = ids(pretrained=own)
         assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, True, False]
-    unused = ids(refinement={"learning_rate": 0.5}, training={"epochs": 1})
+    unused = ids(refinement={"tolerance": 0.5}, training={"epochs": 1})
     assert unused[3] == before[3]
     used = ids(refinement={"steps": 3})
     assert [one == other for one, other in zip(before, used, strict=True)] == [False, True, True, False]
     settings = parse(TrialSettings, {"model": {"method": "pretrained"}}, "test")
-    assert not settings.concerns("refinement.learning_rate")
+    assert not settings.concerns("refinement.tolerance")
     assert settings.concerns("refinement.steps")
     assert "pretrained" not in parse(TrialSettings, {}, "test").identity()
     assert from_identity(settings.identity(), "test").trial_id("data") == before[3]

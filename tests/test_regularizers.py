@@ -290,7 +290,7 @@ def test_a_step_down_lowers_every_penalty(dims, name):
     def register(field, moving):
         return Registration(warp(moving, field), field, field)
 
-    found = refine_field(register, start, objective, image, image, steps=3, learning_rate=1e-3)
+    found = refine_field(register, start, objective, image, image, steps=3)
     assert all(map(math.isfinite, found.losses))
     assert found.losses == sorted(found.losses, reverse=True)
     assert found.losses[-1] < found.losses[0]
@@ -301,7 +301,7 @@ def test_a_step_down_lowers_every_penalty(dims, name):
 def test_a_step_down_makes_images_more_alike_by_every_similarity(dims, similarity):
     moving, fixed = ball(dims, 1), ball(dims, -1)
     network, objective = VoxelMorph(dims, integration_downsize=1), Objective(dims, similarity, weight=0.0)
-    found = refine(network, objective, moving, fixed, steps=5, learning_rate=1e-2)
+    found = refine(network, objective, moving, fixed, steps=5)
     assert all(map(math.isfinite, found.losses))
     assert found.losses == sorted(found.losses, reverse=True)
     assert found.losses[-1] < found.losses[0]

@@ -109,11 +109,11 @@ def test_rows_with_and_without_refinement_are_told_apart(make, drawn):  # noqa: 
     found = analyse(rows)
     means = found.tables["means"].query("metric == 'dice'").groupby("refinement_steps")["mean"].mean()
     assert means[20] - means[0] == pytest.approx(0.01)
-    assert "(20 steps of refinement)" in " ".join(found.words)
+    assert "(refined, at most 20 steps)" in " ".join(found.words)
     from smoothmorph.experiments.figures import draw_figures
 
     draw_figures(run, rows, pd.DataFrame(), found)
-    assert {"not refined", "20 steps of refinement"} <= set(legend_of(drawn["pareto_front"]))
+    assert {"not refined", "refined, at most 20 steps"} <= set(legend_of(drawn["pareto_front"]))
 
 
 def test_a_pair_that_is_twice_in_rows_without_another_refinement_is_a_fault(make):  # noqa: F811

@@ -1,8 +1,9 @@
 """The command `register`: register two images with a trained network."""
 
+import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +17,7 @@ from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid, check_ou
 from ...pipeline.images.volumes import read_volume, write_volume
 from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import check_device, choose_device
-from ...transforms.basics.errors import InputError
+from ...transforms.basics.errors import InputError, quoted
 from .common import echo
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def register(
         ),
     ],
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
-    refine: Annotated[int, typer.Option(metavar="N", min=0, help="Fine-tune the field for this pair in N steps.")] = 0,
+    refine: Annotated[
+        str,
+        typer.Option(metavar="N", help="Fine-tune the field for this pair: N steps, or auto."),
+    ] = "0",
     penalty: Annotated[
         str | None,
         typer.Option(
@@ -104,13 +108,14 @@ def register(
         smoothmorph register moving.nii.gz fixed.nii.gz -m brain-2d --field field.h5
     """
     _check_labels(moving_labels, fixed_labels, warped, warped_labels)
+    steps = _steps(refine)
     chosen = {"penalty": penalty, "lambda": weight, "similarity": similarity}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     limit = read_limit(max_folding, max_sdlogj)
     if limit is not None and weight is not None:
         raise InputError("--lambda and a limit exclude each other; give λ, or let the limit find it.")
     for option, value in {"similarity": similarity, "lambda-map": lambda_map}.items():
-        if value is not None and not refine:
+        if value is not None and not steps:
             raise InputError(f"--{option} needs --refine; add --refine N, or leave it out.")
     outputs = {"warped": warped, "field": field, "inverse-field": inverse_field, "jacobian": jacobian, "report": report}
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
@@ -127,7 +132,7 @@ def register(
     from ..run.progress import following
 
     where = choose_device(device)
-    trained = _turned(open_trained(file), penalty, weight, limit, refine)
+    trained = _turned(open_trained(file), penalty, weight, limit, steps)
     pair = ImagePair(
         read_volume(moving),
         read_volume(fixed),
@@ -141,14 +146,23 @@ def register(
     objective = partial(_objective, chosen=chosen)
     objective(trained)  # refuses bad options before anything is computed
     with following(Console(stderr=True)) as tell:
-        found = register_pair(trained, pair, affine, refine, objective, where, tell, limit)
+        found = register_pair(trained, pair, affine, steps, objective, where, tell, limit)
     _print(found)
     for notice in _write(found, pair, outputs):
         echo(f"notice: {notice}", err=True)
 
 
+def _steps(refine: str) -> "int | Literal['auto']":
+    """The steps of refinement; InputError unless the text is a whole number of at least 0 or ``auto``."""
+    if refine == "auto":
+        return "auto"
+    if not re.fullmatch(r"\d{1,6}", refine):
+        raise InputError(f"--refine {quoted(refine)[1:-1]}: expected a number of steps, or auto.")
+    return int(refine)
+
+
 def _turned(
-    model: "Trained", penalty: str | None, weight: float | None, limit: "Limit | None", refine: int
+    model: "Trained", penalty: str | None, weight: float | None, limit: "Limit | None", refine: int | str
 ) -> "Trained":
     """The model at the chosen penalty and λ, if it is for many; with another one, only --refine uses them."""
     given = [f"--{name}" for name, value in (("penalty", penalty), ("lambda", weight)) if value is not None]

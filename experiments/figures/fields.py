@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,31 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
-from ...pipeline import METHODS, READERS, TrialSettings
-from ...pipeline.evaluation import REFINED
-from ..rows.summaries import baselines, configuration, penalized, pick, records, variant
-from ..store.archive import examples_file, read_examples
+from ...pipeline import TrialSettings
+from ..rows.summaries import configuration, penalized, pick, variant
 from ..store.run_folder import Run
 from . import panels
+from .examples import Example, arrays_of, downwards, examples_of_baselines, not_refined, with_examples
 from .style import caption, colour_of, new_figure
 
 MANY_WEIGHTS = 8
 """Up to this number of λ, each λ has a column of its own."""
 LONGEST_SUFFIX = 60
 """Characters of the suffix by which files of one kind of figure differ."""
-Images = dict[str, np.ndarray]
-
-
-class Example(NamedTuple):
-    """The example pairs of one trial: its penalty (or a baseline's name), its λ, and the arrays of ``examples.npz``."""
-
-    penalty: str
-    weight: float
-    arrays: Images
-
-    @property
-    def name(self) -> str:
-        return f"{PENALTIES.title(self.penalty)}\nλ = {self.weight:g}" if self.penalty in PENALTIES else self.penalty
 
 
 def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
@@ -44,8 +30,8 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
     Baselines appear in every figure of flow fields and warped grids; without penalties they have figures of their own.
     The examples of a refined network are those of the network alone.
     """
-    rows = pick(rows, rows[REFINED] == 0).drop(columns=REFINED) if REFINED in rows else rows
-    trained, without = penalized(rows), _of_baselines(run, baselines(rows))
+    rows = not_refined(rows)
+    trained, without = penalized(rows), examples_of_baselines(run, rows)
     others = [key for key in configuration(trained) if key not in ("penalty", "lambda")]
     drawn: dict[str, Figure] = {}
     parts = [part for _, part in trained.groupby(others, dropna=False)] if len(trained) else [rows]
@@ -80,18 +66,18 @@ def _suffix(words: Sequence[str], drawn: Collection[str]) -> str:
 
 def _across(run: Run, rows: pd.DataFrame) -> dict[str, list[Example]]:
     """The examples of each penalty over λ, from the first seed; empty if no penalty has two λ."""
-    rows = _with_examples(run, rows)
+    rows = with_examples(run, rows)
     found: dict[str, list[Example]] = {}
     for penalty in PENALTIES.in_order(rows["penalty"]):
         own = pick(rows, rows["penalty"] == penalty).sort_values(by=["lambda", "seed"]).drop_duplicates("lambda")
         trials = zip(own["lambda"], own["trial"], strict=True)
-        found[penalty] = [Example(penalty, w, _read(run, str(t))) for w, t in trials]
+        found[penalty] = [Example(penalty, w, arrays_of(run, str(t))) for w, t in trials]
     return found if max(map(len, found.values()), default=0) > 1 else {}
 
 
 def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
     """One trial per penalty: at the middle of the common λ; without a common λ, at the middle λ of each penalty."""
-    rows = _with_examples(run, rows)
+    rows = with_examples(run, rows)
     weights = {penalty: sorted(part["lambda"].unique()) for penalty, part in rows.groupby("penalty")}
     shared = sorted(set.intersection(*map(set, weights.values()))) if weights else []
     chosen = []
@@ -99,39 +85,15 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
         among = shared or weights[penalty]
         weight = among[len(among) // 2]
         trials = pick(rows, (rows["penalty"] == penalty) & (rows["lambda"] == weight)).sort_values(by="seed")
-        chosen.append(Example(penalty, weight, _read(run, str(trials["trial"].iloc[0]))))
+        chosen.append(Example(penalty, weight, arrays_of(run, str(trials["trial"].iloc[0]))))
     return chosen
-
-
-def _of_baselines(run: Run, rows: pd.DataFrame) -> list[Example]:
-    """The examples of every baseline that registers, from its first seed."""
-    still = [name for name, method in METHODS.items() if not method.registers]
-    rows = _with_examples(run, pick(rows, ~rows["model"].isin(still)))
-    lines = rows.sort_values("seed", kind="stable").drop_duplicates(configuration(rows)) if len(rows) else rows
-    found = []
-    for line in records(lines):
-        name = "\n".join([METHODS.title(line["model"]), *variant(line, rows)])
-        found.append(Example(name, 0.0, _read(run, str(line["trial"]))))
-    return found
-
-
-def _with_examples(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
-    there = [trial for trial in rows["trial"].unique() if examples_file(run.path, trial) is not None]
-    return pick(rows, rows["trial"].isin(there))
-
-
-def _read(run: Run, trial: str) -> Images:
-    path = examples_file(run.path, trial)
-    assert path is not None
-    arrays = read_examples(path)
-    return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
     """Displacement of the example pairs in voxels: one row per penalty or baseline, two components per pair."""
     pairs = len(examples[0].arrays["fixed"])
     height, width = panels.panel(examples[0].arrays["fixed"][0])
-    down = _downwards(settings)
+    down = downwards(settings)
     figure = new_figure(2 * pairs * width + 1.3, len(examples) * height + 1.1, "Flow fields")
     grid = figure.subplots(len(examples), 2 * pairs, squeeze=False)
     largest = max(float(np.abs(example.arrays["displacement"]).max()) for example in examples)
@@ -154,7 +116,7 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
     """One row per example pair: moving, fixed, and for each penalty and baseline the warped image with its grid."""
     first = examples[0].arrays
     pairs, (height, width) = len(first["fixed"]), panels.panel(first["fixed"][0], 2.1)
-    down = _downwards(settings)
+    down = downwards(settings)
     figure = new_figure((2 + len(examples)) * width + 0.3, pairs * (height + 0.2) + 1.4, "Warped grids")
     grid = figure.subplots(pairs, 2 + len(examples), squeeze=False)
     for pair, line in enumerate(grid):
@@ -187,7 +149,7 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
     aligned = len(weights) <= MANY_WEIGHTS  # otherwise each penalty has a row of its own λ
     columns = len(weights) if aligned else max(map(len, examples.values()))
     height, width = panels.panel(first["fixed"][0], 1.5)
-    down = _downwards(settings)
+    down = downwards(settings)
     figure = new_figure(columns * width + 1.6, 2 * len(examples) * (height + 0.12) + 1.2, "One pair across λ")
     grid = figure.subplots(2 * len(examples), columns, squeeze=False)
     top = panels.brightest(first["fixed"][0])
@@ -211,11 +173,6 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
     moving, fixed = first["moving_id"][0], first["fixed_id"][0]
     caption(figure, f"{title}.", f"{moving} onto {fixed}. Folded voxels are marked in both rows.")
     return figure
-
-
-def _downwards(settings: TrialSettings) -> bool:
-    """Whether the second axis points down: in 2-D images, and in volumes if their reader says so."""
-    return settings.cohort.spatial_dims == 2 or READERS[settings.cohort.reader].downwards
 
 
 def _component(component: int, settings: TrialSettings) -> str:

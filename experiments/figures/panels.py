@@ -59,14 +59,18 @@ def draw_grid(axes: Axes, displacement: np.ndarray, determinant: np.ndarray) -> 
 
 def draw_determinant(axes: Axes, determinant: np.ndarray, down: bool = True, aspect: float = 1.0) -> Any:
     """Show the Jacobian determinant (H, W): white where volume is kept, marked where it is not positive."""
-    norm = TwoSlopeNorm(1.0, 0.0, 3.0)
-    picture = show(axes, np.clip(determinant, 0, 3), down, aspect, cmap="RdBu_r", norm=norm)
+    picture = show(axes, np.clip(determinant, 0, 3), down, aspect, **determinant_colours())
     _mark(axes, determinant, FOLD_IN_MAP)
     return picture
 
 
-def determinant_bar(figure: Figure, picture: Any, panels: list[Axes], **how: Any) -> None:
-    """Add the colour bar of `draw_determinant`."""
+def determinant_colours() -> dict[str, Any]:
+    """The colour map of `draw_determinant` and its norm."""
+    return {"cmap": "RdBu_r", "norm": TwoSlopeNorm(1.0, 0.0, 3.0)}
+
+
+def determinant_bar(figure: Figure, picture: Any, panels: list[Axes] | None = None, **how: Any) -> None:
+    """Add the colour bar of `draw_determinant`, beside ``panels`` or in the axes ``cax``."""
     figure.colorbar(
         picture, ax=panels, label="Jacobian determinant\n(1: volume kept; green: folded)",
         ticks=[0, 0.5, 1, 2, 3], format=lambda value, _: f"{value:g}" if value < 3 else "≥ 3", **how,

@@ -2,8 +2,8 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,76 @@ class Figure:
     kind: ClassVar[str] = "figure"
 
 
-Block = Words | Terms | Code | Table | Figure
+@dataclass(frozen=True)
+class ShownPair:
+    """One registered pair: ``moving onto fixed``, and its numbers.
+
+    Attributes:
+        pair: both images by name.
+        images: the places of its pictures in `Explorer.images`, in the order of `Explorer.panels`.
+        smoothness: the measure at which penalties are compared; None if it was not measured.
+        numbers: for each of `Explorer.metrics` the value before and after registration, as text.
+    """
+
+    pair: str
+    images: Sequence[int]
+    smoothness: float | None
+    numbers: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One penalty or method in one setting: its λ as text (empty: it has none), and for each λ the pairs."""
+
+    name: str
+    setting: str
+    weights: Sequence[str]
+    shown: Sequence[Sequence[ShownPair]]
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Example pairs under every λ, penalty and setting; controls on the page choose which one is shown."""
+
+    title: str
+    intro: str
+    caption: str
+    names_label: str  # what `names` are
+    panels: Sequence[str]
+    metrics: Sequence[str]
+    images: Sequence[str]  # data URIs; each picture once
+    choices: Sequence[Choice]
+    key: str  # a data URI: the colour bar of the determinants
+    kind: ClassVar[str] = "explorer"
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(choice.name for choice in self.choices))
+
+    @property
+    def pairs(self) -> int:
+        return len(self.choices[0].shown[0])
+
+    @property
+    def first(self) -> int:
+        """The place of the λ that is shown first: the middle one of the first choice."""
+        return len(self.choices[0].weights) // 2
+
+    @property
+    def start(self) -> ShownPair:
+        return self.choices[0].shown[self.first][0]
+
+    @property
+    def has_slider(self) -> bool:
+        return any(len(choice.weights) > 1 for choice in self.choices)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the script of the page needs."""
+        return {"images": self.images, "panels": self.panels, "choices": [asdict(choice) for choice in self.choices]}
+
+
+Block = Words | Terms | Code | Table | Figure | Explorer
 
 
 @dataclass(frozen=True)

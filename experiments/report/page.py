@@ -11,10 +11,11 @@ from ...transforms.basics.errors import printable_lines
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult
 from ..outputs.tables import published
-from ..rows.summaries import counts, minimized_similarities, per_label
+from ..rows.summaries import counts, main_metrics, per_label
 from ..store.archive import environments
 from ..store.run_folder import short_names
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words
+from .explorer import one_pair
 from .headings import definitions
 from .pictures import ANSWER, pictures
 from .protocol import data, groups, protocol
@@ -34,10 +35,12 @@ def build_page(result: StudyResult) -> Page:
     metrics = [name for name in METRICS if name in set(result.summary["metric"])]
     methods = {trial.model.method for trial in run.trials.values()}
     meanings = definitions(metrics, penalties_of(result.rows), methods)
+    explorer = one_pair(run, result.rows)
     sections = [
         Section(ANSWER, "The answer in short", [Words(answer, points=len(answer) > 1)]),
         Section("protocol", "Protocol", [Terms(protocol(run)), groups(run)]),
         Section("data", "Data", [Terms(data(run, noted))]),
+        *([Section("pair", explorer.title, [explorer])] if explorer else []),
         Section("results", "Results", list(_results(result))),
         Section("statistics", "Statistics", statistics or [Words(["This run has no statistics."])]),
         Section("trials", "Trials", [trials_table(run, result.rows, result.history)]),
@@ -91,9 +94,7 @@ def _fewer_pairs(result: StudyResult) -> list[str]:
 
 def _results(result: StudyResult) -> Iterator[Block]:
     whole = result.summary
-    minimized = {*minimized_similarities(result.rows), *METRICS.of_role("similarity")[:1]}
-    main = [name for name, m in METRICS.items() if m.main and (m.role != "similarity" or name in minimized)]
-    yield by_configuration("summary", whole, main, "All configurations")
+    yield by_configuration("summary", whole, main_metrics(result.rows), "All configurations")
     beside = published(result.run, result.rows, result.history)
     if not beside.empty:
         start = "published_"

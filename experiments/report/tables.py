@@ -1,6 +1,6 @@
 """Tables for the page: from any data frame, or one line per configuration with mean and standard deviation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import floor, isfinite, log10
 from typing import Any
@@ -68,7 +68,7 @@ def by_configuration(name: str, whole: pd.DataFrame, metrics: Sequence[str], tit
     for metric in metrics:
         mean, spread = wide["mean", metric].to_numpy(float), wide["std_pairs", metric].to_numpy(float)
         before = float(pick(whole, whole["metric"] == metric)["before"].mean())
-        form = _form([*mean, before])
+        form = number_form([*mean, before])
         columns.append([_with_spread(m, s, form) for m, s in zip(mean, spread, strict=True)])
         first.append(Cell(form(before), value=before) if isfinite(before) else Cell())
     heads = [*(Column(heading(key), _is_numeric(settings[key])) for key in shown)]
@@ -130,7 +130,7 @@ def _cells(key: str, column: pd.Series) -> list[Cell]:
     values = column.to_numpy(float)
     there = values[np.isfinite(values)]
     exact = key in EXACT or key in known_keys() or bool((there == np.round(there)).all())
-    form = _exactly if exact else _p_value if key == "p" or key.startswith("p_") else _form(values)
+    form = _exactly if exact else _p_value if key == "p" or key.startswith("p_") else number_form(values)
     return [Cell(form(value), value=value) if not np.isnan(value) else Cell() for value in values]
 
 
@@ -155,7 +155,7 @@ def _p_value(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else significant(value, 2)
 
 
-def _form(values: Sequence[float] | np.ndarray) -> Any:
+def number_form(values: Sequence[float] | np.ndarray) -> Callable[[float], str]:
     """The format of the numbers of one column: the same number of decimals if they are of similar size."""
     sizes = [abs(float(value)) for value in values if isfinite(value) and value]
     if not sizes or max(sizes) / min(sizes) > EVEN or not 1e-5 < float(np.median(sizes)) < 1e6:

@@ -57,6 +57,12 @@ def minimized_similarities(rows: pd.DataFrame) -> set[str]:
     return {term.name for name in named if name in SIMILARITIES for term in SIMILARITIES.terms(name)}
 
 
+def main_metrics(rows: pd.DataFrame) -> list[str]:
+    """The metrics of short tables, in order. Of the similarities, these are the main one and those minimized."""
+    minimized = {*minimized_similarities(rows), *METRICS.of_role("similarity")[:1]}
+    return [name for name, m in METRICS.items() if m.main and (m.role != "similarity" or name in minimized)]
+
+
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with empty cells for the penalty and the λ of baselines, which have none."""
     if not {"penalty", "lambda"} <= set(frame):
@@ -83,7 +89,7 @@ def setting_name(key: str, value: Any) -> str:
     if key == METHOD:
         return METHODS.title(value)
     if key == REFINED:
-        return f"{value:g} steps of refinement" if value else "not refined"
+        return f"refined, at most {value:g} steps" if value else "not refined"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {shown}"
 

@@ -97,7 +97,7 @@ def _seconds(rows: pd.DataFrame) -> Iterator[str]:
         way = dict(zip(keys, values, strict=True))
         method = METHODS[str(way.get(METHOD, trained_methods()[0]))]
         name = f"A {method.title}" if method.is_network else method.title.capitalize()
-        takes = f"with {way[REFINED]:g} steps of refinement takes" if way.get(REFINED) else "takes"
+        takes = f"refined in at most {way[REFINED]:g} steps takes" if way.get(REFINED) else "takes"
         yield f"{name} {takes} {own['seconds'].mean():.2g} s per pair."
 
 

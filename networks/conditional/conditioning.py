@@ -11,7 +11,8 @@ from ..backbones.pyramid_level import SLOPE
 Kind = Literal["modulation", "weights"]
 KINDS: tuple[Kind, ...] = ("modulation", "weights")
 DIRECTIONS = 16
-"""Directions in the space of weights."""
+"""Directions in the space of weights. Each is divided by their number: Adam changes all of them at every step, so that
+otherwise the weights of the network would change by several times the learning rate, and training diverged."""
 
 
 class Conditioning(nn.Module):
@@ -20,7 +21,7 @@ class Conditioning(nn.Module):
     ``modulation`` scales and shifts the output of every convolution, channel by channel (feature modulation; Mok and
     Chung, MICCAI 2021, in the place of their normalization). As a convolution is linear, this is the same as other
     weights: W_c ← (1 + γ_c) W_c and b_c ← (1 + γ_c) b_c + β_c. ``weights`` adds learned directions to all parameters,
-    θ ← θ + Σ_k h_k Δ_k, as the last layer of a hypernetwork does (HyperMorph; Hoopes et al., IPMI 2021).
+    θ ← θ + Σ_k h_k Δ_k / K, as the last layer of a hypernetwork does (HyperMorph; Hoopes et al., IPMI 2021).
 
     At first, the parameters are those of the network for every code.
 
@@ -64,5 +65,5 @@ class Conditioning(nn.Module):
         return changed
 
     def _moved(self, parameters: Mapping[str, Tensor], change: Tensor) -> dict[str, Tensor]:
-        moves = (change @ self.directions).split([shape.numel() for shape in self.shapes.values()])
+        moves = (change / DIRECTIONS @ self.directions).split([shape.numel() for shape in self.shapes.values()])
         return {name: own + move.view_as(own) for (name, own), move in zip(parameters.items(), moves, strict=True)}

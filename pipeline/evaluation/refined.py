@@ -1,4 +1,4 @@
-"""Registration by a trained network and a fixed number of steps of refinement after it."""
+"""Registration by a trained network and refinement of its field."""
 
 import time
 
@@ -27,7 +27,7 @@ def by_refinement(model: VoxelMorph, settings: TrialSettings, device: torch.devi
         label = fixed["label"]
         weights = weight_map(settings.objective, None if label is None else label[None], device)
         started = time.perf_counter()
-        found = refine(model, objective, *images, own.steps, own.learning_rate, weight_map=weights).registration
+        found = refine(model, objective, *images, own.steps, weight_map=weights, tolerance=own.tolerance).registration
         parts = {name: part.float().cpu() for name, part in found._asdict().items() if part is not None}
         seconds = time.perf_counter() - started
         try:

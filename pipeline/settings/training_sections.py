@@ -151,13 +151,18 @@ LAMBDA, LAMBDA_OF_SUM = "lambda", 1.0
 
 
 class RefinementSettings(Settings):
-    """Refinement of a trained network's field on every test pair, by Adam. One training gives rows without and with it.
+    """Refinement of a trained network's field on every test pair. One training gives rows without and with it.
 
     The objective is that of the training, with what is given here in its place.
     """
 
-    steps: int = Field(default=0, ge=0, description="steps of refinement; 0: no rows of refinement")
-    learning_rate: float = Field(default=0.05, gt=0, description="Adam's, in voxels of the field's grid")
+    steps: int = Field(default=0, ge=0, description="steps of refinement, at most; 0: no rows of refinement")
+    tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        description="ends a pair earlier, when its objective fell by no more than this share over 10 steps; `register "
+        "--refine auto` is steps 100 and tolerance 0.005",
+    )
     similarity: Similarity | None = Field(default=None, description="similarity; null: as in the training")
     penalty: Penalty | None = Field(default=None, description="penalty; null: as in the training")
     weight: float | None = Field(default=None, ge=0, alias="lambda", description="λ; null: as in the training")
