@@ -65,6 +65,8 @@ def tuning_study(
         **{f"objective.{key}": objective[key] for key in OF_OBJECTIVE},
         **{"pretrained.model": str(model), "pretrained.digest": digest_of(trained.source)},
         "compute.device": device,
+        # threads that wait for each other cost more than they gain on a slice, above all if the cores are shared
+        "compute.threads": 1 if network.spatial_dims == 2 else None,
     }
     groups = [
         Group(name, {"objective.penalty": name}, {"objective.lambda": spread(network.ranges, name, count)})
