@@ -20,7 +20,7 @@ data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
 COMMANDS = {
     "Register your own images": [register.register, tune.tune, models.models],
     "Field files": [fields.apply, fields.compose, fields.invert, fields.jacobian, fields.convert, fields.points],
-    "Studies": [studies.run, studies.show, results.status, schema.schema],
+    "Studies": [studies.run, studies.show, studies.lambda_grid, results.status, schema.schema],
     "Results of a study": [results.figures, results.report, results.recommend, results.archive],
     "Networks in and out": [models.export, models.import_official],
 }

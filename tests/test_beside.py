@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -267,6 +268,15 @@ def test_joined_runs_are_the_run_of_both(make):
     join(run.path, other.path)
     assert (run.path / "study.yaml").read_text() == before
     assert not list(run.path.glob(".*.partial"))
+
+
+def test_two_runs_of_one_study_complete_each_other(make):
+    whole, part = make(NETWORKS, METHODS, name="whole"), make(METHODS, name="part")
+    for trial in part.trials:
+        shutil.rmtree(whole.path / trial)
+    assert [state.state for state in states(whole).values()].count("missing") == 3
+    join(whole.path, part.path)
+    assert {state.state for state in states(open_run(whole.path)).values()} == {"complete"}
 
 
 @pytest.mark.parametrize("command", ["figures", "report"])

@@ -1,4 +1,4 @@
-"""Commands for a study: run, show."""
+"""Commands for a study: run, show, lambda-grid."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...transforms.basics.errors import InputError
-from .common import RUNS, Overrides
+from .common import RUNS, Overrides, echo
 
 if TYPE_CHECKING:
     from ..study.study import Study
 
 _BUILT_IN = sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.yaml") if "." not in path.stem)
+
+
+FAR = 0.8
+"""An end of a grid of λ that misses its SDlogJ by more than this factor is told."""
 
 
 def studies_there(incomplete: str) -> list[str]:
@@ -94,12 +98,60 @@ def show(
     Console().print(study_view(loaded))
 
 
+def lambda_grid(
+    study: StudyName,
+    data_root: Annotated[Path | None, typer.Option(help="Folder with the files of the cohort.")] = None,
+    low: Annotated[float, typer.Option(min=0.001, help="The smallest SDlogJ.")] = 0.06,
+    high: Annotated[float, typer.Option(max=3.0, help="The largest SDlogJ.")] = 0.45,
+    count: Annotated[int, typer.Option(min=2, max=50, help="Values of λ for each penalty.")] = 6,
+    pairs: Annotated[int, typer.Option(min=1, help="Number of validation pairs to optimize.")] = 6,
+    penalty: Annotated[list[str] | None, typer.Option(help="Only this penalty; can be repeated.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Place the λ of a study's penalties: for each, a grid that spans the same range of SDlogJ.
+
+    The fields of a few validation pairs are optimized under the objective of each penalty, without training. Of the
+    result, only the mean SDlogJ of the displacement is used: no label, no accuracy. The search begins at the λ of the
+    study. The lines can be copied into the study file; the first and the last λ are a range for a conditional network.
+
+    Example:
+        smoothmorph lambda-grid demo --pairs 2 --count 4
+    """
+    from ...pipeline.settings.device import check_device
+    from ..study.study import load_study
+
+    check_device(device)
+    loaded = load_study(study, overrides)
+    if low >= high:
+        raise InputError(f"--low {low:g} must be below --high {high:g}.")
+    _check_data(loaded, data_root)
+
+    from rich.console import Console
+
+    from ..run.placement import curves_of, placed
+    from ..run.progress import following
+
+    for curve in curves_of(loaded, penalty or []):
+        with following(Console(stderr=True)) as tell:
+            found = placed(curve, data_root, (low, high), count, pairs, device, tell)
+        reached = ", ".join(f"{value:.3f}" for value in found.values())
+        echo(f"{curve.name}: [{', '.join(f'{weight:g}' for weight in found)}]  # SDlogJ {reached}")
+        if max(found.values()) < FAR * high or min(found.values()) > low / FAR:
+            echo(f"notice: no λ that was tried gives this penalty the whole range, {low:g} to {high:g}.", err=True)
+
+
 def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:
     """Raise InputError, before anything heavy is loaded, if the folder of the run or of the data cannot be used."""
-    from ...pipeline.settings.vocabulary import READERS
     from ..store.run_folder import check_place
 
     check_place(out, study)
+    _check_data(study, data_root)
+
+
+def _check_data(study: "Study", data_root: Path | None) -> None:
+    from ...pipeline.settings.vocabulary import READERS
+
     for reader in dict.fromkeys(trial.cohort.reader for trial in study.trials):
         READERS[reader].folder(data_root)
 

@@ -19,8 +19,8 @@ from .run_lock import locked
 def join(path: Path, other: Path) -> Run:
     """Copy the complete trials of the run in ``other`` into the run in ``path``, and add their groups to its study.
 
-    So baselines of one study appear beside the networks of another. Existing trials stay unchanged; joining again does
-    nothing.
+    So baselines of one study appear beside the networks of another, and two machines can share the trials of one study.
+    Existing trials stay unchanged; joining again does nothing.
 
     Returns:
         the extended run.
@@ -32,10 +32,11 @@ def join(path: Path, other: Path) -> Run:
     run, guest = open_run(path), open_run(other)
     _check_same_pairs(run, guest)
     with locked(path):
+        lacking = {trial for trial, found in states(run).items() if found.state == "missing"}
         for trial, found in states(guest).items():
             if found.state == "damaged":
                 raise InputError(f"{other} has a damaged trial: {found.reason} Then repeat this command.")
-            if found.state == "complete" and trial not in run.trials:
+            if found.state == "complete" and (trial not in run.trials or trial in lacking):
                 _copy(guest.path / trial, path / trial)
         study = unite_studies(run.study, guest.study)
         known = {_identity(settings): trial for trial, settings in {**guest.trials, **run.trials}.items()}
