@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .commands import data, fields, models, register, results, schema, studies
+from .commands import data, fields, models, register, results, schema, studies, tune
 from .commands.common import guarded, moved
 
 app = typer.Typer(
@@ -18,13 +18,13 @@ app = typer.Typer(
 data_app = typer.Typer(help="Check, fetch and list data.", no_args_is_help=True)
 
 COMMANDS = {
-    "Register your own images": [register.register, models.models],
+    "Register your own images": [register.register, tune.tune, models.models],
     "Field files": [fields.apply, fields.compose, fields.invert, fields.jacobian, fields.convert, fields.points],
     "Studies": [studies.run, studies.show, studies.lambda_grid, results.status, schema.schema],
     "Results of a study": [results.figures, results.report, results.recommend, results.archive],
     "Networks in and out": [models.export, models.import_official],
 }
-GO_ON = (studies.run, data.fetch)
+GO_ON = (studies.run, tune.tune, data.fetch)
 """Commands that continue their work if they are repeated after an interruption."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..networks import save_model
+from ..networks import VoxelMorph, save_model
 from ..transforms.basics.atomic import remove_leftovers
 from ..transforms.basics.errors import InputError, printable
 from .cohorts.memory_allocator import keep_freed_memory
@@ -46,7 +46,7 @@ class TrialProgress:
     """The progress of a trial. ``stage`` is loading (subjects), training (steps), evaluating (pairs),
     refining (pairs) or done.
 
-    Without training, there is one stage between loading and done: registering (pairs).
+    Without a network, there is one stage between loading and done: registering (pairs).
     """
 
     stage: str
@@ -89,8 +89,10 @@ def run_trial(
     prepared = prepare(settings, root, lambda done, total: tell(TrialProgress("loading", done, total)))
     _describe(settings, prepared, folder, device)
     log = _Log(folder / "log.txt")
-    if method.trains:
-        rows, examples = _train_and_evaluate(settings, prepared, folder, device, tell, log)
+    if method.is_network:
+        obtain = _train if method.trains else _take
+        model, seen = obtain(settings, prepared, folder, device, tell, log)
+        rows, examples = _evaluate(model, seen, prepared, folder, device, tell)
     else:
         rows, examples = _register(settings, prepared, root, folder, device, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
@@ -104,9 +106,10 @@ Progress = Callable[[TrialProgress], None]
 Results = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 
-def _train_and_evaluate(
+def _train(
     settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
-) -> Results:
+) -> tuple[VoxelMorph, TrialSettings]:
+    """The network, and the settings to evaluate it with."""
     log(f"training on {device} with {torch.get_num_threads()} threads")
     train = METHODS[settings.model.method].load()
     model = trained_for(
@@ -114,6 +117,24 @@ def _train_and_evaluate(
     )
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
+    return model, settings
+
+
+def _take(
+    settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
+) -> tuple[VoxelMorph, TrialSettings]:
+    """As :func:`_train`, with a network that was trained before; it computes in the precision of its training."""
+    log(f"registering on {device} with {torch.get_num_threads()} threads")
+    check_weight_map(settings.objective, prepared)
+    method = METHODS[settings.model.method]
+    taken = method.load()(settings, prepared, log, **method.arguments)
+    training = (taken.settings or TrialSettings()).training
+    return taken.network, settings.model_copy(update={"training": training})
+
+
+def _evaluate(
+    model: VoxelMorph, settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress
+) -> Results:
     register = by_network(model, settings, device)
     steps = settings.refinement.steps
     columns = {REFINED: 0} if steps else {}

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import synthetic_run
+from knob_model import write_knob
 from smoothmorph.experiments.cli import app, data_app
 from smoothmorph.experiments.run.progress import following
 from smoothmorph.experiments.study.study import load_study
@@ -215,11 +216,15 @@ def files(call, tmp_path):
     for name in ("moving", "fixed"):
         (tmp_path / "images" / f"{name}.nii.gz").symlink_to(tmp_path / f"{name}.nii.gz")
     (tmp_path / "landmarks.csv").write_text("x,y\n-20,-30\n")
+    (tmp_path / "data").mkdir()
+    lines = [f"{name},../{name}.nii.gz,../{name}_seg.nii.gz" for name in ("moving", "fixed")]
+    (tmp_path / "data" / "subjects.csv").write_text("\n".join(["id,image,label", *lines]))
+    write_knob(tmp_path / "conditional.safetensors")
     return call
 
 
 def test_the_help_of_every_command_ends_with_an_example(call):
-    assert len(EXAMPLES) == 21
+    assert len(EXAMPLES) == 22
     for command, example in EXAMPLES.items():
         assert example.startswith(f"smoothmorph {command}"), command
         assert len(example) < 79  # one line of a terminal
@@ -238,6 +243,7 @@ def test_every_example_works(files, tmp_path, monkeypatch):
         if command == "export":  # `import` takes what it writes
             assert not Path("weights.pt").exists()
         short = SHORT if command == "run" else ()
+        short = ("--pairs", "2", "--count", "2") if command == "tune" else short
         told = files(*shlex.split(example)[1:], *short)
         assert told.exit_code == 0, (command, told.output)
     assert asked == [("hippocampus", Path("data"))]
@@ -273,6 +279,18 @@ MISTAKES = {
         ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --similarity mi", "there is no similarity 'mi'"),
         ("a.nii.gz b.nii.gz -m brain-2d --device gpu", "the device is 'gpu'"),
         ("a.nii.gz b.nii.gz -m brain-2d --moving-labels none.mha --warped w.mha", "none.mha does not exist"),
+    ],
+    "tune": [
+        ("none", "no model at none"),
+        ("brain-2d", "the table reader needs a data folder"),
+        ("brain-2d --data-root empty", "the data folder empty is empty"),
+        ("brain-2d --data-root full", "full has no table of subjects"),
+        ("brain-2d --reader phantm", "did you mean phantom?"),
+        ("brain-2d --reader phantom --penalty l3", "did you mean l2?"),
+        ("brain-2d --reader phantom --accuracy dise", "did you mean dice?"),
+        ("brain-2d --reader phantom --max-folding much", "--max-folding much: expected a percentage"),
+        ("brain-2d --reader phantom --set cohort.subject=3", "did you mean cohort.subjects"),
+        ("brain-2d --reader phantom --device gpu", "the device is 'gpu'"),
     ],
     "apply": [
         ("none.h5 a.nii.gz -o o.mha", "none.h5 does not exist"),

@@ -315,5 +315,7 @@ def test_a_mistake_in_a_condition_is_one_sentence(objective, sentence):
 
 
 def test_a_condition_needs_a_network():
-    with pytest.raises(InputError, match=r"objective\.condition needs a network, but model.method is optimization"):
+    with pytest.raises(
+        InputError, match=r"objective\.condition needs a network to train, but model.method is optimization"
+    ):
         trial(model={"method": "optimization"})

@@ -37,7 +37,7 @@ EXCEPTIONS = {
     "pipeline/methods/elastix.py": ({"elastix"}, "its title is its name"),
     "pipeline/methods/optimization.py": ({"optimization"}, "its title is its name, and a section of the settings"),
     "pipeline/settings/schema.py": (
-        {"fields", "optimization", "voxelmorph"},
+        {"fields", "optimization", "pretrained", "voxelmorph"},
         "sections of the settings; what older trials were made by",
     ),
     "pipeline/settings/data_sections.py": ({"phantom"}, DEFAULTS),

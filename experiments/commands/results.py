@@ -111,9 +111,10 @@ def recommend(
     Example:
         smoothmorph recommend demo --max-sdlogj 0.3
     """
-    limit, path = read_limit(max_folding, max_sdlogj), find_run(run)
+    limit = read_limit(max_folding, max_sdlogj)
     if limit is None:
         raise InputError(ONE_LIMIT)
+    path = find_run(run)
 
     from rich.console import Console
 
@@ -125,7 +126,10 @@ def recommend(
 
     console, opened = Console(), open_run(path)
     rows = collect(opened, complete_trials(opened, console).complete)
-    console.print(recommendation_view(choose(rows, limit, accuracy), limit), soft_wrap=False)
+    found = choose(rows, limit, accuracy)
+    alike = [trial for trial in opened.trials.values() if trial.is_at(found.best["penalty"], found.best["lambda"])]
+    every_weight = all(trial.takes_every_weight for trial in alike)
+    console.print(recommendation_view(found, limit, every_weight), soft_wrap=False)
 
 
 def _grown(name: str, others: list[str] | None) -> Path:

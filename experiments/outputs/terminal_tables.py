@@ -56,8 +56,14 @@ def _cell(line: pd.DataFrame, metric: str) -> Text:
     return Text.assemble(f"{mean:{form}}", (f"\n±{spread:{form}}", "dim") if np.isfinite(spread) else "")
 
 
-def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
-    """A sentence with the recommended configuration, and a table of all configurations, best first."""
+def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: bool = False) -> Stack:
+    """A sentence with the recommended configuration, and a table of all configurations, best first.
+
+    Args:
+        found: the recommendation.
+        limit: its limit.
+        every_weight: whether the recommended network takes every λ, also one that was not tested.
+    """
     best, limited, accuracy = found.best, METRICS[limit.metric], METRICS[found.metric]
     wanted, name = limited.short_column, accuracy.title
     unit = f" {limited.unit}" if limited.unit else ""
@@ -75,6 +81,8 @@ def recommendation_view(found: "Recommendation", limit: "Limit") -> Stack:
         weight, value = found.between
         expected = rounded(value, best["low"], best["high"])
         sentence += f" Interpolated: λ = {weight:.2g} would just meet the limit, with an expected {name} of {expected}."
+        if every_weight:
+            sentence += " The network takes every λ: this one can be used as it is, without another training."
     if found.unclear is not None:
         sentence += (
             f" This is not clearly better than before registration ({name} {found.unclear:.3g}); more steps or another "

@@ -46,9 +46,9 @@ def trained_methods(frame: pd.DataFrame | None = None) -> list[str]:
     return [name for name in known if name in there]
 
 
-def is_trained(line: Any) -> bool:
-    """Whether a line with a penalty, or the columns of its setting, is of a trained network."""
-    return METHOD not in line or METHODS[line[METHOD]].trains
+def of_network(line: Any) -> bool:
+    """Whether a line with a penalty, or the columns of its setting, is of a network."""
+    return METHOD not in line or METHODS[line[METHOD]].is_network
 
 
 def minimized_similarities(rows: pd.DataFrame) -> set[str]:

@@ -13,8 +13,9 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, REFINED, SDLOGJ
+from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import with_interval
-from ..rows.summaries import METHOD, WAYS, is_trained, pick, records, setting_name
+from ..rows.summaries import METHOD, WAYS, of_network, pick, records, setting_name
 from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, shared_weights, targets
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
@@ -22,10 +23,14 @@ from .sentences import by_setting
 
 
 class _Way(NamedTuple):
-    """The curve of a penalty in one setting (``about``: its columns but the ways), and how its fields were found."""
+    """The curve of a penalty in one setting (``about``: its columns but the ways), and how its fields were found.
+
+    ``network``: by a network; ``trains``: by one for each seed.
+    """
 
     about: dict[str, Any]
     name: str
+    network: bool
     trains: bool
     refined: float
     curve: Curve
@@ -34,9 +39,9 @@ class _Way(NamedTuple):
     def of(cls, keys: Sequence[str], curve: Curve) -> "_Way":
         columns = dict(zip(keys, curve.setting, strict=True))
         ways = {key: columns.pop(key) for key in WAYS if key in columns}
-        trains = is_trained(columns | ways)
-        name = ", ".join(setting_name(key, value) for key, value in ways.items() if trains or key == METHOD)
-        return cls(columns, name, trains, float(ways.get(REFINED, 0)), curve)
+        network, trains = of_network(ways), METHOD not in ways or METHODS[ways[METHOD]].trains
+        name = ", ".join(setting_name(key, value) for key, value in ways.items() if network or key == METHOD)
+        return cls(columns, name, network, trains, float(ways.get(REFINED, 0)), curve)
 
 
 def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
@@ -49,7 +54,7 @@ def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
     for sample, _, metrics in parts:
         keys, wanted = setting_keys(sample), [metric for metric in measured if metric in metrics]
         ways = [_Way.of(keys, curve) for own in curves(sample).values() for curve in own]
-        for one, other in combinations(sorted(ways, key=lambda way: (way.trains, -way.refined)), 2):
+        for one, other in combinations(sorted(ways, key=lambda way: (way.network, -way.refined)), 2):
             alike = one.about == other.about and one.curve.penalty == other.curve.penalty
             if alike and SDLOGJ in sample.values:
                 about = {**one.about, "penalty": one.curve.penalty, "first": one.name, "second": other.name}

@@ -10,7 +10,7 @@ from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
-from ..rows.summaries import baselines, is_trained, pick, records, trained_methods, variant
+from ..rows.summaries import baselines, of_network, pick, records, trained_methods, variant
 from .amortization import gaps_in_words
 from .baselines import baselines_in_words
 from .sentences import EACH, are_matched, at_middle, at_one_weight, not_matched, of_curves, spread_of_seeds, versus
@@ -40,7 +40,7 @@ def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metri
         yield from not_matched(trained)
         return
     settings = at_middle(tables["matched"], tables["comparisons"], metric)
-    for setting, value, lines, pairs in sorted(settings, key=lambda found: is_trained(found[2].iloc[0])):
+    for setting, value, lines, pairs in sorted(settings, key=lambda found: of_network(found[2].iloc[0])):
         best, *others = records(lines)
         against = _against_all(best["penalty"], [other["penalty"] for other in others], records(pairs), metric)
         yield (

@@ -86,9 +86,8 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
 
 def _what(rows: pd.DataFrame) -> str:
     """What the curves over λ are of."""
-    trained = trained_methods(rows)
-    alone = METHOD not in rows or set(penalized(rows)[METHOD]) == set(trained)
-    return "Networks" if alone else "Networks and optima" if trained else "Optima"
+    kinds = {METHODS[name].is_network for name in penalized(rows)[METHOD]} if METHOD in rows else {True}
+    return "Networks" if kinds == {True} else "Networks and optima" if True in kinds else "Optima"
 
 
 def _seconds(rows: pd.DataFrame) -> Iterator[str]:
@@ -97,7 +96,7 @@ def _seconds(rows: pd.DataFrame) -> Iterator[str]:
     for values, own in rows.groupby(keys, sort=False) if keys else [((), rows)]:
         way = dict(zip(keys, values, strict=True))
         method = METHODS[str(way.get(METHOD, trained_methods()[0]))]
-        name = f"A {method.title}" if method.trains else method.title.capitalize()
+        name = f"A {method.title}" if method.is_network else method.title.capitalize()
         takes = f"refined in at most {way[REFINED]:g} steps takes" if way.get(REFINED) else "takes"
         yield f"{name} {takes} {own['seconds'].mean():.2g} s per pair."
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.evaluation.limit import Limit
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import penalized, pick
@@ -19,7 +19,8 @@ class Recommendation:
 
     Attributes:
         best: penalty, lambda, model and whatever else varies; the accuracy ``mean`` with ``low`` and ``high``; the
-            limited metric as ``roughness`` with ``roughness_low`` and ``roughness_high``; ``n_seeds``.
+            limited metric (without a limit, SDlogJ) as ``roughness`` with ``roughness_low`` and ``roughness_high``;
+            ``n_seeds``.
         table: the same columns for every configuration, and ``within`` (the limit); best first.
         metric: the metric of accuracy.
         between: a λ between two tested ones, where the curve of the best configuration meets the limit, and the
@@ -35,14 +36,14 @@ class Recommendation:
     unclear: float | None = None
 
 
-def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Recommendation:
-    """Choose the most accurate configuration within a limit, by the mean over test pairs.
+def recommend(rows: pd.DataFrame, limit: Limit | None, metric: str | None = None) -> Recommendation:
+    """Choose the most accurate configuration, within a limit if there is one, by the mean over test pairs.
 
     The intervals are over subjects and seeds.
 
     Args:
         rows: rows of a study; its baselines are never chosen.
-        limit: the limit on folding or SDlogJ.
+        limit: the limit on folding or SDlogJ; None: there is none.
         metric: the metric of accuracy; default: the first measured one. Trials without it are left out.
 
     Raises:
@@ -55,15 +56,18 @@ def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Re
     metric = metric or measured[0]
     if metric not in measured:
         raise InputError(f"this run did not measure {metric}; choose one of {', '.join(measured)}.")
-    if limit.metric not in rows:
-        raise InputError(f"this run did not measure {limit.metric}; run the study again to measure it.")
-    counted = rows.groupby("trial")[[metric, limit.metric]].transform("count").min(axis=1)
+    smoothness = limit.metric if limit else SDLOGJ
+    if smoothness not in rows:
+        raise InputError(f"this run did not measure {smoothness}; run the study again to measure it.")
+    counted = rows.groupby("trial")[[metric, smoothness]].transform("count").min(axis=1)
     before = f"{metric}_before"
     known = [before] if before in rows and rows[before].notna().all() else []
-    sample = Sample.of(pick(rows, counted > 0), [metric, limit.metric, *known])
+    sample = Sample.of(pick(rows, counted > 0), [metric, smoothness, *known])
     order = [False, METRICS[metric].smaller_is_better]
-    table = _table(sample, metric, limit).sort_values(["within", "mean"], ascending=order, ignore_index=True)
-    if not table["within"].any():
+    table = _table(sample, metric, smoothness, limit).sort_values(
+        ["within", "mean"], ascending=order, ignore_index=True
+    )
+    if limit and not table["within"].any():
         least = table.loc[table["roughness"].idxmin()]
         raise InputError(
             f"no configuration of this run has a mean {METRICS[limit.metric].short_column} of at most {limit.value:g}; "
@@ -72,7 +76,8 @@ def recommend(rows: pd.DataFrame, limit: Limit, metric: str | None = None) -> Re
         )
     best = table.iloc[0]
     unclear = _unclear(sample, best, metric, before) if known else None
-    return Recommendation(best, table, metric, _between(sample, best, metric, limit), unclear)
+    between = _between(sample, best, metric, limit) if limit else None
+    return Recommendation(best, table, metric, between, unclear)
 
 
 def _unclear(sample: Sample, best: pd.Series, metric: str, before: str) -> float | None:
@@ -85,17 +90,17 @@ def _unclear(sample: Sample, best: pd.Series, metric: str, before: str) -> float
     return None if at_least > 0 else float(own.means()[before][0])
 
 
-def _table(sample: Sample, metric: str, limit: Limit) -> pd.DataFrame:
+def _table(sample: Sample, metric: str, smoothness: str, limit: Limit | None) -> pd.DataFrame:
     lines = []
     for about, own in sample.each():
         accuracy = own.interval(lambda means: means[metric])
-        roughness = own.interval(lambda means: means[limit.metric])
+        roughness = own.interval(lambda means: means[smoothness])
         lines.append(
             {**about, "mean": accuracy.estimate[0], "low": accuracy.low[0], "high": accuracy.high[0]}
             | {"roughness": roughness.estimate[0], "n_seeds": accuracy.seeds}
-            | {"roughness_low": max(roughness.low[0], METRICS[limit.metric].range[0])}
+            | {"roughness_low": max(roughness.low[0], METRICS[smoothness].range[0])}
             | {"roughness_high": roughness.high[0]}
-            | {"within": bool(roughness.estimate[0] <= limit.value)}
+            | {"within": limit is None or bool(roughness.estimate[0] <= limit.value)}
         )
     return pd.DataFrame(lines)
 

@@ -1,7 +1,7 @@
 """The images a network was trained on, and the adaptation of other images to their grid and intensities."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,9 @@ class TrainingImages:
     spread: float = UNKNOWN
 
     @classmethod
-    def of(cls, prepared: Prepared) -> "TrainingImages":
-        """The grid and the intensities of a trial's training subjects."""
-        samples = [prepared.samples[name] for name in prepared.split.train]
+    def of(cls, prepared: Prepared, names: Sequence[str] | None = None) -> "TrainingImages":
+        """The grid and the intensities of a trial's training subjects, or of the subjects ``names``."""
+        samples = [prepared.samples[name] for name in (prepared.split.train if names is None else names)]
         images = [sample["image"] for sample in samples]
         bright, dark = (float(np.median([percentile(image, p) for image in images])) for p in (BRIGHT, DARK))
         tissues = np.array([percentile(image[shows(image)], TISSUE) for image in images])

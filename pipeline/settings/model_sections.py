@@ -130,3 +130,21 @@ class FieldSettings(Settings):
         pattern="MOVING|FIXED",
         description="name of a pair's file: MOVING and FIXED stand for the ids. Its ending tells the format",
     )
+
+
+class PretrainedSettings(Settings):
+    """Which network the method ``pretrained`` takes. The trial's penalty and λ must be ones that it was trained for.
+
+    A network that was trained for many λ is taken at the trial's penalty and λ.
+    """
+
+    model: str = Field(
+        default="brain-2d",
+        min_length=1,
+        description="a trial's folder or a .safetensors file, relative to the current folder, or a shipped model",
+    )
+    digest: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{12}$",
+        description="first 12 hexadecimal digits of the sha256 of the model's file, which must match; null: any file",
+    )

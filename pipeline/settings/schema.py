@@ -16,7 +16,14 @@ from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
 from .base import Seed, Settings
 from .data_sections import PAIR_OPTIONS, CohortSettings, PairSettings, SplitSettings
-from .model_sections import BACKBONE_OPTIONS, BaselineSettings, FieldSettings, ModelSettings, OptimizationSettings
+from .model_sections import (
+    BACKBONE_OPTIONS,
+    BaselineSettings,
+    FieldSettings,
+    ModelSettings,
+    OptimizationSettings,
+    PretrainedSettings,
+)
 from .training_sections import LAMBDA, ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
 from .vocabulary import METHODS, READERS
 
@@ -36,10 +43,10 @@ ADDED_LATER: dict[str, Any] = {
 
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
 
-REFINEMENT_STEPS = "refinement.steps"
+REFINEMENT, REFINEMENT_STEPS = "refinement", "refinement.steps"
 SHARED = "networks"
 """The folder of networks that trials share, beside the folders of the trials."""
-_NOT_OF_NETWORKS = {"compute", "baseline", "optimization", "fields"}
+_NOT_OF_TRAINING = {"compute", "baseline", "optimization", "fields", "pretrained"}
 MOST_FAULTS = 5
 """An error message lists this many faults and only counts the others."""
 
@@ -57,6 +64,7 @@ class TrialSettings(Settings):
     baseline: BaselineSettings = BaselineSettings()
     optimization: OptimizationSettings = OptimizationSettings()
     fields: FieldSettings = FieldSettings()
+    pretrained: PretrainedSettings = PretrainedSettings()
     compute: ComputeSettings = ComputeSettings()
     seed: Seed = Field(default=0, description="random seed of the initial weights, training pairs and augmentation")
 
@@ -90,7 +98,7 @@ class TrialSettings(Settings):
         if (ranges := self.objective.condition.of_each) is None:
             return self
         if not self.model.trains:
-            raise ValueError(f"objective.condition needs a network, but model.method is {self.model.method}")
+            raise ValueError(f"objective.condition needs a network to train, but model.method is {self.model.method}")
         ranges.locate(self.objective.penalty, self.objective.weight)
         return self
 
@@ -131,16 +139,13 @@ class TrialSettings(Settings):
         section, _, name = key.partition(".")
         if section == "pairs" and name in PAIR_OPTIONS and not getattr(self.pairs, name):
             return False
+        if section == REFINEMENT and not self.refinement.steps and key != REFINEMENT_STEPS:
+            return False
         if self.model.trains:
             foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
-            return (section not in self._foreign_sections or key == REFINEMENT_STEPS) and not foreign
+            return section not in _NOT_OF_TRAINING and not foreign
         counts = METHODS[self.model.method].included().get(section, ())
         return counts is True or name in counts
-
-    @property
-    def _foreign_sections(self) -> set[str]:
-        """The sections that do not decide a network's results."""
-        return _NOT_OF_NETWORKS if self.refinement.steps else {*_NOT_OF_NETWORKS, REFINEMENT_STEPS.partition(".")[0]}
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result, as plain JSON types.
@@ -148,8 +153,10 @@ class TrialSettings(Settings):
         Keys in ``ADDED_LATER`` that have the value given there are left out.
         """
         method = METHODS[self.model.method]
-        counts: Any = {"exclude": self._foreign_sections} if method.trains else {"include": method.included()}
+        counts: Any = {"exclude": _NOT_OF_TRAINING} if method.trains else {"include": method.included()}
         identity = self.model_dump(mode="json", by_alias=True, **counts)
+        if not self.refinement.steps:
+            identity.pop(REFINEMENT, None)
         for key, before in ADDED_LATER.items():
             section, _, name = key.partition(".")
             if name in (own := identity.get(section, {})) and own[name] == before:
@@ -161,16 +168,25 @@ class TrialSettings(Settings):
         objective = self.objective.model_copy(update={"penalty": penalty, "weight": weight})
         return self.model_copy(update={"objective": objective})
 
+    def is_at(self, penalty: str, weight: float) -> bool:
+        """Whether the trial's method has an objective, with this penalty and λ."""
+        return self.model.has_objective and (self.objective.penalty, self.objective.weight) == (penalty, weight)
+
     def training_id(self, fingerprint: str) -> str:
         """The id of a training that trials share: it covers neither the penalty and λ of each, nor refinement."""
         identity = self.identity()
         identity["objective"] = {k: v for k, v in identity["objective"].items() if k not in ("penalty", LAMBDA)}
-        identity.pop("refinement", None)
+        identity.pop(REFINEMENT, None)
         return f"conditional_{self.model.kind}_s{self.seed}_{_hashed(identity, fingerprint)}"
 
     def trial_id(self, fingerprint: str) -> str:
         """The trial's id: a readable name and a hash of the configuration and of the data's fingerprint."""
         return f"{self.readable}_{_hashed(self.identity(), fingerprint)}"
+
+    @property
+    def takes_every_weight(self) -> bool:
+        """Whether the trial's network may be one for many λ: such a network can be used between two tested λ."""
+        return self.objective.condition.of_each is not None or METHODS[self.model.method].reads_network
 
     @property
     def readable(self) -> str:
@@ -240,6 +256,8 @@ def _sentence(fault: Any) -> str:
         return f"{field} = {quoted(fault['input'])}: expected auto, cpu, cuda or cuda:N"
     if fault["type"] == "string_pattern_mismatch" and fault["loc"][-2:] == ("fields", "file"):
         return f"{field} = {quoted(fault['input'])}: expected MOVING or FIXED in the name, in the place of the ids"
+    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "digest":
+        return f"{field} = {quoted(fault['input'])}: expected the first 12 hexadecimal digits of the file's sha256"
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
     message = re.sub(r" or instance of \w+", "", message)
     return f"{field} = {quoted(fault['input'])}: {message}"

@@ -91,6 +91,8 @@ class MethodEntry(Entry):
             :func:`smoothmorph.pipeline.methods.optimization.by_optimization`.
         reads_files: whether it reads a file for each pair. The target has the signature of
             :func:`smoothmorph.pipeline.methods.fields.by_files`.
+        reads_network: whether it takes a network that was trained before. The target has the signature of
+            :func:`smoothmorph.pipeline.methods.pretrained.take_network`.
     """
 
     settings: tuple[str, ...] = ()
@@ -100,10 +102,16 @@ class MethodEntry(Entry):
     registers: bool = True
     has_objective: bool = False
     reads_files: bool = False
+    reads_network: bool = False
 
     def __post_init__(self) -> None:
         if self.trains:
             object.__setattr__(self, "has_objective", True)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether a network predicts the field."""
+        return self.trains or self.reads_network
 
     def require(self) -> None:
         """Raise InputError unless its package is installed."""
