@@ -224,7 +224,7 @@ def files(call, tmp_path):
 
 
 def test_the_help_of_every_command_ends_with_an_example(call):
-    assert len(EXAMPLES) == 22
+    assert len(EXAMPLES) == 23
     for command, example in EXAMPLES.items():
         assert example.startswith(f"smoothmorph {command}"), command
         assert len(example) < 79  # one line of a terminal

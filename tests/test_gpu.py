@@ -197,3 +197,13 @@ def test_bfloat16_registers_as_float32(tiny_cohort, tmp_path):
     full, half = (results(tmp_path / precision)[0] for precision in ("float32", "bfloat16"))
     assert half["dice"].mean() == pytest.approx(full["dice"].mean(), abs=0.03)
     assert half["dice"].mean() > half["dice_before"].mean() + 0.05
+
+
+@pytest.mark.parametrize("kind", ["modulation", "weights"])
+def test_a_conditional_network_trains_as_on_a_cpu(kind, tiny_cohort, tmp_path):
+    condition = {"penalties": ["l2", "l1"], "lambda": [0.01, 0.1], "mixtures": 0.5, "kind": kind}
+    sections = {"objective": {"lambda": 0.03, "condition": condition}, "training": {"epochs": 2, "steps_per_epoch": 20}}
+    run_trial(settings_of(**sections), tmp_path / "cpu" / "trial", tiny_cohort(2))
+    run_trial(on_gpu(**sections), tmp_path / "cuda" / "trial", tiny_cohort(2))
+    here, there = (results(tmp_path / device / "trial")[1] for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(here["train_loss"], there["train_loss"], rtol=5e-3)

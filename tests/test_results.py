@@ -19,8 +19,10 @@ from smoothmorph.pipeline.settings.schema import TrialSettings
 RESULTS = ROOT / "experiments" / "results"
 STUDIES = {
     "baselines": ("neurite-oasis-2d", 125),
+    "conditional-2d": ("neurite-oasis-2d", 125),
     "hippocampus": ("Task04_Hippocampus", 60),
     "hippocampus-baselines": ("Task04_Hippocampus", 60),
+    "optimum-2d": ("neurite-oasis-2d", 125),
     "published": ("neurite-oasis-2d", 166),
     "regularizers": ("neurite-oasis-2d", 125),
 }

@@ -59,6 +59,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "networks.TotalVariationPenalty": ({}, (FIELD,)),
     "networks.DVF2DDF": ({"num_steps": 5}, (FIELD,)),
     "networks.BendingEnergy": ({"form": "laplacian"}, (FIELD,)),
+    "networks.ConditionalVoxelMorph": ({"network": NETWORK, "ranges": {"l2": [0.01, 1.0]}}, (IMAGES[0], IMAGES[1])),
     "networks.DisplacementNetwork": ({"network": NETWORK}, (torch.cat([*IMAGES], dim=1),)),
     "networks.L1Penalty": ({"spacing": [1.0, 2.0]}, (FIELD,)),
     "networks.L2Penalty": ({"multiplier": 2.0}, (FIELD,)),

@@ -21,6 +21,8 @@ from .style import caption, colour_of, new_figure
 
 COLUMNS = 8
 """Images beside each other in a figure of warped grids, at most."""
+MOST_PENALTIES = 6
+"""Penalties in the figure of one pair across λ, at most."""
 LONGEST_NAME = 18
 """Characters of a line of a label."""
 MANY_WEIGHTS = 8
@@ -51,7 +53,7 @@ def field_figures(run: Run, rows: pd.DataFrame) -> dict[str, Figure]:
         drawn[f"flow_fields{suffix}"] = flow_fields(examples, settings, title)
         drawn[f"warped_grids{suffix}"] = warped_grids(examples, settings, title)
         across = _across(run, penalized(part))
-        if across:
+        if 0 < len(across) <= MOST_PENALTIES:  # the report shows the pair at every λ of more penalties, too
             drawn[f"across_lambda{suffix}"] = across_lambda(across, settings, title)
     return drawn
 

@@ -34,7 +34,7 @@ def run_study(
     console: Console | None = None,
     task: Task | None = None,
     fingerprint: Fingerprint | None = None,
-    tell: Callable[[StudyResult, Console], None] = print_summary,
+    tell: Callable[[StudyResult, Console], None] | None = None,
 ) -> StudyResult:
     """Run the trials that ``out`` lacks, then write ``out/tables`` and ``out/figures``.
 
@@ -47,7 +47,7 @@ def run_study(
         console: where to print; default: the standard output.
         task: the function that runs a trial; default: that of the pipeline.
         fingerprint: the function that identifies the data of a trial; default: that of the pipeline.
-        tell: prints the result at the end.
+        tell: prints the result at the end; default: `print_summary`.
 
     Raises:
         InputError: the study, its data or the folder cannot be used, or a baseline is not installed; nothing was run.
@@ -75,7 +75,7 @@ def run_study(
             write_outputs(result, console)
         finally:  # an error in a figure must not hide how the trials ended
             result.seconds = time.monotonic() - begin
-            tell(result, console)
+            (tell or print_summary)(result, console)
     return result
 
 
