@@ -48,11 +48,9 @@ def lower_objective(
     """
 
     def value(fields: Tensor, places: Tensor) -> Tensor:
-        whole = len(places) == len(moving)
-        parts = moving, fixed, weight_map
-        one, other, weights = (part if whole or part is None else part[places] for part in parts)
-        assert one is not None
-        assert other is not None
+        one, other, weights = moving, fixed, weight_map
+        if len(places) < len(moving):  # indexing would copy all of them
+            one, other, weights = one[places], other[places], None if weights is None else weights[places]
         if not objective.both_directions:
             return objective(register(fields, one), other, weights).loss.view(-1)
         both = register(directions(fields), torch.cat([one, other]))

@@ -12,11 +12,11 @@ from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 RANGES = {"l2": (0.01, 1.0), "l1": (0.1, 0.9)}
 
 
-def knob_model(dims: int = 2, steps: int = 0) -> ConditionalVoxelMorph:
-    """At level t, the last weights of the backbone are (1 - t) times random ones."""
+def knob_model(dims: int = 2, steps: int = 0, spread: float = 0.5) -> ConditionalVoxelMorph:
+    """At level t, the last weights of the backbone are (1 - t) times random ones, of standard deviation ``spread``."""
     torch.manual_seed(0)
     plain = VoxelMorph(dims, steps, 1, "border", channels=(4, 4, 4, 4), final_channels=(4,))
-    torch.nn.init.normal_(plain.unet.convolutions[-1].weight, std=0.5)
+    torch.nn.init.normal_(plain.unet.convolutions[-1].weight, std=spread)
     network = ConditionalVoxelMorph(plain, RANGES, width=8, recommended=("l2", 0.2))
     flow = sum(shape[0] for shape in network.conditioning.shapes.values()) - 2 * dims  # its weight, then its bias
     embedding, head = network.conditioning.embedding, network.conditioning.head
@@ -32,7 +32,7 @@ def knob_model(dims: int = 2, steps: int = 0) -> ConditionalVoxelMorph:
     return network
 
 
-def write_knob(path: Path, dims: int = 2, steps: int = 0, **cohort: object) -> Path:
+def write_knob(path: Path, dims: int = 2, steps: int = 0, spread: float = 0.5, **cohort: object) -> Path:
     """Write the file of such a network, as of a trial with these settings of the cohort."""
     condition = {"penalties": [*RANGES], "lambda": {name: list(ends) for name, ends in RANGES.items()}}
     values = {
@@ -42,5 +42,5 @@ def write_knob(path: Path, dims: int = 2, steps: int = 0, **cohort: object) -> P
     }
     settings = parse(TrialSettings, values, "test")
     images = TrainingImages(shape=(32,) * dims, spacing=(1.0,) * dims, axes="RAS")
-    save_model(path, knob_model(dims, steps), about("trial", settings, images))
+    save_model(path, knob_model(dims, steps, spread), about("trial", settings, images))
     return path

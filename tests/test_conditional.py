@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smoothmorph.experiments.run.runner import run_study
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import ConditionalVoxelMorph, LambdaRanges, VoxelMorph, load_model, read_model, save_model
-from smoothmorph.networks.conditional.conditioning import KINDS
+from smoothmorph.networks.conditional.ranges import KINDS
 from smoothmorph.networks.files.weights import check_weights
 from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.settings.schema import SHARED, TrialSettings, parse

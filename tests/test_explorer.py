@@ -11,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from screens import sized
 from smoothmorph.experiments.figures.examples import arrays_of
 from smoothmorph.experiments.figures.panels import brightest
 from smoothmorph.experiments.outputs.tables import collect
@@ -324,14 +325,10 @@ def test_another_pair_has_its_own_pictures_and_numbers(page, run, rows):
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_it_fits_its_width(width, page):
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    try:
+    with sized(page, width):
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
         panels = page.find_elements(By.CSS_SELECTOR, ".panel")
         assert len({panel.location["y"] for panel in panels}) == (3 if width < 600 else 2)
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_it_prints_what_is_shown_without_the_controls(page):

@@ -8,17 +8,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from knob_model import knob_model, write_knob
 from smoothmorph.experiments.cli import app
-from smoothmorph.networks import ConditionalVoxelMorph, VoxelMorph, save_model
+from smoothmorph.networks import ConditionalVoxelMorph, save_model
 from smoothmorph.pipeline.images.volumes import write_volume
 from smoothmorph.pipeline.lambda_search import HALVINGS, lowest_weight
 from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.models.training_images import TrainingImages
-from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.transforms import Geometry
 from world_cases import blobs
 
-RANGES = {"l2": (0.01, 1.0), "l1": (0.1, 0.9)}
+SPREAD = 10.0
+"""Of the network's last weights: enough for fields of some voxels."""
 
 
 def test_the_lowest_lambda_within_a_limit_is_found():
@@ -54,35 +55,8 @@ def files(tmp_path, monkeypatch) -> ConditionalVoxelMorph:
     geometry = Geometry((40, 36), np.diag([-1.0, -1, 1]))
     for seed, name in enumerate(("moving", "fixed")):
         write_volume(tmp_path / f"{name}.nii.gz", blobs(geometry.shape, seed)[None].astype(np.float32), geometry)
-    torch.manual_seed(0)
-    plain = VoxelMorph(2, 0, 1, "border", channels=(4, 4, 4, 4), final_channels=(4,))
-    torch.nn.init.normal_(plain.unet.convolutions[-1].weight, std=0.5)
-    network = ConditionalVoxelMorph(plain, RANGES, width=8, recommended=("l2", 0.2))
-    flow = sum(shape[0] for shape in network.conditioning.shapes.values()) - 4  # its weight, then its bias
-    embedding = network.conditioning.embedding
-    with torch.no_grad():
-        for layer in (embedding[0], embedding[2]):
-            layer.weight.zero_()
-            layer.bias.zero_()
-        embedding[0].weight[0, -1] = -1  # hidden unit 0: minus the level, where that is below its middle
-        embedding[0].bias[0] = 1
-        embedding[2].weight[0, 0] = 1
-        network.conditioning.head.bias[flow : flow + 2] = -1  # at level 1 there is no field
-        network.conditioning.head.weight[flow : flow + 2, 0] = 1
-    settings = parse(
-        TrialSettings,
-        {
-            "cohort": {"spatial_dims": 2},
-            "objective": {
-                **{"penalty": "l2", "lambda": 0.2},
-                "condition": {"penalties": ["l2", "l1"], "lambda": {k: list(v) for k, v in RANGES.items()}},
-            },
-        },
-        "test",
-    )
-    images = TrainingImages(shape=(40, 36), spacing=(1.0, 1.0), axes="LPS", brightest=1.0)
-    save_model(tmp_path / "knob.safetensors", network, about("trial", settings, images))
-    return network
+    write_knob(tmp_path / "knob.safetensors", spread=SPREAD)
+    return knob_model(spread=SPREAD)
 
 
 def register(*words: object):

@@ -601,7 +601,7 @@ def write_series(folder: Path, values: np.ndarray, place: Geometry) -> None:
 
 
 def test_a_few_folded_voxels_of_a_pair_are_not_shown_as_none():
-    from smoothmorph.experiments.commands.register import _shown
+    from smoothmorph.experiments.commands.register_outputs import _shown
     from smoothmorph.pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 
     assert [_shown(METRICS[FOLDING], value) for value in (0.0, 0.0004, 1.25)] == ["0", "0.0004", "1.25"]

@@ -13,6 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from typer.testing import CliRunner
 
 import synthetic_run
+from screens import sized
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.outputs.study_result import archive, rebuild
 from smoothmorph.experiments.outputs.tables import collect
@@ -516,14 +517,10 @@ def test_a_long_table_is_filtered_by_words(page):
 
 @pytest.mark.parametrize("width", [400, 1600])
 def test_the_page_fits_its_width(width, page):
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    try:
+    with sized(page, width):
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
         for table in page.find_elements(By.CSS_SELECTOR, ".box"):
             assert table.size["width"] <= width
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_figures_stay_on_white_in_the_dark(page):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...pipeline.evaluation import METRICS
 from ...transforms.basics.errors import InputError, printable, quoted
 from ..run.signals import stoppable
 
@@ -30,6 +31,13 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting in every trial, e.g. training.epochs=3."),
 ]
+COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
+"""The metrics that may be called the accuracy."""
+MaxFolding = Annotated[
+    str | None, typer.Option(metavar="PERCENT", help="Largest mean folding of the displacement, e.g. 0.1%.")
+]
+MaxSDlogJ = Annotated[float | None, typer.Option(help="Largest mean SDlogJ of the displacement, e.g. 0.25.")]
+Accuracy = Annotated[str | None, typer.Option(help=f"{', '.join(COMPARED)}; default: the first measured one.")]
 
 
 LONGEST_LINE = 4000

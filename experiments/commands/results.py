@@ -5,13 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ...pipeline.evaluation import METRICS
 from ...pipeline.evaluation.limit import ONE_LIMIT, read_limit
 from ...pipeline.images.output_paths import check_output
 from ...transforms.basics.errors import InputError
-from .common import RunName, echo, find_run
-
-COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
+from .common import Accuracy, MaxFolding, MaxSDlogJ, RunName, echo, find_run
 
 
 def status(run: RunName) -> None:
@@ -96,15 +93,9 @@ def archive(
 
 def recommend(
     run: RunName,
-    max_folding: Annotated[
-        str | None, typer.Option(metavar="PERCENT", help="Largest mean folding of the displacement, e.g. 0.1%.")
-    ] = None,
-    max_sdlogj: Annotated[
-        float | None, typer.Option(help="Largest mean SDlogJ of the displacement, e.g. 0.25.")
-    ] = None,
-    accuracy: Annotated[
-        str | None, typer.Option(help=f"{', '.join(COMPARED)}; default: the first measured one.")
-    ] = None,
+    max_folding: MaxFolding = None,
+    max_sdlogj: MaxSDlogJ = None,
+    accuracy: Accuracy = None,
 ) -> None:
     """Recommend the most accurate penalty, λ and model of a run, within a limit on folding or SDlogJ.
 

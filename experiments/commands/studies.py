@@ -129,12 +129,13 @@ def lambda_grid(
 
     from rich.console import Console
 
-    from ..run.placement import curves_of, placed
+    from ..run.placement import DrawnPairs, curves_of, placed
     from ..run.progress import following
 
+    drawn = DrawnPairs(data_root, pairs)
     for curve in curves_of(loaded, penalty or []):
         with following(Console(stderr=True)) as tell:
-            found = placed(curve, data_root, (low, high), count, pairs, device, tell)
+            found = placed(curve, drawn, (low, high), count, device, tell)
         reached = ", ".join(f"{value:.3f}" for value in found.values())
         echo(f"{curve.name}: [{', '.join(f'{weight:g}' for weight in found)}]  # SDlogJ {reached}")
         if max(found.values()) < FAR * high or min(found.values()) > low / FAR:

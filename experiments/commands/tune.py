@@ -13,13 +13,12 @@ from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import check_device
 from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.errors import InputError, did_you_mean, quoted
-from .common import RUNS, echo
+from .common import COMPARED, RUNS, Accuracy, MaxFolding, MaxSDlogJ, echo
 
 if TYPE_CHECKING:
     from ...pipeline import Prepared, TrialSettings
     from ..study.study import Study
 
-COMPARED = [*METRICS.of_role("accuracy"), *METRICS.of_role("similarity")]
 TABLE = "subjects.csv"
 """The table of subjects in a data folder, as `data table` writes it in its example."""
 
@@ -46,15 +45,9 @@ def tune(
         bool, typer.Option("--all-penalties", help="Try every penalty that the network knows.")
     ] = False,
     count: Annotated[int, typer.Option(min=2, max=100, help="Number of λ per penalty.")] = 8,
-    max_folding: Annotated[
-        str | None, typer.Option(metavar="PERCENT", help="Largest mean folding of the displacement, e.g. 0.1%.")
-    ] = None,
-    max_sdlogj: Annotated[
-        float | None, typer.Option(help="Largest mean SDlogJ of the displacement, e.g. 0.25.")
-    ] = None,
-    accuracy: Annotated[
-        str | None, typer.Option(help=f"{', '.join(COMPARED)}; default: the first measured one.")
-    ] = None,
+    max_folding: MaxFolding = None,
+    max_sdlogj: MaxSDlogJ = None,
+    accuracy: Accuracy = None,
     per_structure: Annotated[
         bool, typer.Option("--per-structure", help="Show the best λ of each structure also if they are many.")
     ] = False,

@@ -125,16 +125,16 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
     With many examples, the first pair alone, in several rows.
     """
     first = examples[0].arrays
-    wraps = 2 + len(examples) > COLUMNS
-    pairs, (height, width) = 1 if wraps else len(first["fixed"]), panels.panel(first["fixed"][0], 2.1)
+    count, (height, width) = 2 + len(examples), panels.panel(first["fixed"][0], 2.1)
+    lines = -(-count // COLUMNS)  # of each pair
+    columns, pairs = -(-count // lines), len(first["fixed"]) if lines == 1 else 1
+    gap = 0.2 if lines == 1 else 0.45  # for the names above each line
     down = downwards(settings)
-    lines = -(-(2 + len(examples)) // COLUMNS) if wraps else pairs
-    columns = -(-(2 + len(examples)) // lines) if wraps else 2 + len(examples)
-    figure = new_figure(columns * width + 0.3, lines * (height + (0.45 if wraps else 0.2)) + 1.4, "Warped grids")
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.ravel()[2 + len(examples) :] if wraps else ():
+    figure = new_figure(columns * width + 0.3, pairs * lines * (height + gap) + 1.4, "Warped grids")
+    grid = figure.subplots(pairs * lines, columns, squeeze=False).reshape(pairs, -1)
+    for axes in grid[:, count:].ravel():
         axes.set_visible(False)
-    for pair, line in enumerate([grid.ravel()[: 2 + len(examples)]] if wraps else grid):
+    for pair, line in enumerate(grid[:, :count]):
         top = panels.brightest(first["moving"][pair], first["fixed"][pair])
         for axes, name in zip(line, ("moving", "fixed"), strict=False):
             panels.show(axes, first[name][pair], down, vmin=0, vmax=top)

@@ -1,8 +1,11 @@
 """Place the λ of every penalty and model of a study, see :mod:`smoothmorph.pipeline.lambda_grid`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +13,13 @@ from ...networks import PENALTIES
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.errors import InputError
 from ..study.study import Study
+
+if TYPE_CHECKING:
+    from ...pipeline import Sample
+
+    Pair = tuple[Sample, Sample]
+Progress = Callable[[str, int, int], None]
+"""Called with (activity, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -38,40 +48,58 @@ def curves_of(study: Study, penalties: Sequence[str]) -> list[Curve]:
     known = list(dict.fromkeys(curve.penalty for curve in found))
     if not found:
         raise InputError(f"study {study.name} has no trial with a penalty.")
-    for name in map(PENALTIES.check, penalties):
+    wanted = [PENALTIES.check(name) for name in penalties]
+    for name in wanted:
         if name not in known:
             raise InputError(f"study {study.name} has no trial with the penalty {name}; it has {', '.join(known)}.")
-    return [curve for curve in found if not penalties or curve.penalty in map(PENALTIES.check, penalties)]
+    return [curve for curve in found if not wanted or curve.penalty in wanted]
+
+
+class DrawnPairs:
+    """The pairs to optimize: validation pairs, or test pairs of a study without validation subjects.
+
+    Args:
+        root: folder of the cohort's files.
+        most: number of pairs.
+    """
+
+    def __init__(self, root: Path | None, most: int) -> None:
+        self.root, self.most = root, most
+        self._data: Any = None
+        self._pairs: list[Pair] = []
+
+    def of(self, trial: TrialSettings, progress: Progress) -> list[Pair]:
+        """The pairs of a trial; the data are read again only if they differ from those of the last trial."""
+        from ...pipeline import prepare
+
+        data = trial.cohort, trial.split, trial.pairs
+        if data != self._data:
+            prepared = prepare(trial, self.root, lambda done, total: progress("loading", done, total))
+            drawn = prepared.validation_pairs or prepared.test_pairs
+            chosen = drawn[:: max(len(drawn) // self.most, 1)][: self.most]
+            self._pairs = [(prepared.samples[one], prepared.samples[other]) for one, other in chosen]
+            self._data = data
+        return self._pairs
 
 
 def placed(
-    curve: Curve,
-    root: Path | None,
-    ends: tuple[float, float],
-    count: int,
-    most_pairs: int,
-    device: str,
-    progress: Callable[[str, int, int], None],
+    curve: Curve, drawn: DrawnPairs, ends: tuple[float, float], count: int, device: str, progress: Progress
 ) -> dict[float, float]:
     """The λ of a curve and the SDlogJ that each gave.
 
     Args:
         curve: the trials; the search begins at the mean of their log λ.
-        root: folder of the cohort's files.
+        drawn: the pairs to optimize.
         ends: the smallest and the largest SDlogJ.
         count: number of λ; they are denser where fields are smooth.
-        most_pairs: number of validation pairs, or of test pairs in a study without validation subjects.
         device: the device to compute on.
         progress: called with (activity, done, total).
     """
-    from ...pipeline import choose_device, prepare
+    from ...pipeline import choose_device
     from ...pipeline.lambda_grid import grid, roughness
 
     like, where = curve.trials[0], choose_device(device)
-    prepared = prepare(like, root, lambda done, total: progress("loading", done, total))
-    drawn = prepared.validation_pairs or prepared.test_pairs
-    chosen = drawn[:: max(len(drawn) // most_pairs, 1)][:most_pairs]
-    pairs = [(prepared.samples[one], prepared.samples[other]) for one, other in chosen]
+    pairs = drawn.of(like, progress)
     weights = [trial.objective.weight for trial in curve.trials if trial.objective.weight > 0]
     tried = 0
 

@@ -1,10 +1,11 @@
 """The study that measures one network for many λ on somebody's own pairs, over its λ. Nothing is trained."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...networks import PENALTIES
 from ...pipeline.methods.pretrained import ENTRY, digest_of
@@ -96,8 +97,7 @@ def spread(ranges: "LambdaRanges", penalty: str, count: int) -> tuple[float, ...
         InputError: the network was not trained for this penalty.
     """
     low, high = ranges.bounds(penalty)
-    between = (math.exp(math.log(low) + place / (count - 1) * math.log(high / low)) for place in range(1, count - 1))
-    rounded = (float(f"{weight:.3g}") for weight in between)
+    rounded = (float(f"{weight:.3g}") for weight in np.geomspace(low, high, count)[1:-1])
     return (low, *dict.fromkeys(weight for weight in rounded if low < weight < high), high)
 
 

@@ -1,15 +1,13 @@
 """The weights of a network as a function of the regularization: by factors of channels, or by directions in weights."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..backbones.pyramid_level import SLOPE
+from .ranges import Kind
 
-Kind = Literal["modulation", "weights"]
-KINDS: tuple[Kind, ...] = ("modulation", "weights")
 DIRECTIONS = 16
 """Directions in the space of weights. Each is divided by their number: Adam changes all of them at every step, so that
 otherwise the weights of the network would change by several times the learning rate, and training diverged."""

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from ...transforms.basics.errors import InputError, quoted
 from ..voxelmorph import Registration, VoxelMorph
-from .conditioning import KINDS, Conditioning, Kind
-from .ranges import Condition, LambdaRanges
-
-MOST_WIDTH = 1024
+from .conditioning import Conditioning
+from .ranges import KINDS, MOST_WIDTH, Condition, Kind, LambdaRanges
 
 
 class ConditionalVoxelMorph(nn.Module):

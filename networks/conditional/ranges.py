@@ -3,10 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from ...transforms.basics.errors import InputError, quoted
 from ..objective.vocabulary import PENALTIES
+
+Kind = Literal["modulation", "weights"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""How the weights of a network depend on the condition."""
+MOST_WIDTH = 1024
+"""Hidden units between the condition and the weights, at most."""
 
 
 class Condition(NamedTuple):
@@ -50,15 +56,22 @@ class LambdaRanges:
         """The penalties, in the order of mixtures."""
         return [*self.ranges]
 
-    def weight_at(self, name: str, level: float) -> float:
-        """λ of a penalty at a level."""
+    def weight_at(self, penalty: str, level: float) -> float:
+        """λ of a penalty, or of a weighted sum of penalties, at a level: the inverse of :meth:`locate`.
+
+        Raises:
+            InputError: another penalty is named.
+        """
+        return 1 / sum(share / self._weight_of(name, level) for name, share in self._terms(penalty))
+
+    def _weight_of(self, name: str, level: float) -> float:
         low, high = self.ranges[name]
         return low ** (1 - level) * high**level
 
     def coefficients(self, condition: Condition) -> list[float]:
         """The factor w_p · λ_p(t) of each penalty."""
         return [
-            share and share * self.weight_at(name, condition.level)
+            share and share * self._weight_of(name, condition.level)
             for name, share in zip(self.ranges, condition.mixture, strict=True)
         ]
 
@@ -79,7 +92,7 @@ class LambdaRanges:
             raise InputError(f"λ = {quoted(weight)}: expected a number above 0")
 
         def shares(level: float) -> list[float]:
-            return [factor / self.weight_at(name, level) for name, factor in factors.items()]
+            return [factor / self._weight_of(name, level) for name, factor in factors.items()]
 
         for level, side in ((0.0, "lowest"), (1.0, "highest")):
             excess = sum(shares(level))  # the nearest λ within the ranges is weight / excess
@@ -97,8 +110,7 @@ class LambdaRanges:
 
     def bounds(self, penalty: str) -> tuple[float, float]:
         """The lowest and the highest λ of a penalty or of a weighted sum of penalties; errors as in :meth:`locate`."""
-        low, high = (1 / sum(s / self.ranges[name][end] for name, s in self._terms(penalty)) for end in (0, 1))
-        return low, high
+        return self.weight_at(penalty, 0.0), self.weight_at(penalty, 1.0)
 
     def _terms(self, penalty: str) -> list[tuple[str, float]]:
         terms = [(term.name, term.weight) for term in PENALTIES.terms(penalty)]

@@ -24,11 +24,6 @@ class Limit:
                 f"the limit on {METRICS[self.metric].short_column} must be a number of at least 0, found {self.value}."
             )
 
-    @property
-    def in_words(self) -> str:
-        """``SDlogJ of at most 0.3``."""
-        return f"{METRICS[self.metric].short_column} of at most {self.value:g}"
-
 
 ONE_LIMIT = "give one limit: either --max-folding (such as 0.1%) or --max-sdlogj (such as 0.25)."
 

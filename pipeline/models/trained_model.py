@@ -49,9 +49,7 @@ class Trained:
         penalty = objective.penalty if penalty is None else penalty
         with naming(self.source):
             if weight is None and penalty != objective.penalty:  # the λ of about the same smoothness
-                level = ranges.locate(objective.penalty, objective.weight).level
-                low, high = ranges.bounds(penalty)
-                weight = low ** (1 - level) * high**level
+                weight = ranges.weight_at(penalty, ranges.locate(objective.penalty, objective.weight).level)
             weight = objective.weight if weight is None else weight
             network = self.conditional.at(penalty, weight)
         return replace(self, network=network, settings=self.settings.at(penalty, weight))

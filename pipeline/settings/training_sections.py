@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...networks import PENALTIES, SIMILARITIES
-from ...networks.conditional.ranges import LambdaRanges, check_range
+from ...networks.conditional.ranges import MOST_WIDTH, Kind, LambdaRanges, check_range
 from ...transforms.basics.errors import InputError
 from .base import Settings
 
@@ -56,11 +56,11 @@ class ConditionSettings(Settings):
     mixtures: float = Field(
         default=0.0, ge=0, le=1, description="fraction of the steps with a random mixture of the penalties"
     )
-    kind: Literal["modulation", "weights"] = Field(
+    kind: Kind = Field(
         default="modulation",
         description="modulation: λ scales and shifts features; weights: λ moves all weights along learned directions",
     )
-    width: int = Field(default=64, ge=1, le=1024, description="hidden units between λ and the weights")
+    width: int = Field(default=64, ge=1, le=MOST_WIDTH, description="hidden units between λ and the weights")
 
     @property
     def of_each(self) -> LambdaRanges | None:

@@ -133,7 +133,6 @@ def train(
     model = build_model(settings).to(device)
     # two objectives: λ of the first may still warm up, the second always has the final λ
     objective, whole_objective = (build_training_objective(settings).to(device) for _ in range(2))
-    final_weight = objective.weight
     optimizer = build_optimizer(settings, model)
     schedule = build_schedule(settings, optimizer)
     averaging = build_averaging(settings, model)
@@ -146,18 +145,16 @@ def train(
     def step(engine: Engine, batch: dict[str, Tensor]) -> ObjectiveTerms:
         moving, fixed = (with_clean(batch, key).to(device, non_blocking=True) for key in ("moving", "fixed"))
         weights = weight_map(settings.objective, batch.get("fixed_label"), device)
-        given = [] if weights is None else [weights]
+        given: dict[str, Tensor] = {}
         if conditions is not None:
-            return take_step(
-                moving, fixed, *given, code=impose(conditions.of_step(engine.state.iteration), model, objective)
-            )
-        return take_step(moving, fixed, *given)
+            given["code"] = impose(conditions.of_step(engine.state.iteration), model, objective)
+        return take_step(moving, fixed, *([] if weights is None else [weights]), **given)
 
     trainer = Engine(step)
     trainer.logger.setLevel(logging.CRITICAL)  # errors are raised; Ignite would log them a second time
     epochs, steps = settings.training.epochs, settings.training.steps_per_epoch
     warm_up = settings.training.penalty_warmup * epochs * steps
-    PenaltyWarmUpHandler(objective, final_weight, warm_up).attach(trainer)
+    PenaltyWarmUpHandler(objective, whole_objective.weight, warm_up).attach(trainer)
     if averaging:
         averaging.attach(trainer)
     HistoryHandler(state, settings, prepared, measured, whole_objective).attach(trainer)
