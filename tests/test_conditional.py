@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
+from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.run.runner import run_study
+from smoothmorph.experiments.store.run_folder import Run
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import ConditionalVoxelMorph, LambdaRanges, VoxelMorph, load_model, read_model, save_model
 from smoothmorph.networks.conditional.ranges import KINDS
@@ -319,3 +321,14 @@ def test_a_condition_needs_a_network():
         InputError, match=r"objective\.condition needs a network to train, but model.method is optimization"
     ):
         trial(model={"method": "optimization"})
+
+
+def test_the_report_says_that_it_is_one_network(tmp_path):
+    (tmp_path / "knob.yaml").write_text(STUDY)
+    study = load_study(str(tmp_path / "knob.yaml"), ["objective.condition.mixtures=0.25"])
+    run = Run(tmp_path, study, {str(place): trial for place, trial in enumerate(study.trials)})
+    words = dict(protocol(run))["Network"]
+    assert words.endswith(
+        "; one network for many λ (modulation), which the trials share: each step draws a penalty and λ (L2 0.01 to 1, "
+        "L1 0.1 to 0.9), in 25 % of the steps a mixture of them"
+    )

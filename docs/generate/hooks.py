@@ -30,7 +30,7 @@ GENERATORS: tuple[Callable[[], dict[str, str]], ...] = (
 OUTSIDE = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("experiments/results/*/README.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("experiments/results/**/README.md")),
 )
 LINK = re.compile(r"(\]\()(?!\w+:|#|/)([^)\s#]+)")
 IMAGES = (".png", ".svg")

@@ -19,6 +19,8 @@ from . import panels
 from .examples import Example, arrays_of, downwards, examples_of_baselines, not_refined, with_examples
 from .style import caption, colour_of, new_figure
 
+ROWS = 6
+"""Rows of a figure of flow fields, at most."""
 COLUMNS = 8
 """Images beside each other in a figure of warped grids, at most."""
 MOST_PENALTIES = 6
@@ -97,25 +99,32 @@ def _choose(run: Run, rows: pd.DataFrame) -> list[Example]:
 
 
 def flow_fields(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
-    """Displacement of the example pairs in voxels: one row per penalty or baseline, two components per pair."""
-    pairs = len(examples[0].arrays["fixed"])
+    """Displacement of the example pairs in voxels: one row per penalty or baseline, two components per pair.
+
+    Many examples stand in several blocks beside each other, with the first pair alone.
+    """
+    blocks = -(-len(examples) // ROWS)
+    rows, pairs = -(-len(examples) // blocks), len(examples[0].arrays["fixed"]) if blocks == 1 else 1
     height, width = panels.panel(examples[0].arrays["fixed"][0])
     down = downwards(settings)
-    figure = new_figure(2 * pairs * width + 1.3, len(examples) * height + 1.1, "Flow fields")
-    grid = figure.subplots(len(examples), 2 * pairs, squeeze=False)
+    figure = new_figure(blocks * (2 * pairs * width + 0.6) + 0.7, rows * height + 1.1, "Flow fields")
+    whole = figure.subplots(rows, 2 * pairs * blocks, squeeze=False)
+    grid = np.concatenate(np.split(whole, blocks, axis=1))  # one block below the other
+    for axes in grid[len(examples) :].ravel():
+        axes.set_visible(False)
     largest = max(float(np.abs(example.arrays["displacement"]).max()) for example in examples)
     limit = max(0.1, round(largest, 1))
     picture: Any = None
-    for row, (line, example) in enumerate(zip(grid, examples, strict=True)):
+    for row, (line, example) in enumerate(zip(grid, examples, strict=False)):
         for column, axes in enumerate(line):
             pair, component = divmod(column, 2)
             shown = example.arrays["displacement"][pair, component]
             picture = panels.show(axes, shown, down, cmap="coolwarm", vmin=-limit, vmax=limit)
-            if row == 0:
+            if row % rows == 0:
                 axes.set_title(f"pair {pair + 1}\n{_component(component, settings)}", fontsize=8)
-        line[0].set_ylabel(example.name)
-    figure.colorbar(picture, ax=grid.ravel().tolist(), label="displacement (voxels)", shrink=0.8, aspect=30)
-    caption(figure, f"{title}. {_pair_names(examples[0])}")
+        line[0].set_ylabel(_wrapped(example.name))
+    figure.colorbar(picture, ax=whole.ravel().tolist(), label="displacement (voxels)", shrink=0.8, aspect=30)
+    caption(figure, f"{title}. {_pair_names(examples[0], pairs)}")
     return figure
 
 
@@ -182,14 +191,19 @@ def across_lambda(examples: dict[str, list[Example]], settings: TrialSettings, t
             panels.draw_grid(above, displacement, determinant)
             above.set_title(f"λ = {example.weight:g}", fontsize=8)
             picture = panels.draw_determinant(below, determinant, down)
-        name = "\n".join(textwrap.wrap(PENALTIES.title(penalty), LONGEST_NAME))
-        rows[0][places[0]].set_ylabel(f"{name}\nwarped, grid", color=colour_of(penalty))
+        name = _wrapped(f"{PENALTIES.title(penalty)}\nwarped, grid")
+        rows[0][places[0]].set_ylabel(name, color=colour_of(penalty))
         rows[1][places[0]].set_ylabel("determinant")
     shrink = min(0.6, 2 / len(examples))
     panels.determinant_bar(figure, picture, grid.ravel().tolist(), shrink=shrink, aspect=30, anchor=(0.0, 1.0))
     moving, fixed = first["moving_id"][0], first["fixed_id"][0]
     caption(figure, f"{title}.", f"{moving} onto {fixed}. Folded voxels are marked in both rows.")
     return figure
+
+
+def _wrapped(name: str) -> str:
+    """The lines of a label, each broken where it is long."""
+    return "\n".join(part for line in name.split("\n") for part in textwrap.wrap(line, LONGEST_NAME))
 
 
 def _component(component: int, settings: TrialSettings) -> str:

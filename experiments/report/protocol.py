@@ -136,7 +136,21 @@ def _network(trial: TrialSettings) -> str:
     size, options = f"{count_parameters(trial):,} parameters", own or backbone.usual
     words = [backbone.title, AXES[dims], f"{options} ({size})" if options else size]
     known = "" if backbone.usual else f"; {backbone.definition}"
-    return f"{', '.join(words)}{known}; outside the image: {beyond}"
+    return f"{', '.join(words)}{known}; outside the image: {beyond}{_condition(trial)}"
+
+
+def _condition(trial: TrialSettings) -> str:
+    """What a network for many λ was trained for; empty for an ordinary one."""
+    condition = trial.objective.condition
+    if condition.of_each is None:
+        return ""
+    ranges = condition.of_each.ranges.items()
+    listed = ", ".join(f"{PENALTIES.title(name)} {low:g} to {high:g}" for name, (low, high) in ranges)
+    mixed = f", in {100 * condition.mixtures:g} % of the steps a mixture of them" if condition.mixtures else ""
+    return (
+        f"; one network for many λ ({condition.kind}), which the trials share: each step draws a penalty and λ "
+        f"({listed}){mixed}"
+    )
 
 
 def _model(trial: TrialSettings) -> str:
