@@ -19,6 +19,7 @@ from .images.affine_alignment import LEAST_OVERLAP, register_affine
 from .images.relative_position import in_voxels, overlap, resample
 from .images.volumes import Volume
 from .lambda_search import within_limit
+from .models.built_in import advice
 from .models.intensity_level import scaled
 from .models.trained_model import Trained
 from .settings.schema import TrialSettings
@@ -50,7 +51,10 @@ class ImagePair:
                     "the image itself (to warp a label map, too, use --moving-labels)."
                 )
             if image.grid.axes != dims:
-                raise InputError(f"the model is for {dims}-D images, but {image.path} is {image.grid.axes}-D.")
+                raise InputError(
+                    f"the model is for {dims}-D images, but {image.path} is {image.grid.axes}-D; "
+                    f"{advice(image.grid.axes)}."
+                )
         check_world(self.moving.path, self.moving.grid, self.fixed.path, self.fixed.grid)
         for labels, image in ((self.moving_labels, self.moving), (self.fixed_labels, self.fixed)):
             if labels is not None and not labels.grid.is_same(image.grid):

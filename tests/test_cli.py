@@ -273,6 +273,7 @@ MISTAKES = {
         ("none.nii.gz b.nii.gz -m brain-2d", "none.nii.gz does not exist"),
         ("a.nii.gz notes.txt -m brain-2d", "notes.txt is not one of the image formats"),
         ("a.nii.gz b.nii.gz -m brian-2d", "no model at brian-2d"),
+        ("a.nii.gz b.nii.gz", "--model is missing; shipped models: brain-2d, "),
         ("a.nii.gz b.nii.gz -m brain-2d --warped w.jpg", "w.jpg has none of the endings"),
         ("a.nii.gz b.nii.gz -m brain-2d --field a.nii.gz", "a.nii.gz is an input file"),
         ("a.nii.gz b.nii.gz -m brain-2d --refine 2 --penalty l3", "did you mean l2?"),

@@ -11,6 +11,7 @@ import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures.fields import _choose
+from smoothmorph.experiments.figures.loss import EVERY, term_by_epoch
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
 from smoothmorph.experiments.figures.style import (
@@ -107,6 +108,23 @@ def test_any_part_of_a_study_can_be_drawn(axes, overrides, make_run, unsaved):
     kinds = {name.split("_")[0] for name in names}
     assert kinds - {"across", "matched"} == {kind.split("_")[0] for kind in KINDS}
     assert len(unsaved) == len(names)
+
+
+def test_a_training_that_trials_share_is_drawn_once(make_run, unsaved):
+    run = make_run({"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]})
+    own = collect_history(run)
+    first = own[own["trial"] == own["trial"].iloc[0]].drop(columns=["trial", "penalty", "lambda"])
+    labels = ["trial", "penalty", "lambda"]
+    copies = [
+        first.assign(trial=f"{line[0]} again", penalty=line[1], **{"lambda": line[2]})
+        for line in own[labels].drop_duplicates().itertuples(index=False)
+    ]
+    figure = term_by_epoch(pd.concat(copies, ignore_index=True), "loss", "")
+    assert [axes.get_title() for axes in figure.axes] == [EVERY]
+    assert len(figure.axes[0].lines) == 2  # training and validation
+    figure = term_by_epoch(pd.concat([own.assign(seconds=1.0 + own.index), *copies], ignore_index=True), "loss", "")
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes] == ["L1", "L2", EVERY]
+    assert [len(axes.lines) for axes in figure.axes] == [4, 4, 2]
 
 
 def test_without_labels_examples_or_history(make_run, unsaved):

@@ -13,7 +13,7 @@ from smoothmorph.experiments.cli import app
 from smoothmorph.pipeline.cohorts.preparation import Prepared, find_data
 from smoothmorph.pipeline.cohorts.splits import frozen_pairs
 from smoothmorph.pipeline.evaluation.rows import by_network, evaluate
-from smoothmorph.pipeline.models.built_in import find_model, shipped_models
+from smoothmorph.pipeline.models.built_in import advice, find_model, shipped_models
 from smoothmorph.pipeline.models.trained_model import open_trained
 
 MODELS = {
@@ -52,6 +52,7 @@ def test_it_knows_its_images(name):
     images = trained.images
     assert trained.settings is not None
     assert images.shape is not None
+    assert name in advice(trained.network.spatial_dims)
     assert images.spacing is not None
     assert len(images.axes) == 3
     assert images.brightest is not None

@@ -11,7 +11,7 @@ from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation.limit import read_limit
 from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid, check_output
 from ...pipeline.images.volumes import read_volume
-from ...pipeline.models.built_in import find_model
+from ...pipeline.models.built_in import advice, find_model
 from ...pipeline.settings.device import check_device, choose_device
 from ...transforms.basics.errors import InputError, quoted
 from .common import echo
@@ -31,14 +31,14 @@ def register(
     moving: Annotated[Path, typer.Argument(metavar="MOVING", help=f"The image that is warped: {Image}")],
     fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="The image onto which MOVING is warped.")],
     model: Annotated[
-        Path,
+        Optional,
         typer.Option(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Folder of a trial, a .safetensors file, or a name from `smoothmorph models`.",
+            help="Needed: folder of a trial, a .safetensors file, or a name from `smoothmorph models`.",
         ),
-    ],
+    ] = None,
     affine: Annotated[bool, typer.Option("--affine", help="Align the images first: rigidly, then affinely.")] = False,
     refine: Annotated[
         str,
@@ -118,6 +118,8 @@ def register(
     _check_outputs(outputs, images)
     _check_inputs(images, chosen, device)
 
+    if model is None:
+        raise InputError(f"--model is missing; {advice()}.")
     file = find_model(model)
 
     from rich.console import Console

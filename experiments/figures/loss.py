@@ -12,12 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...networks import SIMILARITIES
-from ..rows.summaries import configuration, number, pick
+from ..rows.summaries import configuration, number, pick, variant
 from .style import GREY, caption, legend, new_figure, penalties_of, title_panel
 
 FEW_EPOCHS = 12
 """Up to this number of epochs, each one gets a dot: a line alone would not show a single epoch."""
 Shades = dict[float, tuple[float, float, float]]
+EVERY = "one network for every λ"
+"""Takes the place of the penalty for a training that several trials share."""
 
 
 def training_figures(history: pd.DataFrame, title: str, note: str = "") -> Iterator[tuple[str, Figure | None]]:
@@ -27,14 +29,19 @@ def training_figures(history: pd.DataFrame, title: str, note: str = "") -> Itera
 
 
 def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") -> Figure | None:
-    """One panel per penalty, one row per further setting, one colour per λ; None without history."""
+    """One panel per penalty, one row per further setting, one colour per λ; None without history.
+
+    A training that several trials share is drawn once, in a panel of its own.
+    """
     columns = [f"train_{term}", f"validation_{term}"]
     if history.empty or not set(columns) <= set(history):
         return None
-    penalties = penalties_of(history)
+    history = _each_training_once(history)
+    shared = history["penalty"] == EVERY
+    penalties = penalties_of(pick(history, ~shared)) + [EVERY] * bool(shared.any())
     others = [key for key in configuration(history) if key not in ("penalty", "lambda")]
     variants = [part for _, part in history.groupby(others, dropna=False)]
-    weights = sorted(history["lambda"].unique())
+    weights = sorted(history["lambda"].dropna().unique())
     shades: Shades = dict(zip(weights, sns.color_palette("viridis_r", len(weights) + 1)[1:], strict=True))
     figure = new_figure(2.9 * len(penalties) + 1.6, 2.7 * len(variants) + 0.9, f"{term.capitalize()} against epoch")
     sharey: Any = "col" if term == "penalty" else "all"  # each penalty has a unit of its own
@@ -42,7 +49,10 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
     for line, part in zip(grid, variants, strict=True):
         for axes, penalty in zip(line, penalties, strict=True):
             _draw(axes, pick(part, part["penalty"] == penalty), columns, shades)
-            title_panel(axes, penalty, part, history)
+            if penalty == EVERY:
+                axes.set_title("\n".join([EVERY, *variant(part.iloc[0], history)]), color=GREY)
+            else:
+                title_panel(axes, penalty, part, history)
         line[0].set_ylabel(_label(part, term))
     if np.nanmin(history[columns].to_numpy(dtype=float)) > 0:
         for axes in grid.ravel():
@@ -63,10 +73,20 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
     return figure
 
 
+def _each_training_once(history: pd.DataFrame) -> pd.DataFrame:
+    """The history of each training. Trials that share one have copies of it: the same losses in the same seconds."""
+    of_trials = ("trial", "penalty", "lambda")
+    values = [column for column in history if column not in of_trials]
+    copies = history.groupby(values, dropna=False)["trial"].transform("nunique") > 1
+    once = pick(history, ~copies | ~history.duplicated(values))
+    shared = copies[once.index]
+    return once.assign(penalty=once["penalty"].mask(shared, EVERY), **{"lambda": once["lambda"].mask(shared)})
+
+
 def _draw(axes: Axes, history: pd.DataFrame, columns: list[str], shades: Shades) -> None:
     marker = "o" if len(history) and history["epoch"].max() <= FEW_EPOCHS else None
     for _, one in history.groupby("trial", sort=False):
-        shade = shades[float(one["lambda"].iloc[0])]
+        shade = shades.get(float(one["lambda"].iloc[0]), GREY)
         for column, line, face in zip(columns, ("-", "--"), (shade, "white"), strict=True):
             axes.plot(
                 one["epoch"], one[column], color=shade, linestyle=line, linewidth=1.2,

@@ -12,6 +12,13 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
+def advice(axes: int | None = None) -> str:
+    """For a message: the shipped models, all or those for images with so many axes. Such names end with ``-2d``."""
+    names = [name for name in shipped_models() if axes is None or name.endswith(f"-{axes}d")]
+    those = "shipped models" if axes is None else f"shipped models for {axes}-D images"
+    return f"{those}: {', '.join(names)} (`smoothmorph models` tells what each was trained on)"
+
+
 def find_model(path: Path) -> Path:
     """The ``.safetensors`` file for ``path``, which is a trial's folder, a file or the name of a shipped model.
 
@@ -24,4 +31,4 @@ def find_model(path: Path) -> Path:
     shipped = shipped_models()
     if str(path) in shipped:
         return shipped[str(path)]
-    raise InputError(f"no model at {file}; give a trial's folder, a file, or a shipped model: {', '.join(shipped)}.")
+    raise InputError(f"no model at {file}; give a trial's folder, a file, or a name; {advice()}.")
