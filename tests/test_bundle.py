@@ -213,6 +213,18 @@ def test_the_model_card_tells_what_was_measured(trial, bundle):
     assert "{" not in card.replace('{"moving"', "")
 
 
+def test_the_card_tells_refined_rows_apart(trial, tmp_path):
+    rows = pd.read_parquet(trial / "pairs.parquet")
+    alone, refined = rows.assign(refinement_steps=0), rows.assign(refinement_steps=50, mse=rows["mse"] / 2)
+    write_bundle(open_trained(trial), tmp_path / "out", rows=pd.concat([alone, refined]), note="As it was found.")
+    card = (tmp_path / "out/docs/README.md").read_text(encoding="utf-8")
+    mean, half = (float(f"{value:.4g}") for value in (rows["mse"].mean(), rows["mse"].mean() / 2))
+    assert "| | before | after | after 50 steps of refinement |\n|---|---|---|---|\n" in card
+    assert f"| {mean} | {half} |" in card
+    assert "Means over 2 test pairs" in card
+    assert "\nAs it was found.\n" in card
+
+
 def test_without_a_trial_the_card_says_that_nothing_is_known(trial, tmp_path):
     save_model(tmp_path / "bare.safetensors", load_model(trial / "model.safetensors"))
     trained = open_trained(tmp_path / "bare.safetensors")

@@ -1,6 +1,7 @@
 """A conditional network is one network per penalty and λ, and trials share its training."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.run.runner import run_study
 from smoothmorph.experiments.store.run_folder import Run
@@ -243,6 +246,31 @@ def test_the_trials_of_a_study_share_a_training_per_seed(tiny_cohort, tmp_path):
     again = run_study(study, tmp_path / "run", tiny_cohort(2), workers=1)
     assert len(again.complete) == 6
     assert not again.failed
+    of_first = [name for name, settings in result.run.trials.items() if settings.seed == 0]
+    check_shared_export(networks[0], [tmp_path / "run" / name for name in of_first], tmp_path)
+
+
+def check_shared_export(shared: Path, trials: list[Path], place: Path) -> None:
+    """The export keeps every λ, recommends the one that was asked for, and its card has the rows of all its trials."""
+    (place / "note.md").write_text("λ was chosen by a toss.\n")
+    chosen = ["--penalty", "l2", "--lambda", "1", "--note", str(place / "note.md")]
+    done = CliRunner().invoke(app, ["export", str(shared), "model", str(place / "knob.safetensors"), *chosen])
+    assert done.exit_code == 0, done.output
+    model = open_trained(place / "knob.safetensors")
+    assert model.conditional is not None
+    assert model.conditional.recommended == ("l2", 1.0)
+    rows = pd.concat([pd.read_parquet(trial / "pairs.parquet") for trial in trials])
+    card = (place / "knob.md").read_text(encoding="utf-8")
+    assert "| L1 (`l1`) | 0.1 | 0.9 |" in card
+    assert "takes L2 at λ = 1." in card
+    assert "λ was chosen by a toss." in card
+    for penalty, weight in (("l2", 0.01), ("l2", 1.0), ("l1", 0.3)):
+        own = rows[(rows["penalty"] == penalty) & (rows["lambda"] == weight)]
+        assert len(own) == 2
+        mean = float(f"{own['mse'].mean():.4g}")
+        assert f"| {penalty.upper()} | {weight:g} | {mean} |" in card
+    assert "Means over 2 test pairs" in card
+    assert "with L2 at λ = 1:" in card
 
 
 def test_a_killed_training_goes_on_from_its_last_epoch_bit_for_bit(tiny_cohort, tmp_path):

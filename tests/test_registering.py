@@ -454,7 +454,10 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
             "moving3.nii.gz fixed3.nii.gz -m model2.safetensors",
             "is for 2-D images, but moving3.nii.gz is 3-D",
         ),
-        ("moving2.nii.gz F", "the model is for 3-D images, but moving2.nii.gz is 2-D; shipped models for 2-D images: br"),
+        (
+            "moving2.nii.gz F",
+            "the model is for 3-D images, but moving2.nii.gz is 2-D; shipped models for 2-D images: br",
+        ),
         ("moving3-seg.nii.gz F", "moving3-seg.nii.gz looks like a label map"),
         ("far.nii.gz F", "far.nii.gz and fixed3.nii.gz share 0 % of the smaller field of view; add --affine"),
         ("noise.nii.gz F --affine", "noise.nii.gz cannot be aligned with fixed3.nii.gz"),

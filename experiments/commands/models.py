@@ -1,17 +1,22 @@
 """Commands for trained networks: models, export, import."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...pipeline.exports.formats import check_export
 from ...pipeline.exports.formats import export as write
+from ...pipeline.files.text import read_text
 from ...pipeline.models.built_in import find_model, shipped_models
 from ...pipeline.models.official_weights import import_official as convert
+from ...pipeline.settings.schema import SHARED
 from ...transforms.basics.errors import InputError, quoted
 from ..store.trial_tables import read_parquet
 from .common import echo
+
+if TYPE_CHECKING:
+    from ...pipeline import Trained
 
 Model = Annotated[
     Path,
@@ -44,19 +49,33 @@ def export(
         str | None, typer.Option(metavar="NxN[xN]", help="Size of the images in voxels; default: as in training.")
     ] = None,
     authors: Annotated[str | None, typer.Option(help="bundle, model: names of the authors.")] = None,
+    penalty: Annotated[str | None, typer.Option(help="Of a model for many λ: the penalty to export it for.")] = None,
+    weight: Annotated[
+        float | None, typer.Option("--lambda", help="Of a model for many λ: the λ to export it for.")
+    ] = None,
+    note: Annotated[
+        Path | None,
+        typer.Option(metavar="N", help="bundle, model: a Markdown file for the card, e.g. how λ was chosen."),
+    ] = None,
 ) -> None:
     """Export a trained network: as a MONAI bundle, a single file, a graph, or weights of official VoxelMorph.
+
+    A model for many λ stays one as `model`, where --penalty and --lambda say what it recommends. The other kinds have
+    the plain network for these.
 
     Example:
         smoothmorph export brain-2d official weights.pt
     """
     sizes = None if shape is None else _sizes(shape)
-    check_export(kind, out, authors)
+    text = None if note is None else read_text(note)
+    check_export(kind, out, authors, text)
     file = find_model(model)
     from ...pipeline import open_trained
 
     trained = open_trained(file)
-    write(trained, kind, out, sizes, _rows(trained.source.parent, trained.trial), authors)
+    if penalty is not None or weight is not None:
+        trained = trained.at(penalty, weight)
+    write(trained, kind, out, sizes, _rows(trained), authors, text)
     echo(out)
 
 
@@ -87,10 +106,26 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def _rows(folder: Path, trial: str | None):
-    """The rows of this model's trial; None if the model is not in the folder of its trial."""
+def _rows(trained: "Trained"):
+    """The rows of this model's trial, or of all trials that share it; None if they are not beside it."""
+    folder = trained.source.parent
+    if trained.conditional is not None and folder.parent.name == SHARED:
+        return _of_all(trained, folder.parents[1])
     file = folder / "pairs.parquet"
-    if trial is None or not file.is_file():
+    if trained.trial is None or not file.is_file():
         return None
     rows = read_parquet(file)
-    return rows if set(rows["trial"]) == {trial} else None
+    return rows if set(rows["trial"]) == {trained.trial} else None
+
+
+def _of_all(trained: "Trained", path: Path):
+    import pandas as pd
+
+    from ..store.run_folder import open_run
+
+    run, own = open_run(path), trained.settings
+    assert own is not None  # a model for many λ has settings
+    at = own.objective.penalty, own.objective.weight
+    same = [trial for trial, settings in run.trials.items() if settings.at(*at).identity() == own.identity()]
+    files = [file for trial in same if (file := run.path / trial / "pairs.parquet").is_file()]
+    return pd.concat(map(read_parquet, files), ignore_index=True) if files else None

@@ -30,42 +30,48 @@ def export(
     shape: Shape = None,
     rows: pd.DataFrame | None = None,
     authors: str | None = None,
+    note: str | None = None,
 ) -> None:
     """Export ``trained`` to ``out``.
 
     Args:
-        trained: the network.
+        trained: the network. Of a network for every λ, a ``model`` has all of it, and recommends the penalty and λ of
+            ``trained``; the other kinds have the plain network for these.
         kind: ``bundle`` (a folder), ``model`` (a small file with a model card), or ``torchscript``, ``torch-export`` or
             ``official`` (a file).
         out: the file or folder to write; it must not exist, nor the card of a model. ``ENDINGS`` are the allowed
             endings of files.
         shape: shape (*spatial) of the images; None for that of the training images. If a model states its shape, no
             other is allowed.
-        rows: rows of its test pairs, for the model card of a bundle or a model.
+        rows: rows of its test pairs, for the model card of a bundle or a model; of a network for every λ, of all its
+            trials.
         authors: authors of the network, for the model card.
+        note: Markdown for the model card.
 
     Raises:
         InputError: the kind is unknown, ``out`` exists or cannot be written, the shape is unknown or does not fit, or
             the kind cannot represent the network.
     """
-    check_export(kind, out, authors)
+    check_export(kind, out, authors, note)
     if kind in CARDED:
-        CARDED[kind](trained, out, shape, rows, authors)
+        CARDED[kind](trained, out, shape, rows, authors, note or "")
         return
     found = trained.shape_or(shape)
     write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
 
 
-def check_export(kind: str, out: Path, authors: str | None = None) -> None:
+def check_export(kind: str, out: Path, authors: str | None = None, note: str | None = None) -> None:
     """Check the arguments of :func:`export` that do not depend on the network, before it is read.
 
     Raises:
-        InputError: the kind is unknown, authors are given but no card is written, ``out`` exists or cannot be written.
+        InputError: the kind is unknown, authors or a note are given but no card is written, ``out`` exists or cannot be
+            written.
     """
     if kind not in (*CARDED, *FILES):
         raise InputError(f"unknown kind {kind!r}; expected {', '.join((*CARDED, *FILES))}.")
-    if authors is not None and kind not in CARDED:
-        raise InputError(f"--authors is only for a bundle or a model; leave it out for {kind}.")
+    for option, value in {"authors": authors, "note": note}.items():
+        if value is not None and kind not in CARDED:
+            raise InputError(f"--{option} is only for a bundle or a model; leave it out for {kind}.")
     if out.exists():
         raise InputError(f"{out} exists; choose another name or remove it.")
     if kind == "bundle":
@@ -80,24 +86,29 @@ def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
     return {"model": trained.network.config, "shape": list(shape), **trained.origin}
 
 
-def _bundle(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None) -> None:
+def _bundle(
+    trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None, note: str
+) -> None:
     from .bundle import write_bundle
 
-    write_bundle(trained, out, shape, rows, authors)
+    write_bundle(trained, out, shape, rows, authors, note)
 
 
-def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None) -> None:
+def _model(
+    trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None, note: str
+) -> None:
     """Write weights in half precision, which halves the file and does not change results much, and a model card."""
     import torch
 
-    from .bundle.metadata import measures, metadata, model_card
+    from .bundle.metadata import Measured, metadata, model_card
 
     trained = _with_shape(trained, shape)
     about = {**trained.origin, "images": trained.images.note()}
-    measured = measures(rows)
-    values = metadata(trained, trained.shape_or(None), measured, authors)
-    card = model_card(trained, out.stem, values, measured, "weights")
-    write_atomically(out, lambda temporary: networks.save_model(temporary, trained.network, about, torch.float16))
+    measured = Measured.of(trained, rows)
+    values = metadata(trained, trained.shape_or(None), measured.alone, authors)
+    card = model_card(trained, out.stem, values, measured, "weights", note)
+    network = trained.recommended()
+    write_atomically(out, lambda temporary: networks.save_model(temporary, network, about, torch.float16))
     write_text(out.with_suffix(".md"), card)
 
 

@@ -1,5 +1,6 @@
 """A trained network with its origin, its settings and the images it was trained on."""
 
+import copy
 import math
 import re
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...networks import ConditionalVoxelMorph, VoxelMorph, read_model
+from ...networks import ConditionalVoxelMorph, Network, VoxelMorph, read_model
 from ...transforms.basics.bounds import MOST_NETWORK_VOXELS
 from ...transforms.basics.errors import InputError, naming, quoted, times
 from ..settings.schema import TrialSettings, from_identity
@@ -53,6 +54,14 @@ class Trained:
             weight = objective.weight if weight is None else weight
             network = self.conditional.at(penalty, weight)
         return replace(self, network=network, settings=self.settings.at(penalty, weight))
+
+    def recommended(self) -> Network:
+        """The network to write to a file: one for every λ recommends the penalty and λ that this has."""
+        if self.conditional is None or self.settings is None:
+            return self.network
+        network = copy.copy(self.conditional)
+        network.recommended = self.settings.objective.penalty, self.settings.objective.weight
+        return network
 
     @property
     def origin(self) -> dict[str, Any]:

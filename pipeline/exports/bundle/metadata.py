@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ....networks import BACKBONES, PENALTIES, SIMILARITIES
-from ...evaluation.vocabulary import METRICS
+from ...evaluation.vocabulary import METRICS, REFINED
 from ...images.reading import times
 from ...models.trained_model import Trained
 from ...settings.vocabulary import READERS
@@ -34,7 +36,7 @@ def metadata(
     Args:
         trained: the network.
         shape: shape (*spatial) of its images.
-        measured: the result of :func:`measures`.
+        measured: means by metric, see :class:`Measured`.
         authors: the authors, who hold the copyright.
     """
     dims, backbone = trained.network.spatial_dims, trained.network.entry
@@ -73,8 +75,9 @@ def model_card(
     trained: Trained,
     name: str,
     values: Mapping[str, Any],
-    measured: Mapping[str, float],
+    measured: "Measured",
     kind: Literal["bundle", "weights"] = "bundle",
+    note: str = "",
 ) -> str:
     """The model card: ``docs/README.md`` of the bundle ``name``, or the card next to ``weights``.
 
@@ -82,33 +85,69 @@ def model_card(
         trained: the network.
         name: name of the bundle or the model.
         values: the result of :func:`metadata`.
-        measured: the result of :func:`measures`.
+        measured: what the test pairs gave.
         kind: ``bundle`` or ``weights``.
+        note: Markdown that follows the measured accuracy.
     """
     loader = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["times"] = times
     labels = {metric: METRICS[metric].column_with_note for metric in _main()}
-    known = {"name": name, "values": values, "measured": measured, "labels": labels, **vars(trained)}
+    known = {"name": name, "values": values, "measured": measured, "labels": labels, "note": note, **vars(trained)}
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
-    known["parameters"] = f"{sum(parameter.numel() for parameter in trained.network.parameters()):,}"
+    module = trained.conditional if kind == "weights" and trained.conditional else trained.network
+    known["parameters"] = f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+    known["ranges"] = module.ranges.ranges if module is trained.conditional else {}
     known["scaling"] = known["terms"] = ""
     if (settings := trained.settings) is not None:
         known["scaling"], known["terms"] = SCALING[settings.cohort.intensity], READERS[settings.cohort.reader].terms
         known["loss"] = SIMILARITIES[settings.objective.similarity].loss
         penalty = settings.objective.penalty
         known["field"] = settings.objective.field_in_words
+        known["title_of"] = PENALTIES.title
         known["penalty"] = f"({PENALTIES.title(penalty)})" if PENALTIES.is_sum(penalty) else PENALTIES.title(penalty)
     return templates.get_template(f"{kind}_card.md.j2").render(known)
 
 
-def measures(rows: pd.DataFrame | None) -> dict[str, float]:
-    """The means of the main metrics over the test pairs, and the number of pairs as ``pairs``; empty without rows."""
-    if rows is None:
-        return {}
+@dataclass(frozen=True)
+class Measured:
+    """Means of the main metrics over the test pairs, by their names, and the number of pairs as ``pairs``.
+
+    What was not measured is empty.
+
+    Attributes:
+        alone: the network, at the penalty and λ that it is exported for.
+        refined: the same after ``steps`` of refinement.
+        points: a network for many λ, at every ``penalty`` and ``lambda`` that was measured.
+    """
+
+    alone: Mapping[str, float]
+    refined: Mapping[str, float]
+    steps: int
+    points: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, trained: Trained, rows: pd.DataFrame | None) -> Self:
+        """From rows of the trials that have this network."""
+        if rows is None:
+            return cls({}, {}, 0, ())
+        refined = rows[REFINED] > 0 if REFINED in rows else pd.Series(False, rows.index)
+        own = pd.Series(True, rows.index)
+        if trained.conditional is not None and trained.settings is not None:
+            objective = trained.settings.objective
+            own = (rows["penalty"] == objective.penalty) & np.isclose(rows["lambda"], objective.weight, rtol=1e-6)
+        points = [
+            {"penalty": penalty, "lambda": weight, **_means(part)}
+            for (penalty, weight), part in rows[~refined].groupby(["penalty", "lambda"], sort=False)
+        ]
+        steps = int(rows.loc[refined, REFINED].max()) if refined.any() else 0
+        return cls(_means(rows[own & ~refined]), _means(rows[own & refined]), steps, points if len(points) > 1 else ())
+
+
+def _means(rows: pd.DataFrame) -> dict[str, float]:
     names = [name for measure in _main() for name in (f"{measure}_before", measure)]
     means = {name: float(f"{rows[name].mean():.4g}") for name in names if name in rows and rows[name].notna().any()}
-    return {**means, "pairs": len(rows)}
+    return {**means, "pairs": len(rows)} if means else {}
 
 
 def _main() -> list[str]:

@@ -17,7 +17,7 @@ from ....networks import DisplacementNetwork, export_torchscript
 from ....transforms.basics.atomic import write_folder
 from ...models.trained_model import Trained
 from .configs import inference, refinement
-from .metadata import measures, metadata, model_card
+from .metadata import Measured, metadata, model_card
 from .sample import write_sample
 
 
@@ -27,6 +27,7 @@ def write_bundle(
     shape: Sequence[int] | None = None,
     rows: pd.DataFrame | None = None,
     authors: str | None = None,
+    note: str = "",
 ) -> None:
     """Write a bundle that ``python -m monai.bundle`` verifies and runs.
 
@@ -36,12 +37,13 @@ def write_bundle(
         shape: shape (*spatial) of its images; None for that of the training images.
         rows: rows of its test pairs, for the model card; None if nothing was measured.
         authors: authors, for metadata and model card.
+        note: Markdown for the model card.
 
     Raises:
         InputError: ``out`` exists or cannot be written, or the shape is unknown or does not fit.
     """
-    shape, measured = trained.shape_or(shape), measures(rows)
-    values, config = metadata(trained, shape, measured, authors), inference(trained.network, trained.settings)
+    shape, measured = trained.shape_or(shape), Measured.of(trained, rows)
+    values, config = metadata(trained, shape, measured.alone, authors), inference(trained.network, trained.settings)
     script = export_torchscript(trained.network, shape)
 
     def fill(folder: Path) -> None:
@@ -56,7 +58,7 @@ def write_bundle(
         save_net_with_metadata(
             script, str(folder / "models" / "model.ts"), False, meta_values=values, more_extra_files=extra
         )
-        card = model_card(trained, out.name, values, measured)
+        card = model_card(trained, out.name, values, measured, note=note)
         (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
         (folder / "LICENSE").write_text(_licence(), encoding="utf-8")
         write_sample(folder / "sample_data", shape, trained.images.spacing)
