@@ -1,9 +1,12 @@
 from functools import reduce
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from smoothmorph.experiments.study.description import study_view
 from smoothmorph.experiments.study.setting_keys import known_keys
 from smoothmorph.experiments.study.study import built_in_studies, data_settings, load_study
 from smoothmorph.pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
@@ -79,6 +82,15 @@ def test_a_study_written_out_is_the_same_study(name, load):
     again = load(study.to_yaml(["a", "b"]))
     assert again.trials == study.trials
     assert [group.name for group in again.groups] == [group.name for group in study.groups]
+    assert set(again.trials) == set(study.trials)  # they can be hashed
+
+
+@pytest.mark.parametrize("name", built_in_studies())
+def test_every_study_can_be_shown(name):
+    study = load_study(name)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(study_view(study))
+    assert f"{len(study.trials)} trials" in console.export_text()
 
 
 def test_an_override_holds_in_every_trial(load):

@@ -1,5 +1,6 @@
 """What all sections of a trial's configuration have in common."""
 
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,3 +14,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
     )
+
+    def __hash__(self) -> int:
+        """Pydantic's own fails for a setting that is a mapping."""
+        return hash(json.dumps(self.model_dump(mode="json"), sort_keys=True))
