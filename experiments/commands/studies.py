@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...pipeline.files.text import write_text
+from ...pipeline.images.output_paths import check_output
 from ...transforms.basics.errors import InputError
 from .common import RUNS, Overrides, echo
 
@@ -108,15 +110,19 @@ def lambda_grid(
     penalty: Annotated[list[str] | None, typer.Option(help="Only this penalty; can be repeated.")] = None,
     overrides: Overrides = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a study file with these λ, to run it.")
+    ] = None,
 ) -> None:
     """Place the λ of a study's penalties: for each, a grid that spans the same range of SDlogJ.
 
     The fields of a few validation pairs are optimized under the objective of each penalty, without training. Of the
     result, only the mean SDlogJ of the displacement is used: no label, no accuracy. The search begins at the λ of the
-    study. The lines can be copied into the study file; the first and the last λ are a range for a conditional network.
+    study. The lines can be copied into the study file, or --out writes a new one. In a study of a network for many λ,
+    they are its ranges, too.
 
     Example:
-        smoothmorph lambda-grid demo --pairs 2 --count 4
+        smoothmorph lambda-grid demo --pairs 2 --count 4 --out placed.yaml
     """
     from ...pipeline.settings.device import check_device
     from ..study.study import load_study
@@ -125,21 +131,30 @@ def lambda_grid(
     loaded = load_study(study, overrides)
     if low >= high:
         raise InputError(f"--low {low:g} must be below --high {high:g}.")
+    if out is not None:
+        check_output(out, (".yaml",))
+        if out.exists():
+            raise InputError(f"{out} exists; choose another name or remove it.")
     _check_data(loaded, data_root)
 
     from rich.console import Console
 
-    from ..run.placement import DrawnPairs, curves_of, placed
+    from ..run.placement import DrawnPairs, curves_of, placed, with_lambda
     from ..run.progress import following
 
-    drawn = DrawnPairs(data_root, pairs)
+    drawn, grids = DrawnPairs(data_root, pairs), {}
     for curve in curves_of(loaded, penalty or []):
         with following(Console(stderr=True)) as tell:
             found = placed(curve, drawn, (low, high), count, device, tell)
+        grids[curve.key] = [*found]
+        if out is not None:  # after each penalty, so that a stopped search keeps what it found
+            write_text(out, with_lambda(loaded, grids).to_yaml())
         reached = ", ".join(f"{value:.3f}" for value in found.values())
         echo(f"{curve.name}: [{', '.join(f'{weight:g}' for weight in found)}]  # SDlogJ {reached}")
         if max(found.values()) < FAR * high or min(found.values()) > low / FAR:
             echo(f"notice: no λ that was tried gives this penalty the whole range, {low:g} to {high:g}.", err=True)
+    if out is not None:
+        echo(out)
 
 
 def _check_places(study: "Study", out: Path, data_root: Path | None) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,20 @@ import numpy as np
 from ...networks import PENALTIES
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.errors import InputError
-from ..study.study import Study
+from ..study.study import Group, Study
 
 if TYPE_CHECKING:
     from ...pipeline import Sample
 
     Pair = tuple[Sample, Sample]
+LAMBDA, PENALTY, STEPS, RANGES = (
+    "objective.lambda",
+    "objective.penalty",
+    "model.integration_steps",
+    "objective.condition.lambda",
+)
+Key = tuple[str, str]
+"""A penalty and the kind of a model."""
 Progress = Callable[[str, int, int], None]
 """Called with (activity, done, total)."""
 
@@ -30,8 +38,16 @@ class Curve:
     trials: Sequence[TrialSettings]
 
     @property
+    def key(self) -> Key:
+        return _key(self.trials[0])
+
+    @property
     def name(self) -> str:
-        return f"{self.penalty}, {self.trials[0].model.kind}"
+        return ", ".join(self.key)
+
+
+def _key(trial: TrialSettings) -> Key:
+    return trial.objective.penalty, trial.model.kind
 
 
 def curves_of(study: Study, penalties: Sequence[str]) -> list[Curve]:
@@ -40,10 +56,10 @@ def curves_of(study: Study, penalties: Sequence[str]) -> list[Curve]:
     Raises:
         InputError: no trial has an objective, or none has one of the penalties.
     """
-    curves: dict[tuple[str, str], list[TrialSettings]] = {}
+    curves: dict[Key, list[TrialSettings]] = {}
     for trial in study.trials:
         if trial.model.has_objective:
-            curves.setdefault((trial.objective.penalty, trial.model.kind), []).append(trial)
+            curves.setdefault(_key(trial), []).append(trial)
     found = [Curve(penalty, trials) for (penalty, _), trials in curves.items()]
     known = list(dict.fromkeys(curve.penalty for curve in found))
     if not found:
@@ -112,3 +128,33 @@ def placed(
     low, high = ends
     targets = np.linspace(low**0.5, high**0.5, count) ** 2
     return grid(measure, float(np.exp(np.mean(np.log(weights or [0.01])))), targets.tolist())
+
+
+def with_lambda(study: Study, found: Mapping[Key, Sequence[float]]) -> Study:
+    """The study with other λ: each curve that was ``found`` gets these, as a group of its own.
+
+    Where a network is trained for many λ, its range for a penalty goes from the lowest to the highest one.
+    """
+    return replace(study, groups=tuple(part for group in study.groups for part in _divided(study, group, found)))
+
+
+def _divided(study: Study, group: Group, found: Mapping[Key, Sequence[float]]) -> list[Group]:
+    """The curves of a group; one that holds nothing that was found stays as it is."""
+    trials = study.group_trials(group.name)
+    curves = {_key(trial): trial for trial in trials if trial.model.has_objective}
+    if not any(key in found for key in curves) or len(curves) < len({_key(trial) for trial in trials}):
+        return [group]
+    parts: list[Group] = []
+    for (penalty, kind), trial in curves.items():
+        settings = {name: value for name, value in group.settings.items() if name != LAMBDA} | {PENALTY: penalty}
+        axes = {name: values for name, values in group.axes.items() if name not in (LAMBDA, PENALTY)}
+        if STEPS in axes:
+            axes[STEPS] = tuple(steps for steps in axes[STEPS] if bool(steps) == bool(trial.model.integration_steps))
+        own = [each.objective.weight for each in trials if _key(each) == (penalty, kind)]
+        axes[LAMBDA] = tuple(found.get((penalty, kind), dict.fromkeys(own)))
+        if (ranges := trial.objective.condition.of_each) is not None:
+            placed = {name: found.get((name, kind), bounds) for name, bounds in ranges.ranges.items()}
+            settings[RANGES] = {name: [min(weights), max(weights)] for name, weights in placed.items()}
+        name = group.name if len(curves) == 1 else f"{group.name}, {penalty}, {kind}"
+        parts.append(Group(name, settings, axes))
+    return parts

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -95,9 +95,9 @@ def model_card(
     labels = {metric: METRICS[metric].column_with_note for metric in _main()}
     known = {"name": name, "values": values, "measured": measured, "labels": labels, "note": note, **vars(trained)}
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
-    module = trained.conditional if kind == "weights" and trained.conditional else trained.network
-    known["parameters"] = f"{sum(parameter.numel() for parameter in module.parameters()):,}"
-    known["ranges"] = module.ranges.ranges if module is trained.conditional else {}
+    knob = trained.conditional if kind == "weights" else None
+    known["parameters"] = f"{sum(parameter.numel() for parameter in (knob or trained.network).parameters()):,}"
+    known["ranges"] = knob.ranges.ranges if knob else {}
     known["scaling"] = known["terms"] = ""
     if (settings := trained.settings) is not None:
         known["scaling"], known["terms"] = SCALING[settings.cohort.intensity], READERS[settings.cohort.reader].terms
@@ -127,7 +127,7 @@ class Measured:
     points: Sequence[Mapping[str, Any]]
 
     @classmethod
-    def of(cls, trained: Trained, rows: pd.DataFrame | None) -> Self:
+    def of(cls, trained: Trained, rows: pd.DataFrame | None) -> "Measured":
         """From rows of the trials that have this network."""
         if rows is None:
             return cls({}, {}, 0, ())
