@@ -23,6 +23,7 @@ STUDIES = {
     "hippocampus": ("Task04_Hippocampus", 60),
     "hippocampus-baselines": ("Task04_Hippocampus", 60),
     "optimum-2d": ("neurite-oasis-2d", 125),
+    "optimum-cardiac": ("acdc-2d", 120),
     "published": ("neurite-oasis-2d", 166),
     "regularizers": ("neurite-oasis-2d", 125),
 }
@@ -31,7 +32,7 @@ QUIET = Console(quiet=True)
 
 def fingerprint(settings: TrialSettings, root: Path | None, _) -> str:
     """The fingerprint of the data, without loading and aligning every image."""
-    return find_data(settings.cohort, settings.split, root)[0].fingerprint()
+    return find_data(settings.cohort, settings.split, root, settings.pairs)[0].fingerprint()
 
 
 def test_these_are_all_results():
