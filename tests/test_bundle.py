@@ -219,7 +219,7 @@ def test_the_card_tells_refined_rows_apart(trial, tmp_path):
     write_bundle(open_trained(trial), tmp_path / "out", rows=pd.concat([alone, refined]), note="As it was found.")
     card = (tmp_path / "out/docs/README.md").read_text(encoding="utf-8")
     mean, half = (float(f"{value:.4g}") for value in (rows["mse"].mean(), rows["mse"].mean() / 2))
-    assert "| | before | after | after 50 steps of refinement |\n|---|---|---|---|\n" in card
+    assert "| | before | after | after at most 50 steps of refinement |\n|---|---|---|---|\n" in card
     assert f"| {mean} | {half} |" in card
     assert "Means over 2 test pairs" in card
     assert "\nAs it was found.\n" in card

@@ -94,7 +94,7 @@ DISPLACEMENT = {"model": {"integration_steps": 0}}
 @pytest.mark.parametrize(
     ("model", "sections", "sentence"),
     [
-        ("none", {}, "no model at .*none; give a trial's folder, a file, or a shipped model"),
+        ("none", {}, "no model at .*none; give a trial's folder, a file, or a name; shipped models: "),
         (
             "plain",
             {"objective": {"lambda": 0.2}},

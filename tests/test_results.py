@@ -20,6 +20,7 @@ RESULTS = ROOT / "experiments" / "results"
 STUDIES = {
     "baselines": ("neurite-oasis-2d", 125),
     "conditional-2d": ("neurite-oasis-2d", 125),
+    "conditional-pyramid-2d": ("neurite-oasis-2d", 125),
     "hippocampus": ("Task04_Hippocampus", 60),
     "hippocampus-baselines": ("Task04_Hippocampus", 60),
     "optimum-2d": ("neurite-oasis-2d", 125),

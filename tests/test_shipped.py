@@ -17,7 +17,7 @@ from smoothmorph.pipeline.models.built_in import advice, find_model, shipped_mod
 from smoothmorph.pipeline.models.trained_model import open_trained
 
 MODELS = {
-    "brain-2d": ("regularizers", "neurite-oasis-2d"),
+    "brain-2d": ("conditional-pyramid-2d", "neurite-oasis-2d"),
     "hippocampus-3d": ("hippocampus", "Task04_Hippocampus"),
 }
 """Model name -> the study that trained it, and the folder of its data."""

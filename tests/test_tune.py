@@ -221,8 +221,8 @@ def test_the_network_sees_images_as_in_its_training_and_only_as_many_subjects_as
 
 
 MISTAKES = [
-    ("none --data-root data", "no model at none; give a trial's folder, a file, or a shipped model"),
-    ("brain-2d --data-root data", "is a network for one λ, l2 at λ = "),
+    ("none --data-root data", "no model at none; give a trial's folder, a file, or a name; shipped models: "),
+    ("hippocampus-3d --data-root data", "is a network for one λ, l2 at λ = "),
     ("knob.safetensors", "the table reader needs a data folder"),
     ("knob.safetensors --data-root none", "the data folder none does not exist"),
     ("knob.safetensors --data-root empty", "the data folder empty is empty"),

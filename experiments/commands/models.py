@@ -64,7 +64,7 @@ def export(
     the plain network for these.
 
     Example:
-        smoothmorph export brain-2d official weights.pt
+        smoothmorph export hippocampus-3d official weights.pt
     """
     sizes = None if shape is None else _sizes(shape)
     text = None if note is None else read_text(note)
@@ -125,7 +125,7 @@ def _of_all(trained: "Trained", path: Path):
 
     run, own = open_run(path), trained.settings
     assert own is not None  # a model for many λ has settings
-    at = own.objective.penalty, own.objective.weight
-    same = [trial for trial, settings in run.trials.items() if settings.at(*at).identity() == own.identity()]
+    shared = own.shared_identity()
+    same = [trial for trial, settings in run.trials.items() if settings.shared_identity() == shared]
     files = [file for trial in same if (file := run.path / trial / "pairs.parquet").is_file()]
     return pd.concat(map(read_parquet, files), ignore_index=True) if files else None

@@ -173,11 +173,15 @@ class TrialSettings(Settings):
         return self.model.has_objective and (self.objective.penalty, self.objective.weight) == (penalty, weight)
 
     def training_id(self, fingerprint: str) -> str:
-        """The id of a training that trials share: it covers neither the penalty and λ of each, nor refinement."""
+        """The id of a training that trials share, see :meth:`shared_identity`."""
+        return f"conditional_{self.model.kind}_s{self.seed}_{_hashed(self.shared_identity(), fingerprint)}"
+
+    def shared_identity(self) -> dict[str, Any]:
+        """What trials that share a training have in common: neither the penalty and λ of each, nor refinement."""
         identity = self.identity()
         identity["objective"] = {k: v for k, v in identity["objective"].items() if k not in ("penalty", LAMBDA)}
         identity.pop(REFINEMENT, None)
-        return f"conditional_{self.model.kind}_s{self.seed}_{_hashed(identity, fingerprint)}"
+        return identity
 
     def trial_id(self, fingerprint: str) -> str:
         """The trial's id: a readable name and a hash of the configuration and of the data's fingerprint."""
