@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from checkout import ROOT
 from smoothmorph.experiments.cli import app
+from smoothmorph.experiments.outputs.tables import collect
+from smoothmorph.experiments.store.run_folder import open_run
 from smoothmorph.pipeline.cohorts.preparation import Prepared, find_data
 from smoothmorph.pipeline.cohorts.splits import frozen_pairs
 from smoothmorph.pipeline.evaluation.rows import by_network, evaluate
@@ -26,7 +28,7 @@ CARD = {r"Dice \(mean over labels\)": "dice", "SDlogJ": "displacement_sdlogj"}
 
 def rows_of(name: str) -> pd.DataFrame:
     """The study's rows of this model in one pass; of a model for every λ, at those that it recommends."""
-    rows = pd.read_parquet(ROOT / "experiments" / "results" / MODELS[name][0] / "archive" / "rows.parquet")
+    rows = collect(open_run(ROOT / "experiments" / "results" / MODELS[name][0]))
     rows = rows[rows.get("refinement_steps", pd.Series(0, rows.index)) == 0]
     trained = open_trained(Path(name))
     if trained.conditional is None:
