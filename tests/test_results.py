@@ -14,6 +14,7 @@ from smoothmorph.experiments.run.runner import identifiers
 from smoothmorph.experiments.store.run_folder import open_run, states
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.pipeline.cohorts.preparation import find_data
+from smoothmorph.pipeline.evaluation import REFINED
 from smoothmorph.pipeline.settings.schema import TrialSettings
 
 RESULTS = ROOT / "experiments" / "results"
@@ -67,4 +68,5 @@ def test_the_report_is_made_again_from_the_rows(name, tmp_path):
     for table in (committed / "tables").glob("*.csv"):
         pd.testing.assert_frame_equal(pd.read_csv(copy / "tables" / table.name), pd.read_csv(table), rtol=1e-3)
     rows = pd.read_parquet(copy / "tables" / "rows.parquet")
-    assert (rows.groupby("trial").size() == STUDIES[name][1]).all()
+    keys = ["trial", *({REFINED} & {*rows})]
+    assert (rows.groupby(keys).size() == STUDIES[name][1]).all()

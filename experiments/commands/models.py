@@ -10,7 +10,6 @@ from ...pipeline.exports.formats import export as write
 from ...pipeline.files.text import read_text
 from ...pipeline.models.built_in import find_model, shipped_models
 from ...pipeline.models.official_weights import import_official as convert
-from ...pipeline.settings.schema import SHARED
 from ...transforms.basics.errors import InputError, quoted
 from ..store.trial_tables import read_parquet
 from .common import echo
@@ -108,6 +107,8 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _rows(trained: "Trained"):
     """The rows of this model's trial, or of all trials that share it; None if they are not beside it."""
+    from ...pipeline.settings.schema import SHARED
+
     folder = trained.source.parent
     if trained.conditional is not None and folder.parent.name == SHARED:
         return _of_all(trained, folder.parents[1])
