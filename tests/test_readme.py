@@ -134,8 +134,7 @@ def test_its_numbers_are_in_the_committed_results():
         f"At SDlogJ 0.24 their Dice is {smooth['linear-elasticity']:.3f} and {smooth['l2']:.3f}",
         f"that of L1 {smooth['l1']:.3f} and of bending energy {smooth['bending-hessian']:.3f}",
         f"SyN reaches {syn['dice']:.3f} at SDlogJ {syn['displacement_sdlogj']:.2f}",
-        f"reaches {network['dice']:.3f} at SDlogJ {network['displacement_sdlogj']:.2f} in {network['seconds']:.2f} s",
-        f"at SDlogJ {syn['displacement_sdlogj']:.2f} in {syn['seconds']:.0f} s",
+        f"reaches {network['dice']:.3f} at SDlogJ {network['displacement_sdlogj']:.2f} in one pass",
     ):
         assert sentence in text
     assert len(smooth) == 12
