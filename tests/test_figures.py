@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 import synthetic_run
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
+from smoothmorph.experiments.figures.distributions import sdlogj_by_lambda
 from smoothmorph.experiments.figures.fields import _choose
 from smoothmorph.experiments.figures.loss import EVERY, term_by_epoch
 from smoothmorph.experiments.figures.overview import overview
@@ -108,6 +109,15 @@ def test_any_part_of_a_study_can_be_drawn(axes, overrides, make_run, unsaved):
     kinds = {name.split("_")[0] for name in names}
     assert kinds - {"across", "matched"} == {kind.split("_")[0] for kind in KINDS}
     assert len(unsaved) == len(names)
+
+
+def test_the_pairs_of_refined_fields_are_not_counted_twice(make_run):
+    rows = collect(make_run({"objective.lambda": [0.01, 0.1]}))
+    figure = sdlogj_by_lambda(pd.concat([rows.assign(refinement_steps=steps) for steps in (0, 5)]), "")
+    assert figure is not None
+    counted = len(rows) // 2
+    words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert f"quartiles over {counted} test pairs;" in words
 
 
 def test_a_training_that_trials_share_is_drawn_once(make_run, unsaved):
@@ -243,5 +253,5 @@ def test_a_long_title_of_a_panel_stays_within_its_panel():
     part = pd.DataFrame({"penalty": ["l2"] * 2, "model": "diffeomorphic", "method": "voxelmorph"})
     part["refinement_steps"] = [0, 6]
     axes = new_figure(3, 2, "x").subplots()
-    title_panel(axes, "l2", part.iloc[1:], part)
+    title_panel(axes, "L2", "black", part.iloc[1:], part)
     assert max(map(len, axes.get_title().split("\n"))) <= LONGEST_LINE

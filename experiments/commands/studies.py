@@ -8,6 +8,7 @@ import typer
 
 from ...pipeline.files.text import write_text
 from ...pipeline.images.output_paths import check_output
+from ...transforms.basics.atomic import check_new
 from ...transforms.basics.errors import InputError
 from .common import RUNS, Overrides, echo
 
@@ -133,8 +134,7 @@ def lambda_grid(
         raise InputError(f"--low {low:g} must be below --high {high:g}.")
     if out is not None:
         check_output(out, (".yaml",))
-        if out.exists():
-            raise InputError(f"{out} exists; choose another name or remove it.")
+        check_new(out)
     _check_data(loaded, data_root)
 
     from rich.console import Console

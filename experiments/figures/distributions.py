@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from ...networks import PENALTIES
 from ...pipeline.evaluation import SDLOGJ
 from ..rows.summaries import configuration, number, penalized, pick, summary
 from .baselines import Baseline, baselines_of, draw_levels, handles
@@ -55,7 +56,8 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
     grid[0][0].set_ylim(bottom=0, auto=None)
     if without:
         legend(figure, handles(without, levels=True))
-    pairs_of, lines = rows.groupby("trial")["moving"].size(), " Horizontal lines: means of baselines." * bool(without)
+    pairs_of = rows.groupby([*configuration(rows), "seed"], dropna=False)["moving"].size()
+    lines = " Horizontal lines: means of baselines." * bool(without)
     words = f"Boxes: quartiles over {number(pairs_of, 'test pair')}; whiskers: up to 1.5 box lengths.{lines}"
     caption(figure, f"{title}.", words)
     return figure
@@ -119,7 +121,7 @@ def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, list[li
             axes.set_visible(False)
         del line[len(penalties) :]
         for axes, penalty in zip(line, penalties, strict=True):
-            title_panel(axes, penalty, part, rows)
+            title_panel(axes, PENALTIES.title(penalty), colour_of(penalty), part, rows)
     for axes in panels[-1][-columns:]:
         axes.set_xlabel("λ")
     return figure, panels

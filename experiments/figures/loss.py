@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...networks import SIMILARITIES
-from ..rows.summaries import configuration, number, pick, variant
-from .style import GREY, caption, legend, new_figure, penalties_of, title_panel
+from ...networks import PENALTIES, SIMILARITIES
+from ..rows.summaries import configuration, number, pick
+from .style import GREY, caption, colour_of, legend, new_figure, penalties_of, title_panel
 
 FEW_EPOCHS = 12
 """Up to this number of epochs, each one gets a dot: a line alone would not show a single epoch."""
@@ -49,10 +49,8 @@ def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") 
     for line, part in zip(grid, variants, strict=True):
         for axes, penalty in zip(line, penalties, strict=True):
             _draw(axes, pick(part, part["penalty"] == penalty), columns, shades)
-            if penalty == EVERY:
-                axes.set_title("\n".join([EVERY, *variant(part.iloc[0], history)]), color=GREY)
-            else:
-                title_panel(axes, penalty, part, history)
+            look = (EVERY, GREY) if penalty == EVERY else (PENALTIES.title(penalty), colour_of(penalty))
+            title_panel(axes, *look, part, history)
         line[0].set_ylabel(_label(part, term))
     if np.nanmin(history[columns].to_numpy(dtype=float)) > 0:
         for axes in grid.ravel():

@@ -36,7 +36,8 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     table = pd.concat(everything)
     order = table.groupby("label")["mean"].mean().sort_values().index
     before = table.groupby("label")["before"].mean().reindex(order)
-    height = max(0.19 * len(order) + 1.8, 3.2)
+    shown = {series.label: series for panel in panels_of for series in panel}
+    height = max(0.19 * len(order) + 1.8, 0.2 * len(shown) + 1.8, 3.2)  # room for the structures and the legend
     figure = new_figure(3.4 * len(parts) + 4.2, height, f"{METRICS.title(DICE)} of each structure")
     panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
     for axes, part, found in zip(panels, parts, panels_of, strict=True):
@@ -49,7 +50,6 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
         axes.grid(axis="y", alpha=0.25)
         axes.set_xlabel(METRICS.title(DICE))
     panels[0].set_yticks(range(len(order)), list(order), fontsize=7)
-    shown = {series.label: series for panel in panels_of for series in panel}
     known = [Line2D([], [], label=label, **series.look) for label, series in shown.items()]
     legend(figure, [*known, Line2D([], [], color=GREY, marker="|", ls="", label="before registration")])
     caption(figure, f"{title}.", f"{_weights(parts, rows)}Bars: ± 1 standard error over pairs.")

@@ -122,11 +122,11 @@ LONGEST_LINE = 24
 """Letters of a panel's title that fit on one line."""
 
 
-def title_panel(axes: Axes, penalty: str, part: pd.DataFrame, whole: pd.DataFrame) -> None:
-    """Write the title of a panel: a penalty in one setting (``part`` of the ``whole`` rows)."""
+def title_panel(axes: Axes, title: str, colour: str, part: pd.DataFrame, whole: pd.DataFrame) -> None:
+    """Write the title of a panel, and below it the setting that it shows (``part`` of the ``whole`` rows)."""
     words = ", ".join(variant(part.iloc[0], whole))
     words = words if len(words) <= LONGEST_LINE else words.replace(", ", ",\n")  # else it reaches into the next panel
-    axes.set_title(f"{PENALTIES.title(penalty)}\n{words}".strip(), color=colour_of(penalty))
+    axes.set_title(f"{title}\n{words}".strip(), color=colour)
 
 
 def curve_look(curve: Curve) -> dict[str, Any]:

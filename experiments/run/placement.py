@@ -18,12 +18,8 @@ if TYPE_CHECKING:
     from ...pipeline import Sample
 
     Pair = tuple[Sample, Sample]
-LAMBDA, PENALTY, STEPS, RANGES = (
-    "objective.lambda",
-    "objective.penalty",
-    "model.integration_steps",
-    "objective.condition.lambda",
-)
+LAMBDA, RANGES, PENALTY = "objective.lambda", "objective.condition.lambda", "objective.penalty"
+STEPS = "model.integration_steps"
 Key = tuple[str, str]
 """A penalty and the kind of a model."""
 Progress = Callable[[str, int, int], None]
@@ -34,20 +30,25 @@ Progress = Callable[[str, int, int], None]
 class Curve:
     """The trials of a study with one penalty and one model."""
 
-    penalty: str
+    key: Key
     trials: Sequence[TrialSettings]
 
     @property
-    def key(self) -> Key:
-        return _key(self.trials[0])
+    def penalty(self) -> str:
+        return self.key[0]
 
     @property
     def name(self) -> str:
         return ", ".join(self.key)
 
 
-def _key(trial: TrialSettings) -> Key:
-    return trial.objective.penalty, trial.model.kind
+def _curves(trials: Sequence[TrialSettings]) -> list[Curve]:
+    """The trials that have an objective, by penalty and model."""
+    curves: dict[Key, list[TrialSettings]] = {}
+    for trial in trials:
+        if trial.model.has_objective:
+            curves.setdefault((trial.objective.penalty, trial.model.kind), []).append(trial)
+    return [Curve(key, own) for key, own in curves.items()]
 
 
 def curves_of(study: Study, penalties: Sequence[str]) -> list[Curve]:
@@ -56,11 +57,7 @@ def curves_of(study: Study, penalties: Sequence[str]) -> list[Curve]:
     Raises:
         InputError: no trial has an objective, or none has one of the penalties.
     """
-    curves: dict[Key, list[TrialSettings]] = {}
-    for trial in study.trials:
-        if trial.model.has_objective:
-            curves.setdefault(_key(trial), []).append(trial)
-    found = [Curve(penalty, trials) for (penalty, _), trials in curves.items()]
+    found = _curves(study.trials)
     known = list(dict.fromkeys(curve.penalty for curve in found))
     if not found:
         raise InputError(f"study {study.name} has no trial with a penalty.")
@@ -139,22 +136,24 @@ def with_lambda(study: Study, found: Mapping[Key, Sequence[float]]) -> Study:
 
 
 def _divided(study: Study, group: Group, found: Mapping[Key, Sequence[float]]) -> list[Group]:
-    """The curves of a group; one that holds nothing that was found stays as it is."""
+    """The curves of a group; one that holds nothing that was found, or baselines, stays as it is."""
     trials = study.group_trials(group.name)
-    curves = {_key(trial): trial for trial in trials if trial.model.has_objective}
-    if not any(key in found for key in curves) or len(curves) < len({_key(trial) for trial in trials}):
+    curves = _curves(trials)
+    if not any(curve.key in found for curve in curves) or not all(trial.model.has_objective for trial in trials):
         return [group]
-    parts: list[Group] = []
-    for (penalty, kind), trial in curves.items():
-        settings = {name: value for name, value in group.settings.items() if name != LAMBDA} | {PENALTY: penalty}
-        axes = {name: values for name, values in group.axes.items() if name not in (LAMBDA, PENALTY)}
-        if STEPS in axes:
-            axes[STEPS] = tuple(steps for steps in axes[STEPS] if bool(steps) == bool(trial.model.integration_steps))
-        own = [each.objective.weight for each in trials if _key(each) == (penalty, kind)]
-        axes[LAMBDA] = tuple(found.get((penalty, kind), dict.fromkeys(own)))
-        if (ranges := trial.objective.condition.of_each) is not None:
-            placed = {name: found.get((name, kind), bounds) for name, bounds in ranges.ranges.items()}
-            settings[RANGES] = {name: [min(weights), max(weights)] for name, weights in placed.items()}
-        name = group.name if len(curves) == 1 else f"{group.name}, {penalty}, {kind}"
-        parts.append(Group(name, settings, axes))
-    return parts
+    return [_with_lambda(group, curve, found, alone=len(curves) == 1) for curve in curves]
+
+
+def _with_lambda(group: Group, curve: Curve, found: Mapping[Key, Sequence[float]], alone: bool) -> Group:
+    """The part of a group that is one curve, with the λ that were found for it."""
+    first, (penalty, kind) = curve.trials[0], curve.key
+    settings = {name: value for name, value in group.settings.items() if name != LAMBDA} | {PENALTY: penalty}
+    axes = {name: values for name, values in group.axes.items() if name not in (LAMBDA, PENALTY)}
+    if STEPS in axes:
+        axes[STEPS] = tuple(steps for steps in axes[STEPS] if bool(steps) == bool(first.model.integration_steps))
+    own = dict.fromkeys(trial.objective.weight for trial in curve.trials)
+    axes[LAMBDA] = tuple(found.get(curve.key, own))
+    if (ranges := first.objective.condition.of_each) is not None:
+        placed = {name: found.get((name, kind), bounds) for name, bounds in ranges.ranges.items()}
+        settings[RANGES] = {name: [min(weights), max(weights)] for name, weights in placed.items()}
+    return Group(group.name if alone else f"{group.name}, {curve.name}", settings, axes)

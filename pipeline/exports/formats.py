@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import networks
+from ...transforms.basics.atomic import check_new
 from ...transforms.basics.errors import InputError, times
 from ..files.text import write_atomically, write_text
 from ..images.output_paths import check_output, check_place
@@ -72,8 +73,7 @@ def check_export(kind: str, out: Path, authors: str | None = None, note: str | N
     for option, value in {"authors": authors, "note": note}.items():
         if value is not None and kind not in CARDED:
             raise InputError(f"--{option} is only for a bundle or a model; leave it out for {kind}.")
-    if out.exists():
-        raise InputError(f"{out} exists; choose another name or remove it.")
+    check_new(out)
     if kind == "bundle":
         check_place(out)
         return
@@ -107,8 +107,7 @@ def _model(
     measured = Measured.of(trained, rows)
     values = metadata(trained, trained.shape_or(None), measured.alone, authors)
     card = model_card(trained, out.stem, values, measured, "weights", note)
-    network = trained.recommended()
-    write_atomically(out, lambda temporary: networks.save_model(temporary, network, about, torch.float16))
+    write_atomically(out, lambda temporary: networks.save_model(temporary, trained.whole, about, torch.float16))
     write_text(out.with_suffix(".md"), card)
 
 

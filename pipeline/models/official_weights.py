@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ...transforms.basics.atomic import check_new
 from ...transforms.basics.errors import InputError
 from ..files.text import write_atomically
 from ..images.output_paths import check_output
@@ -19,8 +20,7 @@ def import_official(path: Path, out: Path, **settings: int) -> None:
     Raises:
         InputError: the file does not hold weights of VoxelMorph's default network, or ``out`` exists.
     """
-    if out.exists():
-        raise InputError(f"{out} exists; choose another name or remove it.")
+    check_new(out)
     check_output(out, (".safetensors",))
     if not path.is_file():
         raise InputError(f"no weights at {path}.")

@@ -55,8 +55,9 @@ class Trained:
             network = self.conditional.at(penalty, weight)
         return replace(self, network=network, settings=self.settings.at(penalty, weight))
 
-    def recommended(self) -> Network:
-        """The network to write to a file: one for every λ recommends the penalty and λ that this has."""
+    @property
+    def whole(self) -> Network:
+        """The network, or the one for every λ that it was taken from, which then recommends its penalty and λ."""
         if self.conditional is None or self.settings is None:
             return self.network
         network = copy.copy(self.conditional)

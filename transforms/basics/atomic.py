@@ -46,14 +46,19 @@ def write_atomically(path: Path, write: Callable[[Path], object], ending: str = 
     return path
 
 
+def check_new(path: Path) -> None:
+    """Raise InputError if something is at ``path``."""
+    if path.exists():
+        raise InputError(f"{path} exists; choose another name or remove it.")
+
+
 def write_folder(path: Path, fill: Callable[[Path], object]) -> Path:
     """Let ``fill`` fill a temporary folder beside ``path`` and move it into place.
 
     Raises:
         InputError: something is at ``path``, the folder cannot be written or the disk is full.
     """
-    if path.exists():
-        raise InputError(f"{path} exists; choose another name or remove it.")
+    check_new(path)
     with _told(path), temporary_folder(path) as folder:
         fill(folder)
         os.chmod(folder, 0o755)
