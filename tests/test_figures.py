@@ -15,6 +15,7 @@ from smoothmorph.experiments.figures.fields import _choose
 from smoothmorph.experiments.figures.loss import EVERY, term_by_epoch
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
+from smoothmorph.experiments.figures.structures import dice_per_structure
 from smoothmorph.experiments.figures.style import (
     COLOURS,
     COLOURS_OF_SUMS,
@@ -34,6 +35,7 @@ from smoothmorph.experiments.statistics import analyse
 from smoothmorph.experiments.store.run_folder import claim, open_run
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import PENALTIES
+from smoothmorph.pipeline.evaluation import SDLOGJ
 from smoothmorph.transforms.basics.errors import InputError
 
 KINDS = ["dice_vs_lambda", "flow_fields", "folding_vs_lambda", "loss_by_epoch", "similarity_vs_folding"]
@@ -118,6 +120,20 @@ def test_the_pairs_of_refined_fields_are_not_counted_twice(make_run):
     counted = len(rows) // 2
     words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
     assert f"quartiles over {counted} test pairs;" in words
+
+
+def test_lambda_of_similar_smoothness_is_chosen_with_and_without_refinement_alone(make_run):
+    rows = collect(make_run({"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]}))
+    at = {("l1", 0.01): 0.22, ("l1", 0.1): 0.18}
+    alone = at | {("l2", 0.01): 0.25, ("l2", 0.1): 0.1}  # 0.01 is nearest to the middle of the common range
+    refined = at | {("l2", 0.01): 0.35, ("l2", 0.1): 0.21}  # 0.1 is
+    keys = pd.MultiIndex.from_frame(rows[["penalty", "lambda"]])
+    parts = [rows.assign(refinement_steps=n, **{SDLOGJ: keys.map(known)}) for n, known in ((0, alone), (5, refined))]
+    figure = dice_per_structure(pd.concat(parts), "")
+    assert figure is not None
+    words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert "not refined: L1 λ = 0.01, L2 λ = 0.01" in words
+    assert "refined, at most 5 steps: L1 λ = 0.01, L2 λ = 0.1" in words
 
 
 def test_a_training_that_trials_share_is_drawn_once(make_run, unsaved):

@@ -26,9 +26,8 @@ class Series(NamedTuple):
 def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     """One line per structure, best first, one panel per setting; None without labels."""
     trained = penalized(rows)
-    chosen = pick(trained, trained["trial"].isin(_alike(trained)))
     without = _of_baselines(baselines(rows))
-    parts = settings_of(chosen) if len(chosen) else [chosen]
+    parts = [_alike(part) for part in settings_of(trained)] if len(trained) else [trained]
     panels_of = [[*_of_penalties(part), *without] for part in parts]
     everything = [series.lines for panel in panels_of for series in panel]
     if not everything or all(lines.empty for lines in everything):
@@ -88,14 +87,10 @@ def _weights(parts: list[pd.DataFrame], rows: pd.DataFrame) -> str:
     return f"Penalties at the tested λ with the most similar SDlogJ. {'; '.join(at)}. " if at else ""
 
 
-def _alike(rows: pd.DataFrame) -> set[str]:
-    """The trials of one λ per penalty and setting: its SDlogJ is the nearest to the middle of the common range."""
-    chosen: set[str] = set()
-    for part in settings_of(rows) if len(rows) else ():
-        means = part.groupby(["penalty", "lambda"])[SDLOGJ].mean()
-        ends = means.groupby("penalty").agg(["min", "max"])
-        goal = (ends["min"].max() + ends["max"].min()) / 2
-        for penalty in penalties_of(part):
-            weight = (means[penalty] - goal).abs().idxmin()
-            chosen |= set(pick(part, (part["penalty"] == penalty) & (part["lambda"] == weight))["trial"])
-    return chosen
+def _alike(part: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one λ per penalty: its SDlogJ is the nearest to the middle of the common range."""
+    means = part.groupby(["penalty", "lambda"])[SDLOGJ].mean()
+    ends = means.groupby("penalty").agg(["min", "max"])
+    goal = (ends["min"].max() + ends["max"].min()) / 2
+    nearest = {penalty: (means[penalty] - goal).abs().idxmin() for penalty in penalties_of(part)}
+    return pick(part, part["lambda"] == part["penalty"].map(nearest))
