@@ -24,6 +24,7 @@ from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, penalized, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
+from smoothmorph.experiments.store.archive import examples_file
 from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import claim, open_run, states
 from smoothmorph.experiments.study.description import study_view
@@ -318,14 +319,21 @@ def test_a_run_that_tells_nothing_of_its_pairs_is_not_joined(make):
         join(run.path, other.path)
 
 
-def test_a_trial_that_is_only_archived_is_not_joined(make, tmp_path, no_figures):
-    run, other = make(NETWORKS, name="one"), make(METHODS, name="other")
+def test_archived_trials_are_joined_with_their_rows_pictures_and_history(make, tmp_path, no_figures):
+    run, other, whole = make(NETWORKS, name="one"), make(METHODS, name="other"), make(NETWORKS, METHODS, name="whole")
     archive(other.path, tmp_path / "kept", console=Console(file=io.StringIO()))
-    with pytest.raises(InputError, match="only in the archive of its run"):
-        join(run.path, tmp_path / "kept")
     archive(run.path, tmp_path / "networks", console=Console(file=io.StringIO()))
-    found = join(tmp_path / "networks", other.path)  # in the other order
-    assert len(collect(found)) == 12 * (12 + 3)
+    for path, guest in ((run.path, tmp_path / "kept"), (other.path, tmp_path / "networks")):
+        found = join(path, guest)
+        assert {state.state for state in states(found).values()} == {"complete"}
+        order = ["trial", "moving", "fixed"]
+        joined, expected = (collect(one).sort_values(order, ignore_index=True) for one in (found, whole))
+        pd.testing.assert_frame_equal(joined[expected.columns], expected, check_dtype=False, rtol=1e-6)
+        assert len(collect_history(found)) == len(collect_history(whole))
+        pictured = [trial for trial in found.trials if examples_file(path, trial)]
+        assert any(trial.startswith("syn") for trial in pictured)
+        assert any(trial.startswith("l2") for trial in pictured)
+        assert join(path, guest).study == found.study
 
 
 def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(make, drawn):

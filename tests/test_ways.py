@@ -85,6 +85,32 @@ def _check_gaps(found, figure) -> None:
     assert figure.axes[0].get_title() == "diffeomorphic model:\noptimization minus trained network"
 
 
+def test_networks_that_differ_in_much_are_named_by_their_backbone_and_compared_with_the_optimum(make, drawn):  # noqa: F811
+    longer = {"model.backbone": "pyramid", "training.steps_per_epoch": 4, "training.learning_rate": 0.002}
+    condition = {"objective.condition.penalties": ["l1", "l2"], "objective.condition.lambda": [0.001, 0.1]}
+    networks = [
+        {"name": "voxelmorph", "axes": WEIGHTS},
+        {"name": "pyramid", "set": longer | condition, "axes": WEIGHTS},
+    ]
+    rows = collect(run := make(OPTIMA, *networks, METHODS))
+    assert {"model.backbone", "training.learning_rate", "objective.condition.lambda"} <= set(configuration(rows))
+    found = analyse(rows)
+    assert len(found.tables["fronts"]) == 18
+    gaps = set(map(tuple, found.tables["amortization_gap"][["first", "second"]].to_numpy()))
+    assert gaps == {("optimization", "VoxelMorph"), ("optimization", "Pyramid"), ("VoxelMorph", "Pyramid")}
+    words = " ".join(found.words)
+    assert all(f"({name})" in words for name in ("optimization", "VoxelMorph", "Pyramid"))
+    assert "A trained network (Pyramid) takes" in words
+    from smoothmorph.experiments.figures import draw_figures
+    from smoothmorph.experiments.outputs.tables import collect_history
+
+    draw_figures(run, rows, collect_history(run), found)
+    assert [axes.get_title() for axes in drawn["pareto_front"].axes] == ["diffeomorphic model"]
+    assert {"optimization", "VoxelMorph", "Pyramid"} <= set(legend_of(drawn["pareto_front"]))
+    assert {"L2, optimization", "L2, VoxelMorph", "L2, Pyramid"} <= set(legend_of(drawn["dice_vs_lambda"]))
+    assert all(len(axes.get_title()) < 80 for figure in drawn.values() for axes in figure.axes)
+
+
 def test_optimization_alone_has_curves_and_a_recommendation_and_speaks_of_no_training(make):  # noqa: F811
     rows = collect(make(OPTIMA))
     assert configuration(rows) == ["penalty", "lambda", "model"]

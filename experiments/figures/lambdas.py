@@ -28,7 +28,8 @@ def similarity_vs_folding(
     The baselines (``without`` training) are points in the panel of the displacement; they have no velocity.
     """
     found = style.curves(whole, similarity)
-    figure = style.new_figure(7.6 + style.legend_width([*found, *without]), 4.2, "Similarity against folding")
+    width = 7.6 + style.legend_width(one.label for one in (*found, *without))
+    figure = style.new_figure(width, 4.2, "Similarity against folding")
     note = ""
     for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
         metric = f"{field}_nonpositive_percent"
@@ -83,7 +84,8 @@ def metric_vs_lambda(
     if not found:
         return None
     name = "Similarity" if METRICS[metric].role == "similarity" else METRICS[metric].title
-    figure = style.new_figure(4.9 + style.legend_width([*found, *without]), 4.0, f"{name} against λ")
+    width = 4.9 + style.legend_width(one.label for one in (*found, *without))
+    figure = style.new_figure(width, 4.0, f"{name} against λ")
     axes = figure.subplots()
     _against_lambda(axes, rows, whole, metric)
     draw_levels(axes, without, metric)
@@ -107,7 +109,8 @@ def folding_vs_lambda(
     without = [baseline for baseline in without if baseline.registers]  # the other one never folds
     metrics = [f"{field}_nonpositive_percent" for field in FIELDS]
     found = style.curves(whole, metrics[0])
-    figure = style.new_figure(7.6 + style.legend_width([*found, *without]), 4.0, "Folding against λ")
+    width = 7.6 + style.legend_width(one.label for one in (*found, *without))
+    figure = style.new_figure(width, 4.0, "Folding against λ")
     panels = figure.subplots(1, 2, sharey=True)
     note = ""
     for axes, metric, heading in zip(panels, metrics, FIELDS.values(), strict=True):

@@ -2,7 +2,7 @@
 
 import functools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,9 +140,9 @@ def curve_handles(found: list[Curve]) -> list[Line2D]:
     return [Line2D([], [], label=curve.label, **curve_look(curve)) for curve in found]
 
 
-def legend_width(found: Sequence[Any]) -> float:
-    """The approximate width in inches of a legend with the labels of these curves."""
-    return 0.7 + 0.065 * max(len(curve.label) for curve in found)
+def legend_width(labels: Iterable[str]) -> float:
+    """The approximate width in inches of a legend with these labels."""
+    return 0.7 + 0.065 * max(map(len, labels))
 
 
 def caption(figure: Figure, *lines: str) -> None:

@@ -12,12 +12,14 @@ from matplotlib.lines import Line2D
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.settings.schema import ObjectiveSettings
-from ..rows.summaries import WAYS, number, pick, setting_name
+from ..rows.summaries import named_settings, number, pick, telling, way_keys
 from ..statistics import Analysis
 from .axes import lambda_axis
 from .baselines import baselines_of, draw_points, handles
-from .style import GREY, LINES, caption, colour_of, legend, marker_of, new_figure, penalties_of
+from .style import GREY, LINES, caption, colour_of, legend, legend_width, marker_of, new_figure, penalties_of
 
+LONGEST_TITLE = 34
+"""Letters of two ways to find fields that fit above a panel on one line."""
 MANY = 6
 """With more penalties than this, the panels that show them side by side are wider."""
 
@@ -55,9 +57,12 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     points, without = analysis.tables.get("fronts", pd.DataFrame()), baselines_of(means)
     keys = _setting_keys(points) if len(points) else []
     areas = analysis.tables.get("auc_arc", pd.DataFrame())
-    ways = _ways(points, [key for key in keys if key in WAYS])
-    parts = list(_settings(points, [key for key in keys if key not in WAYS])) if len(points) else [("", points)]
-    figure = new_figure(3.6 * len(parts) + 1.9, 4.2, "ARC: accuracy against smoothness")
+    different = way_keys(points, keys) if len(points) else []
+    ways = _ways(points, different)
+    parts = list(_settings(points, [key for key in keys if key not in different])) if len(points) else [("", points)]
+    entries = [*(_front_handles(points, ways) if len(points) else []), *handles(without)]
+    width = 3.6 * len(parts) + legend_width(str(entry.get_label()) for entry in entries)
+    figure = new_figure(width, 4.2, "ARC: accuracy against smoothness")
     for axes, (words, part) in zip(_panels(figure, 1, len(parts))[0], parts, strict=True):
         for penalty, style, own in _lines(part, ways):
             measured = (pick(means, means["metric"] == name) for name in (SDLOGJ, metric))
@@ -74,7 +79,7 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
         axes.set_xlabel(_across(SDLOGJ))
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
-    legend(figure, [*(_front_handles(points, ways) if len(points) else []), *handles(without)])
+    legend(figure, entries)
     bars = "One point per λ; bars" if len(points) else "Bars"
     stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
     marked = "Shaded: the range" if len(ways) == 1 else "Grey lines at the bottom: the ranges"
@@ -197,9 +202,10 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
             if basis == SDLOGJ:
                 axes.set_xlabel(_across(SDLOGJ))
             else:
-                lambda_axis(axes, list(part.loc[part["matched_in"] == basis, "at"]))
+                lambda_axis(axes, list(table.loc[table["matched_in"] == basis, "at"]))  # of all panels
             if axes in panels[0]:
-                axes.set_title(f"{words}:\n{first} minus {second}")
+                space = " " if len(first) + len(second) <= LONGEST_TITLE else "\n"
+                axes.set_title(f"{words}:\n{first}{space}minus {second}")
         row[0].set_ylabel(f"difference in\n{METRICS[metric].axis()}")
     legend(figure, _handles(penalties_of(table)))
     seeds, pairs = number(analysis.tables["means"]["n_seeds"], "seed"), number(table["n_pairs"], "test pair")
@@ -229,9 +235,9 @@ def _setting_keys(table: pd.DataFrame) -> list[str]:
 
 
 def _settings(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    for values, part in table.groupby(keys, sort=False, dropna=False):
-        words = [setting_name(key, value) for key, value in zip(keys, values, strict=True)]
-        yield ", ".join(words), part
+    names = telling(table, keys) or keys[:1]  # a single setting is named, too
+    for _, part in table.groupby(keys, sort=False, dropna=False):
+        yield ", ".join(named_settings(part.iloc[0], names)), part
 
 
 def _reach(lines: pd.DataFrame) -> Any:

@@ -1,11 +1,12 @@
 """Summaries of rows over pairs and seeds. Percentages are in percent (0..100)."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from ...networks import PENALTIES, SIMILARITIES
+from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import DICE, METRICS, REFINED
 from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..study.setting_keys import known_keys
@@ -14,6 +15,9 @@ METHOD = "method"
 WAYS = (METHOD, REFINED)
 """What tells apart the ways by which a field was found under one objective; figures draw them as lines of one panel."""
 SETTINGS = ("penalty", "lambda", "model", *WAYS, "similarity", "acts_on", "multiplier")
+BACKBONE = "model.backbone"
+MOST_TELLING = ("model", *WAYS, BACKBONE)
+"""Settings that name a configuration before others do."""
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
@@ -79,15 +83,52 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
     has_penalty = line["model"] not in without_objective()
     own = penalized(frame) if has_penalty else pick(frame, frame["model"] == line["model"])
     keys = (setting_columns(frame) if "metric" in frame else configuration(frame))[2 if has_penalty else 3 :]
-    return [setting_name(key, line[key]) for key in keys if own[key].nunique(dropna=False) > 1]
+    return named_settings(line, telling(own, keys))
+
+
+def way_keys(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
+    """The ``keys`` that tell apart how fields were found: ``WAYS``, and settings that only some methods have.
+
+    Optimization has no backbone and no epochs, so these do not set a network's objective apart from its own.
+    """
+    own = penalized(frame)
+    return [key for key in keys if key in WAYS or own[key].isna().any()]
+
+
+def telling(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
+    """As few of the ``keys`` as tell apart all lines that ``keys`` tell apart; ``MOST_TELLING`` ones are tried first.
+
+    Names become short: if a network has another backbone and other epochs, the backbone is enough.
+    """
+    keys, found, apart = list(keys), [], 1
+    for key in sorted(keys, key=lambda key: key not in MOST_TELLING):
+        finer = len(frame[[*found, key]].drop_duplicates())
+        if finer > apart:
+            found, apart = [*found, key], finer
+    return [key for key in keys if key in found]
+
+
+def named_settings(line: Any, keys: Iterable[str]) -> list[str]:
+    """The settings of a line in words, without those that its method does not have; refinement comes last.
+
+    A trained network with the name of its backbone needs no name of its method.
+    """
+    there = sorted((k for k in keys if not pd.isna(line[k])), key=lambda key: key == REFINED)
+    if REFINED in there and not of_network(line):
+        there.remove(REFINED)
+    if METHOD in there and BACKBONE in there and METHODS[line[METHOD]].trains:
+        there.remove(METHOD)
+    return [setting_name(key, line[key]) for key in there]
 
 
 def setting_name(key: str, value: Any) -> str:
     """A setting in words, for labels: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
     if key == "model":
         return f"{value} model"
-    if key == METHOD:
-        return METHODS.title(value)
+    if key in (METHOD, BACKBONE):
+        return (METHODS if key == METHOD else BACKBONES).title(value)
+    if key == "similarity":
+        return f"{key} {SIMILARITIES.title(value)}"
     if key == REFINED:
         return f"refined, at most {value:g} steps" if value else "not refined"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
@@ -151,6 +192,12 @@ def summarize(rows: pd.DataFrame, keys: list[str], metric: str, before: str) -> 
 def pick(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
     """The lines where ``mask`` is true, typed for the type checker."""
     return cast(pd.DataFrame, frame.loc[mask])
+
+
+def is_set(frame: pd.DataFrame, settings: Mapping[Any, Any]) -> pd.Series:
+    """Which lines have these values; an empty cell, of a setting that a method does not have, equals an empty one."""
+    same = [frame[key].isna() if pd.isna(value) else frame[key] == value for key, value in settings.items()]
+    return cast(pd.Series, pd.concat(same, axis=1).all(axis=1))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

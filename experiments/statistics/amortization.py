@@ -15,7 +15,7 @@ from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, REFINED, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import with_interval
-from ..rows.summaries import METHOD, WAYS, of_network, pick, records, setting_name
+from ..rows.summaries import METHOD, named_settings, of_network, pick, records, telling, way_keys
 from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, shared_weights, targets
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
@@ -35,13 +35,17 @@ class _Way(NamedTuple):
     refined: float
     curve: Curve
 
-    @classmethod
-    def of(cls, keys: Sequence[str], curve: Curve) -> "_Way":
-        columns = dict(zip(keys, curve.setting, strict=True))
-        ways = {key: columns.pop(key) for key in WAYS if key in columns}
-        network, trains = of_network(ways), METHOD not in ways or METHODS[ways[METHOD]].trains
-        name = ", ".join(setting_name(key, value) for key, value in ways.items() if network or key == METHOD)
-        return cls(columns, name, network, trains, float(ways.get(REFINED, 0)), curve)
+
+def _ways(keys: Sequence[str], found: Sequence[Curve]) -> Iterator[_Way]:
+    """The way of each curve; ``keys``: the columns of their settings."""
+    settings = pd.DataFrame([curve.setting for curve in found], columns=pd.Index(keys))
+    different = way_keys(settings, keys)
+    names = telling(settings, different)
+    for line, curve in zip(records(settings), found, strict=True):
+        about = {key: value for key, value in line.items() if key not in different}
+        trains = METHOD not in line or METHODS[line[METHOD]].trains
+        name = ", ".join(named_settings(line, names))
+        yield _Way(about, name, of_network(line), trains, float(line.get(REFINED, 0)), curve)
 
 
 def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
@@ -53,7 +57,7 @@ def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
     lines: list[dict[str, Any]] = []
     for sample, _, metrics in parts:
         keys, wanted = setting_keys(sample), [metric for metric in measured if metric in metrics]
-        ways = [_Way.of(keys, curve) for own in curves(sample).values() for curve in own]
+        ways = _ways(keys, [curve for own in curves(sample).values() for curve in own])
         for one, other in combinations(sorted(ways, key=lambda way: (way.network, -way.refined)), 2):
             alike = one.about == other.about and one.curve.penalty == other.curve.penalty
             if alike and SDLOGJ in sample.values:

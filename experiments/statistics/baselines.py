@@ -11,10 +11,12 @@ from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ, SECONDS
 from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..rows.rounding import is_clear, rounded_in, span, with_interval
 from ..rows.summaries import (
+    BACKBONE,
     METHOD,
     WAYS,
     baselines,
     configuration,
+    named_settings,
     penalized,
     pick,
     records,
@@ -81,7 +83,7 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
     if len(own_rows) and len(penalized(rows)):
         yield from _seconds(penalized(rows))
     if "baselines" in tables:
-        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric, _what(rows))
+        yield from _verdicts(pick(tables["baselines"], tables["baselines"]["metric"] == metric), metric, rows)
 
 
 def _what(rows: pd.DataFrame) -> str:
@@ -92,26 +94,27 @@ def _what(rows: pd.DataFrame) -> str:
 
 def _seconds(rows: pd.DataFrame) -> Iterator[str]:
     """One sentence for each way to find a field: how long it takes."""
-    keys = [key for key in WAYS if key in rows]
-    for values, own in rows.groupby(keys, sort=False) if keys else [((), rows)]:
-        way = dict(zip(keys, values, strict=True))
+    keys = [key for key in (*WAYS, BACKBONE) if key in rows]
+    for _, own in rows.groupby(keys, sort=False, dropna=False) if keys else [((), rows)]:
+        way = own.iloc[0]
         method = METHODS[str(way.get(METHOD, trained_methods()[0]))]
         name = f"A {method.title}" if method.is_network else method.title.capitalize()
-        takes = f"refined in at most {way[REFINED]:g} steps takes" if way.get(REFINED) else "takes"
-        yield f"{name} {takes} {own['seconds'].mean():.2g} s per pair."
+        parts = "".join(f" ({word})" for word in named_settings(way, [BACKBONE] if BACKBONE in keys else []))
+        takes = f" refined in at most {way[REFINED]:g} steps takes" if way.get(REFINED) else " takes"
+        yield f"{name}{parts}{takes} {own['seconds'].mean():.2g} s per pair."
 
 
-def _verdicts(table: pd.DataFrame, metric: str, what: str) -> Iterator[str]:
+def _verdicts(table: pd.DataFrame, metric: str, rows: pd.DataFrame) -> Iterator[str]:
     own = ("penalty", "lambda", "baseline", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
     for key, part in table.groupby(["baseline", "at"], sort=False):
         baseline, value = cast(tuple[str, float], key)
-        for setting, lines in by_setting(part, own):
+        for setting, lines in by_setting(part, own, penalized(rows)):
             verdicts = []
             for line in records(lines):
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
                 word = ("worse" if behind else "better") if is_clear(line) else "no clear difference"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({span(line['low'], line['high'])})")
             yield (
-                f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
+                f"{_what(rows)} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
                 f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )

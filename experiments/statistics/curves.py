@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
-from ..rows.summaries import penalized, pick
+from ..rows.summaries import is_set, penalized, pick
 from .sample import Sample, Statistic, is_everywhere
 
 LEAST_PERCENT = 1e-3  # %; above it folding is interpolated in its logarithm, below it counts as this value
@@ -70,8 +70,8 @@ def curves(sample: Sample) -> dict[tuple[Any, ...], list[Curve]]:
     """The curves of each setting of the networks, in the order of the penalties; its columns are `setting_keys`."""
     frame, found = sample.configurations, {}
     keys = setting_keys(sample)
-    for setting in dict.fromkeys(penalized(frame)[keys].itertuples(index=False, name=None)):
-        own = (frame[keys] == list(setting)).all(axis=1)
+    for setting in penalized(frame)[keys].drop_duplicates().itertuples(index=False, name=None):
+        own = is_set(frame, dict(zip(keys, setting, strict=True)))
         for penalty in PENALTIES.in_order(frame.loc[own, "penalty"]):
             points = pick(frame, own & (frame["penalty"] == penalty)).sort_values(by="lambda")
             curve = Curve(penalty, setting, points["lambda"].to_numpy(float), points.index.to_numpy())
@@ -83,8 +83,9 @@ def groups(sample: Sample) -> Iterator[CurveSet]:
     """The curves of each setting, with a sample that holds only that setting."""
     frame, keys = sample.configurations, setting_keys(sample)
     for setting in curves(sample):
-        own = sample.select((frame[keys] == list(setting)).all(axis=1))
-        yield CurveSet(dict(zip(keys, setting, strict=True)), own, next(iter(curves(own).values())))
+        about = dict(zip(keys, setting, strict=True))
+        own = sample.select(is_set(frame, about))
+        yield CurveSet(about, own, next(iter(curves(own).values())))
 
 
 def setting_keys(sample: Sample) -> list[str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
-from ..rows.summaries import METHOD, penalized, pick, records, setting_name, trained_methods
+from ..rows.summaries import METHOD, is_set, named_settings, penalized, pick, records, telling, trained_methods
 from ..study.setting_keys import known_keys
 
 NOT_MATCHED = "Penalties cannot be compared at equal smoothness: "
@@ -188,17 +188,21 @@ def spread_of_seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     )
 
 
-def by_setting(table: pd.DataFrame, own: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The parts of a table by their settings other than penalty and λ, each with its name in brackets."""
+def by_setting(
+    table: pd.DataFrame, own: tuple[str, ...], whole: pd.DataFrame | None = None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The parts of a table by their settings other than penalty and λ, each with its name in brackets.
+
+    The name tells a setting from the others of ``whole``; default: of the table.
+    """
     keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
-    for values, part in table.groupby(keys, sort=False):
-        varied = [(key, value) for key, value in zip(keys, values, strict=True) if table[key].nunique() > 1]
-        names = [setting_name(key, value) for key, value in varied]
+    telling_keys = telling(table if whole is None else whole, keys)
+    for _, part in table.groupby(keys, sort=False, dropna=False):
+        names = named_settings(part.iloc[0], telling_keys)
         yield (f" ({', '.join(names)})" if names else ""), part
 
 
 def _same(table: pd.DataFrame, line: pd.Series) -> pd.Series:
     """Which lines of a table have the same setting as ``line``."""
     own = ("penalty", "lambda", "metric", "mean", "low", "high", "n_seeds", "matched_in", "at")
-    keys = [key for key in line.index if key not in own]
-    return (table[keys] == line[keys]).all(axis=1)
+    return is_set(table, {key: value for key, value in line.items() if key not in own})

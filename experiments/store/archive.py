@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from .trial_tables import how_to_mend, lacks_pairs, needed_columns, read_checked
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...pipeline.settings.schema import PairSettings
+    from ...pipeline.settings.schema import PairSettings, TrialSettings
 
 FOLDER, ROWS, HISTORY = "archive", "rows.parquet", "history.parquet"
 ENVIRONMENTS, EXAMPLES = "environments.json", "examples"
@@ -166,6 +167,29 @@ def write_archive(
             write_atomically(
                 folder / EXAMPLES / f"{trial}.npz", lambda target, path=path: _copy_examples(path, target, pairs)
             )
+
+
+def restore(run: Path, trial: str, settings: TrialSettings, tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write the files of an archived trial into ``folder``, as if it had run there; its network is not among them.
+
+    Args:
+        run: folder of the archived run.
+        trial: identifier of the trial.
+        settings: its settings.
+        tables: its rows and history, by the archive's name of the file.
+        folder: where to write.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    write_text(folder / "trial.yaml", settings.to_yaml())
+    write_text(folder / "environment.json", json.dumps(environments(run, [trial]).get(trial, {})))
+    for name, table in tables.items():
+        write = functools.partial(table.to_parquet, index=False, compression="zstd")
+        write_atomically(folder / ("pairs.parquet" if name == ROWS else name), write)
+    examples = examples_file(run, trial)
+    if examples is not None:
+        write_atomically(folder / "examples.npz", functools.partial(shutil.copyfile, examples))
 
 
 def _copy_examples(source: Path, target: Path, pairs: int) -> None:

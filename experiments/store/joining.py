@@ -3,41 +3,48 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...pipeline.files.text import write_text
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.atomic import temporary_folder
 from ...transforms.basics.errors import InputError
 from ..study.study import Group, Study, default_settings
-from .archive import environments
+from .archive import HISTORY, ROWS, environments, read_archived, restore
 from .run_folder import Run, open_run, states
 from .run_lock import locked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def join(path: Path, other: Path) -> Run:
     """Copy the complete trials of the run in ``other`` into the run in ``path``, and add their groups to its study.
 
     So baselines of one study appear beside the networks of another, and two machines can share the trials of one study.
-    Existing trials stay unchanged; joining again does nothing.
+    Existing trials stay unchanged; joining again does nothing. Archived trials get folders again, without networks.
 
     Returns:
         the extended run.
 
     Raises:
-        InputError: a folder holds no run, the runs do not have the same test pairs of the same data, another run is
-            writing in ``path``, or a trial of ``other`` is only in its archive.
+        InputError: a folder holds no run, the runs do not have the same test pairs of the same data, or another run is
+            writing in ``path``.
     """
     run, guest = open_run(path), open_run(other)
     _check_same_pairs(run, guest)
+    archived = {name: dict(list(read_archived(other, name).groupby("trial"))) for name in (ROWS, HISTORY)}
     with locked(path):
         lacking = {trial for trial, found in states(run).items() if found.state == "missing"}
         for trial, found in states(guest).items():
             if found.state == "damaged":
                 raise InputError(f"{other} has a damaged trial: {found.reason} Then repeat this command.")
             if found.state == "complete" and (trial not in run.trials or trial in lacking):
-                _copy(guest.path / trial, path / trial)
+                tables = {name: kept[trial] for name, kept in archived.items() if trial in kept}
+                _copy(guest, trial, tables, path / trial)
         study = unite_studies(run.study, guest.study)
         known = {_identity(settings): trial for trial, settings in {**guest.trials, **run.trials}.items()}
         trials = {known[_identity(settings)]: settings for settings in study.trials}
@@ -78,18 +85,20 @@ def _check_same_pairs(run: Run, guest: Run) -> None:
             )
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a trial's folder, whole or not at all."""
-    if not source.is_dir():
-        raise InputError(f"{source} is only in the archive of its run; give the original run.")
+def _copy(guest: Run, trial: str, archived: Mapping[str, "pd.DataFrame"], target: Path) -> None:
+    """Copy a trial from its folder, otherwise from its tables in the archive; whole or not at all."""
     if target.exists():
         return
+    source = guest.path / trial
     links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
     if links:  # their targets may be anywhere
         raise InputError(f"{links[0]} is a symbolic link, expected a file; replace the link by its target.")
     try:
         with temporary_folder(target) as partial:
-            shutil.copytree(source, partial, dirs_exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, partial, dirs_exist_ok=True)
+            else:
+                restore(guest.path, trial, guest.trials[trial], archived, partial)
             os.replace(partial, target)
     except (OSError, shutil.Error) as error:
         raise InputError(

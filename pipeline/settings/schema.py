@@ -144,6 +144,8 @@ class TrialSettings(Settings):
         if self.model.trains:
             foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
             return section not in _NOT_OF_TRAINING and not foreign
+        if key.startswith("objective.condition."):  # it says what a training draws
+            return False
         counts = METHODS[self.model.method].included().get(section, ())
         return counts is True or name in counts
 
