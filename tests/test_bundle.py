@@ -19,6 +19,7 @@ from smoothmorph.pipeline.cohorts.cohort import Subject
 from smoothmorph.pipeline.cohorts.loading import file_transforms
 from smoothmorph.pipeline.exports.bundle import write_bundle
 from smoothmorph.pipeline.exports.bundle.configs import inference
+from smoothmorph.pipeline.exports.card_texts import CardTexts
 from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
 from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings, parse
@@ -65,7 +66,9 @@ def trial(request, tiny_cohort, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(trial, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "mine"
-    write_bundle(open_trained(trial), out, rows=pd.read_parquet(trial / "pairs.parquet"), authors="A. Nonymous")
+    write_bundle(
+        open_trained(trial), out, rows=pd.read_parquet(trial / "pairs.parquet"), texts=CardTexts("A. Nonymous")
+    )
     return out
 
 
@@ -216,13 +219,16 @@ def test_the_model_card_tells_what_was_measured(trial, bundle):
 def test_the_card_tells_refined_rows_apart(trial, tmp_path):
     rows = pd.read_parquet(trial / "pairs.parquet")
     alone, refined = rows.assign(refinement_steps=0), rows.assign(refinement_steps=50, mse=rows["mse"] / 2)
-    write_bundle(open_trained(trial), tmp_path / "out", rows=pd.concat([alone, refined]), note="As it was found.")
+    texts = CardTexts(images="hearts of volunteers", terms="For research only.", note="As it was found.")
+    write_bundle(open_trained(trial), tmp_path / "out", rows=pd.concat([alone, refined]), texts=texts)
     card = (tmp_path / "out/docs/README.md").read_text(encoding="utf-8")
     mean, half = (float(f"{value:.4g}") for value in (rows["mse"].mean(), rows["mse"].mean() / 2))
     assert "| | before | after | after at most 50 steps of refinement |\n|---|---|---|---|\n" in card
     assert f"| {mean} | {half} |" in card
     assert "Means over 2 test pairs" in card
     assert "\nAs it was found.\n" in card
+    assert "- Trained on: hearts of volunteers.\n" in card
+    assert "\nFor research only.\n" in card
 
 
 def test_without_a_trial_the_card_says_that_nothing_is_known(trial, tmp_path):

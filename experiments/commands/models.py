@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...pipeline.exports.card_texts import CardTexts
 from ...pipeline.exports.formats import check_export
 from ...pipeline.exports.formats import export as write
 from ...pipeline.files.text import read_text
@@ -52,6 +53,8 @@ def export(
     weight: Annotated[
         float | None, typer.Option("--lambda", help="Of a model for many λ: the λ to export it for.")
     ] = None,
+    images: Annotated[str | None, typer.Option(help="bundle, model: the training images, in words.")] = None,
+    terms: Annotated[str | None, typer.Option(help="bundle, model: their terms of use, in full sentences.")] = None,
     note: Annotated[
         Path | None,
         typer.Option(metavar="N", help="bundle, model: a Markdown file for the card, e.g. how λ was chosen."),
@@ -66,15 +69,15 @@ def export(
         smoothmorph export hippocampus-3d official weights.pt
     """
     sizes = None if shape is None else _sizes(shape)
-    text = None if note is None else read_text(note)
-    check_export(kind, out, authors, text)
+    texts = CardTexts(authors, images, terms, None if note is None else read_text(note))
+    check_export(kind, out, texts)
     file = find_model(model)
     from ...pipeline import open_trained
 
     trained = open_trained(file)
     if penalty is not None or weight is not None:
         trained = trained.at(penalty, weight)
-    write(trained, kind, out, sizes, _rows(trained), authors, text)
+    write(trained, kind, out, sizes, _rows(trained), texts)
     echo(out)
 
 

@@ -15,6 +15,7 @@ from ...transforms.basics.atomic import check_new
 from ...transforms.basics.errors import InputError, times
 from ..files.text import write_atomically, write_text
 from ..images.output_paths import check_output, check_place
+from .card_texts import CardTexts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,7 @@ def export(
     out: Path,
     shape: Shape = None,
     rows: pd.DataFrame | None = None,
-    authors: str | None = None,
-    note: str | None = None,
+    texts: CardTexts = CardTexts(),  # noqa: B008 (it cannot be changed)
 ) -> None:
     """Export ``trained`` to ``out``.
 
@@ -46,31 +46,29 @@ def export(
             other is allowed.
         rows: rows of its test pairs, for the model card of a bundle or a model; of a network for every λ, of all its
             trials.
-        authors: authors of the network, for the model card.
-        note: Markdown for the model card.
+        texts: what the model card of a bundle or a model says in the exporter's words.
 
     Raises:
         InputError: the kind is unknown, ``out`` exists or cannot be written, the shape is unknown or does not fit, or
             the kind cannot represent the network.
     """
-    check_export(kind, out, authors, note)
+    check_export(kind, out, texts)
     if kind in CARDED:
-        CARDED[kind](trained, out, shape, rows, authors, note or "")
+        CARDED[kind](trained, out, shape, rows, texts)
         return
     found = trained.shape_or(shape)
     write_atomically(out, lambda temporary: FILES[kind](trained, temporary, found))
 
 
-def check_export(kind: str, out: Path, authors: str | None = None, note: str | None = None) -> None:
+def check_export(kind: str, out: Path, texts: CardTexts) -> None:
     """Check the arguments of :func:`export` that do not depend on the network, before it is read.
 
     Raises:
-        InputError: the kind is unknown, authors or a note are given but no card is written, ``out`` exists or cannot be
-            written.
+        InputError: the kind is unknown, a text is given but no card is written, or ``out`` exists or cannot be written.
     """
     if kind not in (*CARDED, *FILES):
         raise InputError(f"unknown kind {kind!r}; expected {', '.join((*CARDED, *FILES))}.")
-    for option, value in {"authors": authors, "note": note}.items():
+    for option, value in vars(texts).items():
         if value is not None and kind not in CARDED:
             raise InputError(f"--{option} is only for a bundle or a model; leave it out for {kind}.")
     check_new(out)
@@ -86,17 +84,13 @@ def _about(trained: Trained, shape: Sequence[int]) -> dict[str, object]:
     return {"model": trained.network.config, "shape": list(shape), **trained.origin}
 
 
-def _bundle(
-    trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None, note: str
-) -> None:
+def _bundle(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, texts: CardTexts) -> None:
     from .bundle import write_bundle
 
-    write_bundle(trained, out, shape, rows, authors, note)
+    write_bundle(trained, out, shape, rows, texts)
 
 
-def _model(
-    trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, authors: str | None, note: str
-) -> None:
+def _model(trained: Trained, out: Path, shape: Shape, rows: pd.DataFrame | None, texts: CardTexts) -> None:
     """Write weights in half precision, which halves the file and does not change results much, and a model card."""
     import torch
 
@@ -105,8 +99,8 @@ def _model(
     trained = _with_shape(trained, shape)
     about = {**trained.origin, "images": trained.images.note()}
     measured = Measured.of(trained, rows)
-    values = metadata(trained, trained.shape_or(None), measured.alone, authors)
-    card = model_card(trained, out.stem, values, measured, "weights", note)
+    values = metadata(trained, trained.shape_or(None), measured.alone, texts)
+    card = model_card(trained, out.stem, values, measured, texts, "weights")
     write_atomically(out, lambda temporary: networks.save_model(temporary, trained.whole, about, torch.float16))
     write_text(out.with_suffix(".md"), card)
 

@@ -16,6 +16,7 @@ from ...evaluation.vocabulary import METRICS, REFINED
 from ...images.reading import times
 from ...models.trained_model import Trained
 from ...settings.vocabulary import READERS
+from ..card_texts import CardTexts
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 VERSION = "0.1.0"
@@ -28,16 +29,14 @@ SCALING = {
 INTENDED = "Research on image registration. Not for diagnosis or treatment."
 
 
-def metadata(
-    trained: Trained, shape: Sequence[int], measured: Mapping[str, float], authors: str | None = None
-) -> dict[str, Any]:
+def metadata(trained: Trained, shape: Sequence[int], measured: Mapping[str, float], texts: CardTexts) -> dict[str, Any]:
     """The metadata of a bundle.
 
     Args:
         trained: the network.
         shape: shape (*spatial) of its images.
         measured: means by metric, see :class:`Measured`.
-        authors: the authors, who hold the copyright.
+        texts: what the exporter says.
     """
     dims, backbone = trained.network.spatial_dims, trained.network.entry
     required = [*REQUIRED, *([BACKBONES.packages[backbone.name]] if backbone.name in BACKBONES.packages else [])]
@@ -52,9 +51,9 @@ def metadata(
         "required_packages_version": {name: version(name) for name in required},
         "task": f"Deformable registration of two {dims}-D images",
         "description": f"{backbone.title}, {kind} model: the displacement field that aligns a moving to a fixed image.",
-        "authors": authors or "not stated",
-        "copyright": f"Copyright (c) {authors}" if authors else "not stated",
-        "data_source": _source(trained),
+        "authors": texts.authors or "not stated",
+        "copyright": f"Copyright (c) {texts.authors}" if texts.authors else "not stated",
+        "data_source": texts.images or _source(trained),
         "data_type": "nifti",
         "image_classes": "channel 0 is the moving, channel 1 the fixed image",
         "pred_classes": "one channel per axis: the displacement along that axis, in voxels",
@@ -76,8 +75,8 @@ def model_card(
     name: str,
     values: Mapping[str, Any],
     measured: "Measured",
+    texts: CardTexts,
     kind: Literal["bundle", "weights"] = "bundle",
-    note: str = "",
 ) -> str:
     """The model card: ``docs/README.md`` of the bundle ``name``, or the card next to ``weights``.
 
@@ -86,21 +85,22 @@ def model_card(
         name: name of the bundle or the model.
         values: the result of :func:`metadata`.
         measured: what the test pairs gave.
+        texts: what the exporter says.
         kind: ``bundle`` or ``weights``.
-        note: Markdown that follows the measured accuracy.
     """
     loader = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["times"] = times
     labels = {metric: METRICS[metric].column_with_note for metric in _main()}
-    known = {"name": name, "values": values, "measured": measured, "labels": labels, "note": note, **vars(trained)}
+    known = {"name": name, "values": values, "measured": measured, "labels": labels, **vars(trained)}
     known["shape"] = values["network_data_format"]["inputs"]["image"]["spatial_shape"]
     knob = trained.conditional if kind == "weights" else None
     known["parameters"] = f"{sum(parameter.numel() for parameter in (knob or trained.network).parameters()):,}"
     known["ranges"] = knob.ranges.ranges if knob else {}
-    known["scaling"] = known["terms"] = ""
+    known["note"], known["terms"], known["scaling"] = texts.note or "", texts.terms or "", ""
     if (settings := trained.settings) is not None:
-        known["scaling"], known["terms"] = SCALING[settings.cohort.intensity], READERS[settings.cohort.reader].terms
+        known["scaling"] = SCALING[settings.cohort.intensity]
+        known["terms"] = texts.terms or READERS[settings.cohort.reader].terms
         known["loss"] = SIMILARITIES[settings.objective.similarity].loss
         penalty = settings.objective.penalty
         known["field"] = settings.objective.field_in_words

@@ -16,6 +16,7 @@ from monai.data.torchscript_utils import save_net_with_metadata
 from ....networks import DisplacementNetwork, export_torchscript
 from ....transforms.basics.atomic import write_folder
 from ...models.trained_model import Trained
+from ..card_texts import CardTexts
 from .configs import inference, refinement
 from .metadata import Measured, metadata, model_card
 from .sample import write_sample
@@ -26,8 +27,7 @@ def write_bundle(
     out: Path,
     shape: Sequence[int] | None = None,
     rows: pd.DataFrame | None = None,
-    authors: str | None = None,
-    note: str = "",
+    texts: CardTexts = CardTexts(),  # noqa: B008 (it cannot be changed)
 ) -> None:
     """Write a bundle that ``python -m monai.bundle`` verifies and runs.
 
@@ -36,14 +36,13 @@ def write_bundle(
         out: the folder to create; its name is the name of the bundle.
         shape: shape (*spatial) of its images; None for that of the training images.
         rows: rows of its test pairs, for the model card; None if nothing was measured.
-        authors: authors, for metadata and model card.
-        note: Markdown for the model card.
+        texts: what metadata and model card say in the exporter's words.
 
     Raises:
         InputError: ``out`` exists or cannot be written, or the shape is unknown or does not fit.
     """
     shape, measured = trained.shape_or(shape), Measured.of(trained, rows)
-    values, config = metadata(trained, shape, measured.alone, authors), inference(trained.network, trained.settings)
+    values, config = metadata(trained, shape, measured.alone, texts), inference(trained.network, trained.settings)
     script = export_torchscript(trained.network, shape)
 
     def fill(folder: Path) -> None:
@@ -58,7 +57,7 @@ def write_bundle(
         save_net_with_metadata(
             script, str(folder / "models" / "model.ts"), False, meta_values=values, more_extra_files=extra
         )
-        card = model_card(trained, out.name, values, measured, note=note)
+        card = model_card(trained, out.name, values, measured, texts)
         (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
         (folder / "LICENSE").write_text(_licence(), encoding="utf-8")
         write_sample(folder / "sample_data", shape, trained.images.spacing)
