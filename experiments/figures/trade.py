@@ -204,7 +204,7 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
             else:
                 lambda_axis(axes, list(table.loc[table["matched_in"] == basis, "at"]))  # of all panels
             if axes in panels[0]:
-                space = " " if len(first) + len(second) <= LONGEST_TITLE else "\n"
+                space = " " if len(f"{first}{second}") <= LONGEST_TITLE else "\n"
                 axes.set_title(f"{words}:\n{first}{space}minus {second}")
         row[0].set_ylabel(f"difference in\n{METRICS[metric].axis()}")
     legend(figure, _handles(penalties_of(table)))
