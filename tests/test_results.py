@@ -20,8 +20,10 @@ from smoothmorph.pipeline.settings.schema import TrialSettings
 RESULTS = ROOT / "experiments" / "results"
 STUDIES = {
     "baselines": ("neurite-oasis-2d", 125),
+    "cardiac-baselines": ("acdc-2d", 120),
     "conditional-2d": ("neurite-oasis-2d", 125),
     "conditional-pyramid-2d": ("neurite-oasis-2d", 125),
+    "conditional-pyramid-cardiac": ("acdc-2d", 120),
     "hippocampus": ("Task04_Hippocampus", 60),
     "hippocampus-baselines": ("Task04_Hippocampus", 60),
     "optimum-2d": ("neurite-oasis-2d", 125),

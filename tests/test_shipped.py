@@ -13,13 +13,13 @@ from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.outputs.tables import collect
 from smoothmorph.experiments.store.run_folder import open_run
 from smoothmorph.pipeline.cohorts.preparation import Prepared, find_data
-from smoothmorph.pipeline.cohorts.splits import frozen_pairs
 from smoothmorph.pipeline.evaluation.rows import by_network, evaluate
 from smoothmorph.pipeline.models.built_in import advice, find_model, shipped_models
 from smoothmorph.pipeline.models.trained_model import open_trained
 
 MODELS = {
     "brain-2d": ("conditional-pyramid-2d", "neurite-oasis-2d"),
+    "cardiac-2d": ("conditional-pyramid-cardiac", "acdc-2d"),
     "hippocampus-3d": ("hippocampus", "Task04_Hippocampus"),
 }
 """Model name -> the study that trained it, and the folder of its data."""
@@ -70,13 +70,13 @@ def test_in_half_precision_it_registers_as_it_did(name, real_data):
     trained = open_trained(Path(name))
     assert trained.settings is not None
     settings, root = trained.settings, real_data / MODELS[name][1]
-    cohort, split = find_data(settings.cohort, settings.split, root)
-    pairs = frozen_pairs(split.test, settings.pairs.test, settings.pairs.seed + 1)[:2]
+    cohort, split = find_data(settings.cohort, settings.split, root, settings.pairs)
+    before = rows_of(name).set_index(["moving", "fixed"])
+    pairs = tuple(before.index[:2])
     samples = {subject: cohort.load(cohort[subject]) for pair in pairs for subject in pair}
     few = Prepared(cohort, split, (), pairs, samples, cohort.fingerprint())
     register = by_network(trained.network, settings, torch.device("cpu"))
     rows, _ = evaluate(register, settings, few, slow=False)
-    before = rows_of(name).set_index(["moving", "fixed"])
     for row in rows.to_dict("records"):
         then = before.loc[(row["moving"], row["fixed"])]
         assert row["dice"] == pytest.approx(then["dice"], abs=2e-3)
