@@ -101,8 +101,9 @@ def telling(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     Names become short: if a network has another backbone and other epochs, the backbone is enough.
     """
     keys, found, apart = list(keys), [], 1
+    lines = frame[keys].drop_duplicates()
     for key in sorted(keys, key=lambda key: key not in MOST_TELLING):
-        finer = len(frame[[*found, key]].drop_duplicates())
+        finer = len(lines[[*found, key]].drop_duplicates())
         if finer > apart:
             found, apart = [*found, key], finer
     return [key for key in keys if key in found]
