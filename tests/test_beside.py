@@ -336,6 +336,16 @@ def test_archived_trials_are_joined_with_their_rows_pictures_and_history(make, t
         assert join(path, guest).study == found.study
 
 
+def test_an_archive_with_a_symbolic_link_is_not_joined(make, tmp_path, no_figures):
+    run, other = make(NETWORKS, name="one"), make(METHODS, name="other")
+    archive(other.path, tmp_path / "kept", console=Console(file=io.StringIO()))
+    link = next((tmp_path / "kept" / "archive" / "examples").glob("syn_*"))
+    link.unlink()
+    link.symlink_to("/etc/hostname")
+    with pytest.raises(InputError, match="is a symbolic link, expected a file"):
+        join(run.path, tmp_path / "kept")
+
+
 def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(make, drawn):
     """The points are joined in the order of the setting; over λ, where they have no place, they are left out."""
     weights = {"name": "weights", "set": {"model.method": "elastix"}, "axes": {"baseline.bending_weight": [1.0, 20, 9]}}

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from smoothmorph.experiments.figures.trade import amortization_gap, pareto_front
 from smoothmorph.experiments.outputs.tables import collect
+from smoothmorph.experiments.outputs.terminal_tables import recommendation_view
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.rows.summaries import configuration, penalized, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
@@ -16,7 +18,7 @@ from smoothmorph.pipeline.evaluation.refined import by_refinement, refinement_ob
 from smoothmorph.pipeline.settings.schema import PairSettings, TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError
-from test_beside import METHODS, drawn, legend_of, make  # noqa: F401 (fixtures)
+from test_beside import METHODS, drawn, legend_of, make, text_of  # noqa: F401 (fixtures)
 
 WEIGHTS = {"objective.penalty": ["l1", "l2"], "objective.lambda": [0.001, 0.01, 0.1]}
 NETWORKS = {"name": "networks", "axes": {**WEIGHTS, "seed": [0, 1]}}
@@ -109,6 +111,36 @@ def test_networks_that_differ_in_much_are_named_by_their_backbone_and_compared_w
     assert {"optimization", "VoxelMorph", "Pyramid"} <= set(legend_of(drawn["pareto_front"]))
     assert {"L2, optimization", "L2, VoxelMorph", "L2, Pyramid"} <= set(legend_of(drawn["dice_vs_lambda"]))
     assert all(len(axes.get_title()) < 80 for figure in drawn.values() for axes in figure.axes)
+    limit = Limit("displacement_sdlogj", 10.0)
+    for method, told in (("optimization", "optimization"), ("voxelmorph", "Pyramid")):  # the best one has no backbone
+        gain = 0.2 * ((rows["method"] == method) & (rows["model.backbone"] != "voxelmorph"))
+        chosen = recommend(rows.assign(dice=rows["dice"].clip(upper=0.7) + gain), limit)
+        sentence, *lines = text_of(recommendation_view(chosen, limit, False), 200).splitlines()
+        assert f"with the diffeomorphic model, {told}: a mean" in sentence
+        assert not any("nan" in line for line in lines)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_settings_of_one_backbone_tell_networks_apart_in_any_order(order, make, drawn):  # noqa: F811
+    """Also more ways than there are line styles: each is drawn."""
+    backbones = [{"name": "voxelmorph", "axes": WEIGHTS}]
+    backbones += [
+        {"name": f"repeats {n}", "set": {"model.backbone": "pyramid", "model.repeats": n}, "axes": WEIGHTS}
+        for n in range(1, 8)
+    ]
+    rows = collect(make(*backbones[::order], OPTIMA))
+    assert {"model.backbone", "model.repeats"} <= set(configuration(rows))
+    found = analyse(rows)
+    assert len(found.tables["fronts"]) == 9 * 6
+    figure = pareto_front(found, "dice", "")
+    named = set(legend_of(figure))
+    assert {"optimization", "VoxelMorph", *(f"Pyramid, repeats {n}" for n in range(1, 8))} <= named
+    assert len(figure.axes) == 1
+    curves = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
+    assert len(curves) == 9 * 2  # two penalties
+    gaps = amortization_gap(found, "dice", "")
+    assert gaps is not None
+    assert len(gaps.axes) == 2 * 8  # all against the optimum, not all against all
 
 
 def test_optimization_alone_has_curves_and_a_recommendation_and_speaks_of_no_training(make):  # noqa: F811

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...pipeline.evaluation import METRICS
-from ..rows.summaries import counts, pick, setting_columns
+from ..rows.summaries import counts, pick
 from . import style
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
 from .baselines import Baseline, draw_levels, draw_points, handles
@@ -30,7 +30,7 @@ def similarity_vs_folding(
     found = style.curves(whole, similarity)
     width = 7.6 + style.legend_width(one.label for one in (*found, *without))
     figure = style.new_figure(width, 4.2, "Similarity against folding")
-    note = ""
+    note, words = "", []
     for axes, (field, heading) in zip(figure.subplots(1, 2, sharey=True), FIELDS.items(), strict=True):
         metric = f"{field}_nonpositive_percent"
         beside = without if field == "displacement" else ()
@@ -48,7 +48,7 @@ def similarity_vs_folding(
         annotate_apart(axes, words if len(words) <= MANY_POINTS else [])
     style.legend(figure, [*style.curve_handles(found), *handles(without)])
     bars = f"Mean over {counts(whole)}; {BARS}."
-    numbers = " Numbers at points: λ." if whole.groupby(setting_columns(whole)).ngroups <= MANY_POINTS else ""
+    numbers = " Numbers at points: λ." if len(words) <= MANY_POINTS else ""
     style.caption(figure, f"{title}. {bars}{numbers}", note)
     return figure
 

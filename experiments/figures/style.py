@@ -2,7 +2,7 @@
 
 import functools
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ COLOURS = (
 """The palettes of Okabe and Ito, then Tol, for all kinds of colour vision. Assigned to penalties by their order."""
 COLOURS_OF_SUMS = ("#004D40", "#994F00", "#7F7FFF")
 MARKERS = ("s", "o", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
-LINES = ("-", "--", ":", "-.")
+LINES: Sequence[Any] = ("-", "--", ":", "-.", (0, (9, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 4)))
 GREY = "#666666"
 LARGE = 100
 """Square inches."""

@@ -1,7 +1,7 @@
 """Accuracy against smoothness: the ARC with its Pareto front, penalties at equal smoothness, amortization gaps."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,16 @@ LONGEST_TITLE = 34
 """Letters of two ways to find fields that fit above a panel on one line."""
 MANY = 6
 """With more penalties than this, the panels that show them side by side are wider."""
+MOST_GAPS = 6
+"""With more pairs of ways to find fields than this, only those with the first way of each setting are shown."""
+
+
+class _Way(NamedTuple):
+    """A way to find fields: its line style, its name, and one line with the columns that tell it from the others."""
+
+    style: Any
+    words: str
+    keys: pd.DataFrame
 
 
 def matched_name(smoothness: str) -> str:
@@ -88,14 +98,12 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     return figure
 
 
-def _mark_ranges(
-    axes: Axes, areas: pd.DataFrame, part: pd.DataFrame, keys: list[str], ways: dict[str, tuple[str, pd.DataFrame]]
-) -> None:
+def _mark_ranges(axes: Axes, areas: pd.DataFrame, part: pd.DataFrame, keys: list[str], ways: list[_Way]) -> None:
     """Shade the range of AUC-ARC. Each way of finding fields has its own range: several are lines in their styles."""
     if areas.empty or part.empty:
         return
-    for place, (style, (_, of_way)) in enumerate(ways.items()):
-        own = part.merge(of_way, on=list(of_way)) if len(of_way) else part
+    for place, way in enumerate(ways):
+        own = part.merge(way.keys, on=list(way.keys)) if len(way.keys) else part
         found = areas.merge(own[keys].drop_duplicates(), on=keys)[["from", "to"]].drop_duplicates()
         for low, high in found.to_numpy(dtype=float):
             if len(ways) == 1:
@@ -103,32 +111,32 @@ def _mark_ranges(
             else:
                 height = 0.02 + 0.025 * place  # as a share of the panel
                 axes.plot(
-                    [low, high], [height, height], color=GREY, linestyle=style, transform=axes.get_xaxis_transform()
+                    [low, high], [height, height], color=GREY, linestyle=way.style, transform=axes.get_xaxis_transform()
                 )
 
 
-def _lines(part: pd.DataFrame, ways: dict[str, tuple[str, pd.DataFrame]]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def _lines(part: pd.DataFrame, ways: list[_Way]) -> Iterator[tuple[str, Any, pd.DataFrame]]:
     """Penalty, line style and points over λ of each curve in a panel."""
     for penalty in penalties_of(part) if len(part) else ():
         own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
-        for style, (_, keys) in ways.items():
-            points = own.merge(keys, on=list(keys)) if len(keys) else own
+        for way in ways:
+            points = own.merge(way.keys, on=list(way.keys)) if len(way.keys) else own
             if len(points):
-                yield penalty, style, points
+                yield penalty, way.style, points
 
 
-def _ways(points: pd.DataFrame, keys: list[str]) -> dict[str, tuple[str, pd.DataFrame]]:
-    """The ways by which fields were found, each with its line style: words, and a line with its columns."""
+def _ways(points: pd.DataFrame, keys: list[str]) -> list[_Way]:
+    """The ways by which fields were found. With more of them than line styles, the styles begin again."""
     if not keys:
-        return {LINES[0]: ("", pd.DataFrame())}
-    parts = ((words, part[keys].drop_duplicates()) for words, part in _settings(points, keys))
-    return dict(zip(LINES, parts, strict=False))
+        return [_Way(LINES[0], "", pd.DataFrame())]
+    found = enumerate(_settings(points, keys))
+    return [_Way(LINES[i % len(LINES)], words, part[keys].drop_duplicates()) for i, (words, part) in found]
 
 
-def _front_handles(points: pd.DataFrame, ways: dict[str, tuple[str, pd.DataFrame]]) -> list[Line2D]:
+def _front_handles(points: pd.DataFrame, ways: list[_Way]) -> list[Line2D]:
     return [
         *_handles(penalties_of(points)),
-        *(Line2D([], [], color=GREY, ls=style, label=words) for style, (words, _) in ways.items() if words),
+        *(Line2D([], [], color=GREY, ls=way.style, label=way.words) for way in ways if way.words),
         Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"),
         Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="not on it"),
     ]
@@ -190,6 +198,9 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
         for words, part in _settings(table, _setting_keys(table))
         for ways, own in part.groupby(["first", "second"], sort=False)
     ]
+    if len(parts) > MOST_GAPS:
+        nearest = {words: first for words, (first, _), _ in reversed(parts)}
+        parts = [part for part in parts if part[1][0] == nearest[part[0]]]
     figure = new_figure(3.6 * len(parts) + 1.9, 0.9 + 2.5 * len(bases), "Amortization gap")
     panels = figure.subplots(len(bases), len(parts), sharey=True, sharex="row", squeeze=False)
     for basis, row in zip(bases, panels, strict=True):

@@ -92,8 +92,14 @@ def further_settings(run: Run) -> list[str]:
     has_column = {f"objective.{name}" for name in SETTINGS} | {"seed", "model.method"}
     if len({t.model.integration_steps for t in own}) == len({t.model.kind for t in own}):
         has_column.add("model.integration_steps")
-    varying = {key for trials in by_method.values() for key in varying_keys(trials) if trials[0].concerns(key)}
+    varying = {key for trials in by_method.values() for key in varying_keys(trials) if _differs(trials, key)}
     return [key for key in known_keys() if key in varying - has_column]
+
+
+def _differs(trials: Sequence[TrialSettings], key: str) -> bool:
+    """Whether a setting differs among the trials that use it."""
+    own = [trial for trial in trials if trial.concerns(key)]
+    return bool(own) and key in varying_keys(own)
 
 
 def settings_columns(settings: TrialSettings, extra: Sequence[str] = ()) -> dict[str, object]:

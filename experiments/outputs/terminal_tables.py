@@ -1,6 +1,6 @@
 """Views for a terminal: a summary, a recommendation, the states of the trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
 from ..rows.rounding import rounded, rounded_in, span, with_interval
-from ..rows.summaries import as_shown, baselines, counts, records, setting_columns, setting_name
+from ..rows.summaries import as_shown, baselines, counts, named_settings, records, setting_columns, telling
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
 
@@ -73,8 +73,10 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
         if best["low"] <= best["high"]
         else ""
     )
+    keys = list(found.table.columns[: list(found.table.columns).index("mean")])
+    others = telling(found.table, [key for key in keys if key not in ("penalty", "lambda", "model")])
     sentence = (
-        f"Use {_configuration(best)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
+        f"Use {_configuration(best, others)}: a mean {limited.title} of {best['roughness']:.3g}{unit} "
         f"(limit {limit.value:g}{unit}) and {name} {with_interval(best).removesuffix(')')}{over}).{seeds}"
     )
     if found.between is not None:
@@ -89,12 +91,13 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
             "learning rate may help."
         )
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    keys = list(found.table.columns[: list(found.table.columns).index("mean")])
+    keys = ["penalty", "lambda", "model", *others]
     for key in (*keys, name, wanted, "within"):
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
     table.caption = "95 % intervals below the means"
     for line in records(found.table):
-        names = [f"{line[key]:g}" if isinstance(line[key], float) else plain(line[key]) for key in keys]
+        values = ["" if pd.isna(line[key]) else line[key] for key in keys]
+        names = [f"{value:g}" if isinstance(value, float) else plain(value) for value in values]
         accuracy = Text.assemble(rounded_in(line), (f"\n{span(line['low'], line['high'])}", "dim"))
         # three digits: the mean is compared with the limit
         low, high = line["roughness_low"], line["roughness_high"]
@@ -105,10 +108,8 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
     return Stack(plain(sentence), table)
 
 
-def _configuration(line: pd.Series) -> str:
-    columns = list(line.index)
-    others = [key for key in columns[: columns.index("mean")] if key not in ("penalty", "lambda", "model")]
-    more = "".join(f", {setting_name(key, line[key])}" for key in others)
+def _configuration(line: pd.Series, others: Sequence[str]) -> str:
+    more = "".join(f", {words}" for words in named_settings(line, others))
     return f"{line['penalty']} at λ = {line['lambda']:g} with the {line['model']} model{more}"
 
 

@@ -87,16 +87,17 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
 
 
 def way_keys(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
-    """The ``keys`` that tell apart how fields were found: ``WAYS``, and settings that only some methods have.
+    """The ``keys`` that tell apart how fields were found: ``WAYS``, and settings that a method in the table lacks.
 
     Optimization has no backbone and no epochs, so these do not set a network's objective apart from its own.
     """
     own = penalized(frame)
-    return [key for key in keys if key in WAYS or own[key].isna().any()]
+    methods = [part for _, part in own.groupby(METHOD)] if METHOD in own else [own]
+    return [key for key in keys if key in WAYS or (len(methods) > 1 and any(m[key].isna().all() for m in methods))]
 
 
 def telling(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
-    """As few of the ``keys`` as tell apart all lines that ``keys`` tell apart; ``MOST_TELLING`` ones are tried first.
+    """Few of the ``keys`` that tell apart all lines that ``keys`` tell apart; ``MOST_TELLING`` ones are tried first.
 
     Names become short: if a network has another backbone and other epochs, the backbone is enough.
     """

@@ -8,7 +8,7 @@ import pandas as pd
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.evaluation.limit import Limit
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import penalized, pick
+from ..rows.summaries import is_set, penalized, pick
 from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import Sample
 
@@ -82,8 +82,7 @@ def recommend(rows: pd.DataFrame, limit: Limit | None, metric: str | None = None
 
 def _unclear(sample: Sample, best: pd.Series, metric: str, before: str) -> float | None:
     """The accuracy before registration, unless that of the best configuration is clearly better."""
-    keys = list(sample.configurations.columns)
-    own = sample.select((sample.configurations[keys] == best[keys]).all(axis=1))
+    own = sample.select(is_set(sample.configurations, {str(key): best[str(key)] for key in sample.configurations}))
     sign = -1 if METRICS[metric].smaller_is_better else 1
     gain = own.interval(lambda means: sign * (means[metric] - means[before]))
     at_least = gain.estimate[0] if np.isnan(gain.low[0]) else gain.low[0]
@@ -106,8 +105,9 @@ def _table(sample: Sample, metric: str, smoothness: str, limit: Limit | None) ->
 
 
 def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tuple[float, float] | None:
-    group = curves(sample)[tuple(best[key] for key in setting_keys(sample))]
-    curve = next(curve for curve in group if curve.penalty == best["penalty"])
+    own = is_set(sample.configurations, {key: best[key] for key in setting_keys(sample)})
+    place = sample.configurations.index[own & (sample.configurations["penalty"] == best["penalty"])][0]
+    curve = next(curve for group in curves(sample).values() for curve in group if place in curve.places)
     if len(curve.places) < 2:
         return None
     wanted = np.array([limit.value])

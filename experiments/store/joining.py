@@ -13,7 +13,7 @@ from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.atomic import temporary_folder
 from ...transforms.basics.errors import InputError
 from ..study.study import Group, Study, default_settings
-from .archive import HISTORY, ROWS, environments, read_archived, restore
+from .archive import HISTORY, ROWS, environments, examples_file, read_archived, restore
 from .run_folder import Run, open_run, states
 from .run_lock import locked
 
@@ -90,7 +90,8 @@ def _copy(guest: Run, trial: str, archived: Mapping[str, "pd.DataFrame"], target
     if target.exists():
         return
     source = guest.path / trial
-    links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
+    parts = (source, *source.rglob("*"), *filter(None, [examples_file(guest.path, trial)]))
+    links = [path for path in parts if path.is_symlink()]
     if links:  # their targets may be anywhere
         raise InputError(f"{links[0]} is a symbolic link, expected a file; replace the link by its target.")
     try:
