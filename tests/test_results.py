@@ -24,6 +24,7 @@ STUDIES = {
     "conditional-2d": ("neurite-oasis-2d", 125),
     "conditional-pyramid-2d": ("neurite-oasis-2d", 125),
     "conditional-pyramid-cardiac": ("acdc-2d", 120),
+    "conditional-pyramid-hippocampus": ("Task04_Hippocampus", 60),
     "hippocampus": ("Task04_Hippocampus", 60),
     "hippocampus-baselines": ("Task04_Hippocampus", 60),
     "optimum-2d": ("neurite-oasis-2d", 125),

@@ -20,7 +20,7 @@ from smoothmorph.pipeline.models.trained_model import open_trained
 MODELS = {
     "brain-2d": ("conditional-pyramid-2d", "neurite-oasis-2d"),
     "cardiac-2d": ("conditional-pyramid-cardiac", "acdc-2d"),
-    "hippocampus-3d": ("hippocampus", "Task04_Hippocampus"),
+    "hippocampus-3d": ("conditional-pyramid-hippocampus", "Task04_Hippocampus"),
 }
 """Model name -> the study that trained it, and the folder of its data."""
 CARD = {r"Dice \(mean over labels\)": "dice", "SDlogJ": "displacement_sdlogj"}

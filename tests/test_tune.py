@@ -13,8 +13,9 @@ from knob_model import RANGES, write_knob
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.statistics.tuning import parabola, top, tune
 from smoothmorph.experiments.study.tuning import spread, study_name
-from smoothmorph.networks import LambdaRanges
+from smoothmorph.networks import LambdaRanges, save_model
 from smoothmorph.pipeline.evaluation.limit import Limit
+from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.transforms import InputError
 
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -222,7 +223,7 @@ def test_the_network_sees_images_as_in_its_training_and_only_as_many_subjects_as
 
 MISTAKES = [
     ("none --data-root data", "no model at none; give a trial's folder, a file, or a name; shipped models: "),
-    ("hippocampus-3d --data-root data", "is a network for one λ, l2 at λ = "),
+    ("plain.safetensors --data-root data", "is a network for one λ, l2 at λ = "),
     ("knob.safetensors", "the table reader needs a data folder"),
     ("knob.safetensors --data-root none", "the data folder none does not exist"),
     ("knob.safetensors --data-root empty", "the data folder empty is empty"),
@@ -256,6 +257,8 @@ def test_a_mistake_is_one_sentence(folder):
         (folder / name).write_text("x")
     (folder / "empty").mkdir()
     write_knob(folder / "solid.safetensors", dims=3)
+    plain = open_trained(folder / "knob.safetensors")
+    save_model(folder / "plain.safetensors", plain.network, about("trial", plain.settings, plain.images))
     for words, sentence in MISTAKES:
         told = call("tune", *words.split(), "--pairs", 2, "--count", 2, "--device", "cpu")
         assert told.exit_code == 2, (words, told.output, told.exception)

@@ -66,7 +66,7 @@ def export(
     the plain network for these.
 
     Example:
-        smoothmorph export hippocampus-3d official weights.pt
+        smoothmorph export brain-2d bundle brain-2d-bundle
     """
     sizes = None if shape is None else _sizes(shape)
     texts = CardTexts(authors, images, terms, None if note is None else read_text(note))
