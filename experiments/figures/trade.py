@@ -33,6 +33,10 @@ class _Way(NamedTuple):
     words: str
     keys: pd.DataFrame
 
+    def among(self, lines: pd.DataFrame) -> pd.DataFrame:
+        """Those of the lines whose fields were found this way."""
+        return lines.merge(self.keys, on=list(self.keys)) if len(self.keys) else lines
+
 
 def matched_name(smoothness: str) -> str:
     """The file name of the figure of penalties at equal ``smoothness`` (a metric)."""
@@ -103,8 +107,7 @@ def _mark_ranges(axes: Axes, areas: pd.DataFrame, part: pd.DataFrame, keys: list
     if areas.empty or part.empty:
         return
     for place, way in enumerate(ways):
-        own = part.merge(way.keys, on=list(way.keys)) if len(way.keys) else part
-        found = areas.merge(own[keys].drop_duplicates(), on=keys)[["from", "to"]].drop_duplicates()
+        found = areas.merge(way.among(part)[keys].drop_duplicates(), on=keys)[["from", "to"]].drop_duplicates()
         for low, high in found.to_numpy(dtype=float):
             if len(ways) == 1:
                 axes.axvspan(low, high, color=GREY, alpha=0.1, linewidth=0, zorder=0)
@@ -120,7 +123,7 @@ def _lines(part: pd.DataFrame, ways: list[_Way]) -> Iterator[tuple[str, Any, pd.
     for penalty in penalties_of(part) if len(part) else ():
         own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
         for way in ways:
-            points = own.merge(way.keys, on=list(way.keys)) if len(way.keys) else own
+            points = way.among(own)
             if len(points):
                 yield penalty, way.style, points
 

@@ -127,8 +127,10 @@ def setting_name(key: str, value: Any) -> str:
     """A setting in words, for labels: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
     if key == "model":
         return f"{value} model"
-    if key in (METHOD, BACKBONE):
-        return (METHODS if key == METHOD else BACKBONES).title(value)
+    if key == METHOD:
+        return METHODS.title(value)
+    if key == BACKBONE:
+        return BACKBONES.title(value)
     if key == "similarity":
         return f"{key} {SIMILARITIES.title(value)}"
     if key == REFINED:

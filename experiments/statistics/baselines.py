@@ -106,15 +106,16 @@ def _seconds(rows: pd.DataFrame) -> Iterator[str]:
 
 def _verdicts(table: pd.DataFrame, metric: str, rows: pd.DataFrame) -> Iterator[str]:
     own = ("penalty", "lambda", "baseline", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
+    what, whole = _what(rows), penalized(rows)
     for key, part in table.groupby(["baseline", "at"], sort=False):
         baseline, value = cast(tuple[str, float], key)
-        for setting, lines in by_setting(part, own, penalized(rows)):
+        for setting, lines in by_setting(part, own, whole):
             verdicts = []
             for line in records(lines):
                 behind = (line["difference"] < 0) != METRICS[metric].smaller_is_better
                 word = ("worse" if behind else "better") if is_clear(line) else "no clear difference"
                 verdicts.append(f"{PENALTIES.title(line['penalty'])} {word} ({span(line['low'], line['high'])})")
             yield (
-                f"{_what(rows)} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
+                f"{what} as smooth as {METHODS.title(baseline)} (SDlogJ {value:.3g}){setting}, their "
                 f"{METRICS.title(metric)} minus that of {METHODS.title(baseline)}: {'; '.join(verdicts)}."
             )
