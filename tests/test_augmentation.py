@@ -20,6 +20,7 @@ from smoothmorph.transforms.basics.errors import InputError
 BIAS = {"transform": "RandBiasFieldd", "keys": ["moving", "fixed"], "prob": 1.0, "coeff_range": [0.1, 0.3]}
 DEFORM = {"transform": "RandDiffeomorphicd", "keys": ["moving", "moving_label"], "prob": 1.0, "magnitude": [2, 2]}
 DEFORM |= {"smoothness": [4, 4]}
+CROP = {"transform": "RandSpatialCropd", "keys": ["moving", "fixed"], "roi_size": [16, 8]}
 SHAPE = {2: (20, 24), 3: (10, 12, 8)}
 
 
@@ -133,6 +134,7 @@ def test_trials_of_before_keep_their_ids_and_an_augmented_one_is_another():
         ),
         ({**BIAS, "keys": ["image"]}, r"\[0\]\.keys is \['image'\], expected a list of moving, fixed, moving_label"),
         ({"transform": "RandFlipd"}, r"\[0\]\.keys is None, expected"),
+        ({**CROP, "random_size": True}, r"\[0\]\.random_size is true, but all crops must have one size"),
         ({**BIAS, "keys": ["moving", "moving_label"]}, r"\[0\]\.keys has a label map, but RandBiasFieldd wo"),
         (
             {**DEFORM, "mode": ["nearest", "bilinear"]},
@@ -184,6 +186,7 @@ def test_what_fails_on_an_image_is_one_sentence(tiny_cohort):
     flip = {"transform": "RandFlipd", "keys": ["moving"], "prob": 1.0, "spatial_axis": 5}
     for step, sentence in (
         (flip, r"augment\[1\] \(RandFlipd\) fails on images of 32x32 voxels: "),
+        ({**CROP, "keys": ["moving"]}, r"\(RandSpatialCropd\) changes .* to 1x16x8; a crop must name moving, fixed"),
         (
             {"transform": "RandGridPatchd", "keys": ["moving"], "patch_size": [8, 8]},
             r"\(RandGridPatchd\) changes the size from 1x32x32 to .*; a transform must keep it",
@@ -192,6 +195,18 @@ def test_what_fails_on_an_image_is_one_sentence(tiny_cohort):
         settings = trial([BIAS, step])
         with pytest.raises(InputError, match=sentence):
             list(training_loader(prepare(settings, tiny_cohort(2)), settings, 1, pin_memory=False))
+
+
+def test_a_crop_takes_the_same_part_of_both_images(tiny_cohort):
+    settings = trial([CROP])
+    prepared = prepare(settings, tiny_cohort(2))
+    batch = next(iter(training_loader(prepared, settings, 1, pin_memory=False)))
+    whole = next(iter(training_loader(prepared, trial([]), 1, pin_memory=False)))
+    assert batch["moving"].shape == batch["fixed"].shape == (len(whole["moving"]), 1, 16, 8)
+    both = torch.cat([whole["moving"][:1], whole["fixed"][:1]], dim=1)
+    part = torch.cat([batch["moving"][:1], batch["fixed"][:1]], dim=1)
+    places = both.unfold(2, 16, 1).unfold(3, 8, 1).permute(0, 2, 3, 1, 4, 5)  # every place that a crop can have
+    assert (places == part[:, None, None]).all((-1, -2, -3)).any()
 
 
 def test_labels_that_are_not_there_are_refused(tiny_cohort, tmp_path):
@@ -209,7 +224,7 @@ def test_labels_that_are_not_there_are_refused(tiny_cohort, tmp_path):
 def test_only_transforms_that_keep_an_image_can_be_named():
     names = set(augmentations())
     assert {"RandBiasFieldd", "RandDiffeomorphicd", "RandAffined", "RandFlipd", "RandGaussianNoised"} <= names
-    assert not {"RandLambdad", "RandTorchIOd", "RandCuCIMd", "SaveImaged", "RandSpatialCropd", "WarpImaged"} & names
+    assert not {"RandLambdad", "RandTorchIOd", "RandCuCIMd", "SaveImaged", "RandWeightedCropd", "WarpImaged"} & names
     assert all(name.startswith("Rand") and name.endswith("d") for name in names)
 
 

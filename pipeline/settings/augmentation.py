@@ -31,6 +31,8 @@ KEYS = (*IMAGES, *LABELS)
 """The keys that a transform can change. Label maps are loaded only if a transform names one."""
 ROOMS = ("monai.transforms.intensity.", "monai.transforms.smooth_field.", "monai.transforms.spatial.")
 """MONAI modules whose random transforms keep the image size, open no file and call no function given by name."""
+CROPS = ("RandScaleCropd", "RandSpatialCropd")
+"""MONAI's transforms that return one part of all images; steps on parts are quicker. Others return a list of parts."""
 OURS = [name for name in dir(transforms) if name.startswith("Rand")]
 SPOILS_LABELS = re.compile(r"^monai\.transforms\.intensity\.|RandSmoothFieldAdjust|RandSimulateLowResolution")
 """Full names of transforms that change intensities, and would therefore corrupt a label map."""
@@ -86,8 +88,10 @@ class Augmentation:
     def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
         """Return a transformed copy of ``pair``, with the same keys, shapes (1, *spatial) and dtypes.
 
+        Only a crop changes the shapes, alike for all keys.
+
         Raises:
-            InputError: a transform fails on the pair or changes the image size.
+            InputError: a transform fails on the pair, or is no crop and changes the image size.
         """
         state = np.random.SeedSequence([self.seed, epoch, place]).generate_state(1)
         self.transforms.set_random_state(int(state[0]))
@@ -110,7 +114,9 @@ def augmentations() -> dict[str, type[MapTransform]]:
 
 def _can_be_named(name: str, public: Any) -> bool:
     random = isinstance(public, type) and issubclass(public, MapTransform) and issubclass(public, RandomizableTrait)
-    return random and public.__name__ == name and (name in OURS or public.__module__.startswith(ROOMS))
+    if not random or public.__name__ != name:
+        return False
+    return name in (*OURS, *CROPS) or public.__module__.startswith(ROOMS)
 
 
 def _make(step: Mapping[str, Any], where: str) -> MapTransform:
@@ -131,6 +137,8 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     arguments |= _sampling(known[name], arguments, where)
     if "label_keys" in parameters:
         _check_image_keys(name, arguments, where)
+    if name in CROPS and arguments.get("random_size"):
+        raise InputError(f"{where}.random_size is true, but all crops must have one size, to form batches.")
     try:
         return known[name](**arguments)
     except Exception as error:  # MONAI can raise any exception type
@@ -191,9 +199,11 @@ def _apply(transform: Any, pair: Mapping[str, Tensor], where: str) -> dict[str, 
         shapes = {made[key].shape for key in pair}
     except Exception as error:  # MONAI can raise any exception type
         raise InputError(f"{where} fails on images of {times(shape[1:])} voxels: {one_line(error)}.") from None
-    if shapes != {shape}:
+    crops = type(transform).__name__ in CROPS
+    if len(shapes) > 1 or (shapes != {shape} and not crops):
         found = next(other for other in shapes if other != shape)
-        raise InputError(f"{where} changes the size from {times(shape)} to {times(found)}; a transform must keep it.")
+        rule = f"a crop must name {', '.join(pair)}" if crops else "a transform must keep it"
+        raise InputError(f"{where} changes the size from {times(shape)} to {times(found)}; {rule}.")
     return made
 
 
