@@ -19,19 +19,24 @@ from .without_training import Displace
 if TYPE_CHECKING:
     from ..settings.schema import TrialSettings
 
-RADIUS = 4
-"""Radius of the cross-correlation window in voxels: windows are 9 voxels wide, as in VoxelMorph's NCC."""
+METRICS = {"cross-correlation": ("CC", 4), "mutual-information": ("mattes", 32)}
+"""For each ``baseline.metric``, ANTs' name and parameter: the radius of a window, 9 voxels wide as in VoxelMorph's NCC;
+the bins of the histogram, ANTs' default."""
 
 METHODS.add(
     MethodEntry(
         name="syn",
         title="SyN",
-        meaning="symmetric diffeomorphic registration by ANTs; for each pair it maximizes the local cross-correlation",
+        meaning="symmetric diffeomorphic registration by ANTs; for each pair it maximizes the local cross-correlation "
+        "or the mutual information",
         source="Avants et al., Medical Image Analysis 2008",
         target=f"{__name__}:by_syn",
-        settings=("baseline.iterations", "baseline.update_variance", "baseline.total_variance"),
-        how=f"ANTs without an affine step; cross-correlation in windows {2 * RADIUS + 1} voxels wide; at most "
-        "{iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of "
+        settings=(
+            *("baseline.metric", "baseline.iterations", "baseline.update_variance"),
+            "baseline.total_variance",
+        ),
+        how="ANTs without an affine step; {metric} (correlation in windows 9 voxels wide, information from 32 bins); at "
+        "most {iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of "
         "{update_variance:g} voxels², the total field with {total_variance:g} voxels²",
         package="antspyx",
         place=2,
@@ -46,7 +51,7 @@ def by_syn(settings: TrialSettings) -> Displace:
     threads, own = torch.get_num_threads(), settings.baseline
     load(threads)
     return lambda moving, fixed, spacing: syn(
-        moving, fixed, spacing, own.iterations, threads, own.update_variance, own.total_variance
+        moving, fixed, spacing, own.iterations, threads, own.update_variance, own.total_variance, own.metric
     )
 
 
@@ -66,6 +71,7 @@ def syn(
     threads: int = 1,
     update_variance: float = 3.0,
     total_variance: float = 0.0,
+    metric: str = "cross-correlation",
 ) -> np.ndarray:
     """Register ``moving`` to ``fixed`` without an affine step, as networks do.
 
@@ -80,6 +86,7 @@ def syn(
         threads: number of threads. ANTs keeps the number of the first registration in a process.
         update_variance, total_variance: of the Gaussians that smooth each update and the total field, in voxels² of the
             level; ANTs calls them ``flow_sigma`` and ``total_sigma``. 0 does not smooth.
+        metric: one of ``METRICS``.
 
     Returns:
         the displacement (D, *spatial) float32, in voxels of the fixed grid.
@@ -87,13 +94,13 @@ def syn(
     Raises:
         RuntimeError: ANTs fails.
     """
-    ants = load(threads)
+    ants, (name, parameter) = load(threads), METRICS[metric]
     images = [ants.from_numpy(np.ascontiguousarray(image), spacing=tuple(spacing)) for image in (fixed, moving)]
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder) / "syn_")
         registered = ants.registration(
             *images, "SyNOnly", initial_transform="Identity", outprefix=prefix,
-            syn_metric="CC", syn_sampling=RADIUS, reg_iterations=tuple(iterations),
+            syn_metric=name, syn_sampling=parameter, reg_iterations=tuple(iterations),
             flow_sigma=update_variance, total_sigma=total_variance,
         )  # fmt: skip
         warp, _ = registered["fwdtransforms"]  # the second is the initial transform, the identity

@@ -91,6 +91,10 @@ class BaselineSettings(Settings):
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(100, 100, 50), min_length=1, description="syn: maximum number of iterations per level, coarse to fine"
     )
+    metric: Literal["cross-correlation", "mutual-information"] = Field(
+        default="cross-correlation",
+        description="syn: what it maximizes; in 3-D, mutual information takes less than a third of the time",
+    )
     update_variance: float = Field(
         default=3.0, ge=0, description="syn: variance of the Gaussian that smooths each update, in voxels²"
     )

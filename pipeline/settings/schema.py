@@ -33,7 +33,7 @@ ADDED_LATER: dict[str, Any] = {
     **{f"model.{option}": None for option in BACKBONE_OPTIONS},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None},
-    **{"baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
+    **{"baseline.metric": "cross-correlation", "baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
     "objective.condition": {"penalties": [], "lambda": None, "mixtures": 0.0, "kind": "modulation", "width": 64},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
