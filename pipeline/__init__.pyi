@@ -27,5 +27,6 @@ from .settings.vocabulary import (
     MethodEntry as MethodEntry,
     ReaderEntry as ReaderEntry,
 )
-from .training.loop import TrialFailed as TrialFailed, train as train
+from .training.failure import TrialFailed as TrialFailed
+from .training.loop import train as train
 from .trial import run_trial as run_trial

@@ -23,7 +23,7 @@ from .models.built_in import advice
 from .models.intensity_level import scaled
 from .models.trained_model import Trained
 from .settings.schema import TrialSettings
-from .training.loop import build_objective
+from .training.parts import build_objective
 
 Progress = Callable[[str, int, int], None]
 """Called with (current activity, steps done, total steps)."""

@@ -31,7 +31,7 @@ from .models.training_images import TrainingImages
 from .settings.device import choose_device
 from .settings.schema import TrialSettings, read_trial
 from .settings.vocabulary import METHODS
-from .training.loop import TrialFailed
+from .training.failure import TrialFailed
 from .training.shared import trained_for
 from .training.weight_map import check_weight_map
 

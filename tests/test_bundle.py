@@ -23,7 +23,7 @@ from smoothmorph.pipeline.exports.card_texts import CardTexts
 from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
 from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings, parse
-from smoothmorph.pipeline.training.loop import build_objective
+from smoothmorph.pipeline.training.parts import build_objective
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError, read_field, warp
 

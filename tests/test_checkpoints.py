@@ -19,7 +19,7 @@ from smoothmorph.networks.files.weights import read_torch
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.checkpoint import COLUMNS, TrainingState
 from smoothmorph.pipeline.training.handlers import WeightAveragingHandler
-from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
+from smoothmorph.pipeline.training.parts import build_optimizer, build_schedule
 from smoothmorph.transforms import InputError
 
 EPOCHS, STEPS = 2, 3

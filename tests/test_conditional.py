@@ -22,7 +22,7 @@ from smoothmorph.networks.files.weights import check_weights
 from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.settings.schema import SHARED, TrialSettings, parse
 from smoothmorph.pipeline.training.conditions import Conditions, impose
-from smoothmorph.pipeline.training.loop import build_objective, build_training_objective
+from smoothmorph.pipeline.training.parts import build_objective, build_training_objective
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import InputError
 

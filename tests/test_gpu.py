@@ -11,14 +11,8 @@ from typer.testing import CliRunner
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import PENALTIES, FieldModel, Objective, Schedule, VoxelMorph, optimize
 from smoothmorph.pipeline.training.cuda_graph import WARM_UP, GraphedStep
-from smoothmorph.pipeline.training.loop import (
-    autocast,
-    build_model,
-    build_objective,
-    build_optimizer,
-    build_step,
-    training_step,
-)
+from smoothmorph.pipeline.training.parts import build_model, build_objective, build_optimizer
+from smoothmorph.pipeline.training.step import autocast, build_step, training_step
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms import invert, jacobian_statistics
 from test_training import results, settings_of

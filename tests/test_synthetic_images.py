@@ -10,7 +10,7 @@ from monai.transforms.utility.dictionary import EnsureTyped
 import smoothmorph.transforms as sm
 from smoothmorph.networks import Objective, VoxelMorph
 from smoothmorph.pipeline.settings.augmentation import Augmentation
-from smoothmorph.pipeline.training.loop import evaluate_batch
+from smoothmorph.pipeline.training.step import evaluate_batch
 from smoothmorph.transforms import RandShapes, RandShapesd, RandSyntheticImage, RandSyntheticImaged, warp
 
 CLEAN = {"texture": 0, "blur": 0, "bias": 0, "gamma": (1, 1), "thickness": 1, "noise": 0}

@@ -18,15 +18,8 @@ from smoothmorph.networks import PENALTIES, SIMILARITIES, Objective, VoxelMorph,
 from smoothmorph.pipeline.evaluation.rows import by_network
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.handlers import PenaltyWarmUpHandler, WeightAveragingHandler
-from smoothmorph.pipeline.training.loop import (
-    autocast,
-    build_model,
-    build_objective,
-    build_optimizer,
-    build_schedule,
-    build_step,
-    training_step,
-)
+from smoothmorph.pipeline.training.parts import build_model, build_objective, build_optimizer, build_schedule
+from smoothmorph.pipeline.training.step import autocast, build_step, training_step
 from smoothmorph.pipeline.trial import TrialFailed, TrialProgress, prepare, run_trial
 from smoothmorph.transforms import InputError
 

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from smoothmorph.experiments.figures.trade import amortization_gap, pareto_front
+from smoothmorph.experiments.figures.arc import pareto_front
+from smoothmorph.experiments.figures.gap import amortization_gap
 from smoothmorph.experiments.outputs.tables import collect
 from smoothmorph.experiments.outputs.terminal_tables import recommendation_view
 from smoothmorph.experiments.report.protocol import protocol

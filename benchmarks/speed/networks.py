@@ -9,7 +9,8 @@ from torch import Tensor
 from official_voxelmorph import import_voxelmorph, official_network
 from smoothmorph.networks import from_official, to_official
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
-from smoothmorph.pipeline.training.loop import autocast, build_model, build_objective, build_optimizer, build_step
+from smoothmorph.pipeline.training.parts import build_model, build_objective, build_optimizer
+from smoothmorph.pipeline.training.step import autocast, build_step
 
 from .sides import Case, Place, Sides
 

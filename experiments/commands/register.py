@@ -223,7 +223,7 @@ def _check_grids(outputs: dict[str, Path | None], pair: "ImagePair") -> None:
 def _objective(trained: "Trained", chosen: dict[str, Any]) -> "Objective":
     """The objective of the training, with the options that the user chose."""
     from ...pipeline import TrialSettings, parse
-    from ...pipeline.training.loop import build_objective
+    from ...pipeline.training.parts import build_objective
 
     settings = trained.settings or TrialSettings()
     values: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)

@@ -10,14 +10,16 @@ from ...pipeline.evaluation import METRICS
 from ..rows.summaries import penalized, summary
 from ..statistics import Analysis, accuracies
 from ..store.run_folder import Run
+from .arc import pareto_front
 from .baselines import baselines_of
 from .distributions import distribution_figures
 from .fields import field_figures
+from .gap import amortization_gap
 from .lambdas import folding_vs_lambda, metric_vs_lambda, similarity_vs_folding
 from .loss import training_figures
+from .matched import matched, matched_name
 from .structures import dice_per_structure
 from .style import save, styled
-from .trade import trade_figures
 
 __all__ = ["draw_figures"]
 
@@ -39,7 +41,11 @@ def _draw(
 ) -> Iterator[tuple[str, Figure | None]]:
     measured, title = accuracies(rows), run.study.title
     yield from _over_lambda(run, rows, history, measured)
-    yield from trade_figures(analysis, measured[0], title)
+    if "means" in analysis.tables:
+        yield "pareto_front", pareto_front(analysis, measured[0], title)
+        for smoothness in METRICS.of_role("smoothness"):
+            yield matched_name(smoothness), matched(analysis, measured[0], smoothness, title)
+        yield "amortization_gap", amortization_gap(analysis, measured[0], title)
     yield from distribution_figures(rows, title)
     yield "dice_per_structure", dice_per_structure(rows, title)
     yield from field_figures(run, rows).items()

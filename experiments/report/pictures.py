@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...pipeline.evaluation import DICE, FOLDING, METRICS, SDLOGJ, VELOCITY_FOLDING
 from ..figures.distributions import DETERMINANT
-from ..figures.trade import matched_name
+from ..figures.matched import matched_name
 from .blocks import Figure, Table, data_uri
 from .tables import by_configuration
 

@@ -126,7 +126,7 @@ def _setting(key: str, values: tuple[Any, ...]) -> str:
 
 
 def _network(trial: TrialSettings) -> str:
-    from ...pipeline.training.loop import count_parameters
+    from ...pipeline.training.parts import count_parameters
 
     dims = trial.cohort.spatial_dims
     beyond = {"zeros": "0", "border": "the value at the border"}[trial.model.padding_mode]

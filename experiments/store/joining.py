@@ -53,7 +53,10 @@ def join(path: Path, other: Path) -> Run:
 
 
 def unite_studies(study: Study, other: Study) -> Study:
-    """The study plus those groups of the other that add trials; settings that differ between the bases go into them."""
+    """The study plus those groups of the other that add trials; settings that differ between the bases go into them.
+
+    If there are such groups, the title names both studies.
+    """
     held, names = {_identity(trial) for trial in study.trials}, [group.name for group in study.groups]
     base, others = ({**default_settings(), **one.base} for one in (study, other))
     added: list[Group] = []
@@ -64,7 +67,8 @@ def unite_studies(study: Study, other: Study) -> Study:
         settings = {key: whole[key] for key in whole if key not in group.axes and whole[key] != base[key]}
         name = group.name if group.name not in names else f"{other.name}-{group.name}"
         added.append(Group(name, settings, group.axes))
-    return replace(study, groups=(*study.groups, *added))
+    titles = [study.title, *([other.title] if added and other.title not in study.title.split("; ") else [])]
+    return replace(study, title="; ".join(filter(None, titles)), groups=(*study.groups, *added))
 
 
 def _check_same_pairs(run: Run, guest: Run) -> None:

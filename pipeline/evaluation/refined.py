@@ -9,7 +9,7 @@ from ...networks.displacement_network import check_finite
 from ...transforms import InputError
 from ..cohorts.cohort import Sample
 from ..settings.schema import TrialSettings
-from ..training.loop import TrialFailed
+from ..training.failure import TrialFailed
 from ..training.weight_map import weight_map
 from .rows import Registrar
 

@@ -20,7 +20,9 @@ from ...transforms import InputError, warp
 from ..cohorts.cohort import Sample
 from ..cohorts.preparation import Prepared
 from ..settings.schema import ObjectiveSettings, TrialSettings
-from ..training.loop import TrialFailed, autocast, build_objective
+from ..training.failure import TrialFailed
+from ..training.parts import build_objective
+from ..training.step import autocast
 from ..training.weight_map import weight_map
 from .finished_pairs import FinishedPairs
 from .measured_pair import LabelMap, MeasuredPair

@@ -47,7 +47,8 @@ def by_optimization(settings: TrialSettings, device: torch.device) -> Together:
 
     from ...networks import FieldModel, Registration, Schedule, optimize
     from ..evaluation.rows import Found, Together
-    from ..training.loop import TrialFailed, build_objective
+    from ..training.failure import TrialFailed
+    from ..training.parts import build_objective
 
     own, model = settings.optimization, settings.model
     meaning = FieldModel(model.integration_steps, model.integration_downsize, model.padding_mode)

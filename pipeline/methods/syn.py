@@ -35,8 +35,8 @@ METHODS.add(
             *("baseline.metric", "baseline.iterations", "baseline.update_variance"),
             "baseline.total_variance",
         ),
-        how="ANTs without an affine step; {metric} (correlation in windows 9 voxels wide, information from 32 bins); at "
-        "most {iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of "
+        how="ANTs without an affine step; {metric} (correlation in windows 9 voxels wide, information from 32 bins); "
+        "at most {iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of "
         "{update_variance:g} voxels², the total field with {total_variance:g} voxels²",
         package="antspyx",
         place=2,

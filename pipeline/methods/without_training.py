@@ -42,7 +42,7 @@ def by_baseline(settings: TrialSettings) -> Registrar:
     """
     import torch
 
-    from ..training.loop import TrialFailed
+    from ..training.failure import TrialFailed
 
     method = METHODS[settings.model.method]
     method.require()

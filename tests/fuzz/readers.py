@@ -38,7 +38,7 @@ from smoothmorph.pipeline.pair_list import read_pairs
 from smoothmorph.pipeline.registration import ImagePair, register
 from smoothmorph.pipeline.settings.schema import CohortSettings, SplitSettings
 from smoothmorph.pipeline.training.handlers import TrainingState
-from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
+from smoothmorph.pipeline.training.parts import build_optimizer, build_schedule
 from smoothmorph.transforms import read_field
 from smoothmorph.transforms.field_files import is_affine
 

@@ -31,7 +31,7 @@ from smoothmorph.pipeline.models.trained_model import about
 from smoothmorph.pipeline.models.training_images import TrainingImages
 from smoothmorph.pipeline.settings.schema import TrialSettings
 from smoothmorph.pipeline.training.handlers import TrainingState
-from smoothmorph.pipeline.training.loop import build_optimizer, build_schedule
+from smoothmorph.pipeline.training.parts import build_optimizer, build_schedule
 from smoothmorph.transforms import Geometry, PhysicalField, write_field
 
 PLACE = np.array([[0.0, -2, 0, 5], [2, 0, 0, -7], [0, 0, 3, 1], [0, 0, 0, 1]])

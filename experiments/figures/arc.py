@@ -1,0 +1,114 @@
+"""The ARC: accuracy against smoothness, with its Pareto front."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ...pipeline.evaluation import METRICS, SDLOGJ
+from ..rows.summaries import number, pick, way_keys
+from ..statistics import Analysis
+from .baselines import baselines_of, draw_points, handles
+from .penalty_curves import bars_of, handles_of, look_of, panels_of, reach, setting_keys, settings_of, smoothness_axis
+from .style import GREY, LINES, caption, colour_of, legend, legend_width, marker_of, new_figure, penalties_of
+
+
+class _Way(NamedTuple):
+    """A way to find fields: its line style, its name, and one line with the columns that tell it from the others."""
+
+    style: Any
+    words: str
+    keys: pd.DataFrame
+
+    def among(self, lines: pd.DataFrame) -> pd.DataFrame:
+        """Those of the lines whose fields were found this way."""
+        return lines.merge(self.keys, on=list(self.keys)) if len(self.keys) else lines
+
+
+def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
+    """The ARC, one panel per setting: accuracy against SDlogJ, with intervals. Points on the Pareto front are filled.
+
+    The range of SDlogJ over which AUC-ARC is taken is marked.
+
+    Networks, refined networks and optimization share a panel; each has its own line style. The baselines are points in
+    every panel; without penalties they have one panel.
+    """
+    means = analysis.tables["means"]
+    points, without = analysis.tables.get("fronts", pd.DataFrame()), baselines_of(means)
+    keys = setting_keys(points) if len(points) else []
+    areas = analysis.tables.get("auc_arc", pd.DataFrame())
+    different = way_keys(points, keys) if len(points) else []
+    ways = _ways(points, different)
+    parts = list(settings_of(points, [key for key in keys if key not in different])) if len(points) else [("", points)]
+    entries = [*(_front_handles(points, ways) if len(points) else []), *handles(without)]
+    width = 3.6 * len(parts) + legend_width(str(entry.get_label()) for entry in entries)
+    figure = new_figure(width, 4.2, "ARC: accuracy against smoothness")
+    for axes, (words, part) in zip(panels_of(figure, 1, len(parts))[0], parts, strict=True):
+        for penalty, style, own in _lines(part, ways):
+            measured = (pick(means, means["metric"] == name) for name in (SDLOGJ, metric))
+            line = [*keys, "penalty", "lambda"]
+            x, y = (own[line].merge(intervals, on=line, how="left") for intervals in measured)
+            look = look_of(penalty) | {"marker": "", "linestyle": style}
+            axes.errorbar(x["mean"], y["mean"], xerr=reach(x), yerr=reach(y), **look)
+            faces = [colour_of(penalty) if there else "white" for there in own["on_front"]]
+            axes.scatter(
+                x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
+            )
+        draw_points(axes, without, SDLOGJ, metric)
+        _mark_ranges(axes, areas, part, keys, ways)
+        axes.set_xlabel(smoothness_axis(SDLOGJ))
+        axes.set_title(words)
+    figure.axes[0].set_ylabel(METRICS[metric].axis())
+    legend(figure, entries)
+    bars = "One point per λ; bars" if len(points) else "Bars"
+    stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
+    marked = "Shaded: the range" if len(ways) == 1 else "Grey lines at the bottom: the ranges"
+    ranges = "" if areas.empty else f" {marked} of AUC-ARC."
+    caption(figure, f"{title}.", f"{bars}: {bars_of(means)}. {stand_on}.{ranges}")
+    return figure
+
+
+def _mark_ranges(axes: Axes, areas: pd.DataFrame, part: pd.DataFrame, keys: list[str], ways: list[_Way]) -> None:
+    """Shade the range of AUC-ARC. Each way of finding fields has its own range: several are lines in their styles."""
+    if areas.empty or part.empty:
+        return
+    for place, way in enumerate(ways):
+        found = areas.merge(way.among(part)[keys].drop_duplicates(), on=keys)[["from", "to"]].drop_duplicates()
+        for low, high in found.to_numpy(dtype=float):
+            if len(ways) == 1:
+                axes.axvspan(low, high, color=GREY, alpha=0.1, linewidth=0, zorder=0)
+            else:
+                height = 0.02 + 0.025 * place  # as a share of the panel
+                axes.plot(
+                    [low, high], [height, height], color=GREY, linestyle=way.style, transform=axes.get_xaxis_transform()
+                )
+
+
+def _lines(part: pd.DataFrame, ways: list[_Way]) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+    """Penalty, line style and points over λ of each curve in a panel."""
+    for penalty in penalties_of(part) if len(part) else ():
+        own = pick(part, part["penalty"] == penalty).sort_values(by="lambda")
+        for way in ways:
+            points = way.among(own)
+            if len(points):
+                yield penalty, way.style, points
+
+
+def _ways(points: pd.DataFrame, keys: list[str]) -> list[_Way]:
+    """The ways by which fields were found. With more of them than line styles, the styles begin again."""
+    if not keys:
+        return [_Way(LINES[0], "", pd.DataFrame())]
+    found = enumerate(settings_of(points, keys))
+    return [_Way(LINES[i % len(LINES)], words, part[keys].drop_duplicates()) for i, (words, part) in found]
+
+
+def _front_handles(points: pd.DataFrame, ways: list[_Way]) -> list[Line2D]:
+    return [
+        *handles_of(penalties_of(points)),
+        *(Line2D([], [], color=GREY, ls=way.style, label=way.words) for way in ways if way.words),
+        Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"),
+        Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="not on it"),
+    ]
