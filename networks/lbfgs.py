@@ -17,7 +17,7 @@ SUFFICIENT = 1e-4
 SHRINK = 0.4
 """A rejected step is shortened by this factor."""
 FIRST, LONGEST = 0.5, 2.0
-"""Voxels: the longest vector of the first step, and of any step."""
+"""Voxels: the largest component of a vector in the first step, and in any step."""
 PATIENCE = 4
 """After so many rejected steps in a row, what is known of the curvature is dropped."""
 LEAST_COSINE = 1e-8

@@ -177,7 +177,7 @@ def register(
     images = {name: before if name == "before" else f.warp(moving, pair.moving.grid)[0] for name, f in fields.items()}
     about = fixed, pair, objective.minimizes
     agreements = tuple(_agreement(name, field, images[name], *about) for name, field in fields.items())
-    notices = tuple(notice for notice in (*told, _unknown(model)) if notice)
+    notices = tuple(notice for notice in (*told, _unknown(model), _without_dice(pair)) if notice)
     last = agreements[-1].name
     return Registered(fields[last], agreements, before, fixed, images[last], notices)
 
@@ -278,6 +278,18 @@ def _agreement(
     main = [m for m in METRICS.measured(similarity, slow=False) if m.main and m.interval]
     row = measured.measure(main)
     return Agreement(name, {metric.name: row[metric.name] for metric in main if metric.name in row})
+
+
+def _without_dice(pair: ImagePair) -> str:
+    """Why label maps cannot tell an agreement; empty if they can, or there are none."""
+    if pair.moving_labels is None or pair.fixed_labels is None:
+        return ""
+    maps = pair.moving_labels, pair.fixed_labels
+    moving, fixed = ({int(value) for value in labels.values.unique() if value > 0} for labels in maps)
+    if moving and fixed:
+        shared = moving & fixed
+        return "" if shared else f"{maps[0].path} and {maps[1].path} share no label, so Dice is 0."
+    return f"{maps[0].path if not moving else maps[1].path} holds no label above 0, so Dice says nothing."
 
 
 def _unknown(model: Trained) -> str:

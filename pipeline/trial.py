@@ -21,7 +21,7 @@ from .cohorts.memory_allocator import keep_freed_memory
 from .cohorts.preparation import Prepared, prepare
 from .cohorts.splits import pairs_hash
 from .evaluation.finished_pairs import FinishedPairs
-from .evaluation.refined import by_refinement
+from .evaluation.refined import by_refinement, digest_of_weights
 from .evaluation.rows import by_network, evaluate
 from .evaluation.vocabulary import REFINED
 from .files.text import write_atomically, write_text
@@ -148,7 +148,7 @@ def _evaluate(
         settings,
         prepared,
         lambda *state: tell(TrialProgress("refining", *state)),
-        finished=FinishedPairs(folder / _FINISHED),
+        finished=FinishedPairs(folder / _FINISHED, digest_of_weights(model)),
         columns={REFINED: steps},
     )
     return pd.concat([rows, refined], ignore_index=True), examples

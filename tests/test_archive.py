@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 from rich.console import Console
+from typer.testing import CliRunner
 
 import synthetic_run
+from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.outputs.study_result import archive, rebuild
 from smoothmorph.experiments.outputs.tables import collect, collect_history
 from smoothmorph.experiments.run.runner import run_study
@@ -50,6 +52,15 @@ def test_an_archive_is_the_run_in_single_precision(run, tmp_path):
         assert after["training.learning_rate"].tolist() == before["training.learning_rate"].tolist()
     assert environments(kept.path, kept.trials) == environments(run.path, run.trials)
     assert (kept.path / "tables" / "comparisons.csv").exists()
+
+
+def test_a_run_is_not_archived_onto_itself_and_the_advice_names_no_option(run, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    for folder, told in ((run.path, "is the run itself; choose"), (tmp_path / "full", "has no study.yaml; choose")):
+        found = CliRunner().invoke(app, ["archive", str(run.path), str(folder)])
+        assert found.exit_code == 2
+        assert f"{told} another folder for the archive" in " ".join(found.output.split())
 
 
 def test_an_archive_has_nothing_left_to_run_and_can_be_archived_again(run, tmp_path):

@@ -118,7 +118,7 @@ def test_trials_of_before_keep_their_ids_and_an_augmented_one_is_another():
         ({"transform": "SaveImaged"}, r"\[0\]\.transform: 'SaveImaged' is not a random dictionary transform"),
         ({"transform": "RandLambdad", "func": "os"}, "not a random dictionary transform"),
         ({"transform": "RandTorchVisiond", "name": "x"}, "not a random dictionary transform"),
-        ({"transform": "os.system"}, "not a random dictionary transform; known are Rand"),
+        ({"transform": "os.system"}, "not a random dictionary transform that can be used here; known are Rand"),
         ({"transform": ["RandFlipd"]}, r"augment\[0\]\.transform = \['RandFlipd'\]: Input should be a valid string"),
         ({"keys": ["moving"]}, r"\[0\]\.transform is missing"),
         (
@@ -134,6 +134,7 @@ def test_trials_of_before_keep_their_ids_and_an_augmented_one_is_another():
         ),
         ({**BIAS, "keys": ["image"]}, r"\[0\]\.keys is \['image'\], expected a list of moving, fixed, moving_label"),
         ({"transform": "RandFlipd"}, r"\[0\]\.keys is None, expected"),
+        ({**CROP, "lazy": True}, r"\[0\]\.lazy is true, but each transform is applied at once; leave it out"),
         ({**CROP, "random_size": True}, r"\[0\]\.random_size is true, but all crops must have one size"),
         ({**BIAS, "keys": ["moving", "moving_label"]}, r"\[0\]\.keys has a label map, but RandBiasFieldd wo"),
         (
@@ -186,10 +187,12 @@ def test_what_fails_on_an_image_is_one_sentence(tiny_cohort):
     flip = {"transform": "RandFlipd", "keys": ["moving"], "prob": 1.0, "spatial_axis": 5}
     for step, sentence in (
         (flip, r"augment\[1\] \(RandFlipd\) fails on images of 32x32 voxels: "),
-        ({**CROP, "keys": ["moving"]}, r"\(RandSpatialCropd\) changes .* to 1x16x8; a crop must name moving, fixed"),
+        ({**CROP, "keys": ["moving"]}, r"\(RandSpatialCropd\) changes .* to 16x8; a crop must name moving, fixed"),
+        ({**CROP, "roi_size": [16, 5]}, r"makes images of 16x5 voxels of those of 32x32; give a size .* at least 6"),
+        ({**CROP, "roi_size": 40}, r"makes images of 32x32 voxels of those of 32x32; give a size that is smaller"),
         (
             {"transform": "RandGridPatchd", "keys": ["moving"], "patch_size": [8, 8]},
-            r"\(RandGridPatchd\) changes the size from 1x32x32 to .*; a transform must keep it",
+            r"\(RandGridPatchd\) changes the size from 32x32 to .*; a transform must keep it",
         ),
     ):
         settings = trial([BIAS, step])

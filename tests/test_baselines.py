@@ -191,6 +191,7 @@ def test_finished_pairs_of_another_trial_are_not_taken(tmp_path):
     assert np.array_equal(example["warped"], np.eye(2))
     for key in about:
         assert pairs.read(0, {**about, key: "other"}) is None
+    assert FinishedPairs(tmp_path / "finished", "another network").read(0, about) is None
     pairs.clear()
     assert pairs.read(0, about) is None
 

@@ -17,14 +17,14 @@ import synthetic_run
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.figures.baselines import baselines_of, curves_of
-from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary
+from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary, rebuild
 from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, penalized, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
-from smoothmorph.experiments.store.archive import examples_file
+from smoothmorph.experiments.store.archive import examples_file, read_examples
 from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import claim, open_run, states
 from smoothmorph.experiments.study.description import study_view
@@ -184,6 +184,13 @@ def test_the_terminal_shows_baselines_without_penalty_and_with_seconds(make):
     assert "s per" not in text_of(summary_table(summary(penalized(rows)), "title"))
 
 
+def test_an_axis_that_no_method_uses_is_told(make):
+    run = make({"name": "idle", "set": {"model.method": "elastix"}, "axes": {"baseline.iterations": [[5], [9]]}})
+    told = text_of(study_view(run.study), 200)
+    assert "· 1 trial\n" in told
+    assert "The axis baseline.iterations of idle has no effect: no method of this group uses it." in told
+
+
 @pytest.mark.parametrize(("trained_on", "other"), [("mse", "ncc"), ("ncc", "mse")])
 def test_the_terminal_shows_the_similarity_that_was_trained_on(trained_on, other, make):
     run = make(NETWORKS, overrides=[f"objective.similarity={trained_on}"])
@@ -304,6 +311,17 @@ def test_joined_networks_keep_their_own_settings(make):
     assert found.trials[trial].objective.multiplier == 2
 
 
+def test_a_joined_sum_of_penalties_keeps_its_own_default_lambda(make):
+    run = make(NETWORKS, name="one", overrides=["objective.lambda=0.05"])
+    penalties = {"name": "sums", "axes": {"objective.penalty": ["l2", "l2+folding"]}}
+    other = make(penalties, name="two")
+    found = join(run.path, other.path)
+    assert {*run.trials, *other.trials} == {*found.trials}
+    weights = {found.trials[trial].objective.penalty: found.trials[trial].objective.weight for trial in other.trials}
+    assert weights == {"l2": 0.01, "l2+folding": 1.0}
+    assert found.study.title == "one; two"
+
+
 def test_runs_on_other_pairs_are_not_joined(make):
     run, other = make(NETWORKS, name="one"), make(METHODS, name="other", pairs="other pairs")
     with pytest.raises(InputError, match=r"do not have the same test pairs \(hash pairs, and other pairs\)"):
@@ -334,6 +352,15 @@ def test_archived_trials_are_joined_with_their_rows_pictures_and_history(make, t
         assert any(trial.startswith("syn") for trial in pictured)
         assert any(trial.startswith("l2") for trial in pictured)
         assert join(path, guest).study == found.study
+
+
+def test_figures_show_the_example_pairs_that_all_trials_have(make, tmp_path, drawn):
+    """A trial keeps three example pairs, an archived one fewer."""
+    run, other = make(NETWORKS, name="one"), make(METHODS, name="other")
+    archive(other.path, tmp_path / "kept", console=Console(file=io.StringIO()))
+    assert len(read_examples(examples_file(tmp_path / "kept", next(iter(other.trials))))["fixed"]) == 1
+    rebuild(join(run.path, tmp_path / "kept").path, Console(file=io.StringIO()))
+    assert {"warped_grids", "flow_fields"} <= {name.removesuffix("_diffeomorphic_model") for name in drawn}
 
 
 def test_an_archive_with_a_symbolic_link_is_not_joined(make, tmp_path, no_figures):

@@ -19,7 +19,8 @@ from smoothmorph.pipeline.cohorts.cohort import Subject
 from smoothmorph.pipeline.cohorts.loading import file_transforms
 from smoothmorph.pipeline.exports.bundle import write_bundle
 from smoothmorph.pipeline.exports.bundle.configs import inference
-from smoothmorph.pipeline.exports.card_texts import CardTexts
+from smoothmorph.pipeline.exports.formats import export
+from smoothmorph.pipeline.models.card_texts import CardTexts
 from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.pair_list import read_pairs
 from smoothmorph.pipeline.settings.schema import CohortSettings, TrialSettings, parse
@@ -229,6 +230,26 @@ def test_the_card_tells_refined_rows_apart(trial, tmp_path):
     assert "\nAs it was found.\n" in card
     assert "- Trained on: hearts of volunteers.\n" in card
     assert "\nFor research only.\n" in card
+
+
+def test_an_export_of_an_exported_model_keeps_its_terms(trial, tmp_path):
+    texts = CardTexts("A. Nonymous", "hearts of volunteers", "For research only.", "As it was found.")
+    export(open_trained(trial), "model", tmp_path / "one.safetensors", texts=texts)
+    export(open_trained(tmp_path / "one.safetensors"), "model", tmp_path / "two.safetensors")
+    export(open_trained(tmp_path / "two.safetensors"), "bundle", tmp_path / "three", texts=CardTexts(authors="B. Else"))
+    for card in (tmp_path / "two.md", tmp_path / "three/docs/README.md"):
+        told = card.read_text(encoding="utf-8")
+        assert "- Trained on: hearts of volunteers.\n" in told
+        assert "\nFor research only.\n" in told
+        assert ("A. Nonymous" if card.name == "two.md" else "B. Else") in told
+        assert "As it was found." not in told  # that is of the first export
+
+
+@pytest.mark.parametrize("card", [["terms"], {"note": "x"}, {"terms": 1}, {"terms": "x" * 20_000}])
+def test_a_file_that_states_other_texts_is_one_sentence(card, trial, tmp_path):
+    save_model(tmp_path / "bad.safetensors", load_model(trial / "model.safetensors"), {"card": card})
+    with pytest.raises(InputError, match=r"bad\.safetensors: about\.card"):
+        open_trained(tmp_path / "bad.safetensors")
 
 
 def test_without_a_trial_the_card_says_that_nothing_is_known(trial, tmp_path):

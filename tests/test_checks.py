@@ -174,3 +174,13 @@ def test_real_hippocampus_has_none(real_data):
     assert report.ok
     assert report.duplicates == ()
     assert report.tables()["shapes"]["shape"].tolist() == ["31-43x40-59x24-46"]
+
+
+def test_an_image_that_is_too_flat_to_register_is_a_fault(tmp_path):
+    for name in "ab":
+        write_image(tmp_path / f"{name}.nii.gz", np.random.default_rng(0).random((20, 20, 1), np.float32))
+    (tmp_path / "subjects.csv").write_text("id,image\na,a.nii.gz\nb,b.nii.gz\n")
+    report = check_cohort(CohortSettings(reader="table", file="subjects.csv", spatial_dims=3), tmp_path)
+    assert len(report.faults) == 2
+    assert "the image of a has 20x20x1 voxels" in report.faults[0]
+    assert report.faults[0].endswith("set cohort.spatial_dims to 2.")

@@ -286,7 +286,10 @@ def test_a_killed_training_goes_on_from_its_last_epoch_bit_for_bit(tiny_cohort, 
 
     with pytest.raises(Killed):
         run_trial(settings, tmp_path / "killed" / "trial", tiny_cohort(2), kill)
-    run_trial(settings, tmp_path / "killed" / "trial", tiny_cohort(2))
+    # the next trial to train may be another one that shares the network
+    sibling = settings.at("l1", 0.5)
+    assert sibling.training_identity() == settings.training_identity()
+    run_trial(sibling, tmp_path / "killed" / "sibling", tiny_cohort(2))
     one, other = (next((tmp_path / name / SHARED).iterdir()) for name in ("whole", "killed"))
     ours, theirs = (load_model(folder / "model.safetensors").state_dict() for folder in (one, other))
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())

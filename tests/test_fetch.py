@@ -197,7 +197,7 @@ WHOLE = {"subjects.txt": b"a\n", "a/image.nii.gz": b"1234" * 1000, "a/._image.ni
 
 
 @pytest.mark.parametrize("top", ["", "./", "Task/"])
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2"])
 def test_unpack(tmp_path, top, mode):
     (tmp_path / "x.tar").write_bytes(archive({top + name: data for name, data in WHOLE.items()}, mode))
     target = unpack(tmp_path / "x.tar", tmp_path / "set", "subjects.txt")

@@ -79,6 +79,7 @@ def test_the_rows_are_those_of_the_displacement_in_voxels(dims, ending, offset, 
     run_trial(settings, tmp_path / "trial", root)
     rows = pd.read_parquet(tmp_path / "trial" / "pairs.parquet")
     assert (rows["model"] == "fields").all()
+    assert rows["seconds"].isna().all()  # nobody knows
     assert rows["displacement_magnitude"].to_numpy() == pytest.approx(1, abs=1e-4)
     assert rows["displacement_sdlogj"].to_numpy() == pytest.approx(0, abs=1e-4)
     samples = prepare(settings, root).samples

@@ -297,6 +297,20 @@ def test_the_values_of_labels_change_nothing(dims):
     assert dice[0] == dice[1]
 
 
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [((0, 1), "m.nii holds no label"), ((1, 0), "f.nii holds no label"), ((1, 3), "share no label")],
+)
+def test_label_maps_that_cannot_agree_are_told(factors, told):
+    images = volume("moving", PLACES["as in training"][1]), volume("fixed", PLACES["as in training"][1], 1)
+    maps = [
+        replace(image, path=Path(name), values=(image.values > 0.3).long() * factor)
+        for image, name, factor in zip(images, ("m.nii", "f.nii"), factors, strict=True)
+    ]
+    (notice,) = register(trained(3), ImagePair(*images, *maps)).notices
+    assert told in notice
+
+
 # The command
 
 

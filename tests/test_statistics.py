@@ -176,6 +176,8 @@ def test_a_comparison_by_hand():
     assert found.difference == 0.5
     assert found.effect == pytest.approx((1 + 2 + 3 - 4) / 10)
     assert found.p == wilcoxon([1, 2, 3, -4]).pvalue
+    tied = np.array([[0.0, 0.0, 0.0, 1.0, -2.0]])  # the test ranks only pairs that differ, and so does the effect
+    assert compare(sample_of({"y": tied[None]}), tied).effect == pytest.approx(-1 / 3)
     nothing = compare(sample_of({"y": differences[None]}), np.zeros((1, 4)))
     assert (nothing.difference, nothing.p, nothing.effect) == (0, 1, 0)
 

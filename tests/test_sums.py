@@ -95,6 +95,14 @@ def test_the_objective_of_a_sum_is_the_sum_of_its_parts(pair):
 ALL = itertools.zip_longest([*SIMILARITIES, "mse+2*gradient-mse"], [*PENALTIES, "l2+0.5*l1"], fillvalue="")
 
 
+def test_a_sum_as_a_loss_gets_both_directions_where_a_member_needs_them(pair):
+    field, other = pair[0].displacement, pair[0].velocity
+    whole = Penalty("l2+0.5*gradicon")(field, other)
+    assert whole == pytest.approx(float(Penalty("l2")(field) + 0.5 * Penalty("gradicon")(field, other)), rel=1e-6)
+    with pytest.raises(ValueError, match="needs the displacements of both directions"):
+        Penalty("l2+gradicon")(field)
+
+
 @pytest.mark.parametrize(("similarity", "penalty"), [(one or "mse", other or "l2") for one, other in ALL])
 def test_without_reduction_each_sample_has_what_it_has_alone(pair, similarity, penalty):
     registration, fixed = pair

@@ -351,7 +351,7 @@ def test_without_its_rows_a_trial_writes_every_file_anew_and_trains_nothing(tiny
 @pytest.mark.parametrize(
     ("size", "sentence"),
     [
-        ([5, 32], "the images have 5x32 voxels, but registration needs at least 6 along each axis; set cohort.size"),
+        ([5, 32], "the images have 5x32 voxels, but registration needs at least 6 along each axis; give a larger"),
         (
             [500_000, 500_000],
             "12 subjects of 500000x500000 voxels need 16,764 GiB, but .* GiB free; reduce",

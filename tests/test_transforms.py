@@ -387,6 +387,13 @@ class TestPairImages:
         assert "filename_or_obj" not in data["fixed"].meta
         assert sm.PairImagesd(allow_missing_keys=True)({"moving": data["moving"]}).keys() == {"moving"}
 
+    def test_an_image_with_nan_is_named(self, shape):
+        bad = MetaTensor(blob(shape), meta={"filename_or_obj": "bad.nii.gz"})
+        bad[(0,) * bad.ndim] = float("nan")
+        for data in ({"moving": blob(shape), "fixed": bad}, {"moving": bad, "fixed": blob(shape)}):
+            with pytest.raises(ValueError, match=r"\(bad.nii.gz\) holds NaN or infinite voxels"):
+                sm.PairImagesd()({**data, "name": "a_to_b"})
+
     def test_plain_tensors_without_tracking(self, shape):
         set_track_meta(False)
         try:

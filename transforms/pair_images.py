@@ -28,7 +28,7 @@ class PairImages(Transform):
         """Return the pair (2, *spatial), channel 0 moving and channel 1 fixed; both images are (1, *spatial).
 
         Raises:
-            ValueError: the images differ in shape or do not have one channel.
+            ValueError: the images differ in shape, do not have one channel, or hold NaN or infinite voxels.
         """
         if moving.shape != fixed.shape or moving.shape[0] != 1:
             raise ValueError(
@@ -36,6 +36,9 @@ class PairImages(Transform):
                 "(1, *spatial); pad or crop them"
             )
         images = [plain(image) for image in (moving, fixed)]
+        for name, given, image in zip(("moving", "fixed"), (moving, fixed), images, strict=True):
+            if not bool(image.isfinite().all()):
+                raise ValueError(f"{described(name, given)} holds NaN or infinite voxels; replace them")
         pair = torch.cat([image.to(images[1]) for image in images])
         if not get_track_meta():
             return pair
@@ -74,11 +77,12 @@ class PairImagesd(MapTransform):
         if len([*self.key_iterator(d)]) < 2:
             return d
         moving, fixed = (d[key] for key in self.keys)
+        d[self.output_key] = self.pair_images(moving, fixed)  # its errors name the images' own files
         if self.name_key in d and isinstance(fixed, MetaTensor):
-            fixed = fixed.clone()
-            fixed.meta[FILE] = f"{d[self.name_key]}.nii.gz"
-            d[self.keys[1]] = fixed
-        d[self.output_key] = self.pair_images(moving, fixed)
+            d[self.keys[1]] = fixed.clone()
+            for key in (self.keys[1], self.output_key):
+                if isinstance(d[key], MetaTensor):
+                    d[key].meta[FILE] = f"{d[self.name_key]}.nii.gz"
         return d
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...pipeline.cohorts.tables.writing import find_pattern, write_table
+from ...pipeline.downloads.datasets import DATASETS
 from ...pipeline.images.output_paths import TABLES, check_output
 from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.errors import InputError, printable_lines
@@ -54,7 +55,7 @@ def _pairs(settings: "TrialSettings", root: Path | None) -> str:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="neurite-oasis-2d or hippocampus.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{' or '.join(DATASETS)}.")],
     to: Annotated[Path, typer.Option(help="Folder in which the data set is unpacked.")] = Path("data"),
     sha256: Annotated[str | None, typer.Option(help="Expected checksum of the archive.")] = None,
 ) -> None:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...pipeline.exports.card_texts import CardTexts
 from ...pipeline.exports.formats import check_export
 from ...pipeline.exports.formats import export as write
 from ...pipeline.files.text import read_text
 from ...pipeline.models.built_in import find_model, shipped_models
+from ...pipeline.models.card_texts import CardTexts
 from ...pipeline.models.official_weights import import_official as convert
 from ...transforms.basics.errors import InputError, quoted
 from ..store.trial_tables import read_parquet

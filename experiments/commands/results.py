@@ -84,7 +84,9 @@ def archive(
     source = find_run(run)
     from ..store.run_folder import check_place, open_run
 
-    check_place(out, open_run(source).study)
+    if out.resolve() == source.resolve():
+        raise InputError(f"{out} is the run itself; choose another folder for the archive.")
+    check_place(out, open_run(source).study, "choose another folder for the archive")
     from ..outputs.study_result import archive as keep
 
     for path in keep(source, out, pairs).figures:

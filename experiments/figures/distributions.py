@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import SDLOGJ
+from ...pipeline.evaluation.vocabulary import FIELDS
 from ..rows.summaries import configuration, number, penalized, pick, summary
 from .baselines import Baseline, baselines_of, draw_levels, handles
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, title_panel
@@ -22,7 +23,7 @@ MOST_CHARACTERS = 32
 COLUMNS = 6
 """Panels beside each other, at most."""
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
-DETERMINANT = "displacement_det_"
+DETERMINANT = f"{FIELDS[0]}_det_"
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
 
 
@@ -53,7 +54,7 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
             for box in drawn["boxes"]:
                 box.set(facecolor=colour_of(penalty), linewidth=0.8)
             draw_levels(axes, without, SDLOGJ)
-    grid[0][0].set_ylim(bottom=0, auto=None)
+    grid[0][0].set_ylim(bottom=0, top=1.05 * grid[0][0].get_ylim()[1])
     if without:
         legend(figure, handles(without, levels=True))
     pairs_of = rows.groupby([*configuration(rows), "seed"], dropna=False)["moving"].size()

@@ -7,8 +7,7 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline import METHODS, READERS, TrialSettings
-from ...pipeline.evaluation import REFINED
-from ..rows.summaries import baselines, configuration, penalized, pick, records, variant
+from ..rows.summaries import baselines, configuration, not_refined, penalized, pick, records, variant
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run
 
@@ -72,11 +71,6 @@ def baselines_with_examples(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     still = [name for name, method in METHODS.items() if not method.registers]
     rows = with_examples(run, pick(rows, ~rows["model"].isin(still)))
     return rows.sort_values("seed", kind="stable").drop_duplicates(configuration(rows)) if len(rows) else rows
-
-
-def not_refined(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of networks alone: the examples of a refined network are those before refinement."""
-    return pick(rows, rows[REFINED] == 0).drop(columns=REFINED) if REFINED in rows else rows
 
 
 def with_examples(run: Run, rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline import TrialSettings
-from ..rows.summaries import configuration, penalized, pick, variant
+from ..rows.summaries import configuration, not_refined, penalized, pick, variant
 from ..store.run_folder import Run
 from . import panels
-from .examples import Example, arrays_of, downwards, examples_of_baselines, not_refined, with_examples
+from .examples import Example, arrays_of, downwards, examples_of_baselines, with_examples
 from .style import caption, colour_of, new_figure
 
 ROWS = 6
@@ -104,7 +104,7 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
     Many examples stand in several blocks beside each other, with the first pair alone.
     """
     blocks = -(-len(examples) // ROWS)
-    rows, pairs = -(-len(examples) // blocks), len(examples[0].arrays["fixed"]) if blocks == 1 else 1
+    rows, pairs = -(-len(examples) // blocks), _pairs_of_all(examples) if blocks == 1 else 1
     height, width = panels.panel(examples[0].arrays["fixed"][0])
     down = downwards(settings)
     figure = new_figure(blocks * (2 * pairs * width + 0.6) + 0.7, rows * height + 1.1, "Flow fields")
@@ -128,6 +128,11 @@ def flow_fields(examples: list[Example], settings: TrialSettings, title: str) ->
     return figure
 
 
+def _pairs_of_all(examples: list[Example]) -> int:
+    """How many pairs all examples have; archived trials keep fewer."""
+    return min(len(example.arrays["fixed"]) for example in examples)
+
+
 def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -> Figure:
     """One row per example pair: moving, fixed, and for each penalty and baseline the warped image with its grid.
 
@@ -136,7 +141,7 @@ def warped_grids(examples: list[Example], settings: TrialSettings, title: str) -
     first = examples[0].arrays
     count, (height, width) = 2 + len(examples), panels.panel(first["fixed"][0], 2.1)
     lines = -(-count // COLUMNS)  # of each pair
-    columns, pairs = -(-count // lines), len(first["fixed"]) if lines == 1 else 1
+    columns, pairs = -(-count // lines), _pairs_of_all(examples) if lines == 1 else 1
     gap = 0.2 if lines == 1 else 0.45  # for the names above each line
     down = downwards(settings)
     figure = new_figure(columns * width + 0.3, pairs * lines * (height + gap) + 1.4, "Warped grids")

@@ -15,7 +15,7 @@ from ...pipeline.files.csv_tables import write_csv
 from ...pipeline.files.text import write_atomically
 from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import SETTINGS, per_label, summary
+from ..rows.summaries import SETTINGS, not_refined, per_label, summary
 from ..statistics import Analysis
 from ..store.archive import HISTORY, ROWS, read_archived
 from ..store.run_folder import Run, open_run, states, trial_state
@@ -121,7 +121,7 @@ def published(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFra
         group.name: {identifiers[t]: t for t in run.study.group_trials(group.name) if t in identifiers}
         for group in run.study.groups
     }
-    return beside_ours(run.study.numbers, groups, rows, history)
+    return beside_ours(run.study.numbers, groups, not_refined(rows), history)
 
 
 def write_tables(run: Run, rows: pd.DataFrame, history: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:

@@ -68,6 +68,7 @@ def _sentences(tuned: "Tuned", limit: "Limit | None") -> Iterator[str]:
     )
     yield f"Use {best['penalty']} at λ = {tuned.weight:.3g}{kept}. To expect: {found}, {others}.{HOW[tuned.how]}"
     yield from _edge(tuned)
+    yield "λ was chosen on these very pairs, so new pairs may do slightly worse."
     if tuned.alike is None:
         yield "The pairs are of too few subjects to tell how clear this is; give more."
     elif tuned.alike[0] < tuned.alike[1]:
@@ -79,8 +80,8 @@ def _sentences(tuned: "Tuned", limit: "Limit | None") -> Iterator[str]:
     yield from _smoothest(tuned)
     if tuned.found.unclear is not None:
         yield (
-            f"This is not clearly better than before registration ({accuracy.title} {tuned.found.unclear:.3g}): these "
-            "images may be too unlike those that the network was trained on."
+            f"This is not clearly better than before registration ({accuracy.title} {tuned.found.unclear:.3g}): there "
+            "may be too few pairs to tell, or the images are too unlike those that the network was trained on."
         )
 
 
@@ -115,13 +116,15 @@ def _value(metric: str, value: float) -> str:
 def _structures(tuned: "Tuned") -> Table:
     accuracy = METRICS[tuned.found.metric].title
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.caption = f"best λ of {tuned.found.best['penalty']} for each structure; gain: over λ = {tuned.weight:.3g}"
+    table.caption = (
+        f"best λ of {tuned.found.best['penalty']} for each structure; gain: over λ = {tuned.weight:.3g}, on the pairs "
+        "that both were chosen on, so new pairs gain less"
+    )
     for heading in ("structure", "pairs", "λ", accuracy, "gain"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
     for line in records(tuned.structures):
         mean = Text.assemble(rounded_in(line), (f"\n{span(line['low'], line['high'])}", "dim"))
         low, high = line["gain_low"], line["gain_high"]
         gain = Text.assemble(rounded(line["gain"], low, high), (f"\n{span(low, high)}", "dim"))
-        clear = "bold" if low > 0 else ""
-        table.add_row(plain(line["structure"]), str(line["pairs"]), f"{line['lambda']:.3g}", mean, gain, style=clear)
+        table.add_row(plain(line["structure"]), str(line["pairs"]), f"{line['lambda']:.3g}", mean, gain)
     return table

@@ -8,9 +8,9 @@ import pandas as pd
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import printable
-from ..figures.examples import Images, Setting, arrays_of, downwards, not_refined, settings_with_examples
+from ..figures.examples import Images, Setting, arrays_of, downwards, settings_with_examples
 from ..figures.panels import brightest
-from ..rows.summaries import main_metrics, pick, records
+from ..rows.summaries import main_metrics, not_refined, pick, records
 from ..store.archive import EXAMPLES_AT_MOST
 from ..store.run_folder import Run
 from .blocks import Choice, Explorer, ShownPair, data_uri

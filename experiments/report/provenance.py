@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...pipeline.settings.vocabulary import METHODS, READERS
-from ..rows.summaries import pick
+from ..rows.summaries import not_refined, pick
 from ..store.run_folder import Run, short_names, states
 from ..study.study import built_in_studies, load_study
 from .blocks import Code, Table
@@ -21,7 +21,7 @@ def trials_table(run: Run, rows: pd.DataFrame, history: pd.DataFrame) -> Table:
     lines = []
     for trial, name in short_names(run).items():
         past = pick(history, history["trial"] == trial) if len(history) else history
-        own = pick(rows, rows["trial"] == trial)
+        own = not_refined(pick(rows, rows["trial"] == trial))
         line = {"trial": name, "state": found[trial].state}
         trained = run.trials[trial].model.trains
         line |= {"epochs": len(past), "of": run.trials[trial].training.epochs} if trained else {}

@@ -225,3 +225,8 @@ def number(values: Any, noun: str) -> str:
     """``3 seeds``, or ``1 to 3 seeds`` if the values differ."""
     low, high = int(values.min()), int(values.max())
     return f"{high} {noun}{'' if high == 1 else 's'}" if low == high else f"{low} to {high} {noun}s"
+
+
+def not_refined(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks alone, without those of the same networks with refinement."""
+    return pick(rows, rows[REFINED] == 0).drop(columns=REFINED) if REFINED in rows else rows

@@ -75,10 +75,11 @@ def baselines_in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.Da
         if not METHODS[line["model"]].registers:
             yield f"Without registration, the {METRICS.title(metric)} is {reached}."
             continue
+        seconds = own[SECONDS].mean()
         yield (
             f"Without training, {name} reaches a {METRICS.title(metric)} of {reached} at an SDlogJ of "
             f"{rounded_in(found.loc[SDLOGJ])} and {rounded_in(found.loc[FOLDING])} % folding"
-            f"{'' if METHODS[line['model']].reads_files else f', in {own[SECONDS].mean():.2g} s per pair'}."
+            f"{f', in {seconds:.2g} s per pair' if np.isfinite(seconds) else ''}."
         )
     if len(own_rows) and len(penalized(rows)):
         yield from _seconds(penalized(rows))

@@ -47,7 +47,8 @@ def compare(sample: Sample, differences: np.ndarray) -> Paired:
     of_pairs = np.nanmean(differences, axis=0)
     own = sample.with_values({"difference": differences[None]})
     mean = own.interval(lambda means: means["difference"])
-    ranks = rankdata(np.abs(of_pairs)) * (of_pairs != 0)
+    ranks, differ = np.zeros_like(of_pairs), of_pairs != 0  # as in the test, pairs without a difference do not count
+    ranks[differ] = rankdata(np.abs(of_pairs[differ]))
     if not ranks.any():
         return Paired(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
     parts = {"signed": np.sign(of_pairs) * ranks, "ranks": ranks}

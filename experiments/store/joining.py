@@ -1,12 +1,13 @@
 """Copy the trials of one run into another, so that both are in the same tables and figures."""
 
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...pipeline.files.text import write_text
 from ...pipeline.settings.schema import TrialSettings
@@ -19,6 +20,8 @@ from .run_lock import locked
 
 if TYPE_CHECKING:
     import pandas as pd
+
+WEIGHT = "objective.lambda"
 
 
 def join(path: Path, other: Path) -> Run:
@@ -38,6 +41,9 @@ def join(path: Path, other: Path) -> Run:
     _check_same_pairs(run, guest)
     archived = {name: dict(list(read_archived(other, name).groupby("trial"))) for name in (ROWS, HISTORY)}
     with locked(path):
+        study = unite_studies(run.study, guest.study)
+        known = {_identity(settings): trial for trial, settings in {**guest.trials, **run.trials}.items()}
+        trials = {known[_identity(settings)]: settings for settings in study.trials}
         lacking = {trial for trial, found in states(run).items() if found.state == "missing"}
         for trial, found in states(guest).items():
             if found.state == "damaged":
@@ -45,9 +51,6 @@ def join(path: Path, other: Path) -> Run:
             if found.state == "complete" and (trial not in run.trials or trial in lacking):
                 tables = {name: kept[trial] for name, kept in archived.items() if trial in kept}
                 _copy(guest, trial, tables, path / trial)
-        study = unite_studies(run.study, guest.study)
-        known = {_identity(settings): trial for trial, settings in {**guest.trials, **run.trials}.items()}
-        trials = {known[_identity(settings)]: settings for settings in study.trials}
         write_text(path / "study.yaml", study.to_yaml(list(trials)))
     return Run(path, study, trials)
 
@@ -60,8 +63,8 @@ def unite_studies(study: Study, other: Study) -> Study:
     held, names = {_identity(trial) for trial in study.trials}, [group.name for group in study.groups]
     base, others = ({**default_settings(), **one.base} for one in (study, other))
     added: list[Group] = []
-    for group in other.groups:
-        if all(_identity(trial) in held for trial in other.group_trials(group.name)):
+    for group in itertools.chain.from_iterable(_with_weight(other, group) for group in other.groups):
+        if all(_identity(trial) in held for trial in replace(other, groups=(group,)).trials):
             continue
         whole = {**others, **group.settings}
         settings = {key: whole[key] for key in whole if key not in group.axes and whole[key] != base[key]}
@@ -69,6 +72,30 @@ def unite_studies(study: Study, other: Study) -> Study:
         added.append(Group(name, settings, group.axes))
     titles = [study.title, *([other.title] if added and other.title not in study.title.split("; ") else [])]
     return replace(study, title="; ".join(filter(None, titles)), groups=(*study.groups, *added))
+
+
+def _with_weight(study: Study, group: Group) -> list[Group]:
+    """The group with λ written out, if it has the default: once for penalties, once for sums, whose default is another.
+
+    Where the base of another study sets λ, that would otherwise hold for this group, too.
+    """
+    if WEIGHT in {*study.base, *group.settings, *group.axes}:
+        return [group]
+    axis = next((key for key in group.axes if key.startswith("objective.penalt")), None)
+    by_weight: dict[float, list[Any]] = {}
+    for penalty in group.axes[axis] if axis else [None]:
+        part = replace(group, axes={**group.axes, axis: (penalty,)}) if axis else group
+        weight = replace(study, groups=(part,)).trials[0].objective.weight
+        by_weight.setdefault(weight, []).append(penalty)
+    return [
+        replace(
+            group,
+            name=group.name if len(by_weight) == 1 else f"{group.name}-{weight:g}",
+            settings={**group.settings, WEIGHT: weight},
+            axes={**group.axes, axis: tuple(penalties)} if axis else group.axes,
+        )
+        for weight, penalties in by_weight.items()
+    ]
 
 
 def _check_same_pairs(run: Run, guest: Run) -> None:

@@ -23,6 +23,7 @@ from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 
 MADE = (SHARED, "tables", "figures", "report.html", "archive", f"study{ENDING}")
 """Files that are made from the trials or for several of them, and the published numbers beside the study."""
+ANOTHER = "choose another folder with --out"
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
 
@@ -93,25 +94,29 @@ def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     return Run(path, study, dict(zip(ids, study.trials, strict=True)))
 
 
-def check_place(path: Path, study: Study) -> None:
+def check_place(path: Path, study: Study, advice: str = ANOTHER) -> None:
     """Check, before the data are read, whether :func:`claim` would refuse the folder with any data.
+
+    Args:
+        path, study: the folder and what is to be in it.
+        advice: what the user can do if the folder cannot be used.
 
     Raises:
         InputError: it would.
     """
-    check_writable(path)
+    check_writable(path, advice)
     if not (path / "study.yaml").exists():
         names = "|".join({re.escape(trial.readable) for trial in study.trials})
-        _check_alone(path, lambda name: bool(re.fullmatch(f"({names})_[0-9a-f]{{10}}", name)))
+        _check_alone(path, lambda name: bool(re.fullmatch(f"({names})_[0-9a-f]{{10}}", name)), advice)
 
 
-def _check_alone(path: Path, is_trial: Callable[[str], bool]) -> None:
+def _check_alone(path: Path, is_trial: Callable[[str], bool], advice: str = ANOTHER) -> None:
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {*MADE}
     if not all(map(is_trial, names)):
-        raise InputError(f"{path} is not empty and has no study.yaml; give another folder with --out.")
+        raise InputError(f"{path} is not empty and has no study.yaml; {advice}.")
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, advice: str = ANOTHER) -> None:
     """Create ``path``, and raise `InputError` unless files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -119,7 +124,7 @@ def check_writable(path: Path) -> None:
             file.write(b"smoothmorph")
             file.flush()
     except OSError as error:
-        raise InputError(f"cannot write in {path}: {error.strerror}; choose another folder with --out.") from None
+        raise InputError(f"cannot write in {path}: {error.strerror}; {advice}.") from None
 
 
 def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:

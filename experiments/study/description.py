@@ -21,7 +21,7 @@ def study_view(study: Study) -> Stack:
             sections.setdefault(section or "trial", []).append(f"{leaf} {value}")
     for section, words in sections.items():
         shared.add_row(plain(section, "bold"), plain(", ".join(words)))
-    heading = plain(f"{study.title} · {len(study.trials)} trials", "bold")
+    heading = plain(f"{study.title} · {len(study.trials)} trial{'s' * (len(study.trials) != 1)}", "bold")
     trials = Table()
     for column in ("#", "group", *(key.removeprefix("objective.") for key in varying)):
         trials.add_column(column, overflow="fold")
@@ -31,4 +31,10 @@ def study_view(study: Study) -> Stack:
         names = ", ".join(name for name, members in groups.items() if trial in members)
         values = (plain(value_in_words(leaves[key])) if trial.concerns(key) else "" for key in varying)
         trials.add_row(str(place), plain(names), *values)
-    return Stack(heading, Text(printable_lines(study.question)), shared, trials)
+    idle = [
+        Text(f"The axis {key} of {group.name} has no effect: no method of this group uses it.")
+        for group in study.groups
+        for key in group.axes
+        if not any(trial.concerns(key) for trial in study.group_trials(group.name))
+    ]
+    return Stack(heading, Text(printable_lines(study.question)), shared, trials, *idle)

@@ -72,7 +72,7 @@ def beside_ours(
     Args:
         numbers: the published numbers.
         trials: for each group of the study, the settings of its trials by identifier.
-        rows: the rows of the complete trials.
+        rows: the rows of the complete trials, without those of refinement.
         history: the histories of the trials.
     """
     import pandas as pd

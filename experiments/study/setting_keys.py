@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
@@ -26,12 +27,13 @@ SUMS = {
 """Settings that take a weighted sum of registry entries."""
 
 
-def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> list[str]:
+@cache
+def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> tuple[str, ...]:
     """Every dotted key of a trial, in order: ``cohort.reader`` ... ``seed``."""
     keys: list[str] = []
     for key, _, section in fields_of(schema):
         keys += known_keys(section, f"{prefix}{key}.") if section else [prefix + key]
-    return keys
+    return tuple(keys)
 
 
 def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Settings] | None]]:
@@ -41,7 +43,8 @@ def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Set
         yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
 
 
-def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> set[str]:
+@cache
+def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> frozenset[str]:
     """The dotted keys that take true or false."""
     keys: set[str] = set()
     for key, field, section in fields_of(schema):
@@ -49,7 +52,7 @@ def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> set[str]
             keys |= truths(section, f"{prefix}{key}.")
         elif bool in (field.annotation, *get_args(field.annotation)):
             keys.add(prefix + key)
-    return keys
+    return frozenset(keys)
 
 
 def check_key(key: str, where: str) -> str:

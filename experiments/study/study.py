@@ -156,9 +156,9 @@ def _find(name_or_path: str) -> tuple[Path, str]:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path, str(path)
     close = difflib.get_close_matches(name_or_path, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = f"did you mean {close[0]}? The" if close else "the"
     raise InputError(
-        f"unknown study {quoted(name_or_path)}; {hint}The built-in studies are {', '.join(names)}; "
+        f"unknown study {quoted(name_or_path)}; {hint} built-in studies are {', '.join(names)}; "
         "or give the path of a .yaml file."
     )
 

@@ -128,8 +128,8 @@ def save_official(path: Path, model: VoxelMorph, shape: Sequence[int]) -> None:
     default, unet = VoxelMorph(model.spatial_dims), model.field
     if not isinstance(unet, PairUNet):
         raise InputError(
-            f"this network has the backbone {model.entry.name}, which official VoxelMorph does not have; export it "
-            "as bundle, model, torchscript or torch-export."
+            f"this network has the backbone {model.entry.name}, which official VoxelMorph does not have; choose "
+            "another kind of export."
         )
     if unet.options != default.field.options:
         raise InputError("this network has feature widths of its own; only VoxelMorph's can be exported.")

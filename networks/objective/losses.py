@@ -221,7 +221,8 @@ def sum_of_penalties(
     members: Sequence[tuple[str, float]],
     spacing: Sequence[float] | None = None,
     weight: Tensor | None = None,
+    inverse: Tensor | None = None,
 ) -> Tensor:
     """Compute a weighted sum of penalties (B,) of one field (B, D, *spatial); each member is (name, share)."""
-    parts = [share * Penalty(name, spacing, reduction="none")(field, weight=weight) for name, share in members]
+    parts = [share * Penalty(name, spacing, reduction="none")(field, inverse, weight) for name, share in members]
     return torch.stack(parts).sum(0)

@@ -102,6 +102,7 @@ def check_cohort(
     import pandas as pd
 
     from .duplicates import Thumbnails, find_duplicates
+    from .loading import size_fault
 
     faults: list[str] = []
     rows: list[dict[str, object]] = []
@@ -115,6 +116,8 @@ def check_cohort(
             faults.append(str(error))
         else:
             counts.append(_voxels_per_label(sample))
+            if settings.size is None and (fault := size_fault(sample["image"].shape[1:], None)):
+                faults.append(f"the image of {subject.id} has {fault}.")
             rows.append({"id": subject.id, "group": subject.group, **_describe(sample), "labels": len(counts[-1])})
             thumbnails.add(subject, sample["image"])
         if progress is not None:

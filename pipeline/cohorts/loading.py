@@ -23,6 +23,7 @@ from ...transforms.basics.errors import InputError
 from ...transforms.basics.metadata import plain
 from ..files.text import cache_folder
 from ..images.reading import times
+from ..settings.data_sections import SMALLEST
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Sample
 from .memory_mapped import MappedDataset
@@ -229,3 +230,18 @@ def _check_grids(samples: Mapping[str, Sample]) -> None:
                 f"{subject_id} has the orientation {sample['axes']} but {first_id} has {first['axes']}; "
                 "reorient all images in the same way, or set cohort.align."
             )
+
+
+def size_fault(shape: Sequence[int], size: Sequence[int] | None) -> str:
+    """Why images of this shape (*spatial) cannot be registered, and what to do; empty if they can.
+
+    Args:
+        shape: voxels of an image as it is registered.
+        size: ``cohort.size``.
+    """
+    if min(shape) >= SMALLEST:
+        return ""
+    flat = len(shape) == 3 and 1 in shape
+    advice = "set cohort.spatial_dims to 2" if flat else "set cohort.size to pad them"
+    needs = f"{times(shape)} voxels, but registration needs at least {SMALLEST} along each axis"
+    return f"{needs}; {advice if size is None else 'give a larger cohort.size'}"

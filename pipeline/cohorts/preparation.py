@@ -12,18 +12,14 @@ from torch.utils.data import Dataset, Subset
 
 from ...transforms.basics.errors import InputError
 from ..files.text import cache_folder
-from ..images.reading import times
 from ..settings.augmentation import Augmentation
 from ..settings.schema import CohortSettings, PairSettings, SplitSettings, TrialSettings
 from .alignment import align_cohort
 from .cohort import Cohort, Sample
-from .loading import check_disk, load_samples
+from .loading import check_disk, load_samples, size_fault
 from .opening import read_cohort
 from .pairs import PossiblePairs, drawn_pairs, epoch_pairs, pairs_table, possible_pairs
 from .splits import Pair, Split, split_cohort
-
-SMALLEST = 6
-"""Minimum number of voxels per axis: second differences at half resolution need three."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +93,8 @@ def _prepare(
         check_disk(cohort_settings.size, len(ids), cache_folder())  # before an image of an absurd size is allocated
     samples = load_samples(cohort, ids, progress)
     shape = next(iter(samples.values()))["image"].shape[1:]
-    if min(shape) < SMALLEST:
-        raise InputError(
-            f"the images have {times(shape)} voxels, but registration needs at least {SMALLEST} along each axis; "
-            "set cohort.size to pad them."
-        )
+    if fault := size_fault(shape, cohort_settings.size):
+        raise InputError(f"the images have {fault}.")
     return Prepared(
         cohort=cohort,
         split=split,

@@ -84,7 +84,8 @@ def _extract(archive: Path, folder: Path, most: int, largest: int) -> None:
     free = shutil.disk_usage(folder).free
     count = size = 0
     with open(archive, "rb") as stored:
-        opener = next((opener for start, opener in COMPRESSED.items() if stored.read(3).startswith(start)), None)
+        beginning = stored.read(3)
+    opener = next((opener for start, opener in COMPRESSED.items() if beginning.startswith(start)), None)
     with (opener or open)(archive, "rb") as file:
         headers: Any = _Headers(file)
         tar: Any = tarfile.open(fileobj=headers, mode="r:")  # noqa: SIM115

@@ -20,13 +20,14 @@ class FinishedPairs:
 
     Args:
         folder: the folder; it is created with the first pair.
+        of: what registers the pairs, where the trial alone does not tell: the digest of a network's weights.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, of: str = "") -> None:
+        self.folder, self.of = folder, of
 
     def read(self, index: int, about: Mapping[str, Any]) -> Measured | None:
-        """The kept pair with this index; None if it is missing or damaged, or belongs to another trial or pair.
+        """The kept pair with this index; None if it is missing or damaged, or of another trial, pair or network.
 
         Args:
             index: the pair's index in the list of test pairs.
@@ -35,7 +36,8 @@ class FinishedPairs:
         try:
             example = read_npz(self._path(index))
             row = json.loads(str(example.pop("row")))
-            same = isinstance(row, dict) and all(row.get(name) == about[name] for name in ("trial", "moving", "fixed"))
+            same = isinstance(row, dict) and str(example.pop("of", "")) == self.of
+            same = same and all(row.get(name) == about[name] for name in ("trial", "moving", "fixed"))
         except (OSError, ValueError, KeyError, RecursionError):
             return None
         return (row, example) if same else None
@@ -49,7 +51,7 @@ class FinishedPairs:
 
         def write(path: Path) -> None:
             with open(path, "wb") as file:  # given a path, NumPy would append .npz
-                np.savez_compressed(file, row=np.array(json.dumps(row)), **example)
+                np.savez_compressed(file, row=np.array(json.dumps(row)), of=np.array(self.of), **example)
 
         write_atomically(self._path(index), write)
 

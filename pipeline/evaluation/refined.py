@@ -1,5 +1,6 @@
 """Registration by a trained network and refinement of its field."""
 
+import hashlib
 import time
 
 import torch
@@ -43,3 +44,11 @@ def refinement_objective(settings: TrialSettings) -> Objective:
     """What refinement minimizes: the objective of the training, with what the section ``refinement`` replaces in it."""
     replaced = settings.refinement.model_dump(include={"similarity", "penalty", "weight"}, exclude_none=True)
     return Objective(settings.cohort.spatial_dims, **{**settings.objective.arguments(), **replaced})
+
+
+def digest_of_weights(model: VoxelMorph) -> str:
+    """The sha256 of a network's weights: pairs that another network refined must not be taken for those of this one."""
+    found = hashlib.sha256()
+    for weight in model.state_dict().values():
+        found.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

@@ -3,6 +3,7 @@
 Figures and reports read rows and examples only, never a model.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from ..training.step import autocast
 from ..training.weight_map import weight_map
 from .finished_pairs import FinishedPairs
 from .measured_pair import LabelMap, MeasuredPair
+from .metrics.cost import SECONDS
 from .vocabulary import METRICS, MetricEntry
 
 EXAMPLES = 3  # number of test pairs whose images and fields are kept
@@ -114,7 +116,8 @@ def evaluate(
             rows.append(measured[0])
             examples += [measured[1]] if measured[1] else []
             if progress is not None:
-                progress(len(rows), count, f"{measured[0]['seconds']:.2g} s a pair")
+                seconds = measured[0][SECONDS]
+                progress(len(rows), count, "" if math.isnan(seconds) else f"{seconds:.2g} s a pair")
     return pd.DataFrame(rows), {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 

@@ -24,8 +24,8 @@ class MetricEntry(Entry):
 
     Attributes:
         needs: parts of the pair that the metric needs: ``labels``, ``landmarks``, ``displacement``, ``velocity``,
-            ``inverse_displacement``, ``seconds``. It is measured only if they exist. Without fields and seconds, it is
-            also measured before registration.
+            ``inverse_displacement``, ``seconds``, ``steps``. It is measured only if they exist. Without fields,
+            seconds and steps, it is also measured before registration.
         better: which values are better; empty if neither.
         best: the best value, if there is one.
         unit: the unit; ``a.u.`` are the units of the intensity.

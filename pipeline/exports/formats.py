@@ -15,7 +15,7 @@ from ...transforms.basics.atomic import check_new
 from ...transforms.basics.errors import InputError, times
 from ..files.text import write_atomically, write_text
 from ..images.output_paths import check_output, check_place
-from .card_texts import CardTexts
+from ..models.card_texts import CardTexts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +46,16 @@ def export(
             other is allowed.
         rows: rows of its test pairs, for the model card of a bundle or a model; of a network for every λ, of all its
             trials.
-        texts: what the model card of a bundle or a model says in the exporter's words.
+        texts: what the model card of a bundle or a model says in the exporter's words; where they say nothing, what the
+            network's file keeps of an earlier export.
 
     Raises:
         InputError: the kind is unknown, ``out`` exists or cannot be written, the shape is unknown or does not fit, or
             the kind cannot represent the network.
     """
     check_export(kind, out, texts)
+    texts = texts.over(trained.texts)
+    trained = replace(trained, texts=texts)
     if kind in CARDED:
         CARDED[kind](trained, out, shape, rows, texts)
         return

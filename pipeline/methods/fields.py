@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ PLACES = re.compile("MOVING|FIXED")
 
 
 def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> Registrar:
-    """A registrar that reads each pair's field. Its seconds are 0, as nobody knows them.
+    """A registrar that reads each pair's field. Its seconds are NaN, as nobody knows them.
 
     Raises:
         InputError: the folder or a test pair's file is missing, or two pairs have one file; from the registrar: a
@@ -48,7 +49,7 @@ def by_files(settings: TrialSettings, prepared: Prepared, root: Path | None) -> 
         path = files[moving["id"], fixed["id"]]
         grid_of_moving, grid_of_fixed = (_grid(prepared, settings, sample) for sample in (moving, fixed))
         found = _in_voxels(path, grid_of_moving, grid_of_fixed, f"{moving['id']} to {fixed['id']}")
-        return moved_by(found, moving), 0.0
+        return moved_by(found, moving), math.nan
 
     return register
 

@@ -156,7 +156,8 @@ def differences(found: Trained, settings: TrialSettings, prepared: Prepared) -> 
 
 
 def _of_grid(own: TrainingImages, trained: TrainingImages) -> Iterator[str]:
-    from ...transforms.basics.errors import times
+    from ...transforms.basics.errors import InputError, times
+    from ..models.training_images import plane_of
 
     if own.spacing is not None and trained.spacing is not None:
         factors = [max(one / other, other / one) for one, other in zip(own.spacing, trained.spacing, strict=True)]
@@ -165,6 +166,11 @@ def _of_grid(own: TrainingImages, trained: TrainingImages) -> Iterator[str]:
                 f"the images have voxels of {times(own.spacing)} mm, but the network was trained on voxels of "
                 f"{times(trained.spacing)} mm; resample the images"
             )
+    if len(own.shape or ()) == 2 and own.axes and trained.axes and plane_of(own.axes) != plane_of(trained.axes):
+        raise InputError(
+            f"the images are slices of the {plane_of(own.axes)} plane, but the network was trained on slices of the "
+            f"{plane_of(trained.axes)} one; choose another network."
+        )
     if own.axes and trained.axes and own.axes != trained.axes:
         yield (
             f"the images have the orientation {own.axes}, but the network was trained on {trained.axes}; reorient the "

@@ -13,6 +13,7 @@ from ...transforms.basics.bounds import MOST_NETWORK_VOXELS
 from ...transforms.basics.errors import InputError, naming, quoted, times
 from ..settings.schema import TrialSettings, from_identity
 from .built_in import find_model
+from .card_texts import CardTexts
 from .training_images import TrainingImages
 
 TRIAL = re.compile(r"[\w.+-]{0,200}")
@@ -25,7 +26,7 @@ class Trained:
 
     ``source`` is its file. ``trial`` and ``settings`` are None for a network that was not trained by a trial of
     smoothmorph. ``images`` describes the training images. ``conditional`` is the network for every λ that this network
-    was taken from, if it was; :meth:`at` takes another one.
+    was taken from, if it was; :meth:`at` takes another one. ``texts`` is what its file keeps for model cards.
     """
 
     network: VoxelMorph
@@ -34,6 +35,7 @@ class Trained:
     settings: TrialSettings | None = None
     images: TrainingImages = field(default_factory=TrainingImages)
     conditional: ConditionalVoxelMorph | None = None
+    texts: CardTexts = field(default_factory=CardTexts)
 
     def at(self, penalty: str | None = None, weight: float | None = None) -> "Trained":
         """The network for another penalty and λ; None: those that it has. The settings say the new ones.
@@ -66,8 +68,9 @@ class Trained:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """The trial's id and settings as plain values, for exported files; empty if they are not known."""
-        return {} if self.settings is None else {"trial": self.trial, "settings": self.settings.identity()}
+        """The trial's id and settings and the texts of model cards as plain values, for exported files, where known."""
+        known = {} if self.settings is None else {"trial": self.trial, "settings": self.settings.identity()}
+        return known | ({"card": texts} if (texts := self.texts.kept()) else {})
 
     def shape_or(self, given: Sequence[int] | None) -> tuple[int, ...]:
         """The given shape, or otherwise the shape of the training images.
@@ -121,4 +124,5 @@ def open_trained(path: Path) -> Trained:
             raise InputError(f"{file}: about.settings is missing, which a network for many λ needs.")
         conditional, network = network, network.at(*network.recommended)
         settings = settings.at(*conditional.recommended)
-    return Trained(network, file, None if settings is None else trial, settings, images, conditional)
+    texts = CardTexts.read(told.get("card", {}), file)
+    return Trained(network, file, None if settings is None else trial, settings, images, conditional, texts)

@@ -22,6 +22,7 @@ from torch import Tensor
 from ... import transforms
 from ...transforms.basics.errors import InputError, nearest, one_line, quoted, times
 from ...transforms.basics.metadata import plain
+from .data_sections import SMALLEST
 
 IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
 CLEAN = ("moving_clean", "fixed_clean")
@@ -125,7 +126,9 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     name = arguments.pop("transform")
     if name not in known:
         hint = _nearest(name, known)
-        raise InputError(f"{where}.transform: {quoted(name)} is not a random dictionary transform{hint}")
+        raise InputError(
+            f"{where}.transform: {quoted(name)} is not a random dictionary transform that can be used here{hint}"
+        )
     parameters = inspect.signature(known[name]).parameters
     for argument, value in arguments.items():
         if argument not in parameters:
@@ -137,6 +140,8 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     arguments |= _sampling(known[name], arguments, where)
     if "label_keys" in parameters:
         _check_image_keys(name, arguments, where)
+    if arguments.get("lazy"):
+        raise InputError(f"{where}.lazy is true, but each transform is applied at once; leave it out.")
     if name in CROPS and arguments.get("random_size"):
         raise InputError(f"{where}.random_size is true, but all crops must have one size, to form batches.")
     try:
@@ -198,12 +203,20 @@ def _apply(transform: Any, pair: Mapping[str, Tensor], where: str) -> dict[str, 
         made = transform(dict(pair))
         shapes = {made[key].shape for key in pair}
     except Exception as error:  # MONAI can raise any exception type
-        raise InputError(f"{where} fails on images of {times(shape[1:])} voxels: {one_line(error)}.") from None
+        raise InputError(
+            f"{where} fails on images of {times(shape[1:])} voxels: {one_line(error).rstrip('.')}."
+        ) from None
     crops = type(transform).__name__ in CROPS
     if len(shapes) > 1 or (shapes != {shape} and not crops):
         found = next(other for other in shapes if other != shape)
         rule = f"a crop must name {', '.join(pair)}" if crops else "a transform must keep it"
-        raise InputError(f"{where} changes the size from {times(shape)} to {times(found)}; {rule}.")
+        raise InputError(f"{where} changes the size from {times(shape[1:])} to {times(found[1:])}; {rule}.")
+    (left,) = shapes
+    if crops and (left == shape or min(left[1:]) < SMALLEST):
+        raise InputError(
+            f"{where} makes images of {times(left[1:])} voxels of those of {times(shape[1:])}; give a size that is "
+            f"smaller than the images, and at least {SMALLEST} along each axis."
+        )
     return made
 
 

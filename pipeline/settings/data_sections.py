@@ -11,6 +11,9 @@ from .vocabulary import READERS
 
 Reader = Annotated[str, AfterValidator(READERS.check)]
 
+SMALLEST = 6
+"""Minimum number of voxels per axis: second differences at half resolution need three."""
+
 
 class CohortSettings(Settings):
     """The subjects of the study, and how their images are prepared."""

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import torch
 
 
+DEVICE = r"^(auto|cpu(:0)?|cuda(:\d{1,3})?)$"
+"""The names of the CPU and of CUDA GPUs. Torch's other devices are untested here."""
+
+
 def choose_device(name: str) -> torch.device:
     """The torch device of this name; ``auto`` is the first GPU, or the CPU if there is none.
 
@@ -29,6 +33,6 @@ def choose_device(name: str) -> torch.device:
 
 
 def check_device(name: str) -> None:
-    """Raise InputError unless the name means the CPU or a CUDA GPU. Torch's other devices are untested here."""
-    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d{1,3})?", name):
+    """Raise InputError unless the name matches ``DEVICE``."""
+    if not re.fullmatch(DEVICE, name):
         raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.")

@@ -185,6 +185,10 @@ class TrialSettings(Settings):
         identity.pop(REFINEMENT, None)
         return identity
 
+    def training_identity(self) -> dict[str, Any]:
+        """The settings that decide the training: of a shared training, those that its trials have in common."""
+        return self.identity() if self.objective.condition.of_each is None else self.shared_identity()
+
     def trial_id(self, fingerprint: str) -> str:
         """The trial's id: a readable name and a hash of the configuration and of the data's fingerprint."""
         return f"{self.readable}_{_hashed(self.identity(), fingerprint)}"

@@ -9,6 +9,7 @@ from ...networks import PENALTIES, SIMILARITIES
 from ...networks.conditional.ranges import MOST_WIDTH, Kind, LambdaRanges, check_range
 from ...transforms.basics.errors import InputError
 from .base import Settings
+from .device import DEVICE
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
 Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
@@ -215,9 +216,7 @@ class TrainingSettings(Settings):
 class ComputeSettings(Settings):
     """The device and threads to compute with. They are not part of a trial's identity."""
 
-    device: str = Field(
-        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the first GPU, or the CPU without one"
-    )
+    device: str = Field(default="auto", pattern=DEVICE, description="auto: the first GPU, or the CPU without one")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads per trial; null: the workers share the cores"
     )

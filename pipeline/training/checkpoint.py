@@ -60,7 +60,7 @@ class TrainingState:
             saved = read_torch(path)
             if not isinstance(saved, dict) or set(saved) != {"identity", *optimization, *vars(cls())}:
                 raise InputError("it does not have the parts of a checkpoint")
-            ours = saved.pop("identity") == json.dumps(settings.identity(), sort_keys=True)
+            ours = saved.pop("identity") == json.dumps(settings.training_identity(), sort_keys=True)
             state, parts = cls._checked(saved, settings.training, model, optimization) if ours else (cls(), {})
         except FileNotFoundError:  # a check beforehand would fail if the file were removed just after it
             return cls()
@@ -106,7 +106,7 @@ class TrainingState:
         """Write ``checkpoint.pt`` and ``history.parquet``, each atomically."""
         self.last = copy_weights(model)
         content: dict[str, Any] = {
-            "identity": json.dumps(settings.identity(), sort_keys=True),
+            "identity": json.dumps(settings.training_identity(), sort_keys=True),
             **{name: part.state_dict() for name, part in optimization.items()},
             **vars(self),
         }

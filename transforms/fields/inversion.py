@@ -64,7 +64,7 @@ def split_affine(displacement: Tensor) -> tuple[np.ndarray, Tensor] | None:
     for axis, size in enumerate(sizes):  # the axes of a full grid are independent
         others = [other + 1 for other in range(axes) if other != axis]
         offsets = np.arange(size) - centre[axis]
-        linear[:, axis] += u.mean(others, dtype=torch.float64).cpu().numpy() @ offsets / max((offsets**2).sum(), 1)
+        linear[:, axis] += u.mean(others, dtype=torch.float64).cpu().numpy() @ offsets / ((offsets**2).sum() or 1)
     if not np.isfinite(linear).all() or (abs(np.linalg.eigvals(linear) - 1) <= MILD).all():
         return None
     if 1 / np.linalg.cond(linear) < FLAT:

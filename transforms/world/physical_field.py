@@ -185,7 +185,9 @@ class PhysicalField:
         x, missed = self._preimages(apply_affine(np.linalg.inv(self._to_moving) @ grid.affine, q))
         lost = 100 * float((missed > INVERTED).float().mean())
         if lost:
-            warnings.warn(f"{lost:.3g} % of the voxels have no reliable inverse: the field folds there", stacklevel=2)
+            warnings.warn(
+                f"{lost:.3g} % of the voxels have no reliable inverse: the field folds there or nearby", stacklevel=2
+            )
         moved = apply_affine(np.linalg.inv(grid.affine) @ self._to_moving, x)
         affine = None if self.affine is None else np.linalg.inv(self.affine)
         return PhysicalField(grid.in_plane(moved - q), grid, affine)

@@ -24,8 +24,8 @@ DERIVED = ("desc", "space", "res")
 """Entities that only derivatives have."""
 FREE = ("desc", "atlas", "seg", "label")
 """Entities of a label map that its image does not have."""
-NATIVE = ("", "orig", "T1w", "T2w")
-"""Values of ``space`` that mean the image's own space. T1w and T2w do so only if they are the image's suffix."""
+NATIVE = ("", "orig")
+"""Values of ``space`` that mean the image's own space; so does the image's suffix, as T1w."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _belongs(label: BidsFile, image: BidsFile) -> bool:
 
     def place(file: BidsFile) -> dict[str, str]:
         others = {key: value for key, value in file.entities.items() if key not in FREE}
-        if others.get("space", "") in (*NATIVE[:2], image.suffix):
+        if others.get("space", "") in (*NATIVE, image.suffix):
             others.pop("space", None)
         return others
 

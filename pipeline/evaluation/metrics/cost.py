@@ -33,7 +33,6 @@ SECONDS = METRICS.add(
         range=(0.0, math.inf),
         form=".2g",
         interval=False,
-        required=True,
         heading="seconds per pair",
         narrow="s per\npair",
     )
@@ -62,7 +61,7 @@ def loss(pair: "MeasuredPair") -> float:
 
 
 def seconds(pair: "MeasuredPair") -> float:
-    """The duration of the registration."""
+    """The duration of the registration; NaN if nobody knows it."""
     assert pair.seconds is not None  # stated in `needs`
     return pair.seconds
 

@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ....networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...evaluation.vocabulary import METRICS, REFINED
 from ...images.reading import times
+from ...models.card_texts import CardTexts
 from ...models.trained_model import Trained
 from ...settings.vocabulary import READERS
-from ..card_texts import CardTexts
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 VERSION = "0.1.0"

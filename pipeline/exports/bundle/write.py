@@ -15,8 +15,8 @@ from monai.data.torchscript_utils import save_net_with_metadata
 
 from ....networks import DisplacementNetwork, export_torchscript
 from ....transforms.basics.atomic import write_folder
+from ...models.card_texts import CardTexts
 from ...models.trained_model import Trained
-from ..card_texts import CardTexts
 from .configs import inference, refinement
 from .metadata import Measured, metadata, model_card
 from .sample import write_sample
