@@ -15,6 +15,7 @@ from official_voxelmorph import import_voxelmorph
 from smoothmorph.experiments.run.executors import LocalExecutor
 from smoothmorph.experiments.run.jobs import Event, Job
 from smoothmorph.pipeline.cohorts.preparation import prepare, training_loader
+from smoothmorph.pipeline.training import history
 from smoothmorph.pipeline.training import loop as training
 from smoothmorph.pipeline.trial import run_trial
 
@@ -67,7 +68,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
     settings = benchmark_settings(case, precision, cohort=_SUBJECTS, pairs=_ONE_PAIR, training=steps)
     prepared = prepare(settings, None)
     spent = {"step": 0.0, "validation": 0.0}
-    validate, build = training.validate, training.build_step
+    validate, build = history.validate, training.build_step
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
@@ -85,7 +86,7 @@ def epoch_overhead(case: Case, place: Place, precision: str) -> Sides:
         with (
             tempfile.TemporaryDirectory() as folder,
             patch.object(training, "build_step", lambda *parts: timed("step", build(*parts))),
-            patch.object(training, "validate", timed("validation", validate)),
+            patch.object(history, "validate", timed("validation", validate)),
         ):
             started = time.perf_counter()
             training.train(settings, prepared, Path(folder), place.device)
