@@ -3,9 +3,9 @@
     python benchmarks/brain_contrasts.py data/brain-3d-2mm data/brain-contrasts
     smoothmorph run brain-contrasts --data-root data/brain-contrasts
 
-Writes, for each scan of ``scans.csv``, its T1 image with the intensities within the brain inverted, and an image made
-from its tissue map, as bright as a T2-weighted scan: CSF 1, gray matter 0.6, white matter 0.35, blurred, with noise.
-The pairs are those of `optimum-brain`, where the fixed image is the T1 image itself, the inverted or the made one.
+Writes, for each scan of ``scans.csv``, its T1 image, the same with the intensities within the brain inverted, and an
+image made from its tissue map, as bright as a T2-weighted scan: CSF 1, gray matter 0.6, white matter 0.35, blurred,
+with noise. The pairs are those of `optimum-brain`: the moving image is a T1 image, the fixed one inverted or made.
 """
 
 import sys
@@ -36,7 +36,8 @@ def made(image: np.ndarray, tissues: np.ndarray) -> np.ndarray:
     return np.clip(gaussian_filter(BRIGHTNESS[tissues], BLUR) + noise * (tissues > 0), 0, None)
 
 
-CONTRASTS = {"t1": lambda image, tissues: image, "inverted": inverted, "tissues": made}
+OTHERS = {"inverted": inverted, "tissues": made}
+CONTRASTS = {"t1": lambda image, tissues: image, **OTHERS}
 
 
 def main(data: Path, out: Path) -> None:
@@ -55,10 +56,10 @@ def main(data: Path, out: Path) -> None:
     pd.DataFrame(rows).to_csv(out / "scans.csv", index=False)
     settings = load_study("optimum-brain").trials[0]
     pairs = pd.DataFrame(prepare(settings, data).test_pairs, columns=["moving", "fixed"])
-    for contrast in CONTRASTS:
+    for contrast in OTHERS:
         other = pairs.assign(moving=pairs["moving"] + "_t1", fixed=pairs["fixed"] + f"_{contrast}")
         other.to_csv(out / f"{contrast}.csv", index=False)
-    print(f"{out}: {len(rows)} images, {len(pairs)} pairs for each of {', '.join(CONTRASTS)}")
+    print(f"{out}: {len(rows)} images, {len(pairs)} pairs for each of {', '.join(OTHERS)}")
 
 
 if __name__ == "__main__":

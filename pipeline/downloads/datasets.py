@@ -1,14 +1,18 @@
 """The public data sets that can be fetched by name: download, checksum and unpacking."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...transforms.basics.bounds import MOST_MEMBERS, MOST_UNPACKED
 from ...transforms.basics.errors import InputError, quoted
-from .resumable import Progress, download
-from .unpack import unpack
+
+if TYPE_CHECKING:
+    from .resumable import Progress
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,9 @@ def fetch(name: str, into: Path, sha256: str | None = None, progress: Progress |
     except OSError as error:
         raise InputError(f"cannot create the folder {into}: {error.strerror or error}.") from None
     archive = into / dataset.archive
+    from .resumable import download  # here, because every command reads the names of the data sets for its help
+    from .unpack import unpack
+
     if not archive.is_file():
         download(dataset.url, archive, progress)
     obtained, verified = _verify(archive, dataset, sha256)
