@@ -126,6 +126,15 @@ def test_several_settings_of_one_baseline_are_told_apart_by_what_differs(make):
     assert analyse(rows).tables["means"]["baseline.bending_weight"].nunique() == 3
 
 
+def test_refinement_is_a_further_setting_only_where_trials_differ_in_it_alone(make):
+    """Otherwise the rows' own column says which are refined, and one refined trial stays on the curve of the others."""
+    few = {"name": "few", "axes": {"objective.lambda": [0.01, 0.1]}}
+    one = {"name": "one", "set": {"objective.lambda": 0.001, "refinement.steps": 10}}
+    assert further_settings(make(few, one)) == []
+    both = {"name": "both", "axes": {"refinement.steps": [10, 20]}}
+    assert further_settings(make(both, name="other")) == ["refinement.steps"]
+
+
 def test_a_run_of_baselines_alone_has_tables_words_and_a_sentence_where_nothing_can_be_chosen(make):
     rows = collect(make(METHODS))
     found = analyse(rows)

@@ -1,7 +1,7 @@
 """Axes: λ including 0, percentages that span decades and include 0, labels that do not overlap."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
+
+APART = 1.4
+"""With neighbouring λ closer than this factor, decades are labelled, as the labels of the λ would overlap."""
 
 
 def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
@@ -27,7 +30,8 @@ def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
         axes.set_xscale("log")
         axes.set_xlim(positive[0] / 1.6, positive[-1] * 1.6)
     decades = 10.0 ** np.arange(np.floor(np.log10(positive[0])), np.ceil(np.log10(positive[-1])) + 1)
-    ticks = distinct if len(distinct) <= 7 else [0.0] * (distinct[0] == 0) + list(decades)
+    apart = all(upper >= APART * lower for lower, upper in pairwise(positive))
+    ticks = distinct if len(distinct) <= 7 and apart else [0.0] * (distinct[0] == 0) + list(decades)
     _ticks(axes.xaxis, ticks)
 
 

@@ -45,6 +45,8 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
     for line, part in zip(grid, settings_of(rows), strict=True):
         for axes, penalty in zip(line, penalties_of(rows), strict=True):
             own = pick(part, part["penalty"] == penalty)
+            if own.empty:
+                continue
             pairs = own.groupby(["lambda", "moving", "fixed"], as_index=False)[SDLOGJ].mean()
             weights = sorted(pairs["lambda"].unique())
             look: Any = {"flierprops": {"markersize": 2}, "medianprops": {"color": "black"}, "patch_artist": True}
@@ -123,6 +125,9 @@ def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, list[li
         del line[len(penalties) :]
         for axes, penalty in zip(line, penalties, strict=True):
             title_panel(axes, PENALTIES.title(penalty), colour_of(penalty), part, rows)
+            if not (part["penalty"] == penalty).any():
+                axes.set_xticks([])
+                axes.text(0.5, 0.5, "not measured", color=GREY, ha="center", va="center", transform=axes.transAxes)
     for axes in panels[-1][-columns:]:
         axes.set_xlabel("λ")
     return figure, panels

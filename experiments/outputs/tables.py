@@ -3,6 +3,7 @@
 Percentages are in percent (0..100) in every table.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from ...pipeline.evaluation import REFINED
 from ...pipeline.files.csv_tables import write_csv
 from ...pipeline.files.text import write_atomically
-from ...pipeline.settings.schema import TrialSettings
+from ...pipeline.settings.schema import REFINEMENT_STEPS, TrialSettings
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import SETTINGS, not_refined, per_label, summary
 from ..statistics import Analysis
@@ -92,6 +93,9 @@ def further_settings(run: Run) -> list[str]:
     has_column = {f"objective.{name}" for name in SETTINGS} | {"seed", "model.method"}
     if len({t.model.integration_steps for t in own}) == len({t.model.kind for t in own}):
         has_column.add("model.integration_steps")
+    rest = {json.dumps({**leaves_of(trial), REFINEMENT_STEPS: None}, sort_keys=True) for trial in own}
+    if len(rest) == len(own):  # no two trials differ in it alone: then the rows' own column says which are refined
+        has_column.add(REFINEMENT_STEPS)
     varying = {key for trials in by_method.values() for key in varying_keys(trials) if _differs(trials, key)}
     return [key for key in known_keys() if key in varying - has_column]
 
