@@ -1,4 +1,9 @@
-from .backbones.vocabulary import BACKBONES as BACKBONES, BackboneEntry as BackboneEntry, Integration as Integration
+from .backbones.vocabulary import (
+    BACKBONES as BACKBONES,
+    BackboneEntry as BackboneEntry,
+    Integration as Integration,
+    Option as Option,
+)
 from .blocks import DVF2DDF as DVF2DDF, Warp as Warp
 from .coarse_to_fine import Optimized as Optimized, Schedule as Schedule, optimize as optimize
 from .conditional.network import ConditionalVoxelMorph as ConditionalVoxelMorph

@@ -21,8 +21,10 @@ from smoothmorph.experiments.outputs.tables import collect
 from smoothmorph.experiments.report.protocol import protocol
 from smoothmorph.experiments.rows.summaries import variant
 from smoothmorph.experiments.store.run_folder import claim
+from smoothmorph.experiments.study.json_schema import leaves
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import BACKBONES, VoxelMorph, load_model, save_model, save_official
+from smoothmorph.pipeline.cohorts.opening import list_cohort
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.settings.vocabulary import METHODS, READERS
 from smoothmorph.transforms import InputError
@@ -44,7 +46,8 @@ STUDY = {
         "split": {"train": 0.4, "validation": 0.2, "test": 0.4},
         "pairs": {"validation": 2, "test": 6},
         "training": {"epochs": 2, "steps_per_epoch": 20, "learning_rate": 1e-2},
-        "model": {"backbone": "slim"},
+        "model": {"backbone": "slim", "slope": 0.1},
+        "baseline": {"longest": 50},
         "compute": {"device": "cpu", "threads": 1},
     },
     "groups": [
@@ -138,7 +141,7 @@ def test_the_method_is_in_every_table_and_statistic(way):
     assert {"identity", "shift"} < set(means["model"])
     words = page(folder)
     assert "Without training, whole shift reaches a Dice" in words
-    assert "whole shift one step of phase correlation; seed 0 changes nothing" in words
+    assert "whole shift one step of phase correlation, at most 50 voxels; seed 0 changes nothing" in words
     assert "the phase of both images tells; Kuglin and Hines, 1975" in words
     assert "whole shift" in (folder / "run" / "figures" / "pareto_front.svg").read_text()
 
@@ -151,7 +154,8 @@ def test_the_report_names_what_was_trained_on_what(way):
     assert "official" not in trained
     assert file.lower().count("voxelmorph") == 1  # as the value of model.method
     assert (
-        "Network Slim net, 2‑D, 298 parameters; three convolutions on the grid of the integration; The outside" in words
+        "Network Slim net, 2‑D, slope 0.1 (298 parameters); three convolutions on the grid of the integration; The "
+        "outside" in words
     )
     assert "Cohort pictures of discs in one folder, 2‑D" in words
     assert "pip install -c constraints.txt -e . # and outside" in words
@@ -247,7 +251,13 @@ def test_a_field_on_another_grid_is_told(added, monkeypatch):
         ({"method": "elastics"}, "there is no method 'elastics'; did you mean elastix?"),
         ({"channels": [16, 32, 16]}, r"model.channels must be given in pairs, \(down, up\) per level, got 3 of them"),
         ({"channels": []}, "model.channels must be given in pairs"),
-        ({"backbone": "slim", "final_channels": [4]}, "model.final_channels is set, but the backbone slim has no such"),
+        ({"backbone": "slim", "slope": 2}, "model.slope = 2: Input should be less than or equal to 1"),
+        ({"slope": 0.1}, "model.slope is 0.1, but the backbone voxelmorph has no such option; remove it"),
+        ({"slop": 0.1}, "unknown key 'model.slop'"),
+        (
+            {"backbone": "slim", "final_channels": [4]},
+            r"model.final_channels is \(4,\), but the backbone slim has no such",
+        ),
     ],
 )
 def test_what_a_study_cannot_mean_is_one_sentence(added, model, words):
@@ -261,7 +271,35 @@ def test_the_trials_of_before_keep_their_ids(added):
     assert settings(backbone="slim").identity()["model"] == {**before, "backbone": "slim"}
     assert settings(channels=[8, 8]).identity()["model"] == {**before, "channels": [8, 8]}
     assert settings(method="shift").identity().keys() == {"cohort", "split", "pairs", "model", "seed"}
+    assert settings(backbone="slim", slope=0.1).identity()["model"] == {**before, "backbone": "slim", "slope": 0.1}
+    shift = parse(TrialSettings, {"model": {"method": "shift"}, "baseline": {"longest": 3}}, "test")
+    assert shift.identity()["baseline"] == {"longest": 3.0}
     assert not settings(backbone="slim").concerns("model.final_channels")
+    assert settings(backbone="slim").concerns("model.slope")
+    assert not settings().concerns("model.slope")
+
+
+def test_an_option_of_an_added_entry_is_a_setting_like_all_others(added, tmp_path, tiny_cohort):
+    """It is known on the command line, in the schema for editors, and to another reader as a mistake."""
+    values = {"name": "own", "base": {"model.backbone": "slim"}, "axes": {"model.slope": [0.1, 0.2]}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    study = load_study(str(tmp_path / "study.yaml"), ["model.channels=[3,5]", "cohort.reader=pictures"])
+    assert [trial.model.options for trial in study.trials] == [
+        {"channels": (3, 5), "slope": 0.1},
+        {"channels": (3, 5), "slope": 0.2},
+    ]
+    leaf = dict(leaves())["model.slope"]
+    assert (leaf["description"], leaf["default"]) == ("slim: slope of the activation below 0; null: 0.2", None)
+    assert dict(leaves())["model.channels"]["description"].count(": channels of the") == 3
+    with pytest.raises(InputError, match=r"unknown key 'model.slop'; did you mean model.slope"):
+        load_study(str(tmp_path / "study.yaml"), ["model.slop=1"])
+    wrong = parse(TrialSettings, {"cohort": {"reader": "table", "file": "subjects.csv", "first": "picture"}}, "test")
+    with pytest.raises(InputError, match=r"cohort.first is 'picture', but the reader table has no such option"):
+        list_cohort(wrong.cohort, tiny_cohort(2))
+    right = parse(TrialSettings, {"cohort": {"reader": "pictures", "first": "label"}}, "test")
+    assert len(list_cohort(right.cohort, tiny_cohort(2)).subjects) == 12
+    assert right.identity()["cohort"]["first"] == "label"
+    assert "first" not in settings().identity()["cohort"]
 
 
 def test_figures_over_widths_have_plain_names(tmp_path):

@@ -23,6 +23,7 @@ from smoothmorph.networks.backbones.pyramid import Pyramid
 from smoothmorph.networks.backbones.pyramid_level import SLOPE, Level
 from smoothmorph.pipeline.settings.schema import ModelSettings, TrialSettings, parse
 from smoothmorph.transforms import InputError
+from smoothmorph.transforms.basics.options import names
 
 SHAPES = {2: [(32, 48), (31, 45), (6, 7)], 3: [(12, 16, 12), (11, 14, 9), (6, 7, 6)]}
 CASES = [(dims, shape) for dims, shapes in SHAPES.items() for shape in shapes]
@@ -220,14 +221,14 @@ def test_what_cannot_be_built_is_refused(name, value):
     ("options", "words"),
     [
         ({"channels": [8]}, "model.channels must be 2 to 9 whole numbers from 1 to 1024, one per level, got (8,)"),
-        ({"radius": 9}, "model.radius must be a whole number from 0 to 4, got 9"),
+        ({"radius": 9}, "model.radius = 9: Input should be less than or equal to 4"),
         (
             {"final_channels": [8]},
-            "model.final_channels is set, but the backbone pyramid has no such option; remove it",
+            "model.final_channels is (8,), but the backbone pyramid has no such option; remove it",
         ),
         (
             {"backbone": "voxelmorph", "repeats": 2},
-            "model.repeats is set, but the backbone voxelmorph has no such option; remove it",
+            "model.repeats is 2, but the backbone voxelmorph has no such option; remove it",
         ),
         ({"backbone": "pyramide"}, "there is no backbone 'pyramide'; did you mean pyramid?"),
     ],
@@ -241,9 +242,9 @@ def test_what_a_study_cannot_mean_is_one_sentence(options, words):
 def test_the_settings_tell_the_defaults_of_the_network():
     own = Pyramid(2).options
     entry = BACKBONES["pyramid"]
-    assert set(own) == set(entry.settings)
+    assert set(own) == set(names(entry.options))
     for name in own.keys() - {"channels"}:
-        told = str(ModelSettings.model_fields[name].description)
+        told = str(ModelSettings.options_model().model_fields[name].description)
         assert told.endswith(f"null: {str(own[name]).lower()}")
 
 

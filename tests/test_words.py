@@ -42,7 +42,7 @@ EXCEPTIONS = {
     ),
     "pipeline/settings/data_sections.py": ({"phantom"}, DEFAULTS),
     "pipeline/methods/syn.py": ({"mutual-information"}, "what ANTs maximizes, which is no similarity of this package"),
-    "pipeline/settings/model_sections.py": ({"voxelmorph", "mutual-information"}, "a default, and what SyN maximizes"),
+    "pipeline/settings/model_sections.py": ({"voxelmorph"}, DEFAULTS),
     "pipeline/settings/training_sections.py": ({"l2", "mse"}, DEFAULTS),
     "pipeline/training/checkpoint.py": ({"identity"}, "the settings that decide a result, in a checkpoint"),
     "transforms/field_files/__init__.py": ({"voxelmorph"}, "a kind of field file"),

@@ -182,6 +182,8 @@ def _training(trial: TrialSettings) -> str:
         f"Adam; the learning rate rises to {training.learning_rate:g} in the first 10 % of the steps, then falls to 0"
     )
     words.append(rate if training.schedule == "constant" else cycle)
+    if training.start is not None:
+        words.append(f"it starts from the weights of {training.start}")
     if training.penalty_warmup:
         words.append(f"λ grows from 0 over the first {100 * training.penalty_warmup:g} % of the steps")
     if training.augment:

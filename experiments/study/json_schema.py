@@ -6,6 +6,7 @@ from typing import Any
 
 from ...networks.objective.sums import SumRegistry
 from ...pipeline.settings.schema import Settings, TrialSettings
+from ...pipeline.settings.with_options import WithOptions
 from ...transforms.basics.registry import Registry
 from .setting_keys import OTHER_KEYS, fields_of
 from .study import StudyFile
@@ -34,6 +35,8 @@ def study_schema() -> dict[str, Any]:
 def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every setting of a trial: its dotted key, and its type, bounds, default and meaning as JSON schema."""
     schema = settings.model_json_schema()
+    if issubclass(settings, WithOptions):
+        schema["properties"] |= settings.options_model().model_json_schema().get("properties", {})
     for key, field, section in fields_of(settings):
         if section:
             yield from leaves(section, f"{prefix}{key}.")

@@ -2,15 +2,16 @@
 
 import difflib
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
 from ...networks import PENALTIES, SIMILARITIES
-from ...pipeline.settings.schema import Settings, TrialSettings
+from ...pipeline.settings.schema import Settings, TrialSettings, options_of_all
 from ...pipeline.settings.training_sections import OTHER_NAMES
+from ...pipeline.settings.with_options import WithOptions
 from ...transforms.basics.errors import InputError, quoted
 
 OTHER_KEYS = {
@@ -27,32 +28,37 @@ SUMS = {
 """Settings that take a weighted sum of registry entries."""
 
 
-@cache
-def known_keys(schema: type[Settings] = TrialSettings, prefix: str = "") -> tuple[str, ...]:
+def known_keys() -> tuple[str, ...]:
     """Every dotted key of a trial, in order: ``cohort.reader`` ... ``seed``."""
-    keys: list[str] = []
-    for key, _, section in fields_of(schema):
-        keys += known_keys(section, f"{prefix}{key}.") if section else [prefix + key]
-    return tuple(keys)
+    return tuple(_fields(options_of_all()))
+
+
+def truths() -> frozenset[str]:
+    """The dotted keys that take true or false."""
+    fields = _fields(options_of_all())
+    return frozenset(key for key, field in fields.items() if bool in (field.annotation, *get_args(field.annotation)))
+
+
+@cache
+def _fields(options: Hashable) -> Mapping[str, FieldInfo]:
+    """The definition of each dotted key; ``options``, which are read again, tell when the vocabulary has grown."""
+    return dict(_fields_within(TrialSettings, ""))
+
+
+def _fields_within(schema: type[Settings], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for key, field, section in fields_of(schema):
+        if section:
+            yield from _fields_within(section, f"{prefix}{key}.")
+        else:
+            yield prefix + key, field
 
 
 def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Settings] | None]]:
     """Each field: its name in files, its definition, and its class of settings if it is a section (else None)."""
-    for name, field in schema.model_fields.items():
+    options = schema.options_model().model_fields if issubclass(schema, WithOptions) else {}
+    for name, field in {**schema.model_fields, **options}.items():
         inner = field.annotation
         yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
-
-
-@cache
-def truths(schema: type[Settings] = TrialSettings, prefix: str = "") -> frozenset[str]:
-    """The dotted keys that take true or false."""
-    keys: set[str] = set()
-    for key, field, section in fields_of(schema):
-        if section:
-            keys |= truths(section, f"{prefix}{key}.")
-        elif bool in (field.annotation, *get_args(field.annotation)):
-            keys.add(prefix + key)
-    return frozenset(keys)
 
 
 def check_key(key: str, where: str) -> str:

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...transforms.basics.errors import InputError
+from ...transforms.basics.options import Option
 from ...transforms.basics.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ class BackboneEntry(Entry):
     ``symmetric``.
 
     Attributes:
-        settings: names of the options that a study can set in its section ``model``.
+        options: what a study can set in its section ``model``, for this backbone.
         check: import path of a function that checks these options. It raises ValueError and loads no torch.
         usual: a phrase for the default options, used in texts.
         references: papers that a model card cites.
         part: name of the backbone's submodule in the network; the names of its weights begin with it.
     """
 
-    settings: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     check: str = ""
     usual: str = ""
     references: tuple[str, ...] = ()
@@ -58,22 +59,17 @@ class BackboneEntry(Entry):
         """
         return self.load()(spatial_dims=spatial_dims, integration=integration, **{**self.arguments, **options})
 
-    def check_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the options that a study sets and return them; None means not set.
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Check the options that a study gives.
 
         Raises:
-            InputError: this backbone does not have an option, or its value is bad.
+            InputError: a value is bad.
         """
-        options = {name: value for name, value in given.items() if value is not None}
-        for name in options:
-            if name not in self.settings:
-                raise InputError(f"model.{name} is set, but the backbone {self.name} has no such option; remove it")
         if self.check:
             try:
                 replace(self, target=self.check).load()(**options)
             except ValueError as error:
                 raise InputError(f"model.{error}") from None
-        return options
 
 
 def check_pair(name: str, spatial_dims: int, moving: "Tensor", fixed: "Tensor") -> None:

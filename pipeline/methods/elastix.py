@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...transforms.basics.options import Option
 from ...transforms.field_files.lps import load_itk
 from ..settings.vocabulary import METHODS, MethodEntry
 from .without_training import Displace
@@ -52,7 +53,25 @@ METHODS.add(
         "bending energy",
         source="Klein et al., IEEE TMI 2010",
         target=f"{__name__}:by_elastix",
-        settings=("baseline.grid_spacing", "baseline.bending_weight", "seed"),
+        options=(
+            Option(
+                name="grid_spacing",
+                kind=float,
+                least=1,
+                default=6.0,
+                meaning="distance of the control points on the finest level, in voxels",
+                always_in_id=True,
+            ),
+            Option(
+                name="bending_weight",
+                kind=float,
+                least=0,
+                default=5.0,
+                meaning="weight of the bending energy; the similarity has weight 1",
+                always_in_id=True,
+            ),
+        ),
+        settings=("seed",),
         how="B-spline without an affine step; control points every {grid_spacing:g} voxels; normalized correlation "
         "minus {bending_weight:g} times the bending energy (per mm²); "
         f"{LEVELS} resolution levels, each with {ITERATIONS} iterations of adaptive stochastic gradient descent on "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...transforms.basics.options import Option
 from ..settings.vocabulary import METHODS, MethodEntry
 from .without_training import Displace
 
@@ -31,9 +32,38 @@ METHODS.add(
         "or the mutual information",
         source="Avants et al., Medical Image Analysis 2008",
         target=f"{__name__}:by_syn",
-        settings=(
-            *("baseline.metric", "baseline.iterations", "baseline.update_variance"),
-            "baseline.total_variance",
+        options=(
+            Option(
+                name="iterations",
+                kind=int,
+                many=True,
+                fewest=1,
+                least=0,
+                default=(100, 100, 50),
+                meaning="maximum number of iterations per level, coarse to fine",
+                always_in_id=True,
+            ),
+            Option(
+                name="metric",
+                kind=str,
+                among=tuple(METRICS),
+                default="cross-correlation",
+                meaning="what it maximizes; in 3-D, mutual information takes less than a third of the time",
+            ),
+            Option(
+                name="update_variance",
+                kind=float,
+                least=0,
+                default=3.0,
+                meaning="variance of the Gaussian that smooths each update, in voxels²",
+            ),
+            Option(
+                name="total_variance",
+                kind=float,
+                least=0,
+                default=0.0,
+                meaning="variance of the Gaussian that smooths the total field, in voxels²",
+            ),
         ),
         how="ANTs without an affine step; {metric} (correlation in windows 9 voxels wide, information from 32 bins); "
         "at most {iterations} iterations, coarse to fine; gradient step 0.2; updates smoothed with a variance of "

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from ...transforms.basics.errors import InputError, quoted
 from .base import Seed, Settings
 from .vocabulary import READERS
+from .with_options import WithOptions
 
 Reader = Annotated[str, AfterValidator(READERS.check)]
 
@@ -15,8 +16,11 @@ SMALLEST = 6
 """Minimum number of voxels per axis: second differences at half resolution need three."""
 
 
-class CohortSettings(Settings):
+class CohortSettings(WithOptions):
     """The subjects of the study, and how their images are prepared."""
+
+    section = "cohort"
+    registry = READERS
 
     reader: Reader = Field(default="phantom", description="source of the subjects; phantom is built in, without files")
     spatial_dims: Literal[2, 3] = Field(default=2, description="number of axes of the images")

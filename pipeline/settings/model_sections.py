@@ -5,44 +5,29 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from ...networks import BACKBONES
-from ...transforms.basics.bounds import MOST_CHANNELS, MOST_SQUARINGS
+from ...transforms.basics.bounds import MOST_SQUARINGS
 from .base import Settings
 from .vocabulary import METHODS
+from .with_options import WithOptions
 
 Method = Annotated[str, AfterValidator(METHODS.check)]
 Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
-Widths = tuple[Annotated[int, Field(ge=1, le=MOST_CHANNELS)], ...]
 
 
-class ModelSettings(Settings):
+class ModelSettings(WithOptions):
     """The network, or a method without training. Such a method uses none of the other settings here.
 
-    ``integration_steps=0`` gives the displacement model, any other number the diffeomorphic model.
+    ``integration_steps=0`` gives the displacement model, any other number the diffeomorphic model. An option of a
+    backbone has its name before the meaning.
     """
+
+    section = "model"
+    registry = BACKBONES
 
     method: Method = Field(
         default="voxelmorph", description="voxelmorph trains a network; the other methods need no training"
     )
     backbone: Backbone = Field(default="voxelmorph", description="the part of the network that predicts the field")
-    channels: Widths | None = Field(default=None, description="channels of the backbone's layers; null: its default")
-    final_channels: Widths | None = Field(
-        default=None, description="voxelmorph: channels of the convolutions after its U-Net; null: its default"
-    )
-    symmetric: bool | None = Field(
-        default=None, description="pyramid: swapping the images gives exactly the negated field; null: true"
-    )
-    radius: int | None = Field(
-        default=None, ge=0, description="pyramid: radius of the correlation, in voxels of each level; null: 1"
-    )
-    convolutions: int | None = Field(
-        default=None, ge=1, description="pyramid: number of convolutions per level; null: 2"
-    )
-    repeats: int | None = Field(
-        default=None, ge=1, description="pyramid: number of applications of the finest level; null: 3"
-    )
-    residual: bool | None = Field(
-        default=None, description="pyramid: add the input of a level's convolutions to their output; null: false"
-    )
     integration_steps: int = Field(
         default=7,
         ge=0,
@@ -69,7 +54,10 @@ class ModelSettings(Settings):
     @property
     def options(self) -> dict[str, Any]:
         """The options given for the backbone, checked."""
-        return BACKBONES[self.backbone].check_settings({name: getattr(self, name) for name in BACKBONE_OPTIONS})
+        entry = BACKBONES[self.backbone]
+        options = self.options_of(entry)
+        entry.check_options(options)
+        return options
 
     @property
     def kind(self) -> str:
@@ -78,35 +66,11 @@ class ModelSettings(Settings):
         return "diffeomorphic" if self.integration_steps else "displacement"
 
 
-BACKBONE_OPTIONS = (
-    *("channels", "final_channels"),
-    *("symmetric", "radius", "convolutions", "repeats", "residual"),
-)
-"""Model settings that only some backbones have."""
+class BaselineSettings(WithOptions):
+    """Settings of the methods without training, each named before its meaning. Networks do not use them."""
 
-
-class BaselineSettings(Settings):
-    """Settings of the methods without training. Networks do not use them."""
-
-    iterations: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(100, 100, 50), min_length=1, description="syn: maximum number of iterations per level, coarse to fine"
-    )
-    metric: Literal["cross-correlation", "mutual-information"] = Field(
-        default="cross-correlation",
-        description="syn: what it maximizes; in 3-D, mutual information takes less than a third of the time",
-    )
-    update_variance: float = Field(
-        default=3.0, ge=0, description="syn: variance of the Gaussian that smooths each update, in voxels²"
-    )
-    total_variance: float = Field(
-        default=0.0, ge=0, description="syn: variance of the Gaussian that smooths the total field, in voxels²"
-    )
-    grid_spacing: float = Field(
-        default=6.0, ge=1, description="elastix: distance of the control points on the finest level, in voxels"
-    )
-    bending_weight: float = Field(
-        default=5.0, ge=0, description="elastix: weight of the bending energy; the similarity has weight 1"
-    )
+    section = "baseline"
+    registry = METHODS
 
 
 class OptimizationSettings(Settings):

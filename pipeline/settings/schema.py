@@ -12,12 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.errors import InputError, quoted
+from ...transforms.basics.options import names
 from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
 from .base import Seed, Settings
 from .data_sections import PAIR_OPTIONS, CohortSettings, PairSettings, SplitSettings
 from .model_sections import (
-    BACKBONE_OPTIONS,
     BaselineSettings,
     FieldSettings,
     ModelSettings,
@@ -26,14 +26,13 @@ from .model_sections import (
 )
 from .training_sections import LAMBDA, ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
 from .vocabulary import METHODS, READERS
+from .with_options import Offered, WithOptions
 
 ADDED_LATER: dict[str, Any] = {
     **{"cohort.align": "none", "cohort.reference": None, "cohort.spacing": None},
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
-    **{f"model.{option}": None for option in BACKBONE_OPTIONS},
     **{"training.augment": [], "training.both_directions": False},
-    **{"training.gradient_clipping": None, "training.weight_averaging": None},
-    **{"baseline.metric": "cross-correlation", "baseline.update_variance": 3.0, "baseline.total_variance": 0.0},
+    **{"training.gradient_clipping": None, "training.weight_averaging": None, "training.start": None},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
     "objective.condition": {"penalties": [], "lambda": None, "mixtures": 0.0, "kind": "modulation", "width": 64},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
@@ -42,6 +41,21 @@ ADDED_LATER: dict[str, Any] = {
 """Keys (``section.name``) that were added after results were committed, each with the value of the earlier behaviour.
 
 A key with that value is left out of a trial's identity, so that finished trials keep their ids."""
+
+WITH_OPTIONS: tuple[type[WithOptions], ...] = (CohortSettings, ModelSettings, BaselineSettings)
+"""Sections to which registries add options."""
+
+
+def options_of_all() -> tuple[Offered, ...]:
+    """The options of all sections; they grow when an entry is added to a registry."""
+    return tuple(section.offered() for section in WITH_OPTIONS)
+
+
+def left_out() -> dict[str, Any]:
+    """``ADDED_LATER`` and every option at its default: what a trial's id does not cover."""
+    options = {f"{own.section}.{name}": value for own in WITH_OPTIONS for name, value in own.defaults().items()}
+    return {**ADDED_LATER, **options}
+
 
 REFINEMENT, REFINEMENT_STEPS = "refinement", "refinement.steps"
 SHARED = "networks"
@@ -54,14 +68,14 @@ MOST_FAULTS = 5
 class TrialSettings(Settings):
     """All settings of one trial."""
 
-    cohort: CohortSettings = CohortSettings()
+    cohort: CohortSettings = Field(default_factory=CohortSettings)
     split: SplitSettings = SplitSettings()
     pairs: PairSettings = PairSettings()
-    model: ModelSettings = ModelSettings()
+    model: ModelSettings = Field(default_factory=ModelSettings)
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
     refinement: RefinementSettings = RefinementSettings()
-    baseline: BaselineSettings = BaselineSettings()
+    baseline: BaselineSettings = Field(default_factory=BaselineSettings)
     optimization: OptimizationSettings = OptimizationSettings()
     fields: FieldSettings = FieldSettings()
     pretrained: PretrainedSettings = PretrainedSettings()
@@ -142,7 +156,8 @@ class TrialSettings(Settings):
         if section == REFINEMENT and not self.refinement.steps and key != REFINEMENT_STEPS:
             return False
         if self.model.trains:
-            foreign = name in BACKBONE_OPTIONS and name not in BACKBONES[self.model.backbone].settings
+            own = names(BACKBONES[self.model.backbone].options)
+            foreign = section == "model" and name in ModelSettings.option_names() and name not in own
             return section not in _NOT_OF_TRAINING and not foreign
         if key.startswith("objective.condition."):  # it says what a training draws
             return False
@@ -152,18 +167,18 @@ class TrialSettings(Settings):
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result, as plain JSON types.
 
-        Keys in ``ADDED_LATER`` that have the value given there are left out.
+        Keys in :func:`left_out` that have the value given there are left out.
         """
         method = METHODS[self.model.method]
         counts: Any = {"exclude": _NOT_OF_TRAINING} if method.trains else {"include": method.included()}
         identity = self.model_dump(mode="json", by_alias=True, **counts)
         if not self.refinement.steps:
             identity.pop(REFINEMENT, None)
-        for key, before in ADDED_LATER.items():
+        for key, before in left_out().items():
             section, _, name = key.partition(".")
             if name in (own := identity.get(section, {})) and own[name] == before:
                 del own[name]
-        return identity
+        return {section: own for section, own in identity.items() if own != {}}
 
     def at(self, penalty: str, weight: float) -> "TrialSettings":
         """The same settings with another penalty and λ."""
@@ -274,13 +289,13 @@ def _sentence(fault: Any) -> str:
 
 
 def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:
-    """The settings with this :meth:`TrialSettings.identity`; a missing key gets its value in ``ADDED_LATER``.
+    """The settings with this :meth:`TrialSettings.identity`; a missing key gets its value in :func:`left_out`.
 
     Raises:
         InputError: as :func:`parse`.
     """
     values = json.loads(json.dumps(identity))
-    for key, before in ADDED_LATER.items() if isinstance(values, dict) else ():  # `parse` refuses anything else
+    for key, before in left_out().items() if isinstance(values, dict) else ():  # `parse` refuses anything else
         section, _, name = key.partition(".")
         if isinstance(own := values.setdefault(section, {}), dict):
             own.setdefault(name, before)

@@ -182,6 +182,12 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """The training by Adam, on random ordered pairs of training subjects."""
 
+    start: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the trained network whose weights the training starts from: a trial's folder or a .safetensors "
+        "file, relative to the current folder, or a shipped model; null: random weights",
+    )
     epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
     steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
     batch_size: int = Field(default=1, ge=1, description="number of pairs per batch")

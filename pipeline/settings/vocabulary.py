@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...transforms.basics.errors import InputError, quoted
+from ...transforms.basics.options import Option, names
 from ...transforms.basics.registry import Entry, Registry
 
 
@@ -18,6 +19,7 @@ class ReaderEntry(Entry):
     Attributes:
         settings: keys of the section ``cohort`` that only some readers have: ``labels``, ``file``, ``seed``, ``align``,
             ``spacing``.
+        options: what a study can set in its section ``cohort``, besides, for this reader.
         terms: the terms of use of the images, in full sentences.
         on_disk: whether it reads files. Otherwise it generates ``cohort.subjects`` subjects, and the target is called
             with the settings only.
@@ -26,6 +28,7 @@ class ReaderEntry(Entry):
     """
 
     settings: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     terms: str = ""
     on_disk: bool = True
     archive: str = ""
@@ -42,6 +45,7 @@ class ReaderEntry(Entry):
             if getattr(settings, key) != nothing and key not in self.settings:
                 found = quoted(getattr(settings, key))
                 raise InputError(f"cohort.{key} is {found}, but the {self.name} reader has no such setting.")
+        settings.options_of(self)
         if not self.on_disk:
             return self.load()(settings, **self.arguments)
         return self.load()(settings, self.folder(root), **self.arguments)
@@ -80,8 +84,9 @@ class MethodEntry(Entry):
     fixed grid. With ``trains``, it has the signature of :func:`smoothmorph.pipeline.training.loop.train`.
 
     Attributes:
-        settings: dotted keys that decide the result, besides cohort, split and pairs. A method that trains leaves it
-            empty: all sections but those of other methods decide its result.
+        options: what a study can set in its section ``baseline``, for this method. Not for methods that train.
+        settings: dotted keys of other sections that decide the result, besides cohort, split and pairs. A method that
+            trains leaves it empty: all sections but those of other methods decide its result.
         how: how it registers, a clause for the report; ``{iterations}`` is replaced by that setting's value.
         package: the package that it needs.
         trains: whether it trains a network.
@@ -95,6 +100,7 @@ class MethodEntry(Entry):
             :func:`smoothmorph.pipeline.methods.pretrained.take_network`.
     """
 
+    options: tuple[Option, ...] = ()
     settings: tuple[str, ...] = ()
     how: str = ""
     package: str = ""
@@ -112,6 +118,10 @@ class MethodEntry(Entry):
     def is_network(self) -> bool:
         """Whether a network predicts the field."""
         return self.trains or self.reads_network
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return (*(f"baseline.{name}" for name in names(self.options)), *self.settings)
 
     def require(self) -> None:
         """Raise InputError unless its package is installed."""
@@ -131,14 +141,14 @@ class MethodEntry(Entry):
         """
         pairs = {"test", "seed", "source", "match", "moving", "fixed", "atlas", "file"}
         chosen: dict[str, Any] = {"cohort": True, "split": True, "pairs": pairs, "model": {"method"}}
-        for key in self.settings:
+        for key in self._keys:
             section, _, name = key.partition(".")
             chosen[section] = {*chosen.get(section, ()), name} if name else True
         return chosen
 
     def described(self, settings: Any) -> str:
         """How the method registers with these settings, in words."""
-        values = {key.rpartition(".")[2]: _value(settings, key) for key in self.settings}
+        values = {key.rpartition(".")[2]: _value(settings, key) for key in self._keys}
         return self.how.format(**values) or self.meaning
 
 

@@ -19,6 +19,7 @@ from ..files.text import write_atomically
 from ..settings.schema import TrainingSettings, TrialSettings
 
 Weights = dict[str, Tensor]
+FILE = "checkpoint.pt"
 COLUMNS = (
     *("epoch", "train_loss", "train_similarity", "train_penalty", "seconds"),
     *("validation_loss", "validation_similarity", "validation_penalty"),
@@ -54,7 +55,7 @@ class TrainingState:
         Raises:
             InputError: the file is damaged or belongs to another configuration.
         """
-        path = folder / "checkpoint.pt"
+        path = folder / FILE
         advice = "delete it to train this trial from the beginning"
         try:
             saved = read_torch(path)
@@ -114,10 +115,15 @@ class TrainingState:
         self._write_history(folder)
         serialized = io.BytesIO()  # because torch.save to a full disk raises RuntimeError
         torch.save(content, serialized)
-        write_atomically(folder / "checkpoint.pt", lambda path: path.write_bytes(serialized.getbuffer()))
+        write_atomically(folder / FILE, lambda path: path.write_bytes(serialized.getbuffer()))
 
     def _write_history(self, folder: Path) -> None:
         write_atomically(folder / "history.parquet", pd.DataFrame(self.history).to_parquet)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training in this folder has begun, so that it resumes."""
+    return (folder / FILE).is_file()
 
 
 def copy_weights(model: Network) -> Weights:

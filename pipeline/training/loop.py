@@ -11,11 +11,12 @@ from torch import Tensor
 from ...networks import Network, ObjectiveTerms
 from ..cohorts.preparation import Prepared, training_loader
 from ..settings.schema import TrialSettings
-from .checkpoint import TrainingState, copy_weights
+from .checkpoint import TrainingState, copy_weights, has_checkpoint
 from .conditions import Conditions, impose
 from .handlers import PenaltyWarmUpHandler, ProgressHandler
 from .history import HistoryHandler
 from .parts import build_averaging, build_model, build_optimizer, build_schedule, build_training_objective
+from .start import take_start
 from .step import build_step, with_clean
 from .weight_map import check_weight_map, weight_map
 
@@ -43,7 +44,10 @@ def train(
         InputError: the checkpoint is damaged or cannot be written.
     """
     check_weight_map(settings.objective, prepared)
-    model = build_model(settings).to(device)
+    model = build_model(settings)
+    if not has_checkpoint(folder):
+        take_start(settings, model, log or (lambda line: None))
+    model.to(device)
     # two objectives: λ of the first may still warm up, the second always has the final λ
     objective, whole_objective = (build_training_objective(settings).to(device) for _ in range(2))
     optimizer = build_optimizer(settings, model)

@@ -7,7 +7,8 @@ from monai.utils.misc import set_determinism
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from ...networks import ConditionalVoxelMorph, Network, Objective, VoxelMorph
-from ..settings.schema import BACKBONE_OPTIONS, TrialSettings
+from ..settings.model_sections import ModelSettings
+from ..settings.schema import TrialSettings
 from .handlers import WeightAveragingHandler
 
 
@@ -24,7 +25,7 @@ def count_parameters(settings: TrialSettings) -> int:
 
 
 def _network(settings: TrialSettings) -> Network:
-    given = settings.model.model_dump(exclude={"method", *BACKBONE_OPTIONS})
+    given = settings.model.model_dump(exclude={"method", *ModelSettings.option_names()})
     network = VoxelMorph(settings.cohort.spatial_dims, **given, **settings.model.options)
     condition = settings.objective.condition
     if condition.of_each is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smoothmorph.networks import BackboneEntry
+from smoothmorph.networks import BackboneEntry, Option
 from smoothmorph.pipeline.settings.vocabulary import MethodEntry, ReaderEntry
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ PICTURES = ReaderEntry(
     source="discs drawn by the outside package",
     terms="Nobody minds what is done with the discs.",
     target=f"{__name__}:read_pictures",
+    options=(Option(name="first", kind=str, default="image", meaning="the first letters of the names of pictures"),),
 )
 SHIFT = MethodEntry(
     name="shift",
@@ -27,7 +28,10 @@ SHIFT = MethodEntry(
     meaning="the translation by whole voxels that the phase of both images tells",
     source="Kuglin and Hines, 1975",
     target=f"{__name__}:by_shift",
-    how="one step of phase correlation; seed {seed} changes nothing",
+    how="one step of phase correlation, at most {longest:g} voxels; seed {seed} changes nothing",
+    options=(
+        Option(name="longest", kind=float, least=0, default=100.0, meaning="longest shift along an axis, in voxels"),
+    ),
     settings=("seed",),
 )
 SLIM = BackboneEntry(
@@ -36,7 +40,10 @@ SLIM = BackboneEntry(
     meaning="three convolutions on the grid of the integration",
     source="The outside package, 2026",
     target="outside.slim:Slim",
-    settings=("channels",),
+    options=(
+        Option(name="channels", kind=int, least=1, many=True, meaning="channels of the convolutions; null: [4, 4]"),
+        Option(name="slope", kind=float, least=0, most=1, meaning="slope of the activation below 0; null: 0.2"),
+    ),
 )
 
 
@@ -46,9 +53,9 @@ def read_pictures(settings: CohortSettings, root: Path) -> Cohort:
     from smoothmorph.pipeline.cohorts.cohort import Subject
 
     subjects = []
-    for image in root.glob("image*.nii.gz"):
+    for image in root.glob(f"{settings.first}*.nii.gz"):
         name = image.name.removesuffix(".nii.gz")
-        subjects.append(Subject(name, name, image, image.with_name(image.name.replace("image", "label"))))
+        subjects.append(Subject(name, name, image, image.with_name(image.name.replace(settings.first, "label"))))
     return file_cohort(settings, root, subjects, {1: "disc"})
 
 
@@ -60,6 +67,7 @@ def by_shift(settings: TrialSettings) -> Displace:
         cross = np.fft.fftn(moving) * np.conj(np.fft.fftn(fixed))
         peak = np.unravel_index(np.argmax(np.fft.ifftn(cross).real), fixed.shape)
         shift = [place - size if place > size // 2 else place for place, size in zip(peak, fixed.shape, strict=True)]
+        shift = np.clip(shift, -settings.baseline.longest, settings.baseline.longest)
         return np.broadcast_to(
             np.array(shift, np.float32).reshape(-1, *[1] * fixed.ndim), (fixed.ndim, *fixed.shape)
         ).copy()

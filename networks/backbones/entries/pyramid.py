@@ -4,6 +4,7 @@ from typing import Any
 
 from ....transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS
 from ....transforms.basics.errors import quoted
+from ....transforms.basics.options import Option
 from ..vocabulary import BACKBONES, BackboneEntry, whole
 
 CHANNELS = (8, 32, 32, 32, 32)
@@ -19,7 +20,47 @@ BACKBONES.add(
         meaning="a feature pyramid: from coarse to fine, each level warps and compares features and adds to the field",
         source="Hu et al., MICCAI 2019; Mok and Chung, MICCAI 2020",
         target="smoothmorph.networks.backbones.pyramid:Pyramid",
-        settings=("channels", "symmetric", "radius", "convolutions", "repeats", "residual"),
+        options=(
+            Option(
+                name="channels",
+                kind=int,
+                many=True,
+                least=1,
+                most=MOST_CHANNELS,
+                meaning="channels of the encoder's levels, from the image's grid to the coarsest; null: its default",
+            ),
+            Option(
+                name="symmetric",
+                kind=bool,
+                meaning="swapping the images gives exactly the negated field; null: true",
+            ),
+            Option(
+                name="radius",
+                kind=int,
+                least=0,
+                most=MOST_RADIUS,
+                meaning="radius of the correlation, in voxels of each level; null: 1",
+            ),
+            Option(
+                name="convolutions",
+                kind=int,
+                least=1,
+                most=MOST_CONVOLUTIONS,
+                meaning="number of convolutions per level; null: 2",
+            ),
+            Option(
+                name="repeats",
+                kind=int,
+                least=1,
+                most=MOST_CONVOLUTIONS,
+                meaning="number of applications of the finest level; null: 3",
+            ),
+            Option(
+                name="residual",
+                kind=bool,
+                meaning="add the input of a level's convolutions to their output; null: false",
+            ),
+        ),
         check=f"{__name__}:check_options",
         usual="five levels, symmetric",
         references=(

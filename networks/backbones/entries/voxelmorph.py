@@ -4,6 +4,7 @@ from typing import Any
 
 from ....transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS
 from ....transforms.basics.errors import quoted
+from ....transforms.basics.options import Option
 from ..vocabulary import BACKBONES, BackboneEntry, whole
 
 CHANNELS, FINAL_CHANNELS = (16, 32, 32, 32, 32, 32, 32, 32), (16, 16)
@@ -16,7 +17,24 @@ BACKBONES.add(
         meaning="a U-Net whose two input channels are the moving and the fixed image",
         source="Balakrishnan et al., IEEE TMI 2019, Fig. 2",
         target="smoothmorph.networks.backbones.unet:PairUNet",
-        settings=("channels", "final_channels"),
+        options=(
+            Option(
+                name="channels",
+                kind=int,
+                many=True,
+                least=1,
+                most=MOST_CHANNELS,
+                meaning="channels of the U-Net, (down, up) per level from the top; null: its default",
+            ),
+            Option(
+                name="final_channels",
+                kind=int,
+                many=True,
+                least=1,
+                most=MOST_CHANNELS,
+                meaning="channels of the convolutions after the U-Net; null: its default",
+            ),
+        ),
         check=f"{__name__}:check_widths",
         usual="at the official widths",
         references=(
