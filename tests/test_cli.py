@@ -260,6 +260,7 @@ def test_every_example_works(files, tmp_path, monkeypatch):
         ([], "give one limit"),
         (["--max-folding", "0.1%", "--max-sdlogj", "0.3"], "give one limit"),
         (["--max-folding", "little"], "--max-folding little: expected a percentage"),
+        (["--max-folding", "101%"], "--max-folding 101%: expected a percentage of the voxels, at most 100%"),
         (["--max-folding=-1"], "must be a number of at least 0, found -1.0"),
     ],
 )

@@ -253,7 +253,7 @@ def test_a_field_on_another_grid_is_told(added, monkeypatch):
         ({"channels": []}, "model.channels must be given in pairs"),
         ({"backbone": "slim", "slope": 2}, "model.slope = 2: Input should be less than or equal to 1"),
         ({"slope": 0.1}, "model.slope is 0.1, but the backbone voxelmorph has no such option; remove it"),
-        ({"slop": 0.1}, "unknown key 'model.slop'"),
+        ({"slop": 0.1}, r"unknown key 'model.slop' \(did you mean slope\?\)"),
         (
             {"backbone": "slim", "final_channels": [4]},
             r"model.final_channels is \(4,\), but the backbone slim has no such",

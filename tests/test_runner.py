@@ -97,9 +97,22 @@ def test_a_study_may_grow_in_its_folder(execute):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["training.epochs=3"], "holds a run with training.epochs = 2, but the study has 3; use the same settings"),
-        (["objective.lambda=0.01"], "holds a run with objective.lambda = 0.1, but the study has 0.01"),
-        (["objective.penalty=l1"], "holds a run with objective.penalty = 'l2', but the study has 'l1'"),
+        (
+            ["training.epochs=3"],
+            "holds a run with training.epochs = 2, but the study has training.epochs = 3; use the same settings",
+        ),
+        (
+            ["objective.lambda=0.01"],
+            "holds a run with objective.lambda = 0.1, but the study has objective.lambda = 0.01",
+        ),
+        (
+            ["objective.penalty=l1"],
+            "holds a run with objective.penalty = 'l2', but the study has objective.penalty = 'l1'",
+        ),
+        (
+            ["training.epochs=3", "seed=1"],
+            "training.epochs = 2 and seed = 0, but the study has training.epochs = 3 and seed = 1; use the same",
+        ),
     ],
 )
 def test_a_folder_of_another_study_is_refused_and_left_alone(overrides, sentence, execute, tmp_path):

@@ -109,7 +109,8 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({**GRID, "axis": {}}, "unknown key 'axis'"),
+        ({**GRID, "axis": {}}, "unknown key 'axis' (did you mean axes?)"),
+        ({**GRID, "colour": 1}, "unknown key 'colour' (known are name, title, question, base, axes, groups, trials)"),
         ({**GRID, "base": {"objective.lamda": 1}}, "unknown key 'objective.lamda'; did you mean objective.lambda"),
         ({**GRID, "base": {"epochs": 1}}, "unknown key 'epochs'; did you mean training.epochs?"),
         ({**GRID, "base": {"qqq": 1}}, "unknown key 'qqq'; known are cohort, split"),
@@ -122,7 +123,7 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
             {"name": "x", "groups": [{"name": "a"}, {"name": "a"}]},
             "expected one or more groups with different names, found ['a', 'a']",
         ),
-        ({"name": "x", "groups": [{"name": "a", "oxes": {}}]}, "unknown key 'groups.0.oxes'"),
+        ({"name": "x", "groups": [{"name": "a", "oxes": {}}]}, "unknown key 'groups.0.oxes' (did you mean axes?)"),
         ({**GRID, "axes": {"objective.penalty": "l1"}}, "axes.objective.penalty = 'l1': Input should be a valid list"),
         (
             {**GRID, "axes": {"objective.penalty": ["l3"]}},

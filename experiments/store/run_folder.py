@@ -24,6 +24,8 @@ from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 MADE = (SHARED, "tables", "figures", "report.html", "archive", f"study{ENDING}")
 """Files that are made from the trials or for several of them, and the published numbers beside the study."""
 ANOTHER = "choose another folder with --out"
+MOST_NAMED = 3
+"""A message names this many settings in which two studies differ."""
 State = Literal["complete", "running", "partial", "failed", "missing", "damaged"]
 
 
@@ -136,11 +138,12 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
         held = leaves_of(trial)
         differences = [[key for key in held if held[key] != other[key]] for other in wanted]
         nearest = min(range(len(wanted)), key=lambda place: len(differences[place]))
-        if differences[nearest]:
-            key = differences[nearest][0]
+        if keys := differences[nearest][:MOST_NAMED]:
+            there = " and ".join(f"{key} = {held[key]!r}" for key in keys)
+            here = " and ".join(f"{key} = {wanted[nearest][key]!r}" for key in keys)
             whole = f", or `smoothmorph run {run.path / 'study.yaml'} --out {run.path}` for all joined trials"
             raise InputError(
-                f"{run.path} holds a run with {key} = {held[key]!r}, but the study has {wanted[nearest][key]!r}; "
+                f"{run.path} holds a run with {there}, but the study has {here}; "
                 "use the same settings, or another folder with --out"
                 f"{whole if set(ids) < set(run.trials) else ''}."
             )

@@ -44,4 +44,6 @@ def read_limit(max_folding: str | None, max_sdlogj: float | None) -> Limit | Non
         percent = float(max_folding.removesuffix("%"))
     except ValueError:
         raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
+    if percent > 100:
+        raise InputError(f"--max-folding {max_folding}: expected a percentage of the voxels, at most 100%.")
     return Limit(FOLDING, percent)

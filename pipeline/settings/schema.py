@@ -4,14 +4,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
-from ...transforms.basics.errors import InputError, quoted
+from ...transforms.basics.errors import InputError, did_you_mean, quoted
 from ...transforms.basics.options import names
 from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
@@ -263,16 +263,19 @@ def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> An
     try:
         return settings.model_validate(values)
     except ValidationError as error:
-        faults = [_sentence(fault) for fault in error.errors()[:MOST_FAULTS]]
+        faults = [_sentence(fault, settings) for fault in error.errors()[:MOST_FAULTS]]
         more = error.error_count() - len(faults)
         raise InputError(f"{where}: {'; '.join(faults)}{f'; and {more} more faults' if more else ''}.") from None
 
 
-def _sentence(fault: Any) -> str:
+def _sentence(fault: Any, settings: type[Settings]) -> str:
     field = re.sub(r"(?<=augment)\.(\d+)", r"[\1]", ".".join(str(part) for part in fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ").removesuffix(".")  # `parse` ends the sentence
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {quoted(field)}"
+        *section, name = fault["loc"]
+        known = _keys_of(settings, section)
+        hint = did_you_mean(name, known).strip() or f"known are {', '.join(known)}"
+        return f"unknown key {quoted(field)} ({hint})"
     if fault["type"] == "missing":
         return f"{field} is missing"
     if not field:  # a validator of the whole configuration names the field itself
@@ -286,6 +289,17 @@ def _sentence(fault: Any) -> str:
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
     message = re.sub(r" or instance of \w+", "", message)
     return f"{field} = {quoted(fault['input'])}: {message}"
+
+
+def _keys_of(settings: type[Settings], section: Sequence[str | int]) -> list[str]:
+    """The keys that can be given in a section of settings, or in an item of a list of them."""
+    for part in section:
+        if isinstance(part, str):
+            inner = settings.model_fields[part].annotation
+            kinds = [inner, *get_args(inner), *(kind for own in get_args(inner) for kind in get_args(own))]
+            settings = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
+    options = settings.option_names() if issubclass(settings, WithOptions) else frozenset()
+    return [*(field.alias or name for name, field in settings.model_fields.items()), *sorted(options)]
 
 
 def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:

@@ -106,7 +106,8 @@ def _model(offered: Offered) -> type[Settings]:
         for entry, option in alike:
             meanings.setdefault(option.meaning, []).append(entry)
         told = "; ".join(f"{', '.join(entries)}: {meaning}" for meaning, entries in meanings.items())
-        fields[name] = (Union[tuple(map(_annotation, forms))], Field(default=alike[0][1].default, description=told))
+        kind = Union[tuple(map(_annotation, forms))]  # noqa: UP007 (of a tuple)
+        fields[name] = (kind, Field(default=alike[0][1].default, description=told))
     return create_model("Options", __base__=Settings, **fields)
 
 
