@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from knob_model import write_knob
+from smoothmorph.experiments.run.runner import run_study
+from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import load_model
+from smoothmorph.pipeline import prepare
+from smoothmorph.pipeline.methods.pretrained import digest_of
 from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.parts import build_model
@@ -39,7 +43,9 @@ def test_a_training_begins_with_the_weights_of_the_network(tiny_cohort, tmp_path
     ours, before = (load_model(tmp_path / name / "model.safetensors") for name in ("further", "first"))
     assert same(ours, before)
     assert not same(ours, build_model(further))
-    assert f"starts from {tmp_path / 'first'}" in (tmp_path / "further" / "log.txt").read_text()
+    told = (tmp_path / "further" / "log.txt").read_text()
+    assert f"starts from {tmp_path / 'first' / 'model.safetensors'}, sha256 " in told
+    assert "notice" not in told
 
 
 def test_it_resumes_bit_for_bit_without_the_file(tiny_cohort, tmp_path, monkeypatch):
@@ -62,11 +68,11 @@ def test_it_resumes_bit_for_bit_without_the_file(tiny_cohort, tmp_path, monkeypa
 def test_a_network_for_many_lambda_gives_all_its_weights_or_those_for_one(tmp_path):
     file = write_knob(tmp_path / "knob.safetensors")
     many = begun(file, objective={"condition": CONDITION})
-    take_start(many, model := build_model(many))
+    take_start(many, model := build_model(many), None)
     assert same(model, open_trained(file).whole)
     for penalty, weight in (("l2", 0.05), ("l1", 0.5)):
         one = begun(file, objective={"penalty": penalty, "lambda": weight})
-        take_start(one, model := build_model(one))
+        take_start(one, model := build_model(one), None)
         assert same(model, open_trained(file).at(penalty, weight).network)
 
 
@@ -87,12 +93,50 @@ FAULTS = {
 }
 
 
+def test_the_digest_of_the_file_can_be_given(tmp_path):
+    file = write_knob(tmp_path / "knob.safetensors")
+    settings = begun(file)
+    take_start(replaced(settings, digest_of(file)), build_model(settings), None)
+    with pytest.raises(InputError, match=r"but training\.start_digest is 000000000000: it is another network"):
+        take_start(replaced(settings, "0" * 12), build_model(settings), None)
+
+
+def replaced(settings: TrialSettings, digest: str) -> TrialSettings:
+    training = settings.training.model_copy(update={"start_digest": digest})
+    return settings.model_copy(update={"training": training})
+
+
+def test_what_differs_from_the_first_training_is_told(tmp_path, tiny_cohort):
+    settings = begun(
+        write_knob(tmp_path / "knob.safetensors"),
+        model={"integration_steps": 7},
+        objective={"condition": {**CONDITION, "lambda": {"l2": [0.02, 1.0], "l1": [0.1, 0.9]}}},
+        cohort={"intensity": "percentile"},
+    )
+    told: list[str] = []
+    take_start(settings, build_model(settings), prepare(settings, tiny_cohort(2)), told.append)
+    assert told[0].startswith("starts from ")
+    assert told[1] == (
+        "notice: model.integration_steps is 7, but 0 in the first training: it was trained for another kind of field"
+    )
+    assert told[2].startswith("notice: model.padding_mode is zeros, but border in the first training")
+    assert told[3].startswith("notice: the ranges of λ differ")
+    assert "notice: cohort.intensity is percentile, but the network was trained with none" in told
+
+
+def test_a_missing_start_is_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "study.yaml").write_text("name: mine\nbase: {training.start: nowhere, cohort.subjects: 4}\n")
+    study = load_study(str(tmp_path / "study.yaml"))
+    with pytest.raises(InputError, match="no model at nowhere; give a trial's folder, a file, or a name"):
+        run_study(study, tmp_path / "out", workers=1, fingerprint=lambda *_: "data")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_another_network_is_refused_in_one_sentence(fault, tmp_path):
     changes, message = FAULTS[fault]
     settings = begun(write_knob(tmp_path / "knob.safetensors"), **changes)
     with pytest.raises(InputError, match=message) as error:
-        take_start(settings, build_model(settings))
+        take_start(settings, build_model(settings), None)
     assert "\n" not in str(error.value)
 
 
@@ -100,13 +144,13 @@ def test_one_lambda_does_not_make_a_network_for_many(tiny_cohort, tmp_path):
     run_trial(settings_of(model=MODEL), tmp_path / "plain", tiny_cohort(2))
     settings = begun(tmp_path / "plain", objective={"condition": CONDITION})
     with pytest.raises(InputError, match=r"has one λ, but the trial has objective\.condition"):
-        take_start(settings, build_model(settings))
+        take_start(settings, build_model(settings), None)
 
 
 def test_a_missing_model_is_named():
     settings = begun(Path("nowhere"))
     with pytest.raises(InputError, match="no model at nowhere; give a trial's folder, a file, or a name"):
-        take_start(settings, build_model(settings))
+        take_start(settings, build_model(settings), None)
 
 
 def test_only_a_given_start_changes_the_id():

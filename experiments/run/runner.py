@@ -10,7 +10,9 @@ from rich.status import Status
 
 from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline import METHODS, TrialSettings
+from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import choose_device
+from ...pipeline.settings.schema import SHARED
 from ...transforms.basics.registry import Vocabulary
 from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
@@ -67,6 +69,7 @@ def run_study(
             METHODS[method].require()
         for job in jobs:
             _check_targets(job.settings)
+            _check_start(job)
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials are complete, {len(jobs)} to run")
@@ -134,6 +137,14 @@ def _check_targets(settings: TrialSettings) -> None:
             PENALTIES[term.name].load()
         for term in SIMILARITIES.terms(settings.objective.similarity):
             SIMILARITIES[term.name].load()
+
+
+def _check_start(job: Job) -> None:
+    """Raise InputError if a training that has not begun would not find ``training.start``."""
+    start = job.settings.training.start
+    begun = job.folder.exists() or (job.folder.parent / SHARED).exists()
+    if job.settings.model.trains and start is not None and not begun:
+        find_model(Path(start))
 
 
 def _run_jobs(jobs: list[Job], executor: Executor, task: Task, result: StudyResult, lock: Lock, board: Board) -> None:

@@ -36,7 +36,11 @@ def known_keys() -> tuple[str, ...]:
 def truths() -> frozenset[str]:
     """The dotted keys that take true or false."""
     fields = _fields(options_of_all())
-    return frozenset(key for key, field in fields.items() if bool in (field.annotation, *get_args(field.annotation)))
+    return frozenset(key for key, field in fields.items() if _takes_truth(field.annotation))
+
+
+def _takes_truth(kind: Any) -> bool:
+    return kind is bool or any(map(_takes_truth, get_args(kind)))
 
 
 @cache

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ...networks import PENALTIES
 from ...pipeline.files.strict_yaml import parse_yaml, read_yaml, to_yaml
-from ...pipeline.settings.schema import Settings, TrialSettings, parse
+from ...pipeline.settings.schema import Settings, TrialSettings, of_other_packages, parse
 from ...pipeline.settings.vocabulary import without_objective
 from ...transforms.basics.bounds import LONGEST_NAME, MOST_SETTINGS, MOST_TRIALS
 from ...transforms.basics.errors import InputError, quoted
@@ -120,7 +120,8 @@ class Study:
 
 def default_settings() -> dict[str, Any]:
     """The default of every setting, by dotted keys."""
-    return flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")
+    values = flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")
+    return {key: value for key, value in values.items() if key not in of_other_packages()}
 
 
 def built_in_studies() -> list[str]:

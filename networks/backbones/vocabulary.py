@@ -6,8 +6,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...transforms.basics.errors import InputError
-from ...transforms.basics.options import Option
-from ...transforms.basics.registry import Entry, Registry
+from ...transforms.basics.options import EntryWithOptions, RegistryWithOptions
+from ...transforms.basics.options import Option as Option
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Integration(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneEntry(Entry):
+class BackboneEntry(EntryWithOptions):
     """The registry entry of a backbone: ``target`` is a module class that predicts a field from (moving, fixed).
 
     The class takes the keyword arguments ``spatial_dims``, ``integration`` (:class:`Integration`) and its own options.
@@ -45,7 +45,6 @@ class BackboneEntry(Entry):
         part: name of the backbone's submodule in the network; the names of its weights begin with it.
     """
 
-    options: tuple[Option, ...] = ()
     check: str = ""
     usual: str = ""
     references: tuple[str, ...] = ()
@@ -87,6 +86,6 @@ def whole(value: Any, least: int, most: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
-BACKBONES: Registry[BackboneEntry] = Registry(
+BACKBONES: RegistryWithOptions[BackboneEntry] = RegistryWithOptions(
     "backbone", "smoothmorph.backbones", package="smoothmorph.networks.backbones.entries"
 )

@@ -54,7 +54,7 @@ def take_network(
 
     found = open_trained(_path(settings))
     log(f"network {found.source}, sha256 {digest_of(found.source)}...")
-    check_digest(found.source, settings)
+    check_digest(found.source, settings.pretrained.digest, "pretrained.digest")
     taken = at_objective(found, settings)
     for line in differences(found, settings, prepared):
         log(f"notice: {line}")
@@ -74,15 +74,14 @@ def digest_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
 
 
-def check_digest(file: Path, settings: TrialSettings) -> None:
-    """Raise InputError if ``pretrained.digest`` is given and is not that of the file."""
+def check_digest(file: Path, expected: str | None, key: str) -> None:
+    """Raise InputError if a digest is given, as the setting ``key``, and is not that of the file."""
     from ...transforms.basics.errors import InputError
 
-    expected = settings.pretrained.digest
     if expected is not None and (own := digest_of(file)) != expected:
         raise InputError(
-            f"{file} has the sha256 {own}..., but pretrained.digest is {expected}: it is another network; give the "
-            "file that was meant, or its own digest."
+            f"{file} has the sha256 {own}..., but {key} is {expected}: it is another network; give the file that was "
+            "meant, or its own digest."
         )
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+"""The first hexadecimal digits of a file's sha256."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 
 

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from ...networks import BACKBONES
 from ...transforms.basics.bounds import MOST_SQUARINGS
-from .base import Settings
+from .base import Digest, Settings
 from .vocabulary import METHODS
 from .with_options import WithOptions
 
@@ -111,8 +111,7 @@ class PretrainedSettings(Settings):
         min_length=1,
         description="a trial's folder or a .safetensors file, relative to the current folder, or a shipped model",
     )
-    digest: str | None = Field(
+    digest: Digest | None = Field(
         default=None,
-        pattern="^[0-9a-f]{12}$",
         description="first 12 hexadecimal digits of the sha256 of the model's file, which must match; null: any file",
     )

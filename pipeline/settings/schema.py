@@ -33,6 +33,7 @@ ADDED_LATER: dict[str, Any] = {
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None, "training.start": None},
+    **{"training.start_digest": None},
     "objective.weight_map": {"labels": [], "inside": 1.0, "outside": 1.0},
     "objective.condition": {"penalties": [], "lambda": None, "mixtures": 0.0, "kind": "modulation", "width": 64},
     **{"pairs.source": "across", "pairs.match": [], "pairs.moving": {}, "pairs.fixed": {}},
@@ -52,9 +53,17 @@ def options_of_all() -> tuple[Offered, ...]:
 
 
 def left_out() -> dict[str, Any]:
-    """``ADDED_LATER`` and every option at its default: what a trial's id does not cover."""
+    """``ADDED_LATER`` and the options at their defaults, but for the oldest: what a trial's id does not cover."""
     options = {f"{own.section}.{name}": value for own in WITH_OPTIONS for name, value in own.defaults().items()}
     return {**ADDED_LATER, **options}
+
+
+def of_other_packages() -> dict[str, Any]:
+    """The options that only entries of other packages have, with their defaults.
+
+    Files leave them out at their defaults, so that they can be read without these packages.
+    """
+    return {f"{own.section}.{name}": value for own in WITH_OPTIONS for name, value in own.defaults_of_others().items()}
 
 
 REFINEMENT, REFINEMENT_STEPS = "refinement", "refinement.steps"
@@ -174,10 +183,7 @@ class TrialSettings(Settings):
         identity = self.model_dump(mode="json", by_alias=True, **counts)
         if not self.refinement.steps:
             identity.pop(REFINEMENT, None)
-        for key, before in left_out().items():
-            section, _, name = key.partition(".")
-            if name in (own := identity.get(section, {})) and own[name] == before:
-                del own[name]
+        _leave_out(identity, left_out())
         return {section: own for section, own in identity.items() if own != {}}
 
     def at(self, penalty: str, weight: float) -> "TrialSettings":
@@ -246,7 +252,17 @@ class TrialSettings(Settings):
         return list(dict.fromkeys([*([method.package] if method.package else []), *others]))
 
     def to_yaml(self) -> str:
-        return to_yaml(self.model_dump(mode="json", by_alias=True))
+        values = self.model_dump(mode="json", by_alias=True)
+        _leave_out(values, of_other_packages())
+        return to_yaml(values)
+
+
+def _leave_out(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Remove the keys ``section.name`` of ``defaults`` that have the value given there."""
+    for key, before in defaults.items():
+        section, _, name = key.partition(".")
+        if name in (own := values.get(section, {})) and own[name] == before:
+            del own[name]
 
 
 def _hashed(identity: Mapping[str, Any], fingerprint: str) -> str:
@@ -284,7 +300,7 @@ def _sentence(fault: Any, settings: type[Settings]) -> str:
         return f"{field} = {quoted(fault['input'])}: expected auto, cpu, cuda or cuda:N"
     if fault["type"] == "string_pattern_mismatch" and fault["loc"][-2:] == ("fields", "file"):
         return f"{field} = {quoted(fault['input'])}: expected MOVING or FIXED in the name, in the place of the ids"
-    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "digest":
+    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] in ("digest", "start_digest"):
         return f"{field} = {quoted(fault['input'])}: expected the first 12 hexadecimal digits of the file's sha256"
     message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
     message = re.sub(r" or instance of \w+", "", message)
@@ -295,9 +311,10 @@ def _keys_of(settings: type[Settings], section: Sequence[str | int]) -> list[str
     """The keys that can be given in a section of settings, or in an item of a list of them."""
     for part in section:
         if isinstance(part, str):
-            inner = settings.model_fields[part].annotation
+            inner = settings.model_fields[part].annotation if part in settings.model_fields else None
             kinds = [inner, *get_args(inner), *(kind for own in get_args(inner) for kind in get_args(own))]
-            settings = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
+            sections = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
+            settings = next(sections, settings)
     options = settings.option_names() if issubclass(settings, WithOptions) else frozenset()
     return [*(field.alias or name for name, field in settings.model_fields.items()), *sorted(options)]
 

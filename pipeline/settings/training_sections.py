@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from ...networks import PENALTIES, SIMILARITIES
 from ...networks.conditional.ranges import MOST_WIDTH, Kind, LambdaRanges, check_range
 from ...transforms.basics.errors import InputError
-from .base import Settings
+from .base import Digest, Settings
 from .device import DEVICE
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
@@ -187,6 +187,10 @@ class TrainingSettings(Settings):
         min_length=1,
         description="the trained network whose weights the training starts from: a trial's folder or a .safetensors "
         "file, relative to the current folder, or a shipped model; null: random weights",
+    )
+    start_digest: Digest | None = Field(
+        default=None,
+        description="first 12 hexadecimal digits of the sha256 of that file, which must match; null: any file",
     )
     epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
     steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")

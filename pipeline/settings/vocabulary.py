@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ...transforms.basics.errors import InputError, quoted
-from ...transforms.basics.options import Option, names
-from ...transforms.basics.registry import Entry, Registry
+from ...transforms.basics.options import EntryWithOptions, RegistryWithOptions, names
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderEntry(Entry):
+class ReaderEntry(EntryWithOptions):
     """A cohort reader. The target is a function (cohort settings, data folder) -> ``Cohort``.
 
     The function opens no image; ``Cohort.load`` does. Model cards print ``source``, the origin of the images.
@@ -28,7 +27,6 @@ class ReaderEntry(Entry):
     """
 
     settings: tuple[str, ...] = ()
-    options: tuple[Option, ...] = ()
     terms: str = ""
     on_disk: bool = True
     archive: str = ""
@@ -70,13 +68,13 @@ class ReaderEntry(Entry):
 
 OWN = {"labels": None, "file": None, "align": "none", "spacing": None}
 """Settings that not every reader has, each with the value that means "not given"."""
-READERS: Registry[ReaderEntry] = Registry(
+READERS: RegistryWithOptions[ReaderEntry] = RegistryWithOptions(
     "reader", "smoothmorph.readers", package="smoothmorph.pipeline.cohorts.readers"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodEntry(Entry):
+class MethodEntry(EntryWithOptions):
     """A registration method: one that trains nothing, or one that trains a network.
 
     Without training, the target takes the trial's settings and returns a function (moving, fixed, mm per voxel) ->
@@ -100,7 +98,6 @@ class MethodEntry(Entry):
             :func:`smoothmorph.pipeline.methods.pretrained.take_network`.
     """
 
-    options: tuple[Option, ...] = ()
     settings: tuple[str, ...] = ()
     how: str = ""
     package: str = ""
@@ -111,6 +108,8 @@ class MethodEntry(Entry):
     reads_network: bool = False
 
     def __post_init__(self) -> None:
+        if self.trains and self.options:
+            raise ValueError(f"the method {self.name} trains a network, so it cannot have options in `baseline`")
         if self.trains:
             object.__setattr__(self, "has_objective", True)
 
@@ -159,7 +158,9 @@ def _value(settings: Any, key: str) -> Any:
     return " × ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-METHODS: Registry[MethodEntry] = Registry("method", "smoothmorph.methods", package="smoothmorph.pipeline.methods")
+METHODS: RegistryWithOptions[MethodEntry] = RegistryWithOptions(
+    "method", "smoothmorph.methods", package="smoothmorph.pipeline.methods"
+)
 
 
 def without_objective() -> list[str]:

@@ -46,7 +46,7 @@ def train(
     check_weight_map(settings.objective, prepared)
     model = build_model(settings)
     if not has_checkpoint(folder):
-        take_start(settings, model, log or (lambda line: None))
+        take_start(settings, model, prepared, log or (lambda line: None))
     model.to(device)
     # two objectives: λ of the first may still warm up, the second always has the final λ
     objective, whole_objective = (build_training_objective(settings).to(device) for _ in range(2))

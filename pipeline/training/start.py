@@ -6,15 +6,22 @@ from typing import Any
 
 from ...networks import ConditionalVoxelMorph, Network
 from ...transforms.basics.errors import InputError, quoted
-from ..methods.pretrained import digest_of
+from ..cohorts.preparation import Prepared
+from ..methods.pretrained import check_digest, differences, digest_of
 from ..models.trained_model import open_trained
 from ..settings.schema import TrialSettings
 
-FREE = {"integration_steps", "integration_downsize", "padding_mode"}
-"""Arguments of a network that its weights do not depend on."""
+FREE = {
+    "integration_steps": "it was trained for another kind of field",
+    "integration_downsize": "its field was on another grid",
+    "padding_mode": "values beyond the border were others",
+}
+"""Arguments of a network that its weights do not depend on, and what it means that they differ."""
 
 
-def take_start(settings: TrialSettings, model: Network, log: Callable[[str], None] = lambda line: None) -> None:
+def take_start(
+    settings: TrialSettings, model: Network, prepared: Prepared | None, log: Callable[[str], None] = lambda line: None
+) -> None:
     """Give ``model`` the weights of ``training.start``; without that setting it keeps its own.
 
     A network for one λ can start from one for many, at its own penalty and λ.
@@ -22,28 +29,51 @@ def take_start(settings: TrialSettings, model: Network, log: Callable[[str], Non
     Args:
         settings: the trial.
         model: the trial's network, which is changed.
-        log: called with the file and its digest.
+        prepared: the trial's data; None: its images are not compared with those of the first training.
+        log: called with the file and its digest, and with what differs from the first training.
 
     Raises:
-        InputError: there is no such model, it was not trained for this penalty and λ, or it is another network.
+        InputError: there is no such model, it has another digest, it was not trained for this penalty and λ, or it is
+            another network.
     """
     if settings.training.start is None:
         return
     found = open_trained(Path(settings.training.start))
+    check_digest(found.source, settings.training.start_digest, "training.start_digest")
     if isinstance(model, ConditionalVoxelMorph) or found.conditional is None:
         start = found.whole
     else:
         start = found.at(settings.objective.penalty, settings.objective.weight).network
-    if differences := "; ".join(_differences(start.config, model.config)):
+    if faults := "; ".join(_differences(start.config, model.config)):
         raise InputError(
-            f"training.start: {found.source} has {differences}; set the same in the trial, or leave training.start out."
+            f"training.start: {found.source} has {faults}; set the same in the trial, or leave training.start out."
         )
     model.load_state_dict(start.state_dict())
     log(f"starts from {found.source}, sha256 {digest_of(found.source)}...")
+    for line in _notices(start.config, model.config):
+        log(f"notice: {line}")
+    try:
+        for line in differences(found, settings, prepared) if prepared else ():
+            log(f"notice: {line}")
+    except InputError as other:  # slices of another plane; a network can be trained for these
+        log(f"notice: {other}")
+
+
+def _notices(start: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
+    """What differs without a change of the weights."""
+    for name, meaning in FREE.items():
+        if start[name] != own[name]:
+            yield f"model.{name} is {own[name]}, but {start[name]} in the first training: {meaning}"
+    theirs, ours = (config.get("condition", {}).get("ranges") for config in (start, own))
+    if theirs != ours and theirs and ours:
+        yield "the ranges of λ differ from those of the first training: the network has to learn λ again"
 
 
 def _differences(start: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     """What the network of the file has and that of the trial has not, in its weights or in what they mean."""
+    if start["backbone"] != own["backbone"]:
+        yield f"model.backbone {quoted(start['backbone'])}, but the trial has {quoted(own['backbone'])}"
+        return
     for name in sorted({*start, *own} - {*FREE, "condition"}):
         if start.get(name) != own.get(name):
             section = "cohort" if name == "spatial_dims" else "model"

@@ -41,7 +41,14 @@ SLIM = BackboneEntry(
     source="The outside package, 2026",
     target="outside.slim:Slim",
     options=(
-        Option(name="channels", kind=int, least=1, many=True, meaning="channels of the convolutions; null: [4, 4]"),
+        Option(
+            name="channels",
+            kind=int,
+            least=1,
+            most=1024,
+            many=True,
+            meaning="channels of the convolutions; null: [4, 4]",
+        ),
         Option(name="slope", kind=float, least=0, most=1, meaning="slope of the activation below 0; null: 0.2"),
     ),
 )
