@@ -121,7 +121,8 @@ class Study:
 def default_settings() -> dict[str, Any]:
     """The default of every setting, by dotted keys."""
     values = flatten(TrialSettings.model_validate({}).model_dump(mode="json", by_alias=True), "defaults")
-    return {key: value for key, value in values.items() if key not in of_other_packages()}
+    others = of_other_packages()
+    return {key: value for key, value in values.items() if key not in others}
 
 
 def built_in_studies() -> list[str]:
