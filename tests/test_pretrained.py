@@ -8,7 +8,7 @@ import pytest
 
 from knob_model import write_knob
 from smoothmorph.pipeline import prepare
-from smoothmorph.pipeline.methods.pretrained import differences, digest_of
+from smoothmorph.pipeline.models.suitability import differences, digest_of
 from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.settings.schema import SHARED, TrialSettings, from_identity, parse
 from smoothmorph.pipeline.trial import run_trial

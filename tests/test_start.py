@@ -10,7 +10,7 @@ from smoothmorph.experiments.run.runner import run_study
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import load_model
 from smoothmorph.pipeline import prepare
-from smoothmorph.pipeline.methods.pretrained import digest_of
+from smoothmorph.pipeline.models.suitability import digest_of
 from smoothmorph.pipeline.models.trained_model import open_trained
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.training.parts import build_model

@@ -74,7 +74,7 @@ def tune(
     from rich.console import Console
 
     from ...pipeline import open_trained, prepare
-    from ...pipeline.methods.pretrained import differences
+    from ...pipeline.models.suitability import differences
     from ..outputs.study_result import print_trials
     from ..outputs.tuning_view import tuning_view
     from ..run.progress import counting

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...networks import PENALTIES
-from ...pipeline.methods.pretrained import ENTRY, digest_of
+from ...pipeline.methods.pretrained import ENTRY
 from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.bounds import LONGEST_NAME
 from ...transforms.basics.errors import InputError
@@ -47,6 +47,8 @@ def tuning_study(
     Raises:
         InputError: the network is for one λ, or does not know a penalty, or the data are to have other axes.
     """
+    from ...pipeline.models.suitability import digest_of  # here, because it loads torch
+
     network = conditional(trained)
     settings = trained.settings
     assert settings is not None  # a network for many λ has them

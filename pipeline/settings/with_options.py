@@ -5,7 +5,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, create_model, model_validator
-from pydantic_core import InitErrorDetails
 
 from ...transforms.basics.errors import InputError, quoted
 from ...transforms.basics.options import EntryWithOptions, Option, RegistryWithOptions
@@ -78,10 +77,8 @@ class WithOptions(Settings):
                 return settings
         except ValidationError as error:
             faults += error.errors()
-        details = [
-            InitErrorDetails(type=fault["type"], loc=fault["loc"], input=fault["input"], ctx=fault.get("ctx", {}))
-            for fault in faults
-        ]
+        parts = ("type", "loc", "input", "ctx")
+        details: list[Any] = [{part: fault[part] for part in parts if part in fault} for fault in faults]
         raise ValidationError.from_exception_data(cls.__name__, details)
 
     def given(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from ...networks import ConditionalVoxelMorph, Network
 from ...transforms.basics.errors import InputError, quoted
 from ..cohorts.preparation import Prepared
-from ..methods.pretrained import check_digest, differences, digest_of
+from ..models.suitability import check_digest, differences, digest_of
 from ..models.trained_model import open_trained
 from ..settings.schema import TrialSettings
 
