@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...transforms.basics.bounds import MOST_CHANNELS
 from ...transforms.basics.errors import InputError
 from ...transforms.basics.options import EntryWithOptions, RegistryWithOptions
 from ...transforms.basics.options import Option as Option
@@ -79,6 +80,11 @@ def check_pair(name: str, spatial_dims: int, moving: "Tensor", fixed: "Tensor") 
             f"(B, 1, {'H, W' if spatial_dims == 2 else 'H, W, L'}); "
             f"got moving {tuple(moving.shape)} and fixed {tuple(fixed.shape)}"
         )
+
+
+def channel_numbers(name: str, meaning: str) -> Option:
+    """The option of a list of channel numbers; backbones can share its name, as it differs in its meaning only."""
+    return Option(name=name, kind=int, many=True, least=1, most=MOST_CHANNELS, meaning=meaning)
 
 
 def whole(value: Any, least: int, most: int) -> bool:

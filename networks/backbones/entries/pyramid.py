@@ -5,7 +5,7 @@ from typing import Any
 from ....transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS
 from ....transforms.basics.errors import quoted
 from ....transforms.basics.options import Option
-from ..vocabulary import BACKBONES, BackboneEntry, whole
+from ..vocabulary import BACKBONES, BackboneEntry, channel_numbers, whole
 
 CHANNELS = (8, 32, 32, 32, 32)
 """Channel numbers of the encoder, from the image's grid to the coarsest level."""
@@ -21,13 +21,8 @@ BACKBONES.add(
         source="Hu et al., MICCAI 2019; Mok and Chung, MICCAI 2020",
         target="smoothmorph.networks.backbones.pyramid:Pyramid",
         options=(
-            Option(
-                name="channels",
-                kind=int,
-                many=True,
-                least=1,
-                most=MOST_CHANNELS,
-                meaning="channels of the encoder's levels, from the image's grid to the coarsest; null: its default",
+            channel_numbers(
+                "channels", "channels of the encoder's levels, from the image's grid to the coarsest; null: its default"
             ),
             Option(
                 name="symmetric",
@@ -37,22 +32,22 @@ BACKBONES.add(
             Option(
                 name="radius",
                 kind=int,
-                least=0,
-                most=MOST_RADIUS,
+                least=COUNTS["radius"][0],
+                most=COUNTS["radius"][1],
                 meaning="radius of the correlation, in voxels of each level; null: 1",
             ),
             Option(
                 name="convolutions",
                 kind=int,
-                least=1,
-                most=MOST_CONVOLUTIONS,
+                least=COUNTS["convolutions"][0],
+                most=COUNTS["convolutions"][1],
                 meaning="number of convolutions per level; null: 2",
             ),
             Option(
                 name="repeats",
                 kind=int,
-                least=1,
-                most=MOST_CONVOLUTIONS,
+                least=COUNTS["repeats"][0],
+                most=COUNTS["repeats"][1],
                 meaning="number of applications of the finest level; null: 3",
             ),
             Option(

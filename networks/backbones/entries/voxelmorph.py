@@ -4,8 +4,7 @@ from typing import Any
 
 from ....transforms.basics.bounds import MOST_CHANNELS, MOST_CONVOLUTIONS, MOST_LEVELS
 from ....transforms.basics.errors import quoted
-from ....transforms.basics.options import Option
-from ..vocabulary import BACKBONES, BackboneEntry, whole
+from ..vocabulary import BACKBONES, BackboneEntry, channel_numbers, whole
 
 CHANNELS, FINAL_CHANNELS = (16, 32, 32, 32, 32, 32, 32, 32), (16, 16)
 """Channel numbers of the official network: (down, up) per level from the top, and after the top level."""
@@ -18,22 +17,8 @@ BACKBONES.add(
         source="Balakrishnan et al., IEEE TMI 2019, Fig. 2",
         target="smoothmorph.networks.backbones.unet:PairUNet",
         options=(
-            Option(
-                name="channels",
-                kind=int,
-                many=True,
-                least=1,
-                most=MOST_CHANNELS,
-                meaning="channels of the U-Net, (down, up) per level from the top; null: its default",
-            ),
-            Option(
-                name="final_channels",
-                kind=int,
-                many=True,
-                least=1,
-                most=MOST_CHANNELS,
-                meaning="channels of the convolutions after the U-Net; null: its default",
-            ),
+            channel_numbers("channels", "channels of the U-Net, (down, up) per level from the top; null: its default"),
+            channel_numbers("final_channels", "channels of the convolutions after the U-Net; null: its default"),
         ),
         check=f"{__name__}:check_widths",
         usual="at the official widths",
