@@ -124,6 +124,18 @@ def test_what_differs_from_the_first_training_is_told(tmp_path, tiny_cohort):
     assert "notice: cohort.intensity is percentile, but the network was trained with none" in told
 
 
+def test_a_backbone_says_which_options_its_weights_do_not_depend_on(tiny_cohort, tmp_path):
+    """A pyramid that applies its finest level twice has the weights of one that applies it once."""
+    model = {"backbone": "pyramid", "channels": (4, 4), "final_channels": None, "integration_steps": 0}
+    run_trial(settings_of(model={**MODEL, **model, "repeats": 1}), tmp_path / "once", tiny_cohort(2))
+    settings = begun(tmp_path / "once", model={**model, "repeats": 2})
+    own, told = build_model(settings), []
+    take_start(settings, own, None, told.append)
+    assert same(own, load_model(tmp_path / "once" / "model.safetensors"))
+    assert own.config["repeats"] == 2
+    assert told[1:] == ["notice: model.repeats is 2, but 1 in the first training: its weights were used in another way"]
+
+
 def test_a_missing_start_is_told_before_anything_is_trained(tmp_path):
     (tmp_path / "study.yaml").write_text("name: mine\nbase: {training.start: nowhere, cohort.subjects: 4}\n")
     study = load_study(str(tmp_path / "study.yaml"))

@@ -44,12 +44,15 @@ class BackboneEntry(EntryWithOptions):
         usual: a phrase for the default options, used in texts.
         references: papers that a model card cites.
         part: name of the backbone's submodule in the network; the names of its weights begin with it.
+        free: names of options that change how the weights are used, but neither their shapes nor what they mean. A
+            training can start from a network that has other values of these.
     """
 
     check: str = ""
     usual: str = ""
     references: tuple[str, ...] = ()
     part: str = "backbone"
+    free: tuple[str, ...] = ()
 
     def __call__(self, spatial_dims: int, integration: Integration, options: Mapping[str, Any]) -> "nn.Module":
         """Return the module with newly initialized weights.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...networks import ConditionalVoxelMorph, Network
+from ...networks.backbones.vocabulary import BACKBONES
 from ...transforms.basics.errors import InputError, quoted
 from ..cohorts.preparation import Prepared
 from ..models.suitability import check_digest, differences, digest_of
@@ -16,7 +17,7 @@ FREE = {
     "integration_downsize": "its field was on another grid",
     "padding_mode": "values beyond the border were others",
 }
-"""Arguments of a network that its weights do not depend on, and what it means that they differ."""
+"""Arguments of every network that its weights do not depend on, and what it means that they differ."""
 
 
 def take_start(
@@ -59,11 +60,16 @@ def take_start(
         log(f"notice: {other}")
 
 
+def _free(config: dict[str, Any]) -> dict[str, str]:
+    """What can differ, by name, with what it means that it does."""
+    return FREE | dict.fromkeys(BACKBONES[config["backbone"]].free, "its weights were used in another way")
+
+
 def _notices(start: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     """What differs without a change of the weights."""
-    for name, meaning in FREE.items():
-        if start[name] != own[name]:
-            yield f"model.{name} is {own[name]}, but {start[name]} in the first training: {meaning}"
+    for name, meaning in _free(own).items():
+        if start.get(name) != own.get(name):
+            yield f"model.{name} is {own.get(name)}, but {start.get(name)} in the first training: {meaning}"
     theirs, ours = (config.get("condition", {}).get("ranges") for config in (start, own))
     if theirs != ours and theirs and ours:
         yield "the ranges of λ differ from those of the first training: the network has to learn λ again"
@@ -74,7 +80,7 @@ def _differences(start: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     if start["backbone"] != own["backbone"]:
         yield f"model.backbone {quoted(start['backbone'])}, but the trial has {quoted(own['backbone'])}"
         return
-    for name in sorted({*start, *own} - {*FREE, "condition"}):
+    for name in sorted({*start, *own} - {*_free(own), "condition"}):
         if start.get(name) != own.get(name):
             section = "cohort" if name == "spatial_dims" else "model"
             yield f"{section}.{name} {quoted(start.get(name))}, but the trial has {quoted(own.get(name))}"

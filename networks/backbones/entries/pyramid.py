@@ -58,6 +58,7 @@ BACKBONES.add(
         ),
         check=f"{__name__}:check_options",
         usual="five levels, symmetric",
+        free=("repeats",),
         references=(
             "Sun et al., PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, CVPR 2018.",
             "Hu et al., Dual-Stream Pyramid Registration Network, MICCAI 2019.",
