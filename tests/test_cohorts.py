@@ -239,7 +239,7 @@ def test_faults_of_the_folder_and_of_the_settings(root, tmp_path):
     fails(r"has 1 subject\(s\)", CohortSettings(reader="neurite-oasis", exclude=all_but_one))
     fails("does not exist; give the folder of one Decathlon task", CohortSettings(reader="decathlon", spatial_dims=3))
     fails("needs cohort.file", CohortSettings(reader="table"))
-    fails("the decathlon reader has no such setting", CohortSettings(reader="decathlon", labels="seg4"))
+    fails("the reader decathlon has no such option", CohortSettings(reader="decathlon", labels="seg4"))
     (root / "seg24_labels.txt").write_text("one One\n")
     fails("'one One' is not a label value and a name")
 

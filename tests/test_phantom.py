@@ -155,5 +155,5 @@ def test_fingerprint_names_the_recipe():
 
 
 def test_label_sets_are_refused():
-    with pytest.raises(InputError, match="labels is 'seg4', but the phantom reader has no such setting"):
+    with pytest.raises(InputError, match="labels is 'seg4', but the reader phantom has no such option"):
         read_cohort(settings(2, labels="seg4"))

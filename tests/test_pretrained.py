@@ -165,3 +165,16 @@ def test_images_unlike_those_of_the_training_are_noticed(models, tiny_cohort):
     assert [*differences(found, scaled, prepared)] == [
         "cohort.intensity is minmax, but the network was trained with none"
     ]
+
+
+def test_slices_of_another_plane_are_refused_or_noticed_before_more_training(models, tiny_cohort):
+    settings = pretrained(models / "plain")
+    prepared, found = prepare(settings, tiny_cohort(2)), open_trained(models / "plain")
+    axial = replace(found, images=replace(found.images, axes="RPS"))
+    coronal = replace(axial, images=replace(found.images, axes="RSA"))
+    meant = "the images are slices of the axial plane, but the network was trained on slices of the coronal one"
+    (orientation,) = differences(axial, settings, prepared)
+    assert orientation.startswith("the images have the orientation RAS")
+    with pytest.raises(InputError, match=f"^{meant}; choose another network"):
+        list(differences(coronal, settings, prepared))
+    assert [*differences(coronal, settings, prepared, same_plane=False)] == [meant]

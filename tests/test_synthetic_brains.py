@@ -151,7 +151,7 @@ def test_spacings():
     for dims, spacing, known in ((3, 1.5, "2 or 1 mm"), (2, 2, "voxels of 1 mm")):
         with pytest.raises(InputError, match=rf"cohort\.spacing is {spacing:g}, but synthetic brains .*{known}"):
             read_cohort(settings(dims, spacing=spacing))
-    with pytest.raises(InputError, match=r"spacing is 2\.0, but the phantom reader has no such setting"):
+    with pytest.raises(InputError, match=r"spacing is 2\.0, but the reader phantom has no such option"):
         read_cohort(CohortSettings(spacing=2))
     assert "spacing" not in TrialSettings().identity()["cohort"]  # finished trials keep their ids
 

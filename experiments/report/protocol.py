@@ -24,6 +24,7 @@ SELECTIONS = {
     "best": "from the epoch with the lowest validation loss",
     "last": "from the last epoch",
 }
+ALIGNMENTS = {"centre": "aligned by the centres of the images", "affine": "affinely aligned by intensities"}
 MANY = 3
 """The protocol describes at most this number of variants."""
 
@@ -131,12 +132,16 @@ def _network(trial: TrialSettings) -> str:
     dims = trial.cohort.spatial_dims
     beyond = {"zeros": "0", "border": "the value at the border"}[trial.model.padding_mode]
     backbone = BACKBONES[trial.model.backbone]
-    given = {name: [*value] if isinstance(value, tuple) else value for name, value in trial.model.options.items()}
-    own = ", ".join(f"{heading(name)} {value_name(value)}" for name, value in given.items())
+    own = ", ".join(_options(trial.model.options))
     size, options = f"{count_parameters(trial):,} parameters", own or backbone.usual
     words = [backbone.title, AXES[dims], f"{options} ({size})" if options else size]
     known = "" if backbone.usual else f"; {backbone.definition}"
     return f"{', '.join(words)}{known}; outside the image: {beyond}{_condition(trial)}"
+
+
+def _options(given: Mapping[str, Any]) -> list[str]:
+    plain = {name: [*value] if isinstance(value, tuple) else value for name, value in given.items()}
+    return [f"{heading(name)} {value_name(value)}" for name, value in plain.items()]
 
 
 def _condition(trial: TrialSettings) -> str:
@@ -203,10 +208,10 @@ def _cohort(trial: TrialSettings) -> str:
     cohort = trial.cohort
     reader = READERS[cohort.reader]
     words = [f"{reader.meaning}, {AXES[cohort.spatial_dims]}"]
-    words += [f"file {cohort.file}"] if cohort.file else []
-    words += [f"labels {cohort.labels}"] if cohort.labels else []
+    words += _options(cohort.given())
     words += [f"{cohort.subjects} subjects"] if cohort.subjects else []
-    words += [f"seed {cohort.seed}"] if "seed" in reader.settings else []
+    words += [] if reader.on_disk else [f"seed {cohort.seed}"]
+    words += [ALIGNMENTS[cohort.align]] if cohort.align != "none" else []
     words += [f"intensities scaled by {cohort.intensity}"] if cohort.intensity != "none" else []
     words += [f"images of {' × '.join(map(str, cohort.size))} voxels"] if cohort.size else []
     words += [f"without {', '.join(cohort.exclude)}"] if cohort.exclude else []

@@ -33,14 +33,17 @@ def check_digest(file: Path, expected: str | None, key: str) -> None:
         )
 
 
-def differences(found: Trained, settings: TrialSettings, prepared: Prepared) -> Iterator[str]:
+def differences(found: Trained, settings: TrialSettings, prepared: Prepared, same_plane: bool = True) -> Iterator[str]:
     """How the images differ from the training images, where that is known: sentences without a full stop.
 
     The network gets the images as they are: unlike `register`, a study does not resample or rescale each pair.
+
+    Raises:
+        InputError: ``same_plane``, and the images are slices of another plane.
     """
     names = list(dict.fromkeys(name for pair in prepared.test_pairs for name in pair))[:LOOKED_AT]
     own, trained = TrainingImages.of(prepared, names), found.images
-    yield from _of_grid(own, trained)
+    yield from _of_grid(own, trained, same_plane)
     before = found.settings.cohort.intensity if found.settings is not None else settings.cohort.intensity
     if before != settings.cohort.intensity:
         yield f"cohort.intensity is {settings.cohort.intensity}, but the network was trained with {before}"
@@ -48,7 +51,7 @@ def differences(found: Trained, settings: TrialSettings, prepared: Prepared) -> 
         yield from _of_units(own, trained)
 
 
-def _of_grid(own: TrainingImages, trained: TrainingImages) -> Iterator[str]:
+def _of_grid(own: TrainingImages, trained: TrainingImages, same_plane: bool) -> Iterator[str]:
     if own.spacing is not None and trained.spacing is not None:
         factors = [max(one / other, other / one) for one, other in zip(own.spacing, trained.spacing, strict=True)]
         if max(factors) > FAR:
@@ -57,11 +60,14 @@ def _of_grid(own: TrainingImages, trained: TrainingImages) -> Iterator[str]:
                 f"{times(trained.spacing)} mm; resample the images"
             )
     if len(own.shape or ()) == 2 and own.axes and trained.axes and plane_of(own.axes) != plane_of(trained.axes):
-        raise InputError(
+        found = (
             f"the images are slices of the {plane_of(own.axes)} plane, but the network was trained on slices of the "
-            f"{plane_of(trained.axes)} one; choose another network."
+            f"{plane_of(trained.axes)} one"
         )
-    if own.axes and trained.axes and own.axes != trained.axes:
+        if same_plane:
+            raise InputError(f"{found}; choose another network.")
+        yield found
+    elif own.axes and trained.axes and own.axes != trained.axes:
         yield (
             f"the images have the orientation {own.axes}, but the network was trained on {trained.axes}; reorient the "
             "images"

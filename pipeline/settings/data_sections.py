@@ -24,21 +24,14 @@ class CohortSettings(WithOptions):
 
     reader: Reader = Field(default="phantom", description="source of the subjects; phantom is built in, without files")
     spatial_dims: Literal[2, 3] = Field(default=2, description="number of axes of the images")
-    labels: str | None = Field(
-        default=None, description="neurite-oasis: label set (seg4, seg24 or seg35); table: file of label names"
-    )
-    file: str | None = Field(default=None, description="table: CSV file of the subjects, relative to the data root")
     subjects: int | None = Field(
         default=None,
         ge=2,
-        description="phantom, synthetic: number of subjects; other readers: use only the first N subjects",
+        description="readers of files: use only the first N subjects; others: number of subjects",
     )
-    seed: Seed = Field(default=0, description="phantom, synthetic: random seed of the anatomies")
+    seed: Seed = Field(default=0, description="readers without files: random seed of the anatomies")
     intensity: Literal["none", "minmax", "percentile"] = Field(
         default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
-    )
-    spacing: float | None = Field(
-        default=None, gt=0, description="synthetic: voxel size in mm; 3-D: 2 (default) or 1, 2-D: 1"
     )
     size: tuple[int, ...] | None = Field(
         default=None, description="image size in voxels; images are padded or cropped around their centre"

@@ -29,7 +29,7 @@ from .vocabulary import METHODS, READERS
 from .with_options import Offered, WithOptions
 
 ADDED_LATER: dict[str, Any] = {
-    **{"cohort.align": "none", "cohort.reference": None, "cohort.spacing": None},
+    **{"cohort.align": "none", "cohort.reference": None},
     **{"model.method": "voxelmorph", "model.backbone": "voxelmorph"},
     **{"training.augment": [], "training.both_directions": False},
     **{"training.gradient_clipping": None, "training.weight_averaging": None, "training.start": None},

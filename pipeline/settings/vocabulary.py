@@ -16,17 +16,14 @@ class ReaderEntry(EntryWithOptions):
     The function opens no image; ``Cohort.load`` does. Model cards print ``source``, the origin of the images.
 
     Attributes:
-        settings: keys of the section ``cohort`` that only some readers have: ``labels``, ``file``, ``seed``, ``align``,
-            ``spacing``.
-        options: what a study can set in its section ``cohort``, besides, for this reader.
+        options: what a study can set in its section ``cohort`` for this reader only.
         terms: the terms of use of the images, in full sentences.
-        on_disk: whether it reads files. Otherwise it generates ``cohort.subjects`` subjects, and the target is called
-            with the settings only.
+        on_disk: whether it reads files. Otherwise it generates ``cohort.subjects`` subjects from ``cohort.seed``, all
+            on one grid, and the target is called with the settings only.
         archive: name of its data set for ``smoothmorph data fetch``.
         downwards: whether the second axis of its volumes points down in pictures.
     """
 
-    settings: tuple[str, ...] = ()
     terms: str = ""
     on_disk: bool = True
     archive: str = ""
@@ -39,12 +36,13 @@ class ReaderEntry(EntryWithOptions):
             InputError: a setting belongs to another reader, or the folder is missing or empty; the reader itself may
                 raise more.
         """
-        for key, nothing in OWN.items():
-            if getattr(settings, key) != nothing and key not in self.settings:
-                found = quoted(getattr(settings, key))
-                raise InputError(f"cohort.{key} is {found}, but the {self.name} reader has no such setting.")
         settings.options_of(self)
         if not self.on_disk:
+            if settings.align != "none":
+                raise InputError(
+                    f"cohort.align is {quoted(settings.align)}, but the images of the reader {self.name} are on one "
+                    "grid already; remove it."
+                )
             return self.load()(settings, **self.arguments)
         return self.load()(settings, self.folder(root), **self.arguments)
 
@@ -66,8 +64,6 @@ class ReaderEntry(EntryWithOptions):
         return root
 
 
-OWN = {"labels": None, "file": None, "align": "none", "spacing": None}
-"""Settings that not every reader has, each with the value that means "not given"."""
 READERS: RegistryWithOptions[ReaderEntry] = RegistryWithOptions(
     "reader", "smoothmorph.readers", package="smoothmorph.pipeline.cohorts.readers"
 )

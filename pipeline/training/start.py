@@ -53,11 +53,9 @@ def take_start(
     log(f"starts from {found.source}, sha256 {digest_of(found.source)}...")
     for line in _notices(start.config, model.config):
         log(f"notice: {line}")
-    try:
-        for line in differences(found, settings, prepared) if prepared else ():
-            log(f"notice: {line}")
-    except InputError as other:  # slices of another plane; a network can be trained for these
-        log(f"notice: {other}")
+    # A network can be trained for slices of another plane.
+    for line in differences(found, settings, prepared, same_plane=False) if prepared else ():
+        log(f"notice: {line}")
 
 
 def _free(config: dict[str, Any]) -> dict[str, str]:

@@ -23,7 +23,6 @@ READERS.add(
         source="Medical Segmentation Decathlon, CC-BY-SA 4.0",
         terms="The images are under CC-BY-SA 4.0; cite Antonelli et al., Nature Communications 2022.",
         target=f"{__name__}:read_decathlon",
-        settings=("align",),
         place=2,
     )
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....transforms.basics.errors import InputError
+from ....transforms.basics.options import Option
 from ...settings.vocabulary import READERS, ReaderEntry
 from ..cohort import Cohort, Subject
 from ..file_cohort import file_cohort, read_label_table
@@ -30,7 +31,14 @@ READERS.add(
         terms="OASIS is for research use only, must be acknowledged, and forbids attempts to identify its "
         "participants.",
         target=f"{__name__}:read_neurite_oasis",
-        settings=("labels", "align"),
+        options=(
+            Option(
+                name="labels",
+                kind=str,
+                meaning="label set: seg4, in 2-D seg24, in 3-D seg35; null: the finer one",
+                always_in_id=True,
+            ),
+        ),
         archive="neurite-oasis-2d",
         place=1,
     )

@@ -9,7 +9,6 @@ READERS.add(
         meaning="built-in synthetic subjects: the ICBM152 template, with a random deformation and contrast for each",
         source="synthetic phantom of smoothmorph, made from the ICBM152 template",
         target="smoothmorph.pipeline.cohorts.phantom.cohort:make_phantom",
-        settings=("seed",),
         on_disk=False,
         downwards=True,
         place=0,

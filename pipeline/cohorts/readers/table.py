@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....transforms.basics.errors import InputError, naming, quoted
+from ....transforms.basics.options import Option
 from ...files.csv_tables import Table, read_csv
 from ...images.reading import read_image
 from ...settings.vocabulary import READERS, ReaderEntry
@@ -27,7 +28,17 @@ READERS.add(
         meaning="subjects listed in a CSV table",
         source="the user's own images, listed in a table",
         target=f"{__name__}:read_table",
-        settings=("labels", "file", "align"),
+        options=(
+            Option(
+                name="file", kind=str, meaning="CSV file of the subjects, relative to the data root", always_in_id=True
+            ),
+            Option(
+                name="labels",
+                kind=str,
+                meaning="file of label names, beside the CSV file; null: label and its value",
+                always_in_id=True,
+            ),
+        ),
         place=3,
     )
 )
