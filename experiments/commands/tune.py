@@ -13,6 +13,7 @@ from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import check_device
 from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.errors import InputError, did_you_mean, quoted
+from ...transforms.basics.options import names
 from .common import COMPARED, RUNS, Accuracy, MaxFolding, MaxSDlogJ, echo
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _data(reader: str | None, root: Path | None, pairs: int, overrides: list[str
     from ..study.study import data_settings, parse_overrides
 
     given = parse_overrides(overrides)
-    of_tables = next(name for name, entry in READERS.items() if "file" in entry.settings)
+    of_tables = next(name for name, entry in READERS.items() if "file" in names(entry.options))
     reader = READERS.check(reader or given.get("cohort.reader") or of_tables)
     data = {"cohort.reader": reader, "pairs.test": pairs, **given}
     READERS[reader].folder(root)

@@ -56,11 +56,10 @@ def tuning_study(
     if dims != network.spatial_dims:
         raise InputError(f"cohort.spatial_dims is {dims}, but {trained.source} is for {network.spatial_dims}-D images.")
     objective = settings.objective.model_dump(mode="json", by_alias=True)
-    aligned = "align" in READERS[data["cohort.reader"]].settings
     base = {
         "cohort.spatial_dims": network.spatial_dims,
         "cohort.intensity": settings.cohort.intensity,
-        **({"cohort.align": settings.cohort.align} if aligned else {}),
+        **({"cohort.align": settings.cohort.align} if READERS[data["cohort.reader"]].on_disk else {}),
         **{"split.train": 0, "split.validation": 0, "split.test": 1.0},
         **data,
         "model.method": ENTRY.name,
