@@ -301,6 +301,8 @@ def test_an_option_of_an_added_entry_is_a_setting_like_all_others(added, tmp_pat
     assert len(list_cohort(right.cohort, tiny_cohort(2)).subjects) == 12
     assert right.identity()["cohort"]["first"] == "label"
     assert "first" not in settings().identity()["cohort"]
+    aligned = parse(TrialSettings, {"cohort": {"reader": "pictures", "align": "centre"}}, "test")
+    assert len(list_cohort(aligned.cohort, tiny_cohort(2)).subjects) == 12
 
 
 def test_figures_over_widths_have_plain_names(tmp_path):

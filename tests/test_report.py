@@ -326,6 +326,16 @@ def test_the_protocol_in_words(tmp_path):
     ]
 
 
+def test_the_protocol_names_the_options_of_a_reader_and_the_alignment(tmp_path):
+    cohort = {"reader": "table", "file": "subjects.csv", "align": "affine", "intensity": "minmax"}
+    said = dict(data(make(tmp_path / "run", {"base": {"cohort": cohort}}), {}))["Cohort"]
+    assert said == (
+        "subjects listed in a CSV table, 2‑D; file subjects.csv; affinely aligned by intensities; intensities scaled "
+        "by minmax"
+    )
+    assert "seed 0" in dict(data(make(tmp_path / "other", {}), {}))["Cohort"]
+
+
 def test_headings_are_plain_words():
     assert heading("displacement_nonpositive_percent") == "folding, displacement (%)"
     assert heading("displacement_sdlogj") == "SDlogJ"
