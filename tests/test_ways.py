@@ -100,7 +100,7 @@ def test_networks_that_differ_in_much_are_named_by_their_backbone_and_compared_w
     found = analyse(rows)
     assert len(found.tables["fronts"]) == 18
     gaps = set(map(tuple, found.tables["amortization_gap"][["first", "second"]].to_numpy()))
-    assert gaps == {("optimization", "VoxelMorph"), ("optimization", "Pyramid"), ("VoxelMorph", "Pyramid")}
+    assert gaps == {("optimization", "VoxelMorph"), ("optimization", "Pyramid"), ("Pyramid", "VoxelMorph")}
     words = " ".join(found.words)
     assert all(f"({name})" in words for name in ("optimization", "VoxelMorph", "Pyramid"))
     assert "A trained network (Pyramid) takes" in words
@@ -119,6 +119,23 @@ def test_networks_that_differ_in_much_are_named_by_their_backbone_and_compared_w
         sentence, *lines = text_of(recommendation_view(chosen, limit, False), 200).splitlines()
         assert f"with the diffeomorphic model, {told}: a mean" in sentence
         assert not any("nan" in line for line in lines)
+
+
+def test_one_network_for_every_lambda_is_compared_with_separate_ones(make, drawn):  # noqa: F811
+    """Their trainings may differ, as four times the steps do."""
+    condition = {"objective.condition.penalties": ["l1", "l2"], "objective.condition.lambda": [0.001, 0.1]}
+    one = {"name": "one", "set": {"training.steps_per_epoch": 4, **condition}, "axes": WEIGHTS}
+    rows = collect(run := make({"name": "separate", "axes": WEIGHTS}, one))
+    found = analyse(rows)
+    gaps = found.tables["amortization_gap"]
+    words = ("one network for every λ of 2 penalties", "a network for each λ")
+    assert set(map(tuple, gaps[["first", "second"]].to_numpy())) == {words}
+    assert set(gaps.loc[gaps["matched_in"] == "lambda", "at"]) == {0.001, 0.01, 0.1}
+    from smoothmorph.experiments.figures import draw_figures
+
+    draw_figures(run, rows, pd.DataFrame(), found)
+    assert [axes.get_title() for axes in drawn["pareto_front"].axes] == ["diffeomorphic model"]
+    assert set(words) <= set(legend_of(drawn["pareto_front"]))
 
 
 @pytest.mark.parametrize("order", [1, -1])

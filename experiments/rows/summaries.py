@@ -15,6 +15,9 @@ METHOD = "method"
 WAYS = (METHOD, REFINED)
 """What tells apart the ways by which a field was found under one objective; figures draw them as lines of one panel."""
 SETTINGS = ("penalty", "lambda", "model", *WAYS, "similarity", "acts_on", "multiplier")
+CONDITION = "objective.condition."
+CONDITIONAL, SEPARATE = f"{CONDITION}penalties", "none"
+"""The column of a conditional network's penalties, and its value for networks for one λ."""
 BACKBONE = "model.backbone"
 MOST_TELLING = ("model", *WAYS, BACKBONE)
 """Settings that name a configuration before others do."""
@@ -87,13 +90,18 @@ def variant(line: Any, frame: pd.DataFrame) -> list[str]:
 
 
 def way_keys(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
-    """The ``keys`` that tell apart how fields were found: ``WAYS``, and settings that a method in the table lacks.
+    """The ``keys`` that tell apart how fields were found under one objective.
 
-    Optimization has no backbone and no epochs, so these do not set a network's objective apart from its own.
+    These are ``WAYS``, the condition of a conditional network, and settings that a method in the table lacks:
+    optimization has no backbone and no epochs, so these do not set a network's objective apart from its own. Beside
+    conditional networks, the trainings of separate ones are another way, too.
     """
     own = penalized(frame)
     methods = [part for _, part in own.groupby(METHOD)] if METHOD in own else [own]
-    return [key for key in keys if key in WAYS or (len(methods) > 1 and any(m[key].isna().all() for m in methods))]
+    lacking = [key for key in keys if len(methods) > 1 and any(part[key].isna().all() for part in methods)]
+    mixed = CONDITIONAL in own and own[CONDITIONAL].eq(SEPARATE).any() and own[CONDITIONAL].ne(SEPARATE).any()
+    sections = (CONDITION, "training.") if mixed else (CONDITION,)
+    return [key for key in keys if key in WAYS or key in lacking or key.startswith(sections)]
 
 
 def telling(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
@@ -131,6 +139,10 @@ def setting_name(key: str, value: Any) -> str:
         return METHODS.title(value)
     if key == BACKBONE:
         return BACKBONES.title(value)
+    if key == CONDITIONAL:
+        count = len(str(value).split(","))
+        several = f" of {count} penalties" if count > 1 else ""
+        return "a network for each λ" if value == SEPARATE else f"one network for every λ{several}"
     if key == "similarity":
         return f"{key} {SIMILARITIES.title(value)}"
     if key == REFINED:

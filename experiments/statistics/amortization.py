@@ -15,7 +15,17 @@ from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, REFINED, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import with_interval
-from ..rows.summaries import METHOD, named_settings, of_network, pick, records, telling, way_keys
+from ..rows.summaries import (
+    CONDITIONAL,
+    METHOD,
+    SEPARATE,
+    named_settings,
+    of_network,
+    pick,
+    records,
+    telling,
+    way_keys,
+)
 from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, shared_weights, targets
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
@@ -25,13 +35,14 @@ from .sentences import by_setting
 class _Way(NamedTuple):
     """The curve of a penalty in one setting (``about``: its columns but the ways), and how its fields were found.
 
-    ``network``: by a network; ``trains``: by one for each seed.
+    ``network``: by a network; ``trains``: by one for each seed; ``separate``: by one for each λ.
     """
 
     about: dict[str, Any]
     name: str
     network: bool
     trains: bool
+    separate: bool
     refined: float
     curve: Curve
 
@@ -45,20 +56,22 @@ def _ways(keys: Sequence[str], found: Sequence[Curve]) -> Iterator[_Way]:
         about = {key: value for key, value in line.items() if key not in different}
         trains = METHOD not in line or METHODS[line[METHOD]].trains
         name = ", ".join(named_settings(line, names))
-        yield _Way(about, name, of_network(line), trains, float(line.get(REFINED, 0)), curve)
+        separate = line.get(CONDITIONAL, SEPARATE) == SEPARATE
+        yield _Way(about, name, of_network(line), trains, separate, float(line.get(REFINED, 0)), curve)
 
 
 def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.DataFrame:
     """Compare each two ways of finding fields, for each penalty: at every λ that both have, and at equal SDlogJ.
 
     The way that is closest to the optimum comes first: optimization, then networks, those with more refinement first.
+    One network for every λ comes before separate ones.
     At equal λ the SDlogJ is compared, too.
     """
     lines: list[dict[str, Any]] = []
     for sample, _, metrics in parts:
         keys, wanted = setting_keys(sample), [metric for metric in measured if metric in metrics]
         ways = _ways(keys, [curve for own in curves(sample).values() for curve in own])
-        for one, other in combinations(sorted(ways, key=lambda way: (way.network, -way.refined)), 2):
+        for one, other in combinations(sorted(ways, key=lambda way: (way.network, -way.refined, way.separate)), 2):
             alike = one.about == other.about and one.curve.penalty == other.curve.penalty
             if alike and SDLOGJ in sample.values:
                 about = {**one.about, "penalty": one.curve.penalty, "first": one.name, "second": other.name}
