@@ -136,6 +136,11 @@ def test_one_network_for_every_lambda_is_compared_with_separate_ones(make, drawn
     draw_figures(run, rows, pd.DataFrame(), found)
     assert [axes.get_title() for axes in drawn["pareto_front"].axes] == ["diffeomorphic model"]
     assert set(words) <= set(legend_of(drawn["pareto_front"]))
+    both = {**one, "axes": {**WEIGHTS, "objective.condition.kind": ["modulation", "weights"]}}
+    found = analyse(collect(make({"name": "separate", "axes": WEIGHTS}, both, name="both")))
+    gaps = set(map(tuple, found.tables["amortization_gap"][["first", "second"]].to_numpy()))
+    kinds = [f"{words[0]}, λ enters by {kind}" for kind in ("modulation", "weights")]
+    assert gaps == {tuple(kinds), *((kind, words[1]) for kind in kinds)}
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -121,9 +121,11 @@ def telling(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
 def named_settings(line: Any, keys: Iterable[str]) -> list[str]:
     """The settings of a line in words, without those that its method does not have; refinement comes last.
 
-    A trained network with the name of its backbone needs no name of its method.
+    A trained network with the name of its backbone needs no name of its method. A network for one λ has no condition.
     """
     there = sorted((k for k in keys if not pd.isna(line[k])), key=lambda key: key == REFINED)
+    if CONDITIONAL in there and line[CONDITIONAL] == SEPARATE:
+        there = [key for key in there if key == CONDITIONAL or not key.startswith(CONDITION)]
     if REFINED in there and not of_network(line):
         there.remove(REFINED)
     if METHOD in there and BACKBONE in there and METHODS[line[METHOD]].trains:
@@ -143,6 +145,8 @@ def setting_name(key: str, value: Any) -> str:
         count = len(str(value).split(","))
         several = f" of {count} penalties" if count > 1 else ""
         return "a network for each λ" if value == SEPARATE else f"one network for every λ{several}"
+    if key == f"{CONDITION}kind":
+        return f"λ enters by {value}"
     if key == "similarity":
         return f"{key} {SIMILARITIES.title(value)}"
     if key == REFINED:
