@@ -1,5 +1,7 @@
 """The amortization gap: how far a network stays behind what its objective allows."""
 
+from textwrap import fill
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,6 +15,8 @@ from .style import GREY, caption, legend, new_figure, penalties_of
 
 LONGEST_TITLE = 34
 """Letters of two ways to find fields that fit above a panel on one line."""
+WIDEST = 44
+"""Letters of a line above a panel."""
 MOST_GAPS = 6
 """With more pairs of ways to find fields than this, only those with the first way of each setting are shown."""
 
@@ -53,8 +57,9 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
             else:
                 lambda_axis(axes, list(table.loc[table["matched_in"] == basis, "at"]))  # of all panels
             if axes in panels[0]:
-                space = " " if len(f"{first}{second}") <= LONGEST_TITLE else "\n"
-                axes.set_title(f"{words}:\n{first}{space}minus {second}")
+                short = len(f"{first}{second}") <= LONGEST_TITLE
+                lines = [f"{first} minus {second}"] if short else [first, f"minus {second}"]
+                axes.set_title("\n".join(fill(line, WIDEST) for line in [f"{words}:", *lines]))
         row[0].set_ylabel(f"difference in\n{METRICS[metric].axis()}")
     legend(figure, handles_of(penalties_of(table)))
     seeds, pairs = number(analysis.tables["means"]["n_seeds"], "seed"), number(table["n_pairs"], "test pair")
