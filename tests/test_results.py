@@ -21,6 +21,7 @@ RESULTS = ROOT / "experiments" / "results"
 STUDIES = {
     "brain-3d": ("", 24),
     "brain-3d-longer": ("", 24),
+    "brain-3d-repeats": ("", 24),
     "brain-3d-scans": ("brain-3d-2mm", 24),
     "brain-baselines": ("brain-3d-2mm", 24),
     "baselines": ("neurite-oasis-2d", 125),

@@ -18,7 +18,7 @@ from smoothmorph.pipeline.models.built_in import advice, find_model, shipped_mod
 from smoothmorph.pipeline.models.trained_model import open_trained
 
 MODELS = {
-    "brain-3d": ("brain-3d-longer", ""),
+    "brain-3d": ("brain-3d-repeats", ""),
     "brain-2d": ("conditional-pyramid-2d", "neurite-oasis-2d"),
     "cardiac-2d": ("conditional-pyramid-cardiac", "acdc-2d"),
     "hippocampus-3d": ("conditional-pyramid-hippocampus", "Task04_Hippocampus"),
