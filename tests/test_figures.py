@@ -208,6 +208,12 @@ def test_zero_has_a_place_on_the_axes():
         assert low < 0 < high
 
 
+def test_lambda_that_lie_close_within_a_decade_have_the_outer_two_as_labels():
+    axes = Figure().subplots()
+    lambda_axis(axes, [0.0375, 0.05, 0.125])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.0375", "0.125"]
+
+
 def test_nothing_folded_is_a_linear_axis_with_its_zero():
     axes = Figure().subplots()
     assert percent_axis(axes, "x", np.zeros(3), "%") == ""

@@ -31,7 +31,12 @@ def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
         axes.set_xlim(positive[0] / 1.6, positive[-1] * 1.6)
     decades = 10.0 ** np.arange(np.floor(np.log10(positive[0])), np.ceil(np.log10(positive[-1])) + 1)
     apart = all(upper >= APART * lower for lower, upper in pairwise(positive))
-    ticks = distinct if len(distinct) <= 7 and apart else [0.0] * (distinct[0] == 0) + list(decades)
+    if len(distinct) <= 7 and apart:
+        ticks = distinct
+    else:
+        low, high = axes.get_xlim()
+        few = sum(low <= decade <= high for decade in decades) < 2  # one label gives no scale
+        ticks = [0.0] * (distinct[0] == 0) + ([positive[0], positive[-1]] if few else list(decades))
     _ticks(axes.xaxis, ticks)
 
 
