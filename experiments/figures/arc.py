@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ..rows.summaries import number, pick, way_keys
@@ -60,8 +59,7 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
             )
         draw_points(axes, without, SDLOGJ, metric)
         _mark_ranges(axes, areas, part, keys, ways)
-        axes.set_xlabel(smoothness_axis(SDLOGJ))
-        axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of small numbers are long
+        smoothness_axis(axes, SDLOGJ)
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
     legend(figure, entries)

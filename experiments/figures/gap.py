@@ -4,7 +4,6 @@ from textwrap import fill
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ..rows.summaries import number, pick
@@ -52,8 +51,7 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
                 shown = own.rename(columns={"difference": "mean"})
                 axes.errorbar(shown["at"], shown["mean"], yerr=reach(shown), **look_of(penalty))
             if basis == SDLOGJ:
-                axes.set_xlabel(smoothness_axis(SDLOGJ))
-                axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of small numbers are long
+                smoothness_axis(axes, SDLOGJ)
             else:
                 lambda_axis(axes, list(table.loc[table["matched_in"] == basis, "at"]))  # of all panels
             if axes in panels[0]:

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
@@ -57,7 +59,8 @@ def bars_of(table: pd.DataFrame) -> str:
     return f"95 % intervals over subjects{' and seeds' if table['n_seeds'].max() > 1 else ''}"
 
 
-def smoothness_axis(smoothness: str) -> str:
-    """The label of an axis that shows smoothness."""
+def smoothness_axis(axes: Axes, smoothness: str) -> None:
+    """Let the x axis show smoothness, with few ticks: labels of small numbers are long."""
     label, unit = METRICS[smoothness].axis(), METRICS[smoothness].unit
-    return label if unit else f"{label} (smoother to the left)"
+    axes.set_xlabel(label if unit else f"{label} (smoother to the left)")
+    axes.xaxis.set_major_locator(MaxNLocator(5))

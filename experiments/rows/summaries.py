@@ -99,8 +99,8 @@ def way_keys(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     own = penalized(frame)
     methods = [part for _, part in own.groupby(METHOD)] if METHOD in own else [own]
     lacking = [key for key in keys if len(methods) > 1 and any(part[key].isna().all() for part in methods)]
-    mixed = CONDITIONAL in own and own[CONDITIONAL].eq(SEPARATE).any() and own[CONDITIONAL].ne(SEPARATE).any()
-    sections = (CONDITION, "training.") if mixed else (CONDITION,)
+    networks = set(own[CONDITIONAL].dropna()) if CONDITIONAL in own else set()
+    sections = (CONDITION, "training.") if SEPARATE in networks and len(networks) > 1 else (CONDITION,)
     return [key for key in keys if key in WAYS or key in lacking or key.startswith(sections)]
 
 
