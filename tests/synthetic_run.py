@@ -48,7 +48,7 @@ def trial(settings: TrialSettings, folder: Path, root: Path | None, report) -> N
     make_rows(settings).assign(trial=folder.name).to_parquet(folder / "pairs.parquet")
     if root is not None:  # record which process ran it
         threads = os.environ.get("OMP_NUM_THREADS", "")
-        (folder / "who.json").write_text(json.dumps([os.getpid(), settings.compute.threads, threads]))
+        (folder / "who.json").write_text(json.dumps([os.getpid(), settings.compute.threads, threads, os.getcwd()]))
 
 
 def misbehave(settings: TrialSettings, folder: Path, root: Path | None) -> None:

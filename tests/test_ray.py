@@ -174,6 +174,7 @@ def test_a_killed_worker_costs_an_epoch_at_most_and_rows_are_those_of_a_local_ru
 
 def test_a_failing_trial_is_reported_and_a_killed_one_sent_out_again(execute, address, root, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "RESUBMISSIONS", 1)
+    monkeypatch.chdir(tmp_path)
     for marker in ("fail-l1-0.1", "crash-l2-0.01", "kill-l1-0.01", "doom-l2-0.1"):
         (root / marker).touch()
     arguments = (root, "ray", synthetic_run.trial, synthetic_run.fingerprint)
@@ -197,8 +198,8 @@ def test_a_failing_trial_is_reported_and_a_killed_one_sent_out_again(execute, ad
         again = f"{name}_diffeomorphic_s0  waiting: its worker was lost (WorkerCrashedError) (0 of 1)"
         assert lines.count(again) == times
 
-    ((_, *threads),) = [json.loads(path.read_text()) for path in (tmp_path / "ray").glob("*/who.json")]
-    assert threads == [1, "1"]
+    ((_, *where),) = [json.loads(path.read_text()) for path in (tmp_path / "ray").glob("*/who.json")]
+    assert where == [1, "1", str(tmp_path)]
 
 
 def test_fractions_of_a_gpu_and_an_interruption(address, root, tmp_path):

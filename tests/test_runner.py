@@ -397,7 +397,7 @@ def test_processes_give_the_same_rows_and_survive_a_kill(execute, root, tmp_path
 
     threads = max(1, available_cores() // 2)
     who = [json.loads(path.read_text()) for path in (tmp_path / "two").glob("*/who.json")]
-    assert {tuple(rest) for _, *rest in who} == {(threads, str(threads))}
+    assert {tuple(rest) for _, *rest in who} == {(threads, str(threads), os.getcwd())}
     assert os.getpid() not in {process for process, *_ in who}
     assert {name: os.environ.get(name) for name in before} == before
     logs = [path.read_text() for path in (tmp_path / "two").glob("*/log.txt")]

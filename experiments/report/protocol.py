@@ -1,6 +1,6 @@
 """The protocol and the data of a study in words, from its settings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -61,9 +61,12 @@ def _objectives(run: Run) -> list[tuple[str, str]]:
 
 
 def _networks(run: Run) -> list[tuple[str, str]]:
-    seeds = sorted({trial.seed for trial in run.trials.values()})
+    trials = run.trials.values()
+    seeds = sorted({trial.seed for trial in trials})
+    # Building a network to count its parameters takes time, and most trials have the same.
+    networks = {(trial.cohort.spatial_dims, trial.model, trial.objective.condition): trial for trial in trials}
     return [
-        ("Network", _each(run, _network)),
+        ("Network", _different(_network(trial) for trial in networks.values())),
         *_objectives(run),
         ("Training", _each(run, _training)),
         ("Weights tested", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
@@ -116,7 +119,11 @@ def _noted(environments: Mapping[str, Mapping[str, Any]], key: str) -> list[Any]
 
 def _each(run: Run, say: Callable[[TrialSettings], str]) -> str:
     """What ``say`` gives for each trial, without repetition."""
-    ways = list(dict.fromkeys(say(trial) for trial in run.trials.values()))
+    return _different(say(trial) for trial in run.trials.values())
+
+
+def _different(words: Iterable[str]) -> str:
+    ways = list(dict.fromkeys(words))
     more = len(ways) - MANY
     return "; or ".join(ways[:MANY]) + (f"; or {more} more variants (see the table)" if more > 0 else "")
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import os
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,15 +42,24 @@ Listen = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class InformedTask:
-    """A task that may run in another process: there it first registers the registry entries of this process."""
+    """A task that may run in another process: there it first learns what this process knows.
+
+    Attributes:
+        vocabulary: the registry entries of this process.
+        folder: its working folder. Relative paths in settings begin there; a machine that has no such folder keeps its
+            own.
+    """
 
     task: Task
     vocabulary: Vocabulary
+    folder: Path = field(default_factory=Path.cwd)
 
     def __call__(
         self, settings: TrialSettings, folder: Path, root: Path | None, progress: Callable[[Any], None]
     ) -> None:
         self.vocabulary.learn()
+        with contextlib.suppress(OSError):
+            os.chdir(self.folder)
         self.task(settings, folder, root, progress)
 
 
