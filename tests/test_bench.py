@@ -36,6 +36,16 @@ def test_an_epoch_is_its_steps_and_little_more():
     assert 0 < steps < whole
 
 
+@pytest.mark.parametrize("name", ["step-modulation", "step-weights"])
+def test_a_step_of_a_network_for_every_lambda_has_a_penalty_of_its_own(name):
+    case = CASES[name]
+    assert case.differences(HERE) is None
+    sides = case.sides(HERE)
+    ordinary, conditional = ([side(), side()] for side in (sides.official, sides.ours))
+    assert ordinary[0].loss > ordinary[1].loss  # one objective, on the same two images
+    assert conditional[0].penalty != conditional[1].penalty
+
+
 def test_the_command_writes_a_table_and_a_file(tmp_path):
     out = tmp_path / "bench.json"
     shown = _bench("step-2d", "--quick", "--threads", 1, "--out", out)

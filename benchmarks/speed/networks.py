@@ -1,5 +1,7 @@
 """Run training steps and forward passes of the official VxmDense and of our network with equal weights and images."""
 
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 from official_voxelmorph import import_voxelmorph, official_network
 from smoothmorph.networks import from_official, to_official
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
-from smoothmorph.pipeline.training.parts import build_model, build_objective, build_optimizer
+from smoothmorph.pipeline.training.conditions import Conditions, impose
+from smoothmorph.pipeline.training.parts import build_model, build_objective, build_optimizer, build_training_objective
 from smoothmorph.pipeline.training.step import autocast, build_step
 
 from .sides import Case, Place, Sides
@@ -60,6 +63,32 @@ def training_steps(case: Case, place: Place, precision: str) -> Sides:
         return [*zip(own, theirs, strict=True), *_gradients(network, model)]
 
     return Sides(official, ours, results)
+
+
+def conditional_steps(kind: str, case: Case, place: Place, precision: str) -> Sides:
+    """Run a step of an ordinary network ("official") and of one for every λ of three penalties ("ours").
+
+    Args:
+        kind: how λ enters the network, see ``objective.condition.kind``.
+        case, place, precision: as of the other cases.
+    """
+    ranges = {"penalties": ["l1", "l2", "bending-hessian"], "lambda": [0.001, 1.0], "kind": kind}
+    shape = tuple(_SIDE for _ in case.shape) if place.quick else case.shape
+    moving, fixed = torch.rand(2, 1, 1, *shape, generator=torch.Generator().manual_seed(0)).to(place.device)
+    number = count(1)
+
+    def step_of(settings: TrialSettings) -> Callable[[], Any]:
+        model = build_model(settings).to(place.device)
+        objective, conditions = build_training_objective(settings).to(place.device), Conditions.of(settings)
+        step = build_step(settings, model, objective, build_optimizer(settings, model))
+        if conditions is None:
+            return lambda: step(moving, fixed)
+        return lambda: step(moving, fixed, code=impose(conditions.of_step(next(number)), model, objective))
+
+    return Sides(
+        step_of(benchmark_settings(case, precision)),
+        step_of(benchmark_settings(case, precision, objective={"condition": ranges})),
+    )
 
 
 def forward_passes(case: Case, place: Place, precision: str) -> Sides:
