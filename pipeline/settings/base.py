@@ -1,11 +1,21 @@
 """What all sections of a trial's configuration have in common."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+EXPECTED: dict[str, str] = {}
+"""For the pattern of a text, what was expected, in words."""
+
+
+def matching(pattern: str, expected: str) -> Any:
+    """A field's mark for texts with a match of ``pattern``; the error for another text says what was ``expected``."""
+    EXPECTED[pattern] = expected
+    return Field(pattern=pattern)
+
+
+Digest = Annotated[str, matching("^[0-9a-f]{12}$", "the first 12 hexadecimal digits of the file's sha256")]
 """The first hexadecimal digits of a file's sha256."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 

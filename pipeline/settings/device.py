@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEVICE = r"^(auto|cpu(:0)?|cuda(:\d{1,3})?)$"
 """The names of the CPU and of CUDA GPUs. Torch's other devices are untested here."""
+DEVICES = "auto, cpu, cuda or cuda:N"
+"""The same in words."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -35,4 +37,4 @@ def choose_device(name: str) -> torch.device:
 def check_device(name: str) -> None:
     """Raise InputError unless the name matches ``DEVICE``."""
     if not re.fullmatch(DEVICE, name):
-        raise InputError(f"the device is {name!r}; expected auto, cpu, cuda or cuda:N.")
+        raise InputError(f"the device is {name!r}; expected {DEVICES}.")

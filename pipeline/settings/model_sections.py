@@ -6,12 +6,13 @@ from pydantic import AfterValidator, Field
 
 from ...networks import BACKBONES
 from ...transforms.basics.bounds import MOST_SQUARINGS
-from .base import Digest, Settings
+from .base import Digest, Settings, matching
 from .vocabulary import METHODS
 from .with_options import WithOptions
 
 Method = Annotated[str, AfterValidator(METHODS.check)]
 Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
+PairFile = Annotated[str, matching("MOVING|FIXED", "MOVING or FIXED in the name, in the place of the ids")]
 
 
 class ModelSettings(WithOptions):
@@ -93,9 +94,8 @@ class FieldSettings(Settings):
     """Where the method ``fields`` finds displacement fields that another tool wrote."""
 
     folder: str | None = Field(default=None, description="folder of the files, relative to the data folder")
-    file: str = Field(
+    file: PairFile = Field(
         default="MOVING_to_FIXED.nii.gz",
-        pattern="MOVING|FIXED",
         description="name of a pair's file: MOVING and FIXED stand for the ids. Its ending tells the format",
     )
 

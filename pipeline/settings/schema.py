@@ -4,14 +4,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
-from ...transforms.basics.errors import InputError, did_you_mean, quoted
+from ...transforms.basics.errors import InputError, quoted
 from ...transforms.basics.options import names
 from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
@@ -24,6 +24,7 @@ from .model_sections import (
     OptimizationSettings,
     PretrainedSettings,
 )
+from .parsing import parse
 from .training_sections import LAMBDA, ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
 from .vocabulary import METHODS, READERS
 from .with_options import Offered, WithOptions
@@ -70,8 +71,6 @@ REFINEMENT, REFINEMENT_STEPS = "refinement", "refinement.steps"
 SHARED = "networks"
 """The folder of networks that trials share, beside the folders of the trials."""
 _NOT_OF_TRAINING = {"compute", "baseline", "optimization", "fields", "pretrained"}
-MOST_FAULTS = 5
-"""An error message lists this many faults and only counts the others."""
 
 
 class TrialSettings(Settings):
@@ -268,55 +267,6 @@ def _leave_out(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
 def _hashed(identity: Mapping[str, Any], fingerprint: str) -> str:
     canonical = json.dumps({"trial": identity, "data": fingerprint}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
-
-
-def parse(settings: type[Settings], values: Mapping[str, Any], where: str) -> Any:
-    """Validate ``values``. One error message names every faulty field.
-
-    Raises:
-        InputError: a key is unknown, or a value has the wrong type or is out of range.
-    """
-    try:
-        return settings.model_validate(values)
-    except ValidationError as error:
-        faults = [_sentence(fault, settings) for fault in error.errors()[:MOST_FAULTS]]
-        more = error.error_count() - len(faults)
-        raise InputError(f"{where}: {'; '.join(faults)}{f'; and {more} more faults' if more else ''}.") from None
-
-
-def _sentence(fault: Any, settings: type[Settings]) -> str:
-    field = re.sub(r"(?<=augment)\.(\d+)", r"[\1]", ".".join(str(part) for part in fault["loc"]))
-    message = fault["msg"].removeprefix("Value error, ").removesuffix(".")  # `parse` ends the sentence
-    if fault["type"] == "extra_forbidden":
-        *section, name = fault["loc"]
-        known = _keys_of(settings, section)
-        hint = did_you_mean(name, known).strip() or f"known are {', '.join(known)}"
-        return f"unknown key {quoted(field)} ({hint})"
-    if fault["type"] == "missing":
-        return f"{field} is missing"
-    if not field:  # a validator of the whole configuration names the field itself
-        return message
-    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] == "device":
-        return f"{field} = {quoted(fault['input'])}: expected auto, cpu, cuda or cuda:N"
-    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-2:] == ("fields", "file"):
-        return f"{field} = {quoted(fault['input'])}: expected MOVING or FIXED in the name, in the place of the ids"
-    if fault["type"] == "string_pattern_mismatch" and fault["loc"][-1] in ("digest", "start_digest"):
-        return f"{field} = {quoted(fault['input'])}: expected the first 12 hexadecimal digits of the file's sha256"
-    message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys to values")
-    message = re.sub(r" or instance of \w+", "", message)
-    return f"{field} = {quoted(fault['input'])}: {message}"
-
-
-def _keys_of(settings: type[Settings], section: Sequence[str | int]) -> list[str]:
-    """The keys that can be given in a section of settings, or in an item of a list of them."""
-    for part in section:
-        if isinstance(part, str):
-            inner = settings.model_fields[part].annotation if part in settings.model_fields else None
-            kinds = [inner, *get_args(inner), *(kind for own in get_args(inner) for kind in get_args(own))]
-            sections = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
-            settings = next(sections, settings)
-    options = settings.option_names() if issubclass(settings, WithOptions) else frozenset()
-    return [*(field.alias or name for name, field in settings.model_fields.items()), *sorted(options)]
 
 
 def from_identity(identity: Mapping[str, Any], where: str) -> TrialSettings:

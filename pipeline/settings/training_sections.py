@@ -8,11 +8,12 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from ...networks import PENALTIES, SIMILARITIES
 from ...networks.conditional.ranges import MOST_WIDTH, Kind, LambdaRanges, check_range
 from ...transforms.basics.errors import InputError
-from .base import Digest, Settings
-from .device import DEVICE
+from .base import Digest, Settings, matching
+from .device import DEVICE, DEVICES
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
 Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
+Device = Annotated[str, matching(DEVICE, DEVICES)]
 
 
 class WeightMapSettings(Settings):
@@ -226,7 +227,7 @@ class TrainingSettings(Settings):
 class ComputeSettings(Settings):
     """The device and threads to compute with. They are not part of a trial's identity."""
 
-    device: str = Field(default="auto", pattern=DEVICE, description="auto: the first GPU, or the CPU without one")
+    device: Device = Field(default="auto", description="auto: the first GPU, or the CPU without one")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads per trial; null: the workers share the cores"
     )
