@@ -20,6 +20,7 @@ from .models.trained_model import Trained as Trained, open_trained as open_train
 from .pair_list import read_pairs as read_pairs
 from .registration import ImagePair as ImagePair, Registered as Registered, register as register
 from .settings.device import choose_device as choose_device
+from .settings.intensities import INTENSITIES as INTENSITIES, IntensityEntry as IntensityEntry
 from .settings.schema import CohortSettings as CohortSettings, TrialSettings as TrialSettings, parse as parse
 from .settings.vocabulary import (
     METHODS as METHODS,

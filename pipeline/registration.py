@@ -22,6 +22,7 @@ from .lambda_search import within_limit
 from .models.built_in import advice
 from .models.intensity_level import scaled
 from .models.trained_model import Trained
+from .settings.intensities import INTENSITIES
 from .settings.schema import TrialSettings
 from .training.parts import build_objective
 
@@ -151,7 +152,7 @@ def register(
     else:
         _check_overlap(pair, inside)
     told: list[str] = []
-    if settings.cohort.intensity == "none":
+    if not INTENSITIES[settings.cohort.intensity].target:
         moving, fixed, told = _in_units(model, pair, moving, fixed, fields.get("affine", fields["before"]))
         before, _ = fields["before"].warp(moving, pair.moving.grid)
     on_grid = (

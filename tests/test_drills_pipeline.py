@@ -34,6 +34,8 @@ TESTS = Path(__file__).parent
 ENTRY_POINTS = """\
 [smoothmorph.readers]
 pictures = outside.entries:PICTURES
+[smoothmorph.intensities]
+window = outside.entries:WINDOW
 [smoothmorph.methods]
 shift = outside.entries:SHIFT
 [smoothmorph.backbones]
@@ -42,7 +44,7 @@ slim = outside.entries:SLIM
 STUDY = {
     "name": "drill",
     "base": {
-        "cohort": {"reader": "pictures", "spatial_dims": 2},
+        "cohort": {"reader": "pictures", "spatial_dims": 2, "intensity": "window"},
         "split": {"train": 0.4, "validation": 0.2, "test": 0.4},
         "pairs": {"validation": 2, "test": 6},
         "training": {"epochs": 2, "steps_per_epoch": 20, "learning_rate": 1e-2},
@@ -179,6 +181,9 @@ def test_the_exports_name_their_network_and_its_images(way):
     assert values["data_source"] == "discs drawn by the outside package"
     config = json.loads((folder / "bundle" / "configs" / "inference.json").read_text())
     assert config["network_def"]["network"]["backbone"] == "slim"
+    steps = [step["_target_"] for step in config["preprocessing"]["transforms"]]
+    assert "monai.transforms.ScaleIntensityRanged" in steps
+    assert "0 to 2 becomes 0 to 1, and what is beyond is clipped" in (folder / "slim.md").read_text()
 
 
 @pytest.fixture

@@ -330,8 +330,8 @@ def test_the_protocol_names_the_options_of_a_reader_and_the_alignment(tmp_path):
     cohort = {"reader": "table", "file": "subjects.csv", "align": "affine", "intensity": "minmax"}
     said = dict(data(make(tmp_path / "run", {"base": {"cohort": cohort}}), {}))["Cohort"]
     assert said == (
-        "subjects listed in a CSV table, 2‑D; file subjects.csv; affinely aligned by intensities; intensities scaled "
-        "by minmax"
+        "subjects listed in a CSV table, 2‑D; file subjects.csv; affinely aligned by intensities; intensities: each "
+        "image is scaled to 0 to 1"
     )
     assert "seed 0" in dict(data(make(tmp_path / "other", {}), {}))["Cohort"]
 

@@ -9,17 +9,17 @@ import pytest
 from checkout import PACKAGES, ROOT
 from outside import elastic, jaccard
 from smoothmorph.networks import BACKBONES, PENALTIES, SIMILARITIES
-from smoothmorph.pipeline import METHODS, METRICS, READERS
+from smoothmorph.pipeline import INTENSITIES, METHODS, METRICS, READERS
 from smoothmorph.transforms.basics.errors import InputError
 from smoothmorph.transforms.basics.registry import REGISTRIES, Registry, Vocabulary
 
-KINDS: tuple[Registry, ...] = (PENALTIES, SIMILARITIES, METRICS, READERS, METHODS, BACKBONES)
+KINDS: tuple[Registry, ...] = (PENALTIES, SIMILARITIES, METRICS, READERS, INTENSITIES, METHODS, BACKBONES)
 FOLDERS = {
     READERS.kind: "pipeline/cohorts/readers",
     METHODS.kind: "pipeline/methods",
     BACKBONES.kind: "networks/backbones/entries",
 }
-ORDINARY = {"loss", "seconds"}
+ORDINARY = {"loss", "seconds", "none"}
 """Names that are also columns of a training history, and ordinary words."""
 DEFAULTS = "the defaults of a trial's settings, which are part of its identity"
 EXCEPTIONS = {

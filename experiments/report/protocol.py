@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
-from ...pipeline import METHODS, READERS, TrialSettings
+from ...pipeline import INTENSITIES, METHODS, READERS, TrialSettings
 from ..store.run_folder import Run
 from ..study.setting_keys import leaves_of, value_in_words
 from .blocks import Table
@@ -219,7 +219,8 @@ def _cohort(trial: TrialSettings) -> str:
     words += [f"{cohort.subjects} subjects"] if cohort.subjects else []
     words += [] if reader.on_disk else [f"seed {cohort.seed}"]
     words += [ALIGNMENTS[cohort.align]] if cohort.align != "none" else []
-    words += [f"intensities scaled by {cohort.intensity}"] if cohort.intensity != "none" else []
+    scaling = INTENSITIES[cohort.intensity]
+    words += [f"intensities: {scaling.definition}"] if scaling.target else []
     words += [f"images of {' × '.join(map(str, cohort.size))} voxels"] if cohort.size else []
     words += [f"without {', '.join(cohort.exclude)}"] if cohort.exclude else []
     return "; ".join(words)

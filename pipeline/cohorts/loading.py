@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import monai.transforms
 import numpy as np
 import torch
 from monai.data.dataset import CacheDataset, Dataset
@@ -24,17 +23,12 @@ from ...transforms.basics.metadata import plain
 from ..files.text import cache_folder
 from ..images.reading import times
 from ..settings.data_sections import SMALLEST
+from ..settings.intensities import INTENSITIES
 from ..settings.schema import CohortSettings
 from .cohort import Cohort, Sample
 from .memory_mapped import MappedDataset
 from .subject_transforms import AddGridd, CheckImaged, CheckLabeld, CheckSpreadd, MoveLandmarksd, ReadImaged, ToSampled
 
-SCALING: dict[str, dict[str, dict[str, Any]]] = {
-    "none": {},
-    "minmax": {"ScaleIntensityd": {}},
-    "percentile": {"ScaleIntensityRangePercentilesd": {"lower": 1, "upper": 99, "b_min": 0, "b_max": 1, "clip": True}},
-}
-"""For each value of ``cohort.intensity``, the names and arguments of MONAI's dictionary transforms."""
 IN_MEMORY = 4 << 30
 """A cohort up to this size in bytes is kept in memory; a larger one is memory-mapped from files in the user's cache."""
 Progress = Callable[[int, int], None]
@@ -114,10 +108,9 @@ def scaling(intensity: str) -> list[Any]:
     Raises:
         InputError: raised by the transforms: nearly all voxels have the same intensity, or intensities are too large.
     """
-    steps = []
-    for name, own in SCALING[intensity].items():
-        steps += [CheckSpreadd("image", own["lower"], own["upper"])] if "lower" in own else []
-        steps.append(getattr(monai.transforms, name)("image", **own))
+    entry = INTENSITIES[intensity]
+    steps: list[Any] = [CheckSpreadd("image", *entry.spread)] if entry.spread else []
+    steps += [entry.load()("image", **entry.arguments)] if entry.target else []
     return [*steps, CheckImaged("image", after="intensity scaling")]
 
 

@@ -7,10 +7,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from ...transforms.basics.errors import InputError, quoted
 from .base import Seed, Settings
+from .intensities import INTENSITIES
 from .vocabulary import READERS
 from .with_options import WithOptions
 
 Reader = Annotated[str, AfterValidator(READERS.check)]
+Intensity = Annotated[str, AfterValidator(INTENSITIES.check)]
 
 SMALLEST = 6
 """Minimum number of voxels per axis: second differences at half resolution need three."""
@@ -30,9 +32,7 @@ class CohortSettings(WithOptions):
         description="readers of files: use only the first N subjects; others: number of subjects",
     )
     seed: Seed = Field(default=0, description="readers without files: random seed of the anatomies")
-    intensity: Literal["none", "minmax", "percentile"] = Field(
-        default="none", description="scale each image to 0..1, by its minimum and maximum or 1st and 99th percentile"
-    )
+    intensity: Intensity = Field(default="none", description="how the intensities of each image are scaled")
     size: tuple[int, ...] | None = Field(
         default=None, description="image size in voxels; images are padded or cropped around their centre"
     )

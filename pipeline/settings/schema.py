@@ -17,6 +17,7 @@ from ...transforms.basics.registry import Registry
 from ..files.strict_yaml import read_yaml, to_yaml
 from .base import Seed, Settings
 from .data_sections import PAIR_OPTIONS, CohortSettings, PairSettings, SplitSettings
+from .intensities import INTENSITIES
 from .model_sections import (
     BaselineSettings,
     FieldSettings,
@@ -242,7 +243,8 @@ class TrialSettings(Settings):
     def packages(self) -> list[str]:
         """The packages, besides smoothmorph, that the entries named in this trial need."""
         method = METHODS[self.model.method]
-        named: list[tuple[Registry, str]] = [(READERS, self.cohort.reader), (METHODS, method.name)]
+        named: list[tuple[Registry, str]] = [(READERS, self.cohort.reader), (INTENSITIES, self.cohort.intensity)]
+        named += [(METHODS, method.name)]
         named += [(BACKBONES, self.model.backbone)] if method.trains else []
         if method.has_objective:
             named += [(PENALTIES, term.name) for term in PENALTIES.terms(self.objective.penalty)]

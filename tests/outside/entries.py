@@ -1,4 +1,4 @@
-"""A cohort reader, a method and a backbone of another package. Importing this file does not load torch."""
+"""A reader, a scaling, a method and a backbone of another package. Importing this file does not load torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smoothmorph.networks import BackboneEntry, Option
+from smoothmorph.pipeline.settings.intensities import IntensityEntry
 from smoothmorph.pipeline.settings.vocabulary import MethodEntry, ReaderEntry
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ PICTURES = ReaderEntry(
     terms="Nobody minds what is done with the discs.",
     target=f"{__name__}:read_pictures",
     options=(Option(name="first", kind=str, default="image", meaning="the first letters of the names of pictures"),),
+)
+WINDOW = IntensityEntry(
+    name="window",
+    title="Window",
+    meaning="0 to 2 becomes 0 to 1, and what is beyond is clipped",
+    target="monai.transforms:ScaleIntensityRanged",
+    arguments={"a_min": 0, "a_max": 2, "b_min": 0, "b_max": 1, "clip": True},
+    bounds=(0, 1),
 )
 SHIFT = MethodEntry(
     name="shift",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ....networks import VoxelMorph
-from ...cohorts.loading import SCALING
+from ...settings.intensities import INTENSITIES
 from ...settings.schema import TrialSettings
 
 Config = dict[str, Any]
@@ -105,7 +105,9 @@ def _preprocessing(spatial_dims: int, settings: TrialSettings | None) -> list[Co
     singletons = {"_target_": "smoothmorph.transforms.DropSingletonsd", **images, "spatial_dims": spatial_dims}
     steps += [singletons, {"_target_": "CopyItemsd", "keys": "moving", "names": "warped"}]
     if settings is not None:
-        steps += [{"_target_": name, **own, **images} for name, own in SCALING[settings.cohort.intensity].items()]
+        scaling = INTENSITIES[settings.cohort.intensity]
+        if scaling.target:
+            steps.append({"_target_": scaling.target.replace(":", "."), **scaling.arguments, **images})
         if settings.cohort.size is not None:
             every = {"keys": ["moving", "fixed", "warped"]}
             steps.append({"_target_": "ResizeWithPadOrCropd", **every, "spatial_size": list(settings.cohort.size)})

@@ -16,16 +16,12 @@ from ...evaluation.vocabulary import METRICS, REFINED
 from ...images.reading import times
 from ...models.card_texts import CardTexts
 from ...models.trained_model import Trained
+from ...settings.intensities import INTENSITIES
 from ...settings.vocabulary import READERS
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 VERSION = "0.1.0"
 REQUIRED = ("smoothmorph", "pytorch-ignite", "nibabel")
-SCALING = {
-    "none": "unchanged from the files",
-    "minmax": "each image is scaled to 0 to 1",
-    "percentile": "the range from the 1st to the 99th percentile of each image is scaled to 0 to 1, and clipped",
-}
 INTENDED = "Research on image registration. Not for diagnosis or treatment."
 
 
@@ -39,7 +35,11 @@ def metadata(trained: Trained, shape: Sequence[int], measured: Mapping[str, floa
         texts: what the exporter says.
     """
     dims, backbone = trained.network.spatial_dims, trained.network.entry
-    required = [*REQUIRED, *([BACKBONES.packages[backbone.name]] if backbone.name in BACKBONES.packages else [])]
+    named = [(BACKBONES, backbone.name)]
+    if trained.settings is not None:
+        named.append((INTENSITIES, trained.settings.cohort.intensity))
+    others = (registry.packages[name] for registry, name in named if name in registry.packages)
+    required = [*dict.fromkeys([*REQUIRED, *others])]
     kind = "diffeomorphic" if trained.network.integration_steps else "displacement"
     values = {
         "schema": SCHEMA,
@@ -99,7 +99,7 @@ def model_card(
     known["ranges"] = knob.ranges.ranges if knob else {}
     known["note"], known["terms"], known["scaling"] = texts.note or "", texts.terms or "", ""
     if (settings := trained.settings) is not None:
-        known["scaling"] = SCALING[settings.cohort.intensity]
+        known["scaling"] = INTENSITIES[settings.cohort.intensity].definition
         known["terms"] = texts.terms or READERS[settings.cohort.reader].terms
         known["loss"] = SIMILARITIES[settings.objective.similarity].loss
         penalty = settings.objective.penalty
@@ -162,12 +162,11 @@ def _source(trained: Trained) -> str:
     return reader.source or reader.meaning
 
 
-def _range(trained: Trained) -> list[int]:
-    scaled = trained.settings is not None and trained.settings.cohort.intensity != "none"
-    return [0, 1] if scaled else []
+def _range(trained: Trained) -> list[float]:
+    return [*INTENSITIES[trained.settings.cohort.intensity].bounds] if trained.settings is not None else []
 
 
-def _tensor(kind: str, shape: Sequence[int], channels: Mapping[str, str], values: Sequence[int]) -> dict[str, Any]:
+def _tensor(kind: str, shape: Sequence[int], channels: Mapping[str, str], values: Sequence[float]) -> dict[str, Any]:
     return {
         "type": "image",
         "format": kind,
