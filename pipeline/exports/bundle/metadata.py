@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ....networks import BACKBONES, PENALTIES, SIMILARITIES
+from ....transforms.basics.registry import Registry
 from ...evaluation.vocabulary import METRICS, REFINED
 from ...images.reading import times
 from ...models.card_texts import CardTexts
@@ -35,7 +36,7 @@ def metadata(trained: Trained, shape: Sequence[int], measured: Mapping[str, floa
         texts: what the exporter says.
     """
     dims, backbone = trained.network.spatial_dims, trained.network.entry
-    named = [(BACKBONES, backbone.name)]
+    named: list[tuple[Registry[Any], str]] = [(BACKBONES, backbone.name)]
     if trained.settings is not None:
         named.append((INTENSITIES, trained.settings.cohort.intensity))
     others = (registry.packages[name] for registry, name in named if name in registry.packages)
