@@ -1,4 +1,4 @@
-"""Run training steps and forward passes of the official VxmDense and of our network with equal weights and images."""
+"""Run training steps and forward passes: of the official VxmDense and our network, or of two networks of ours."""
 
 from collections.abc import Callable
 from itertools import count
@@ -73,8 +73,7 @@ def conditional_steps(kind: str, case: Case, place: Place, precision: str) -> Si
         case, place, precision: as of the other cases.
     """
     ranges = {"penalties": ["l1", "l2", "bending-hessian"], "lambda": [0.001, 1.0], "kind": kind}
-    shape = tuple(_SIDE for _ in case.shape) if place.quick else case.shape
-    moving, fixed = torch.rand(2, 1, 1, *shape, generator=torch.Generator().manual_seed(0)).to(place.device)
+    moving, fixed = _images(_shape(case, place)).to(place.device)
     number = count(1)
 
     def step_of(settings: TrialSettings) -> Callable[[], Any]:
@@ -111,17 +110,26 @@ def forward_passes(case: Case, place: Place, precision: str) -> Sides:
 
 def _networks(case: Case, place: Place, precision: str, settings: TrialSettings) -> tuple[Any, Any, Tensor, Tensor]:
     """Make the official and our network with equal weights (fields of about a voxel), and two smooth images."""
-    shape = tuple(_SIDE for _ in case.shape) if place.quick else case.shape
+    shape = _shape(case, place)
     torch.manual_seed(0)
     official = official_network(shape)
     torch.nn.init.normal_(official.flow.weight, std=5.0)
     ours = build_model(settings)
     ours.load_state_dict(from_official(official.state_dict()).state_dict())
+    form = {"device": place.device, "dtype": torch.float64 if precision == "float64" else torch.float32}
+    moving, fixed = _images(shape).to(**form)
+    return official.to(**form), ours.to(**form), moving, fixed
+
+
+def _shape(case: Case, place: Place) -> tuple[int, ...]:
+    return tuple(_SIDE for _ in case.shape) if place.quick else case.shape
+
+
+def _images(shape: tuple[int, ...]) -> Tensor:
+    """Two smooth images: (2, 1, 1, *shape)."""
     mode = "bilinear" if len(shape) == 2 else "trilinear"
     coarse = torch.rand(2, 1, *[length // 8 for length in shape], generator=torch.Generator().manual_seed(0))
-    moving, fixed = F.interpolate(coarse, shape, mode=mode)[:, None]
-    form = {"device": place.device, "dtype": torch.float64 if precision == "float64" else torch.float32}
-    return official.to(**form), ours.to(**form), moving.to(**form), fixed.to(**form)
+    return F.interpolate(coarse, shape, mode=mode)[:, None]
 
 
 def _gradients(network: Any, model: Any) -> list[tuple[Tensor, Tensor]]:

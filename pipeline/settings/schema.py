@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...transforms.basics.errors import InputError, quoted
 from ...transforms.basics.options import names
-from ...transforms.basics.registry import Registry
+from ...transforms.basics.registry import Registry, packages_of
 from ..files.strict_yaml import read_yaml, to_yaml
 from .base import Seed, Settings
 from .data_sections import PAIR_OPTIONS, CohortSettings, PairSettings, SplitSettings
@@ -249,8 +249,7 @@ class TrialSettings(Settings):
         if method.has_objective:
             named += [(PENALTIES, term.name) for term in PENALTIES.terms(self.objective.penalty)]
             named += [(SIMILARITIES, term.name) for term in SIMILARITIES.terms(self.objective.similarity)]
-        others = [registry.packages[name] for registry, name in named if name in registry.packages]
-        return list(dict.fromkeys([*([method.package] if method.package else []), *others]))
+        return list(dict.fromkeys([*([method.package] if method.package else []), *packages_of(named)]))
 
     def to_yaml(self) -> str:
         values = self.model_dump(mode="json", by_alias=True)

@@ -157,6 +157,15 @@ class Registry(Mapping[str, E], Generic[E]):
         return self._entries
 
 
+def packages_of(named: Iterable[tuple[Registry[Any], str]]) -> list[str]:
+    """The other packages that entries come from, each once.
+
+    Args:
+        named: each entry's registry and name.
+    """
+    return list(dict.fromkeys(registry.packages[name] for registry, name in named if name in registry.packages))
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The entries of this process, to be sent to another process.

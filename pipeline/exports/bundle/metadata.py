@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ....networks import BACKBONES, PENALTIES, SIMILARITIES
-from ....transforms.basics.registry import Registry
+from ....transforms.basics.registry import Registry, packages_of
 from ...evaluation.vocabulary import METRICS, REFINED
 from ...images.reading import times
 from ...models.card_texts import CardTexts
@@ -39,8 +39,7 @@ def metadata(trained: Trained, shape: Sequence[int], measured: Mapping[str, floa
     named: list[tuple[Registry[Any], str]] = [(BACKBONES, backbone.name)]
     if trained.settings is not None:
         named.append((INTENSITIES, trained.settings.cohort.intensity))
-    others = (registry.packages[name] for registry, name in named if name in registry.packages)
-    required = [*dict.fromkeys([*REQUIRED, *others])]
+    required = [*REQUIRED, *packages_of(named)]
     kind = "diffeomorphic" if trained.network.integration_steps else "displacement"
     values = {
         "schema": SCHEMA,
