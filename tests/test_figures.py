@@ -122,6 +122,15 @@ def test_the_pairs_of_refined_fields_are_not_counted_twice(make_run):
     assert f"quartiles over {counted} test pairs;" in words
 
 
+@pytest.mark.parametrize(("count", "labelled"), [(6, [0, 1, 2, 3, 4, 5]), (11, [0, 2, 4, 6, 8, 10])])
+def test_labels_of_many_lambda_do_not_touch(make_run, count, labelled):
+    weights = [0.001 * 2**place for place in range(count)]
+    figure = sdlogj_by_lambda(collect(make_run({"objective.lambda": weights})), "")
+    assert figure is not None
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels == [f"{weight:g}" if place in labelled else "" for place, weight in enumerate(weights)]
+
+
 def test_lambda_of_similar_smoothness_is_chosen_with_and_without_refinement_alone(make_run):
     rows = collect(make_run({"objective.penalty": ["l1", "l2"], "objective.lambda": [0.01, 0.1]}))
     at = {("l1", 0.01): 0.22, ("l1", 0.1): 0.18}

@@ -20,6 +20,8 @@ from .style import GREY, caption, colour_of, legend, marker_of, new_figure, pena
 
 MOST_CHARACTERS = 32
 """Characters of all labels below a panel that fit beside each other."""
+MOST_LABELS = 8
+"""Slanted labels below a panel that do not touch each other."""
 COLUMNS = 6
 """Panels beside each other, at most."""
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
@@ -134,8 +136,9 @@ def _grid(rows: pd.DataFrame, title: str, measure: str) -> tuple[Figure, list[li
 
 
 def _label(axes: Axes, places: np.ndarray, weights: Iterable[float]) -> None:
-    """Write λ below the places; slanted where the numbers would touch."""
-    labels = [f"{weight:g}" for weight in weights]
+    """Write λ below the places: slanted where the numbers would touch, and below some places only where many would."""
+    every = -(-len(places) // MOST_LABELS)
+    labels = ["" if place % every else f"{weight:g}" for place, weight in enumerate(weights)]
     slanted = sum(map(len, labels)) > MOST_CHARACTERS
     axes.set_xticks(places, labels, rotation=30 if slanted else 0, ha="right" if slanted else "center")
 
