@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -15,6 +16,9 @@ from smoothmorph.experiments.study.json_schema import leaves, study_schema
 from smoothmorph.experiments.study.setting_keys import OTHER_KEYS, known_keys
 from smoothmorph.experiments.study.study import BUILT_IN, built_in_studies, load_study
 from smoothmorph.networks import PENALTIES, PenaltyEntry
+from smoothmorph.pipeline.settings.base import InWords
+from smoothmorph.pipeline.settings.data_sections import PairSettings
+from smoothmorph.pipeline.settings.schema import TrialSettings
 
 SCHEMA = study_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -68,6 +72,17 @@ def test_it_has_every_setting_with_a_meaning():
     known = dict(leaves())
     assert set(known) - {*OTHER_KEYS} == set(known_keys())
     assert not [key for key, leaf in known.items() if not leaf.get("description")]
+
+
+def test_settings_with_words_have_them_for_each_of_their_values():
+    marked = []
+    for section in TrialSettings.model_fields.values():
+        for name, field in getattr(section.annotation, "model_fields", {}).items():
+            for words in (mark.words for mark in field.metadata if isinstance(mark, InWords)):
+                marked.append(name)
+                assert tuple(words) == get_args(field.annotation)
+    assert {"align", "source", "padding_mode", "schedule", "selection"} <= set(marked)
+    assert PairSettings(source="atlas", atlas="anna").in_words("source") == "every scan onto anna"
 
 
 def test_a_penalty_of_another_package_is_in_it(monkeypatch):

@@ -14,17 +14,6 @@ from .headings import heading, value_name
 from .tables import from_frame
 
 AXES = {2: "2\N{NON-BREAKING HYPHEN}D", 3: "3\N{NON-BREAKING HYPHEN}D"}
-SPLITS = {
-    "fractions": "drawn at random with a seed",
-    "files": "from files of subject ids",
-    "declared": "as declared by the data",
-    "published": "that of the published study",
-}
-SELECTIONS = {
-    "best": "from the epoch with the lowest validation loss",
-    "last": "from the last epoch",
-}
-ALIGNMENTS = {"centre": "aligned by the centres of the images", "affine": "affinely aligned by intensities"}
 MANY = 3
 """The protocol describes at most this number of variants."""
 
@@ -69,7 +58,7 @@ def _networks(run: Run) -> list[tuple[str, str]]:
         ("Network", _different(_network(trial) for trial in networks.values())),
         *_objectives(run),
         ("Training", _each(run, _training)),
-        ("Weights tested", _each(run, lambda trial: SELECTIONS[trial.training.selection])),
+        ("Weights tested", _each(run, lambda trial: trial.training.in_words("selection"))),
         ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))),
     ]
 
@@ -137,11 +126,11 @@ def _network(trial: TrialSettings) -> str:
     from ...pipeline.training.parts import count_parameters
 
     dims = trial.cohort.spatial_dims
-    beyond = {"zeros": "0", "border": "the value at the border"}[trial.model.padding_mode]
     backbone = BACKBONES[trial.model.backbone]
     own = ", ".join(_options(trial.model.options))
     size, options = f"{count_parameters(trial):,} parameters", own or backbone.usual
     words = [backbone.title, AXES[dims], f"{options} ({size})" if options else size]
+    beyond = trial.model.in_words("padding_mode")
     known = "" if backbone.usual else f"; {backbone.definition}"
     return f"{', '.join(words)}{known}; outside the image: {beyond}{_condition(trial)}"
 
@@ -172,7 +161,7 @@ def _model(trial: TrialSettings) -> str:
             "displacement: the field of the network warps the image directly and can fold; displacement and velocity "
             "are the same field"
         )
-    resolution = "half" if model.integration_downsize == 2 else "full"
+    resolution = model.in_words("integration_downsize")
     return (
         f"diffeomorphic: a stationary velocity field at {resolution} resolution is integrated to the displacement by "
         f"scaling and squaring ({model.integration_steps} steps)"
@@ -189,11 +178,7 @@ def _training(trial: TrialSettings) -> str:
     pairs = "one pair" if training.batch_size == 1 else f"{training.batch_size} pairs"
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
     words = [f"{epochs} of {training.steps_per_epoch} steps; {pairs} of training subjects per step"]
-    rate = f"Adam at {training.learning_rate:g}"
-    cycle = (
-        f"Adam; the learning rate rises to {training.learning_rate:g} in the first 10 % of the steps, then falls to 0"
-    )
-    words.append(rate if training.schedule == "constant" else cycle)
+    words.append(training.in_words("schedule"))
     if training.start is not None:
         words.append(f"it starts from the weights of {training.start}")
     if training.penalty_warmup:
@@ -206,9 +191,8 @@ def _training(trial: TrialSettings) -> str:
         words.append(f"gradients are scaled down to a norm of at most {training.gradient_clipping:g}")
     if training.weight_averaging is not None:
         words.append(f"a moving average of the weights is evaluated (decay {training.weight_averaging:g} per step)")
-    if training.precision == "bfloat16":
-        words.append("convolutions in bfloat16; warping and losses in float32")
-    return "; ".join(words)
+    words.append(training.in_words("precision"))
+    return "; ".join(filter(None, words))
 
 
 def _cohort(trial: TrialSettings) -> str:
@@ -218,17 +202,17 @@ def _cohort(trial: TrialSettings) -> str:
     words += _options(cohort.given())
     words += [f"{cohort.subjects} subjects"] if cohort.subjects else []
     words += [] if reader.on_disk else [f"seed {cohort.seed}"]
-    words += [ALIGNMENTS[cohort.align]] if cohort.align != "none" else []
+    words += [cohort.in_words("align")]
     scaling = INTENSITIES[cohort.intensity]
     words += [f"intensities: {scaling.definition}"] if scaling.target else []
     words += [f"images of {' × '.join(map(str, cohort.size))} voxels"] if cohort.size else []
     words += [f"without {', '.join(cohort.exclude)}"] if cohort.exclude else []
-    return "; ".join(words)
+    return "; ".join(filter(None, words))
 
 
 def _split(trial: TrialSettings) -> str:
     split = trial.split
-    words = f"by subject, {SPLITS[split.source]}"
+    words = f"by subject, {split.in_words('source')}"
     if split.source in ("fractions", "files"):
         sides = (split.train, split.validation, *([] if split.test is None else [split.test]))
         words += f" ({', '.join(map(str, sides))})"
@@ -256,12 +240,7 @@ def _pairs(side: str, subjects: Sequence[Mapping[str, int]]) -> Callable[[TrialS
 def _chosen(trial: TrialSettings) -> str:
     """Which scans are registered to which: ``within a group, of the same slice, phase es onto phase ed``."""
     pairs = trial.pairs
-    words = {
-        "across": "any two scans",
-        "within": "two scans of one group",
-        "atlas": f"every scan onto {pairs.atlas}",
-        "file": f"of the file {pairs.file}",
-    }[pairs.source]
+    words = pairs.in_words("source")
     words += f", of the same {' and '.join(pairs.match)}" if pairs.match else ""
     ends = [", ".join(f"{name} {text}" for name, text in own) or "any" for own in (pairs.moving, pairs.fixed)]
     return words + (f", {ends[0]} onto {ends[1]}" if pairs.moving or pairs.fixed else "")

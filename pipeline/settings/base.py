@@ -1,6 +1,8 @@
 """What all sections of a trial's configuration have in common."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +22,19 @@ Digest = Annotated[str, matching("^[0-9a-f]{12}$", "the first 12 hexadecimal dig
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 
 
+@dataclass(frozen=True)
+class InWords:
+    """A field's mark: what a report says for each of its values.
+
+    The words can name other fields of the section in braces, such as ``{atlas}``.
+    """
+
+    words: Mapping[Any, str]
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.words.items()))
+
+
 class Settings(BaseModel):
     """Base class of all settings: immutable, without unknown keys, NaN or infinity."""
 
@@ -30,3 +45,8 @@ class Settings(BaseModel):
     def __hash__(self) -> int:
         """Pydantic's own fails for a setting that is a mapping."""
         return hash(json.dumps(self.model_dump(mode="json"), sort_keys=True))
+
+    def in_words(self, name: str) -> str:
+        """What a report says for the value of the setting ``name``, which is marked with :class:`InWords`."""
+        marks = (mark for mark in type(self).model_fields[name].metadata if isinstance(mark, InWords))
+        return next(marks).words[getattr(self, name)].format(**dict(self))

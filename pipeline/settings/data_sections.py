@@ -6,13 +6,45 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from ...transforms.basics.errors import InputError, quoted
-from .base import Seed, Settings
+from .base import InWords, Seed, Settings
 from .intensities import INTENSITIES
 from .vocabulary import READERS
 from .with_options import WithOptions
 
 Reader = Annotated[str, AfterValidator(READERS.check)]
 Intensity = Annotated[str, AfterValidator(INTENSITIES.check)]
+Alignment = Annotated[
+    Literal["none", "centre", "affine"],
+    InWords(
+        {
+            "none": "",
+            "centre": "aligned by the centres of the images",
+            "affine": "affinely aligned by intensities",
+        }
+    ),
+]
+SplitSource = Annotated[
+    Literal["fractions", "files", "declared", "published"],
+    InWords(
+        {
+            "fractions": "drawn at random with a seed",
+            "files": "from files of subject ids",
+            "declared": "as declared by the data",
+            "published": "that of the published study",
+        }
+    ),
+]
+PairSource = Annotated[
+    Literal["across", "within", "atlas", "file"],
+    InWords(
+        {
+            "across": "any two scans",
+            "within": "two scans of one group",
+            "atlas": "every scan onto {atlas}",
+            "file": "of the file {file}",
+        }
+    ),
+]
 
 SMALLEST = 6
 """Minimum number of voxels per axis: second differences at half resolution need three."""
@@ -36,7 +68,7 @@ class CohortSettings(WithOptions):
     size: tuple[int, ...] | None = Field(
         default=None, description="image size in voxels; images are padded or cropped around their centre"
     )
-    align: Literal["none", "centre", "affine"] = Field(
+    align: Alignment = Field(
         default="none", description="resample images onto the reference's grid, by image centres or affine registration"
     )
     reference: str | None = Field(
@@ -48,7 +80,7 @@ class CohortSettings(WithOptions):
 class SplitSettings(Settings):
     """The subjects for training, validation and test. A group (repeat scans of one person) is never split."""
 
-    source: Literal["fractions", "files", "declared", "published"] = Field(
+    source: SplitSource = Field(
         default="fractions",
         description="how to split the subjects: at random, by lists of ids, by the table's column, or as published",
     )
@@ -95,7 +127,7 @@ class PairSettings(Settings):
     validation: int = Field(default=32, ge=1, description="number of validation pairs; all pairs if there are fewer")
     test: int = Field(default=100, ge=1, description="number of test pairs; all pairs if there are fewer")
     seed: Seed = Field(default=0, description="random seed of the pairs")
-    source: Literal["across", "within", "atlas", "file"] = Field(
+    source: PairSource = Field(
         default="across",
         description="any two scans, two scans of one group, every scan onto one atlas, or the pairs of a file",
     )

@@ -6,12 +6,14 @@ from pydantic import AfterValidator, Field
 
 from ...networks import BACKBONES
 from ...transforms.basics.bounds import MOST_SQUARINGS
-from .base import Digest, Settings, matching
+from .base import Digest, InWords, Settings, matching
 from .vocabulary import METHODS
 from .with_options import WithOptions
 
 Method = Annotated[str, AfterValidator(METHODS.check)]
 Backbone = Annotated[str, AfterValidator(BACKBONES.check)]
+Padding = Annotated[Literal["zeros", "border"], InWords({"zeros": "0", "border": "the value at the border"})]
+Downsize = Annotated[Literal[1, 2], InWords({1: "full", 2: "half"})]
 PairFile = Annotated[str, matching("MOVING|FIXED", "MOVING or FIXED in the name, in the place of the ids")]
 
 
@@ -35,10 +37,10 @@ class ModelSettings(WithOptions):
         le=MOST_SQUARINGS,
         description="scaling-and-squaring steps that integrate the velocity field; 0: the field is a displacement",
     )
-    integration_downsize: Literal[1, 2] = Field(
+    integration_downsize: Downsize = Field(
         default=2, description="2: integrate the velocity field at half resolution; 1: at full resolution"
     )
-    padding_mode: Literal["zeros", "border"] = Field(
+    padding_mode: Padding = Field(
         default="zeros", description="values beyond the border of the moving image: 0, or those at the border"
     )
 

@@ -8,11 +8,29 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from ...networks import PENALTIES, SIMILARITIES
 from ...networks.conditional.ranges import MOST_WIDTH, Kind, LambdaRanges, check_range
 from ...transforms.basics.errors import InputError
-from .base import Digest, Settings, matching
+from .base import Digest, InWords, Settings, matching
 from .device import DEVICE, DEVICES
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
 Similarity = Annotated[str, BeforeValidator(SIMILARITIES.read), AfterValidator(SIMILARITIES.check)]
+Schedule = Annotated[
+    Literal["constant", "one-cycle"],
+    InWords(
+        {
+            "constant": "Adam at {learning_rate:g}",
+            "one-cycle": "Adam; the learning rate rises to {learning_rate:g} in the first 10 % of the steps, then "
+            "falls to 0",
+        }
+    ),
+]
+Precision = Annotated[
+    Literal["float32", "bfloat16"],
+    InWords({"float32": "", "bfloat16": "convolutions in bfloat16; warping and losses in float32"}),
+]
+Selection = Annotated[
+    Literal["best", "last"],
+    InWords({"best": "from the epoch with the lowest validation loss", "last": "from the last epoch"}),
+]
 Device = Annotated[str, matching(DEVICE, DEVICES)]
 
 
@@ -197,14 +215,12 @@ class TrainingSettings(Settings):
     steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
     batch_size: int = Field(default=1, ge=1, description="number of pairs per batch")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's learning rate; with one-cycle, its maximum")
-    schedule: Literal["constant", "one-cycle"] = Field(default="constant", description="learning-rate schedule")
+    schedule: Schedule = Field(default="constant", description="learning-rate schedule")
     penalty_warmup: float = Field(
         default=0.0, ge=0, le=1, description="fraction of the steps over which λ grows linearly from 0"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="floating-point precision of the convolutions"
-    )
-    selection: Literal["best", "last"] = Field(
+    precision: Precision = Field(default="float32", description="floating-point precision of the convolutions")
+    selection: Selection = Field(
         default="best", description="weights to keep: of the epoch with the lowest validation loss, or of the last"
     )
     augment: tuple[AugmentSettings, ...] = Field(
