@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 from typer.testing import CliRunner
 
 import synthetic_run
 from smoothmorph.experiments.cli import app
 from smoothmorph.experiments.figures import draw_figures
+from smoothmorph.experiments.figures.arc import pareto_front
 from smoothmorph.experiments.figures.baselines import baselines_of, curves_of
+from smoothmorph.experiments.figures.style import legend, new_figure, styled
 from smoothmorph.experiments.outputs.study_result import StudyResult, archive, print_summary, rebuild
 from smoothmorph.experiments.outputs.tables import collect, collect_history, further_settings
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
@@ -29,6 +32,7 @@ from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import claim, open_run, states
 from smoothmorph.experiments.study.description import study_view
 from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.evaluation import DICE, SDLOGJ
 from smoothmorph.transforms.basics.errors import InputError
 
 METHODS = {"name": "baselines", "axes": {"model.method": ["identity", "syn", "elastix"]}}
@@ -395,3 +399,32 @@ def test_a_method_with_many_settings_is_a_curve_with_one_entry_in_the_legend(mak
     found = baselines_of(summary(rows))
     (curve,) = curves_of(found)
     assert [baseline.label for baseline in curve] == [f"elastix, bending weight {weight}" for weight in (1, 5, 9, 20)]
+    (shown,) = drawn["dice_per_structure"].legends
+    looks = [(line.get_color(), line.get_marker()) for line in shown.get_lines()]
+    assert len(set(looks)) == len(looks) >= 6  # alone, each configuration is told from the others
+
+
+def test_a_baseline_far_beyond_the_curves_is_named_and_does_not_squeeze_them(make):
+    rows = collect(make(NETWORKS, METHODS))
+    networks = rows["penalty"] != "none"
+    rows.loc[rows["model"] == "syn", SDLOGJ] = 1.2 * rows.loc[networks, SDLOGJ].max()
+    rows.loc[rows["model"] == "elastix", SDLOGJ] = 5 * (rough := rows.loc[networks, SDLOGJ].max())
+    figure = pareto_front(analyse(rows), DICE, "title")
+    assert rough < figure.axes[0].get_xlim()[1] < 2 * rough
+    words = figure._supxlabel.get_text().replace("\n", " ")
+    assert f"Beyond the panel: elastix at {5 * rough:.2f}." in words
+    assert "SyN" not in words
+    near = pareto_front(analyse(rows[rows["model"] != "elastix"]), DICE, "title")
+    assert "Beyond" not in near._supxlabel.get_text()
+
+
+def test_a_figure_grows_with_its_legend():
+    with styled():
+        few, many = (new_figure(6, 3, "title") for _ in range(2))
+        legend(few, [Line2D([], [], label="one")])
+        legend(many, [Line2D([], [], label=str(number)) for number in range(40)])
+        many.canvas.draw()
+    assert few.get_figheight() == 3
+    (box,) = (one.get_window_extent() for one in many.legends)
+    assert box.y0 >= 0
+    assert box.y1 <= many.bbox.height

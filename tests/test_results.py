@@ -24,6 +24,7 @@ STUDIES = {
     "brain-3d-repeats": ("", 24),
     "brain-3d-scans": ("brain-3d-2mm", 24),
     "brain-baselines": ("brain-3d-2mm", 24),
+    "baseline-curves": ("neurite-oasis-2d", 125),
     "baselines": ("neurite-oasis-2d", 125),
     "cardiac": ("acdc-2d", 120),
     "cardiac-baselines": ("acdc-2d", 120),
@@ -39,6 +40,7 @@ STUDIES = {
     "optimum-2d-converged": ("neurite-oasis-2d", 125),
     "optimum-cardiac": ("acdc-2d", 120),
     "published": ("neurite-oasis-2d", 166),
+    "pyramid-brain-2d": ("neurite-oasis-2d", 125),
     "regularizers": ("neurite-oasis-2d", 125),
 }
 QUIET = Console(quiet=True)

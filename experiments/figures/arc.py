@@ -9,11 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
+from ...pipeline.settings.vocabulary import METHODS
 from ..rows.summaries import number, pick, way_keys
 from ..statistics import Analysis
-from .baselines import baselines_of, draw_points, handles
+from .baselines import Baseline, baselines_of, draw_points, handles
 from .penalty_curves import bars_of, handles_of, look_of, panels_of, reach, setting_keys, settings_of, smoothness_axis
 from .style import GREY, LINES, caption, colour_of, legend, legend_width, marker_of, new_figure, penalties_of
+
+BEYOND = 1.25
+"""Baselines at more than so many times the largest SDlogJ of the curves lie outside of the panels."""
 
 
 class _Way(NamedTuple):
@@ -62,13 +66,29 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
         smoothness_axis(axes, SDLOGJ)
         axes.set_title(words)
     figure.axes[0].set_ylabel(METRICS[metric].axis())
+    outside = _leave_outside(figure.axes, without, points)
     legend(figure, entries)
     bars = "One point per λ; bars" if len(points) else "Bars"
     stand_on = f"{number(means['n_pairs'], 'test pair')}, {number(means['n_seeds'], 'seed')} per point"
     marked = "Shaded: the range" if len(ways) == 1 else "Grey lines at the bottom: the ranges"
     ranges = "" if areas.empty else f" {marked} of AUC-ARC."
-    caption(figure, f"{title}.", f"{bars}: {bars_of(means)}. {stand_on}.{ranges}")
+    caption(figure, f"{title}.", f"{bars}: {bars_of(means)}. {stand_on}.{ranges}{outside}")
     return figure
+
+
+def _leave_outside(panels: list[Axes], without: list[Baseline], points: pd.DataFrame) -> str:
+    """End the panels near the roughest curve if a baseline lies far beyond it; the sentence that says so, or ''.
+
+    The curves, which the figure is about, would be squeezed otherwise.
+    """
+    if points.empty:
+        return ""
+    end = BEYOND * points[SDLOGJ].max()
+    at = [(one, float(line["mean"])) for one in without if (line := one.line(SDLOGJ)) is not None]
+    far = [f"{METHODS.title(one.model)} at {sdlogj:.2f}" for one, sdlogj in at if sdlogj > end]
+    for axes in panels if far else []:
+        axes.set_xlim(right=end)
+    return f" Beyond the panel: {', '.join(far)}." if far else ""
 
 
 def _mark_ranges(axes: Axes, areas: pd.DataFrame, part: pd.DataFrame, keys: list[str], ways: list[_Way]) -> None:

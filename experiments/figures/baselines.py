@@ -20,7 +20,10 @@ DASHES: Sequence[Any] = ((0, (1, 2)), (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, 
 
 
 class Baseline(NamedTuple):
-    """One baseline: its look, and its lines by metric, from a summary or from the table of means."""
+    """One baseline: its look, and its lines by metric, from a summary or from the table of means.
+
+    ``colour`` tells it from the other configurations of its method, also from those of its curve.
+    """
 
     label: str
     model: str
@@ -55,9 +58,14 @@ def baselines_of(table: pd.DataFrame) -> list[Baseline]:
         on_curve = parts.ngroups >= CURVE
         for place, (settings, lines) in enumerate(parts):
             label = ", ".join([METHODS.title(model), *variant(lines.iloc[0], own)])
-            colour = GREYS[0 if on_curve else place % len(GREYS)]
+            colour = _grey(place / (parts.ngroups - 1)) if on_curve else GREYS[place % len(GREYS)]
             found.append(Baseline(label, model, colour, lines.set_index("metric"), tuple(settings), on_curve))
     return found
+
+
+def _grey(share: float) -> str:
+    """A grey from dark (0) to light (1)."""
+    return f"{0.13 + 0.55 * share:.2f}"
 
 
 def curves_of(found: Sequence[Baseline]) -> list[list[Baseline]]:
@@ -76,8 +84,9 @@ def curves_of(found: Sequence[Baseline]) -> list[list[Baseline]]:
 
 
 def look(baseline: Baseline) -> dict[str, Any]:
-    """The matplotlib style of a baseline's point."""
-    return {"color": baseline.colour, "marker": baseline.marker, "linestyle": "", "markersize": 6}
+    """The matplotlib style of a baseline's point. The points of a curve have one colour."""
+    colour = GREYS[0] if baseline.on_curve else baseline.colour
+    return {"color": colour, "marker": baseline.marker, "linestyle": "", "markersize": 6}
 
 
 def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
@@ -85,9 +94,7 @@ def draw_points(axes: Axes, found: Sequence[Baseline], x: str, y: str) -> None:
     for curve in curves_of(found):
         ends = [(one.line(x), one.line(y)) for one in curve]
         there = [(across["mean"], up["mean"]) for across, up in ends if across is not None and up is not None]
-        axes.plot(
-            *zip(*there, strict=True), color=curve[0].colour, linestyle=curve[0].dashes, linewidth=0.9, zorder=3.5
-        )
+        axes.plot(*zip(*there, strict=True), color=GREYS[0], linestyle=curve[0].dashes, linewidth=0.9, zorder=3.5)
     for baseline in found:
         across, up = baseline.line(x), baseline.line(y)
         if across is None or up is None:

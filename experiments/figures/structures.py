@@ -69,7 +69,7 @@ def _of_baselines(rows: pd.DataFrame) -> list[Series]:
     if lines.empty:
         return []
     return [
-        Series(b.label, look(b) | {"markersize": 4}, b.metrics.rename_axis("label").reset_index())
+        Series(b.label, look(b) | {"color": b.colour, "markersize": 4}, b.metrics.rename_axis("label").reset_index())
         for b in baselines_of(lines.rename(columns={"label": "metric"}))
         if b.registers
     ]

@@ -113,8 +113,13 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
+BESIDE_LEGEND, LINE_OF_LEGEND = 0.9, 0.168
+"""Inches: the height of title and caption, and of one entry of a legend."""
+
+
 def legend(figure: Figure, handles: list[Line2D]) -> None:
-    """A legend to the right of the panels, below the height of the title."""
+    """A legend to the right of the panels, below the height of the title. A figure that is too low for it grows."""
+    figure.set_figheight(max(figure.get_figheight(), BESIDE_LEGEND + LINE_OF_LEGEND * len(handles)))
     figure.legend(handles=handles, loc="outside right center", handlelength=3)
 
 
