@@ -203,7 +203,12 @@ def test_the_conditions_repeat_and_cover_their_ranges():
     assert all(sum(each.mixture) == pytest.approx(1) for each in drawn)
     assert 0.4 < sum(max(each.mixture) < 1 for each in drawn) / 400 < 0.6
     assert {each.mixture for each in map(pure.of_step, range(50))} == {(1, 0), (0, 1)}
-    assert {conditions.of_batch(place).mixture for place in range(2)} == {(1, 0), (0, 1)}
+    of_pairs = [conditions.of_pair(place) for place in range(8)]
+    for mixture in ((1, 0), (0, 1)):  # few validation pairs cover the range of each penalty, too
+        own = sorted(each.level for each in of_pairs if each.mixture == mixture)
+        assert len(own) == 4
+        assert own[0] < 0.3
+        assert own[-1] > 0.7
 
 
 STUDY = """

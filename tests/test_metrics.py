@@ -167,3 +167,11 @@ def test_overlap_equals_monais(dims):
         masks[0][:, both], masks[1][:, both], include_background=True, percentile=95, spacing=spacing
     )
     assert metrics["hd95"] == pytest.approx(float(distances.mean()))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_only_a_metric_with_a_direction_has_a_best_value(name):
+    """A quantile of the Jacobian determinant is neither better low nor high: 1 keeps the volume."""
+    entry = METRICS[name]
+    assert not ("_det_" in name and entry.better)
+    assert bool(entry.better) or entry.best is None

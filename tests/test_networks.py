@@ -167,6 +167,19 @@ class TestLocalNCC:
             assert torch.isfinite(loss)
             assert torch.isfinite(gradient).all()
 
+    @pytest.mark.parametrize(("seed", "value"), [(0, 0.95), (1, 0.37), (5, 0.75), (4, 1.0)])
+    def test_where_both_images_are_constant_rounding_is_no_contrast(self, dims, seed, value):
+        """Without its second floor, the loss is below -37 at a voxel of the first and of the third case in 3-D."""
+        image, other = torch.rand(2, 1, 1, *[48] * dims, generator=torch.Generator().manual_seed(seed)).unbind(0)
+        block, inside = ((..., *[slice(low, 48 - low)] * dims) for low in (8, 18))
+        image[block] = other[block] = value
+        image.requires_grad_()
+        loss = LocalNCCLoss(dims, reduction="none")(image, other)
+        (gradient,) = torch.autograd.grad(loss.mean(), image)
+        assert float(loss.detach().min()) >= -1
+        assert float(loss.detach()[inside].abs().max()) < 1e-3
+        assert float(gradient[inside].abs().max()) < 1e-2 * float(gradient.abs().max())
+
     @pytest.mark.parametrize(("low", "high"), [(1 / 3, 5 / 6), (-1000.3, 400.0), (0.0, 1e-3)])
     def test_neither_the_background_nor_the_range_counts(self, dims, low, high):
         """Correlation does not depend on scale and offset, but sums of squares in single precision do."""

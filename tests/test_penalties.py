@@ -45,6 +45,16 @@ def test_stretching_by_a_half(dims):
     assert float(l2_penalty(field)) == pytest.approx(0.25 / dims**2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_field_in_half_precision_keeps_its_small_squares(dims, dtype):
+    field = field_of(dims, lambda x, y: 0.001 * x).to(dtype)  # a square of 1e-6 is 0 in float16
+    found = L2Penalty()(field)
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(float(l2_penalty(field.double())), rel=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(L2Penalty()(field), found)
+
+
 def test_a_square_bends_by_four(dims):
     # u_0 = x_0², its second difference is 2 and its square 4, in one of D components
     field = field_of(dims, lambda x, y: x**2)

@@ -384,6 +384,10 @@ def test_every_line_is_rounded_to_what_its_interval_supports():
     table = from_frame("x", frame, "A title")
     assert texts(table) == [["0.69", "0.65", "0.73", "0.123"], ["−0.012", "−0.021", "−0.004", "0.123"]]
     assert table.lines[0][0].value == 0.69216
+    areas = {"auc_arc": 0.70049, "low": 0.68, "high": 0.72}
+    apart = {"difference": 0.002134, "difference_low": 0.0011, "difference_high": 0.00316}
+    found = texts(from_frame("x", pd.DataFrame([areas | apart])))
+    assert found == [["0.700", "0.680", "0.720", "0.0021", "0.0011", "0.0032"]]
 
 
 def test_the_summary_has_a_line_per_configuration_and_the_values_before(whole):

@@ -10,6 +10,7 @@ from scipy.stats import wilcoxon
 
 import interval_coverage
 import synthetic_run
+from smoothmorph.experiments.figures.matched import matched
 from smoothmorph.experiments.rows.rounding import with_interval
 from smoothmorph.experiments.statistics import Limit, accuracies, analyse, recommend
 from smoothmorph.experiments.statistics.amortization import amortization_gaps, gaps_in_words
@@ -32,11 +33,12 @@ from smoothmorph.experiments.statistics.curves import (
     targets,
     weight_at,
 )
-from smoothmorph.experiments.statistics.pair_variance import PairDesign
+from smoothmorph.experiments.statistics.pair_variance import PairDesign, without_atlas
 from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
 from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.statistics.sentences import versus
 from smoothmorph.experiments.study.study import load_study
+from smoothmorph.pipeline.evaluation import SDLOGJ
 from smoothmorph.transforms.basics.errors import InputError
 
 SUBJECTS, PAIRS, SEEDS = 60, 100, 3
@@ -112,6 +114,27 @@ def test_slices_of_one_heart_are_no_more_hearts():
     variance, freedom = PairDesign(owners, owners).variance(hearts[owners][:, None])
     np.testing.assert_allclose(variance, hearts.var(ddof=1) / 4)
     assert freedom == pytest.approx(3)
+
+
+@pytest.mark.parametrize("atlas_moves", [False, True])
+def test_pairs_with_an_atlas_have_the_textbook_interval_over_the_other_subjects(atlas_moves):
+    others, atlas = np.arange(1, 41), np.zeros(40, int)
+    moving, fixed = (atlas, others) if atlas_moves else (others, atlas)
+    values = np.random.default_rng(0).normal(0.7, 0.05, (40, 1))
+    variance, freedom = PairDesign(*without_atlas(moving, fixed)).variance(values)
+    assert variance[0] == pytest.approx(values.var(ddof=1) / 40)
+    assert freedom == 39
+
+
+def test_an_atlas_is_one_subject_that_is_in_every_pair():
+    every = np.array([0, 1, 2, 0]), np.array([1, 2, 0, 2])
+    assert without_atlas(*every) == every
+    both_ways = np.array([0, 1]), np.array([1, 0])
+    assert without_atlas(*both_ways) == both_ways
+    slices = np.zeros(5, int), np.zeros(5, int)
+    assert without_atlas(*slices) == slices
+    scans = np.array([0, 0, 4, 4]), np.array([2, 2, 2, 2])  # two scans of each of two people onto one atlas
+    assert [part.tolist() for part in without_atlas(*scans)] == [[0, 0, 1, 1]] * 2
 
 
 def test_two_subjects_have_no_interval():
@@ -243,6 +266,24 @@ def test_weight_zero_and_folding_on_their_scales():
     sample, curve = curve_of([0.4, 0.2], [0.7, 0.6], [0.0, 1.0])
     np.testing.assert_allclose(weight_at(curve, sample, "displacement_sdlogj", np.array([0.3])), [0.5], rtol=1e-6)
     np.testing.assert_allclose(targets(0.01, 100, "displacement_nonpositive_percent", 3), [0.1, 1, 10])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.1, 0.4, [0.15, 0.2, 0.25, 0.3, 0.35]),
+        (0.24, 0.262, [0.24, 0.25, 0.26]),
+        (0.301, 0.304, [0.301, 0.302, 0.303]),
+        (1.02, 1.04, [1.02, 1.03, 1.04]),
+        (0.25, 0.25, [0.25]),
+        (1 / 3, 1 / 3, [1 / 3]),
+    ],
+)
+def test_values_of_equal_smoothness_stay_within_the_range(low, high, expected):
+    found = targets(low, high, SDLOGJ)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert found.min() >= low
+    assert found.max() <= high
     np.testing.assert_allclose(targets(0.1, 0.5, "displacement_sdlogj", 3), [0.2, 0.3, 0.4])
 
 
@@ -426,6 +467,18 @@ def test_one_seed_and_one_weight_are_said(tmp_path):
     assert "one seed" in text
     *accuracy, seeds = analysis.words[1:]
     assert analysis.answer == [*accuracy, "Folded voxels: none in the diffeomorphic model.", seeds]
+
+
+def test_penalties_without_a_common_seed_are_not_compared(tmp_path):
+    """As after joining runs: the sentence says why, and the lines that are missing do not count for Holm."""
+    rows = study_rows(tmp_path, penalties=["l1", "l2"], weights=[0.001, 0.03, 1.0], steps=[7], seeds=[0, 1])
+    apart = rows[rows["seed"] == rows["penalty"].map({"l1": 0, "l2": 1})]
+    analysis = analyse(apart)
+    assert "comparisons" not in analysis.tables
+    assert re.search(
+        r"has the best Dice, .*: not compared with L[12], because they have no seed in common\.$", analysis.answer[0]
+    )
+    assert matched(analysis, "dice", SDLOGJ, "title") is None
 
 
 def test_trials_without_a_common_pair_are_not_compared(rows):

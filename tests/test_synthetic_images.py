@@ -106,6 +106,7 @@ class TestRandSyntheticImage:
         first = make(label)
         assert torch.equal(make(label, randomize=False), first)
         assert not torch.equal(make(label), first)
+        assert torch.equal(RandSyntheticImage().set_random_state(seed=0)(label, randomize=False), first)
 
     def test_types_metadata_and_prob(self):
         affine = torch.diag(torch.tensor([2.0, 3, 1, 1], dtype=torch.float64))
@@ -260,6 +261,8 @@ class TestShapes:
         assert made.shape == label.shape
         assert set(made.unique().tolist()) <= set(range(6))
         assert torch.equal(make(label, randomize=False), made)
+        undrawn = RandShapes(1.0, regions=6, smoothness=(3, 4), magnitude=(1, 1), velocity_smoothness=(3, 3))
+        assert torch.equal(undrawn.set_random_state(seed=0)(label, randomize=False), made)
         assert torch.equal(torch.as_tensor(RandShapes(0.0)(label)), blocks(dims))
 
     def test_the_keys_of_a_sample_show_the_same_shapes_deformed_apart(self, dims):

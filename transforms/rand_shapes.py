@@ -108,9 +108,9 @@ class RandShapes(RandomizableTransform):
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
         """Return shapes with the grid, metadata and dtype of ``img`` (1, *spatial).
 
-        ``randomize=False`` repeats the last draw.
+        ``randomize=False`` repeats the last draw; without one, it draws.
         """
-        if randomize:
+        if randomize or not self.drawn:
             self.randomize()
         image = tracked(img)
         if not self._do_transform:

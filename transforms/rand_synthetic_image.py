@@ -119,13 +119,13 @@ class RandSyntheticImage(RandomizableTransform):
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> Tensor:
         """Make an image from the label map ``img``, with its affine and metadata.
 
-        ``randomize=False`` repeats the last draw.
+        ``randomize=False`` repeats the last draw; without one, it draws.
 
         Raises:
             ValueError: the label map is not (1, *spatial) with 2 or 3 spatial axes, holds other values than integers
                 from 0 on, or a label beyond ``classes``.
         """
-        if randomize:
+        if randomize or not self.drawn:
             self.randomize()
         return self.make(img, self.drawn) if self._do_transform else tracked(img)
 

@@ -22,12 +22,15 @@ def matched_name(smoothness: str) -> str:
 
 
 def matched(analysis: Analysis, metric: str, smoothness: str, title: str) -> Figure | None:
-    """Top: accuracy at equal smoothness. Bottom: paired differences to one penalty. None without curves."""
+    """Top: accuracy at equal smoothness. Bottom: paired differences to one penalty.
+
+    None without curves, or if no two penalties have a seed in common.
+    """
     table = analysis.tables.get("matched", pd.DataFrame())
-    if table.empty or smoothness not in set(table["matched_in"]):
+    compared = analysis.tables.get("comparisons", pd.DataFrame())
+    if table.empty or compared.empty or smoothness not in set(table["matched_in"]):
         return None
     table = pick(table, (table["matched_in"] == smoothness) & (table["metric"] == metric))
-    compared = analysis.tables["comparisons"]
     compared = pick(compared, (compared["matched_in"] == smoothness) & (compared["metric"] == metric))
     penalties = penalties_of(table)
     usual = ObjectiveSettings().penalty

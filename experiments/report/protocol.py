@@ -158,8 +158,8 @@ def _model(trial: TrialSettings) -> str:
     model = trial.model
     if not model.integration_steps:
         return (
-            "displacement: the field of the network warps the image directly and can fold; displacement and velocity "
-            "are the same field"
+            "displacement: the predicted or optimized field warps the image directly and can fold; displacement and "
+            "velocity are the same field"
         )
     resolution = model.in_words("integration_downsize")
     return (

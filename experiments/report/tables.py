@@ -20,9 +20,11 @@ from .headings import heading, value_name
 SMALL_CSV = 200_000  # bytes; a larger table has no download, it is in tables/
 EVEN = 50  # a column whose numbers differ by less than this factor has the same number of decimals in every line
 EXACT = ("lambda", "at")
-INTERVALS = dict.fromkeys(("mean", "difference", "hypervolume"), ("low", "high"))
-INTERVALS |= {"effect": ("effect_low", "effect_high")}
-"""Columns with the columns of their intervals; each line is rounded to what its interval supports."""
+SUPPORT = (
+    *((value, ("low", "high")) for value in ("mean", "difference", "hypervolume", "auc_arc")),
+    *((value, (f"{value}_low", f"{value}_high")) for value in ("difference", "effect")),
+)
+"""Columns with the columns of their intervals; each line is rounded to what its interval supports (the last one)."""
 
 
 def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", csv: bool = True) -> Table:
@@ -36,7 +38,7 @@ def from_frame(name: str, frame: pd.DataFrame, title: str = "", note: str = "", 
     named = as_shown(frame)
     columns = [Column(heading(key), _is_numeric(named[key])) for key in shown]
     cells = {key: _cells(key, named[key]) for key in shown}
-    for value, ends in INTERVALS.items():
+    for value, ends in SUPPORT:
         if {value, *ends} <= set(shown):
             cells |= _supported(frame, value, *ends)
     lines = list(zip(*cells.values(), strict=True))

@@ -118,7 +118,7 @@ def placed(
 
     def measure(weight: float) -> float:
         nonlocal tried
-        progress(f"{curve.name}: λ = {weight:g}", tried, 3 * count)
+        progress(f"{curve.name}: λ = {weight:g}", tried, max(3 * count, tried + 1))
         tried += 1
         return roughness(like.at(curve.penalty, weight), pairs, where)
 

@@ -143,7 +143,7 @@ def comparisons(parts: list[Part], measured: list[str]) -> pd.DataFrame:
 
 
 def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Yield what is equal, its value, and the differences (S, P)."""
+    """Yield what is equal, its value, and the differences (S, P); nothing if the two have no seed in common."""
     values = group.sample.values[metric]
     for weight, one, other in shared_weights(first, second):
         difference = values[one] - values[other]
@@ -152,7 +152,8 @@ def _differences(group: CurveSet, first: Curve, second: Curve, metric: str) -> I
     for smoothness, value in _targets(group):
         if len(reaching(group.sample, [first, second], smoothness, value)) == 2:
             a, b = (pairs_at(curve, group.sample, smoothness, metric, value) for curve in (first, second))
-            yield smoothness, value, a - b
+            if not np.isnan(a - b).all():
+                yield smoothness, value, a - b
 
 
 def _targets(group: CurveSet) -> Iterator[tuple[str, float]]:

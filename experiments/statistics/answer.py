@@ -13,7 +13,17 @@ from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
 from ..rows.summaries import baselines, of_network, pick, records, trained_methods, variant
 from .amortization import gaps_in_words
 from .baselines import baselines_in_words
-from .sentences import EACH, are_matched, at_middle, at_one_weight, not_matched, of_curves, spread_of_seeds, versus
+from .sentences import (
+    EACH,
+    are_matched,
+    at_middle,
+    at_one_weight,
+    compared,
+    not_matched,
+    of_curves,
+    spread_of_seeds,
+    versus,
+)
 
 MOST = 4
 SETTINGS = 2
@@ -39,7 +49,7 @@ def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metri
         yield from islice(at_one_weight(trained, metric), SETTINGS - 1)
         yield from not_matched(trained)
         return
-    settings = at_middle(tables["matched"], tables["comparisons"], metric)
+    settings = at_middle(tables["matched"], compared(tables), metric)
     for setting, value, lines, pairs in sorted(settings, key=lambda found: of_network(found[2].iloc[0])):
         best, *others = records(lines)
         against = _against_all(best["penalty"], [other["penalty"] for other in others], records(pairs), metric)
@@ -51,9 +61,11 @@ def _most_accurate(tables: dict[str, pd.DataFrame], trained: pd.DataFrame, metri
 
 def _against_all(best: str, others: Sequence[str], pairs: Sequence[dict[str, Any]], metric: str) -> str:
     """The best penalty against each other one; many are summed up."""
-    found = {other: _pair(best, other, pairs) for other in others}
+    found = {other: line for other in others if (line := _pair(best, other, pairs))}
+    lacking = [PENALTIES.title(other) for other in others if other not in found]
+    apart = [f"not compared with {', '.join(lacking)}, because they have no seed in common"] if lacking else []
     if len(found) < EACH:
-        return "; ".join(_against(best, other, line, metric) for other, line in found.items())
+        return "; ".join([*(_against(best, other, line, metric) for other, line in found.items()), *apart])
     unclear = [PENALTIES.title(other) for other, line in found.items() if not is_clear(line)]
     gains = [versus(line, best, metric) for line in found.values() if is_clear(line)]
     parts = [f"no clear difference from {', '.join(unclear)}"] if unclear else []
@@ -61,11 +73,11 @@ def _against_all(best: str, others: Sequence[str], pairs: Sequence[dict[str, Any
         whom = f"the {len(gains)} others" if unclear else f"all {len(gains)} others"
         least, most = (rounded(*pick_one(gains, key=lambda gain: gain[0])) for pick_one in (min, max))
         parts.append(f"better than {whom}, by {least} to {most}")
-    return "; ".join(parts)
+    return "; ".join([*parts, *apart])
 
 
-def _pair(one: str, other: str, pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return next(line for line in pairs if {line["first"], line["second"]} == {one, other})
+def _pair(one: str, other: str, pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((line for line in pairs if {line["first"], line["second"]} == {one, other}), None)
 
 
 def _against(best: str, other: str, line: dict[str, Any], metric: str) -> str:

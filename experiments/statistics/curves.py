@@ -157,11 +157,19 @@ def _overlap(ends: Sequence[tuple[float, float]], smoothness: str) -> float:
 
 
 def targets(low: float, high: float, smoothness: str, count: int = 5) -> np.ndarray:
-    """Rounded values, evenly spaced on the scale of the interpolation; a narrow range has fewer than ``count``."""
+    """Rounded values within a range, evenly spaced on the scale of the interpolation.
+
+    They have two digits. A narrow range has fewer than ``count`` such values, and one without any has longer ones.
+    """
     start, stop = _scale(np.array([low, high]), smoothness)
     scaled = np.linspace(start, stop, count + 2)[1:-1]
     values = 10**scaled if _is_percent(smoothness) else scaled
-    return np.unique([float(f"{value:.2g}") for value in values])
+    for digits in range(2, 18):
+        short = np.unique([float(f"{value:.{digits}g}") for value in values])
+        inside = short[(low <= short) & (short <= high)]
+        if len(inside):
+            return inside
+    return np.unique(values.clip(low, high))
 
 
 def at_smoothness(curve: Curve, smoothness: str, metric: str, wanted: np.ndarray) -> Statistic:

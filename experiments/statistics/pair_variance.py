@@ -9,6 +9,19 @@ from functools import cached_property
 import numpy as np
 
 
+def without_atlas(moving: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The groups of pairs (P,) and (P,), where one group that is in every pair, an atlas, leaves them to the others.
+
+    An atlas was chosen, not drawn: a result is about that atlas, and nothing can be known about others from its pairs
+    alone. As a random group it would have a variance of its own, which no number of pairs makes smaller.
+    """
+    always = [group for group in np.unique([moving[0], fixed[0]]) if ((moving == group) | (fixed == group)).all()]
+    if len(always) != 1 or (moving == fixed).any():
+        return moving, fixed
+    _, others = np.unique(np.where(moving == always[0], fixed, moving), return_inverse=True)
+    return others, others
+
+
 @dataclass(frozen=True)
 class PairDesign:
     """Which groups of subjects (usually: which subjects) each pair belongs to.
@@ -79,7 +92,8 @@ class PairDesign:
         0. With many subjects, this is the variance for dyadic data that is robust to shared subjects (Aronow, Samii and
         Assenova 2015, Political Analysis 23:564). With few subjects that variance is too small, because deviations are
         taken from the mean of few subjects; this one is not. The degrees of freedom are the number of groups minus 1,
-        or fewer if some groups have more pairs than others: (sum k)² / sum k² - 1 for k pairs of each group.
+        or fewer if some groups have more pairs than others: (sum k)² / sum k² - 1 for k pairs of each group, or for
+        those of each couple, if that is less.
 
         If nothing repeats, as with a single couple of subjects, the variance is NaN.
         """

@@ -80,13 +80,15 @@ def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:
     """Fit differences (S, P) = mean + effect of moving + effect of fixed + effect of the seed + residual.
 
     Fitted by restricted maximum likelihood. Both subjects of a pair have effects of the same distribution. None if the
-    fit fails.
+    fit fails, or if no seed has all differences.
     """
     from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
     from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
     differences = differences[~np.isnan(differences).any(axis=1)]
     seeds, pairs = differences.shape
+    if not seeds:
+        return None
     scale = differences.std() or 1.0
     subjects = np.zeros((pairs, max(sample.moving.max(), sample.fixed.max()) + 1))
     subjects[np.arange(pairs), sample.moving] = 1.0

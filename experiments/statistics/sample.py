@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from ...transforms.basics.errors import InputError
 from ..rows.summaries import configuration, records
-from .pair_variance import PairDesign
+from .pair_variance import PairDesign, without_atlas
 
 LEVEL = 0.95
 INTERVALS = f"{LEVEL:.0%} intervals (Student's t) over subjects, which pairs share, and over seeds if there are several"
@@ -89,8 +89,8 @@ class Sample:
 
     @cached_property
     def design(self) -> PairDesign:
-        """Which groups the pairs share."""
-        return PairDesign(self.moving, self.fixed)
+        """Which groups the pairs share; an atlas is fixed, and no part of chance."""
+        return PairDesign(*without_atlas(self.moving, self.fixed))
 
     def select(self, mask: Any) -> "Sample":
         """The configurations where ``mask`` holds, and the seeds that any of them has."""

@@ -28,7 +28,7 @@ def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | 
         return []
     words = [*_folding(own)]
     if are_matched(tables):
-        words += [*_matched(tables["matched"], tables["comparisons"], metric), *_left_out(own, tables["matched"])]
+        words += [*_matched(tables["matched"], compared(tables), metric), *_left_out(own, tables["matched"])]
     else:
         words += [*at_one_weight(own, metric), *not_matched(own)]
     if "auc_arc" in tables:
@@ -89,6 +89,11 @@ def not_matched(means: pd.DataFrame) -> Iterator[str]:
         yield f"{NOT_MATCHED}no SDlogJ is reached by all of them. Choose λ for which their curves overlap."
 
 
+def compared(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The comparisons of penalties; empty if no two penalties have a seed in common."""
+    return tables.get("comparisons", pd.DataFrame())
+
+
 def at_middle(
     matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str
 ) -> Iterator[tuple[str, float, pd.DataFrame, pd.DataFrame]]:
@@ -98,6 +103,9 @@ def at_middle(
         values = sorted(part["at"].unique())
         value = values[len(values) // 2]
         lines = pick(part, part["at"] == value).sort_values("mean", ascending=METRICS[metric].smaller_is_better)
+        if comparisons.empty:
+            yield setting, value, lines, comparisons
+            continue
         same = _same(comparisons, lines.iloc[0]) & (comparisons["metric"] == metric) & (comparisons["at"] == value)
         yield setting, value, lines, pick(comparisons, same & (comparisons["matched_in"] == SDLOGJ))
 
@@ -107,7 +115,11 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
         reached = "; ".join(f"{_reached(line)}, at λ = {line['lambda']:.2g})" for line in records(lines))
         yield f"{METRICS.title(metric)} at an SDlogJ of {value:g}{setting}: {reached}."
         best = lines["penalty"].iloc[0]
-        told = pairs if len(lines) <= EACH else pick(pairs, (pairs[["first", "second"]] == best).any(axis=1))
+        told = (
+            pairs
+            if len(lines) <= EACH or pairs.empty
+            else pick(pairs, (pairs[["first", "second"]] == best).any(axis=1))
+        )
         yield from (_verdict(line, metric) for line in records(told))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from ...transforms.basics.errors import InputError
+from ...transforms.fields.differences import float32_or_better
 from .penalties.bending import FORMS, BendingForm
 from .penalties.consistency import GRADICON, INVERSE_CONSISTENCY
 from .penalties.curvature import CURVATURE
@@ -64,6 +65,9 @@ class Penalty(_Loss):
                 both directions need it.
             weight: (B or 1, 1, *spatial), a factor for every voxel of the field's grid: λ as a field.
 
+        Returns:
+            In float32 or better, also for a field in half precision, whose squares would be lost.
+
         Raises:
             InputError: the penalty does not support a weight per voxel.
             ValueError: ``inverse`` is missing.
@@ -72,14 +76,15 @@ class Penalty(_Loss):
         if self.entry.both_directions:
             if inverse is None:
                 raise ValueError(f"the penalty {self.entry.name} needs the displacements of both directions")
-            options["inverse"] = inverse
+            options["inverse"] = inverse.to(float32_or_better(inverse))
         if weight is not None:
             if not self.takes_weight:
                 raise InputError(
                     f"the penalty {self.entry.name} cannot be weighted by voxel; leave the weight map out."
                 )
             options["weight"] = weight
-        values = self.multiplier * self.function(field, **options)
+        with torch.autocast(field.device.type, enabled=False):
+            values = self.multiplier * self.function(field.to(float32_or_better(field)), **options)
         if self.reduction == LossReduction.NONE.value:
             return values
         return values.mean() if self.reduction == LossReduction.MEAN.value else values.sum()

@@ -15,6 +15,8 @@ from .window_sums import window_sums
 
 LEAST_VARIANCE = 1e-5
 """Squared intensities, summed over a window: MONAI's floor of a variance."""
+ROUNDING = 64 * torch.finfo(torch.float32).eps
+"""A variance below this share of a window's sum of squares is rounding, not contrast."""
 
 
 def gradient_mse(warped: Tensor, fixed: Tensor) -> Tensor:
@@ -40,8 +42,9 @@ class LocalNCCLoss(_Loss):
     It is MONAI's loss with VoxelMorph's window size, but with faster sums over windows. It is computed in float32
     outside autocast, because half precision gives NaN on blank background. Both images are first shifted and scaled so
     that the fixed image has the range 0 to 1. The correlation does not depend on this, but the variances have an
-    absolute floor. Windows of constant background in the fixed image therefore count as 0, whatever the background
-    value.
+    absolute floor. A second floor is a share of a window's sum of squares: where an image is constant, the difference
+    of two sums is rounding, and the quotient of two such differences can be far below -1. So windows in which an image
+    is constant count as 0, whatever its value.
     Source: Avants et al., Medical Image Analysis 2008, Eq. 5.
 
     Args:
@@ -62,10 +65,13 @@ class LocalNCCLoss(_Loss):
             sums = window_sums(torch.cat([w, f, w * w, f * f, w * f], dim=1), self.window)
             sum_w, sum_f, sum_ww, sum_ff, sum_wf = sums.chunk(5, dim=1)
             covariance = sum_wf - sum_w * sum_f / self.voxels
-            variance_w = (sum_ww - sum_w * sum_w / self.voxels).clamp_min(LEAST_VARIANCE)
-            variance_f = (sum_ff - sum_f * sum_f / self.voxels).clamp_min(LEAST_VARIANCE)
-            correlation = covariance * covariance / (variance_w * variance_f)
-            return _reduced(-correlation, self.reduction)
+            variances = self._variance(sum_w, sum_ww) * self._variance(sum_f, sum_ff)
+            return _reduced(-covariance * covariance / variances, self.reduction)
+
+    def _variance(self, total: Tensor, squares: Tensor) -> Tensor:
+        """The variance of each window, times its number of voxels, from its sums."""
+        floor = (ROUNDING * squares.detach()).clamp_min(LEAST_VARIANCE)
+        return torch.maximum(squares - total * total / self.voxels, floor)
 
 
 class MutualInformationLoss(_Loss):

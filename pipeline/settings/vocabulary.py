@@ -126,7 +126,7 @@ class MethodEntry(EntryWithOptions):
         except PackageNotFoundError:
             raise InputError(
                 f"model.method = {self.name} needs the package {self.package}, which is not installed; install it with "
-                "`pip install smoothmorph[baselines]`, or leave the method out."
+                f"`pip install {self.package}`, or leave the method out."
             ) from None
 
     def included(self) -> dict[str, Any]:
@@ -134,7 +134,9 @@ class MethodEntry(EntryWithOptions):
 
         Studies with the same pairs therefore share this trial.
         """
-        pairs = {"test", "seed", "source", "match", "moving", "fixed", "atlas", "file"}
+        from .data_sections import PairSettings  # here, because it names readers
+
+        pairs = set(PairSettings.model_fields) - {"validation"}
         chosen: dict[str, Any] = {"cohort": True, "split": True, "pairs": pairs, "model": {"method"}}
         for key in self._keys:
             section, _, name = key.partition(".")

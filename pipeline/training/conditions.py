@@ -39,8 +39,8 @@ class Conditions:
             return Condition(tuple(map(float, random.dirichlet(np.ones(count)))), level)
         return self._pure(int(random.integers(count)), level)
 
-    def of_batch(self, place: int) -> Condition:
-        """The condition of a validation batch: the penalties in turn, with levels that fill the range evenly."""
+    def of_pair(self, place: int) -> Condition:
+        """The condition of a validation pair: the penalties in turn, with levels that fill the range evenly."""
         return self._pure(place % len(self.ranges.names), (place + 0.5) * GOLDEN % 1)
 
     def _pure(self, place: int, level: float) -> Condition:

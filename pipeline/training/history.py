@@ -18,7 +18,7 @@ from .failure import TrialFailed
 from .step import autocast, evaluate_batch
 from .weight_map import weight_map
 
-VALIDATION_BATCH = 8  # pairs; it only affects the speed
+VALIDATION_BATCH = 8  # pairs; it only affects the speed, so a conditional network, with a condition per pair, has 1
 
 
 class HistoryHandler:
@@ -78,17 +78,18 @@ class HistoryHandler:
 
 
 def validate(settings: TrialSettings, prepared: Prepared, model: Network, objective: Objective) -> ObjectiveTerms:
-    """The mean terms of the objective over the validation pairs. A conditional network gets a condition per batch."""
+    """The mean terms of the objective over the validation pairs. A conditional network gets a condition per pair."""
     device = next(model.parameters()).device
     model.eval()
     terms = []
     mapped, conditions = bool(settings.objective.weight_map.labels), Conditions.of(settings)
-    loader = validation_loader(prepared, VALIDATION_BATCH, pin_memory=device.type == "cuda", labels=mapped)
+    size = VALIDATION_BATCH if conditions is None else 1
+    loader = validation_loader(prepared, size, pin_memory=device.type == "cuda", labels=mapped)
     with torch.no_grad():
         for place, batch in enumerate(loader):
             moving, fixed = batch["moving"].to(device), batch["fixed"].to(device)
             weights = weight_map(settings.objective, batch.get("fixed_label"), device)
-            code = None if conditions is None else impose(conditions.of_batch(place), model, objective)
+            code = None if conditions is None else impose(conditions.of_pair(place), model, objective)
             found = evaluate_batch(model, objective, autocast(settings, device), moving, fixed, weights, code=code)
             terms.append((len(moving), found))
     return mean_terms(terms)

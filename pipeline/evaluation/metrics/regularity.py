@@ -63,7 +63,7 @@ _ALSO: dict[str, dict[str, Any]] = {
 
 
 def _entry(field: str, measure: str, place: int, target: str, **about: Any) -> MetricEntry:
-    smoother = {} if measure in ("det_min", "magnitude") else {"better": "lower", "best": 0.0}
+    smoother = {} if measure.startswith("det_") or measure == "magnitude" else {"better": "lower", "best": 0.0}
     about = {key: value.format(field=field) if isinstance(value, str) else value for key, value in about.items()}
     return MetricEntry(
         name=f"{field}_{measure}",
