@@ -28,8 +28,8 @@ class Schedule:
     Attributes:
         levels: resolutions of the images; each has half the voxels along an axis of the next. The last is their own.
         steps: evaluations of the objective on each level, at most.
-        tolerance, window: a pair is done on a level when its objective fell by less than this share of it over so many
-            evaluations.
+        tolerance, window: a pair is done on a level when its objective fell by no more than this share of it over so
+            many evaluations.
     """
 
     levels: int = 3

@@ -72,6 +72,10 @@ def minimize(
         precondition: a symmetric positive operator on gradients (b, D, *grid), about the inverse Hessian.
         steps: evaluations of objective and gradient, at most.
         tolerance, window: a field is done as :func:`has_converged` has it.
+        report: called with (steps done, objectives of the fields that are not done).
+
+    Returns:
+        The field of each sample where it ended, its objective, and the steps that it took.
     """
     search = _Search(value, start, precondition)
     if report is not None:

@@ -32,6 +32,7 @@ class RefineRegistration(Transform):
 
     Raises:
         InputError: no similarity or penalty has this name.
+        ValueError: a number of steps is below 0.
     """
 
     backend = TORCH
@@ -125,6 +126,10 @@ class RefineRegistrationd(MapTransform):
         options: arguments of :class:`RefineRegistration`: ``similarity``, ``penalty``, ``weight``, ``steps``,
             ``integration_steps``, ``padding_mode``, ``acts_on``, ``multiplier``.
         allow_missing_keys: return a sample unchanged if one of its images is missing.
+
+    Raises:
+        InputError: no similarity or penalty has this name.
+        ValueError: ``keys`` are not two, or as :class:`RefineRegistration`.
     """
 
     backend = RefineRegistration.backend

@@ -88,7 +88,10 @@ def test_settings_with_words_have_them_for_each_of_their_values():
 def test_a_penalty_of_another_package_is_in_it(monkeypatch):
     monkeypatch.setattr(PENALTIES, "_entries", dict(PENALTIES._known()))
     PENALTIES.add(PenaltyEntry(name="mine", title="Mine", meaning="a penalty of mine", target="mine:mine"))
-    assert "mine" in dict(leaves())["objective.penalty"]["anyOf"][0]["enum"]
+    known = dict(leaves())
+    assert "mine" in known["objective.penalty"]["anyOf"][0]["enum"]
+    assert "mine" in known["refinement.penalty"]["anyOf"][0]["enum"]
+    assert {"type": "null"} in known["refinement.penalty"]["anyOf"]
 
 
 def test_the_command_prints_it_and_writes_it(tmp_path):

@@ -1,9 +1,11 @@
 """Style, types and layers of the whole project, by the tools that pyproject.toml configures."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,35 @@ def test_nothing_is_left_to_do_and_no_path_of_one_machine_is_named():
             lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
             found += [f"{file}:{number}: {line}" for number, line in enumerate(lines, 1) if unwanted.search(line)]
     assert not found, "\n".join(found)
+
+
+def _raised(function: ast.FunctionDef) -> set[str]:
+    """The names of the exceptions that a function raises itself: classes, which begin with a capital letter."""
+    found, left = set(), list[ast.AST](function.body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            found.add(node.exc.func.id)
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            left += ast.iter_child_nodes(node)
+    return {name for name in found if name[0].isupper()}
+
+
+def _untold(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            functions = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+        else:
+            functions = [node] if isinstance(node, ast.FunctionDef) else []
+        for function in functions:
+            public = not function.name.startswith("_") or function.name in ("__init__", "__post_init__", "__call__")
+            told = f"{ast.get_docstring(node)} {ast.get_docstring(function)}"
+            if public and not getattr(node, "name", "").startswith("_"):
+                yield from (f"{path}: {function.name}: {name}" for name in _raised(function) if name not in told)
+
+
+def test_docstrings_of_public_functions_name_the_errors_that_these_raise():
+    rooms = ("transforms", "networks", "pipeline", "experiments")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py") if path.parent.name != "commands"]
+    assert len(files) > 200
+    assert not [line for path in files for line in _untold(path)]  # the docstrings of commands are their help

@@ -34,6 +34,9 @@ class DeformationGrid(Transform):
         thickness: thickness of a line in voxels, less than ``spacing``.
         axes: axes along which the lines are spaced; None means all. For a section across axis 1 of a volume, use
             (0, 2): planes that lie in the section would cover it.
+
+    Raises:
+        ValueError: ``thickness`` is not above 0 and below ``spacing``.
     """
 
     backend = TORCH

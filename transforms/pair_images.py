@@ -54,6 +54,9 @@ class PairImagesd(MapTransform):
         name_key: the key of the pair's name, if a sample has one. ``SaveImaged`` then names outputs on the fixed grid
             after the pair, not after the fixed image's file, which several pairs may share.
         allow_missing_keys: return a sample unchanged if one of its images is missing.
+
+    Raises:
+        ValueError: ``keys`` are not two.
     """
 
     backend = PairImages.backend

@@ -39,6 +39,9 @@ class RandDiffeomorphic(RandomizableTransform, InvertibleTransform):
         integration_steps: number of squarings of :func:`integrate`.
         mode: ``bilinear``, or ``nearest`` for label maps.
         padding_mode: values outside the image: ``border`` or ``zeros``.
+
+    Raises:
+        ValueError: a range is not (lowest, highest) with 0 <= lowest <= highest, or ``integration_steps`` is below 1.
     """
 
     backend = TORCH

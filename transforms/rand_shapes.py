@@ -68,6 +68,9 @@ class RandShapes(RandomizableTransform):
         smoothness: range of the standard deviation that smooths the shapes, in voxels.
         magnitude: range of the largest velocity of the deformation in voxels; see :class:`.RandDiffeomorphic`.
         velocity_smoothness: range of the standard deviation that smooths the velocity, in voxels.
+
+    Raises:
+        ValueError: a range is not (lowest, highest), ``smoothness`` is not above 0, or ``regions`` is below 2.
     """
 
     backend = TORCH

@@ -188,6 +188,9 @@ class RandSyntheticImaged(RandomizableTransform, MapTransform):
         intensity, classes, class_prob, zero_background, texture, blur, bias, gamma, thickness, noise: see
             :class:`RandSyntheticImage`.
         allow_missing_keys: skip an image if the sample has no label map for it.
+
+    Raises:
+        ValueError: ``keys``, ``label_keys`` and ``clean_keys`` differ in length, or as :class:`RandSyntheticImage`.
     """
 
     backend = RandSyntheticImage.backend

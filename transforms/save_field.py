@@ -42,6 +42,7 @@ class SaveField(Transform):
 
         Raises:
             InputError: the format cannot hold the field, or the folder cannot be written.
+            ValueError: the affine belongs to another number of axes.
         """
         affine = np.asarray(displacement.affine, dtype=float)
         axes = displacement.ndim - 1

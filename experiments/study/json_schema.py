@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from ...networks.objective.sums import SumRegistry
 from ...pipeline.settings.schema import Settings, TrialSettings
 from ...pipeline.settings.with_options import WithOptions
 from ...transforms.basics.registry import Registry
-from .setting_keys import OTHER_KEYS, fields_of
+from .setting_keys import OTHER_KEYS, fields_of, registry_of
 from .study import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -42,12 +43,13 @@ def leaves(settings: type[Settings] = TrialSettings, prefix: str = "") -> Iterat
             yield from leaves(section, f"{prefix}{key}.")
             continue
         leaf = {word: value for word, value in _whole(schema["properties"][key], schema).items() if word != "title"}
-        for validator in field.metadata:
-            registry = getattr(getattr(validator, "func", None), "__self__", None)
-            if isinstance(registry, Registry):  # the setting takes the names of this registry
-                meanings = "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
-                leaf = {**leaf, **_names(registry), "markdownDescription": meanings}
-                leaf = {word: value for word, value in leaf.items() if word != "type" or "anyOf" not in leaf}
+        if (registry := registry_of(field)) is not None:
+            meanings = "\n".join(f"- `{name}`: {entry.meaning}" for name, entry in registry.items())
+            names = _names(registry)
+            if NoneType in get_args(field.annotation):
+                names = {"anyOf": [*names.get("anyOf", [names]), {"type": "null"}]}
+            leaf = {**leaf, **names, "markdownDescription": meanings}
+            leaf = {word: value for word, value in leaf.items() if word != "type" or "anyOf" not in leaf}
         yield prefix + key, leaf
         yield from ((other, leaf) for other, name in OTHER_KEYS.items() if name == prefix + key)
 

@@ -4,15 +4,17 @@ import difflib
 import json
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from functools import cache
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from ...networks import PENALTIES, SIMILARITIES
+from ...networks.objective.sums import SumRegistry
 from ...pipeline.settings.schema import Settings, TrialSettings, options_of_all
 from ...pipeline.settings.training_sections import OTHER_NAMES
 from ...pipeline.settings.with_options import WithOptions
 from ...transforms.basics.errors import InputError, quoted
+from ...transforms.basics.registry import Registry
 
 OTHER_KEYS = {
     "objective.weight": "objective.lambda",
@@ -20,12 +22,6 @@ OTHER_KEYS = {
     **{f"objective.{other}": f"objective.{name}" for other, name in OTHER_NAMES.items()},
 }
 """Second names of settings."""
-SUMS = {
-    f"{section}.{key}": registry
-    for section in ("objective", "refinement")
-    for key, registry in (("penalty", PENALTIES), ("similarity", SIMILARITIES))
-}
-"""Settings that take a weighted sum of registry entries."""
 
 
 def known_keys() -> tuple[str, ...]:
@@ -63,6 +59,21 @@ def fields_of(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Set
     for name, field in {**schema.model_fields, **options}.items():
         inner = field.annotation
         yield field.alias or name, field, inner if isinstance(inner, type) and issubclass(inner, Settings) else None
+
+
+def registry_of(field: FieldInfo) -> Registry[Any] | None:
+    """The registry whose names a setting takes; None if it takes other values."""
+    parts = get_args(field.annotation)
+    kinds = [field, *(parts if NoneType in parts else ())]  # `Penalty | None` has its marks inside
+    marks = [mark for kind in kinds for mark in getattr(kind, "metadata", getattr(kind, "__metadata__", ()))]
+    owners = (getattr(getattr(mark, "func", None), "__self__", None) for mark in marks)
+    return next((owner for owner in owners if isinstance(owner, Registry)), None)
+
+
+def registries() -> Mapping[str, Registry[Any]]:
+    """The registry of each dotted key whose value is the name of an entry, or a sum of them."""
+    found = {key: registry_of(field) for key, field in _fields(options_of_all()).items()}
+    return {key: registry for key, registry in found.items() if registry is not None}
 
 
 def check_key(key: str, where: str) -> str:
@@ -121,7 +132,8 @@ def one_text(key: str, value: Any, where: str) -> Any:
         InputError: the list is not such a sum.
     """
     try:
-        return SUMS[key].read(value) if key in SUMS else value
+        registry = registries().get(key)
+        return registry.read(value) if isinstance(registry, SumRegistry) else value
     except InputError as fault:
         raise InputError(f"{where}: {key}: {fault}.") from None
 

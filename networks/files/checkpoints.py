@@ -46,7 +46,11 @@ def load_model(path: Path) -> Network:
 
 
 def read_model(path: Path) -> tuple[Network, dict[str, Any]]:
-    """Read a network as :func:`load_model` does, and the ``about`` that :func:`save_model` was given."""
+    """Read a network as :func:`load_model` does, and the ``about`` that :func:`save_model` was given.
+
+    Raises:
+        InputError: as :func:`load_model`.
+    """
     if not path.is_file():
         raise InputError(f"no model at {path}.")
     try:

@@ -118,7 +118,11 @@ class L2Penalty(_Named):
 
 
 class BendingEnergy(Penalty):
-    """The bending energy as a loss; ``form`` is ``hessian``, ``laplacian`` or ``pure``; see :func:`bending_energy`."""
+    """The bending energy as a loss; ``form`` is ``hessian``, ``laplacian`` or ``pure``; see :func:`bending_energy`.
+
+    Raises:
+        ValueError: ``form`` is another word.
+    """
 
     def __init__(
         self,

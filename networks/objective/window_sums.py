@@ -17,6 +17,9 @@ def window_sums(image: Tensor, window: int) -> Tensor:
     Args:
         image: values; the result has its shape.
         window: side length in voxels, odd.
+
+    Raises:
+        ValueError: ``window`` is not a positive odd number.
     """
     if window < 1 or window % 2 == 0:
         raise ValueError(f"the side length of a window must be odd, found {window}")

@@ -10,7 +10,11 @@ from .vocabulary import METRICS
 
 @dataclass(frozen=True)
 class Limit:
-    """The largest allowed value of a smoothness metric, such as folding (%) or SDlogJ; of many pairs, of their mean."""
+    """The largest allowed value of a smoothness metric, such as folding (%) or SDlogJ; of many pairs, of their mean.
+
+    Raises:
+        InputError: ``metric`` is no smoothness metric, or ``value`` is below 0 or not finite.
+    """
 
     metric: str
     value: float

@@ -76,7 +76,11 @@ def load_field(path: Path, like: Path | None = None, affine: Path | None = None)
 
 
 def follow(field: PhysicalField, path: Path) -> PhysicalField:
-    """Append the affine A of a file to the field's map T: A ∘ T."""
+    """Append the affine A of a file to the field's map T: A ∘ T.
+
+    Raises:
+        InputError: the file cannot be read, or holds more than an affine.
+    """
     alone = read_field(path, field.fixed)
     if alone.affine is None or not is_affine(path):
         raise InputError(f"{path} must hold only an affine; combine fields with `smoothmorph compose`.")

@@ -18,6 +18,9 @@ def compose(paths: Sequence[Path], out: Path, like: Path | None = None) -> Done:
     """Compose fields: the result warps an image as the first of ``paths``, then the second and so on would.
 
     The composed map is T = T₁ ∘ T₂ ∘ ..., on the fixed grid of the last field. If given, ``like`` must have this grid.
+
+    Raises:
+        InputError: there are fewer than two fields, a file cannot be used, or a field maps no point into the next one.
     """
     if len(paths) < 2:
         raise InputError(f"compose needs two fields or more, got {len(paths)}.")
@@ -105,7 +108,11 @@ def jacobian(path: Path, out: Path, like: Path | None = None, affine: Path | Non
 
 
 def convert(path: Path, out: Path, like: Path | None = None, affine: Path | None = None) -> Done:
-    """Write the same field in another format and, if ``like`` is given, on its grid."""
+    """Write the same field in another format and, if ``like`` is given, on its grid.
+
+    Raises:
+        InputError: a file cannot be used, or ``like`` lies completely outside of the field.
+    """
     check_files(out, FIELDS, [path, affine], [like])
     grid = read_grid(like) if like is not None else None
     field = read_field(path, grid)

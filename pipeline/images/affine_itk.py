@@ -51,7 +51,11 @@ def levels_of(fixed: Geometry) -> list[Level]:
 
 
 def to_itk(volume: Volume) -> Any:
-    """An ITK image in mm along its own axes. Outliers are clipped, or they would take most bins of the histogram."""
+    """An ITK image in mm along its own axes. Outliers are clipped, or they would take most bins of the histogram.
+
+    Raises:
+        InputError: the image is constant.
+    """
     itk = load_itk()
     image = volume.values[0].double().numpy()
     low, high = np.quantile(image, [0.005, 0.995])

@@ -54,7 +54,11 @@ class Frame:
 
 
 def frames_of(file: Path, header: Any) -> list[Frame]:
-    """The slices in a file: one, or as many as a multi-frame file describes."""
+    """The slices in a file: one, or as many as a multi-frame file describes.
+
+    Raises:
+        InputError: the file is in colour, a mosaic without positions, or damaged.
+    """
     try:
         return list(_read_frames(file, header))
     except InputError:
@@ -111,7 +115,11 @@ def _frame(file: Path, number: int, header: Any, parts: Sequence[Any]) -> Frame:
 
 
 def grid_of(path: Path, frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray]:
-    """The order of the slices along their normal, and the affine (voxels to RAS mm) of the grid that they form."""
+    """The order of the slices along their normal, and the affine (voxels to RAS mm) of the grid that they form.
+
+    Raises:
+        InputError: the slices differ in their grids, are not evenly spaced, or hold too many voxels.
+    """
     first = frames[0]
     _check_alike(path, first, frames)
     if first.size[0] * first.size[1] * len(frames) > MOST_VOXELS:

@@ -92,6 +92,9 @@ class MethodEntry(EntryWithOptions):
             :func:`smoothmorph.pipeline.methods.fields.by_files`.
         reads_network: whether it takes a network that was trained before. The target has the signature of
             :func:`smoothmorph.pipeline.methods.pretrained.take_network`.
+
+    Raises:
+        ValueError: a method that trains has options of its own.
     """
 
     settings: tuple[str, ...] = ()

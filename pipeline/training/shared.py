@@ -44,6 +44,9 @@ def trained_for(
         train: has the signature of :func:`.loop.train`.
         settings, prepared, folder, device, log: see there.
         tell: called with (steps done, total steps, message).
+
+    Raises:
+        InputError: the shared file holds an ordinary network, or is damaged.
     """
     if settings.objective.condition.of_each is None:
         return train(settings, prepared, folder, device, tell, log)

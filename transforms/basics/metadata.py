@@ -44,7 +44,11 @@ def check_range(name: str, values: Sequence[float], unit: str = "") -> tuple[flo
 
 
 class EachKeyd(MapTransform):
-    """Base of dictionary transforms: applies ``transform`` to each key, in place or into ``output_keys``."""
+    """Base of dictionary transforms: applies ``transform`` to each key, in place or into ``output_keys``.
+
+    Raises:
+        ValueError: ``output_keys`` are not as many as ``keys``.
+    """
 
     def __init__(
         self,

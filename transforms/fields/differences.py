@@ -35,6 +35,9 @@ def central_differences(field: Tensor, spacing: Sequence[float] | None = None) -
 
     Returns:
         D tensors of the shape of ``field``.
+
+    Raises:
+        ValueError: an axis has one point, or ``spacing`` is not D positive numbers.
     """
     steps = check_spacing(field, spacing)
     if min(field.shape[2:]) < 2:
@@ -54,6 +57,9 @@ def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence
 
     Returns:
         (B, C, *spatial), two points shorter along a and along b.
+
+    Raises:
+        ValueError: an axis has fewer than three points, or ``spacing`` is not D positive numbers.
     """
     steps = check_spacing(field, spacing)
     for axis in (axis_a, axis_b):
@@ -93,6 +99,9 @@ def gradient(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tens
 
     Returns:
         ∂f/∂x_a for every axis a, each (B, C, *(spatial - 1)).
+
+    Raises:
+        ValueError: an axis has one point, or ``spacing`` is not D positive numbers.
     """
     if min(field.shape[2:]) < 2:
         raise ValueError(f"a gradient needs at least 2 points per axis, got a field of {tuple(field.shape)}")
@@ -165,7 +174,11 @@ def check_field(field: Tensor) -> int:
 
 
 def check_spacing(field: Tensor, spacing: Sequence[float] | None) -> tuple[float, ...]:
-    """Return ``spacing`` as D positive numbers; None gives ones."""
+    """Return ``spacing`` as D positive numbers; None gives ones.
+
+    Raises:
+        ValueError: it is not D positive numbers.
+    """
     axes = field.ndim - 2
     if spacing is None:
         return (1.0,) * axes

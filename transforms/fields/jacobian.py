@@ -26,6 +26,9 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
 
     Returns:
         (B, *spatial); 1 where nothing moves, <= 0 where the deformation folds.
+
+    Raises:
+        ValueError: ``displacement`` is not (B, D, *spatial) with D of 2 or 3, or an axis has one point.
     """
     check_field(displacement)
     parts = _parts(displacement, before=1, after=1)
@@ -46,6 +49,9 @@ def jacobian_statistics(displacement: Tensor) -> dict[str, Tensor]:
         ``sdlogj_l2r``: Learn2Reg's SDlogJ: standard deviation of log(det + 3), clipped to the same range, without two
         voxels at each side. It hardly reacts to folding, and is NaN on grids of four voxels or fewer.
         ``det_min``, ``det_p01``, ``det_p05``, ``det_p50``, ``det_p95``, ``det_p99``, ``det_max``.
+
+    Raises:
+        ValueError: as :func:`jacobian_determinant`.
     """
     determinant = jacobian_determinant(displacement)
     flat = determinant.flatten(1)

@@ -67,6 +67,9 @@ def integrate(velocity: Tensor, steps: int = 7, padding_mode: Padding = "zeros")
         steps: number n of squarings, 0 or more; 0 returns the velocity itself as a displacement.
         padding_mode: values outside the grid: ``zeros``, as in VoxelMorph, or ``border``, which halves the
             inverse-consistency error.
+
+    Raises:
+        ValueError: ``velocity`` is not (B, D, *spatial) with D of 2 or 3, or ``steps`` is below 0.
     """
     check_field(velocity)
     if steps < 0:
@@ -98,6 +101,9 @@ def displace_points(points: Tensor, displacement: Tensor) -> Tensor:
 
     Returns:
         (N, D) voxel coordinates.
+
+    Raises:
+        ValueError: the shapes are others.
     """
     axes = check_field(displacement)
     if points.ndim != 2 or points.shape[1] != axes or displacement.shape[0] != 1:
@@ -137,6 +143,9 @@ def resize_displacement(field: Tensor, size: Sequence[int], scale: float | None 
 
     Returns:
         (B, D, *size) in voxels of the new grid.
+
+    Raises:
+        ValueError: ``field`` is not (B, D, *spatial) with D of 2 or 3, or ``size`` is not D numbers.
     """
     axes = check_field(field)
     if len(size) != axes:

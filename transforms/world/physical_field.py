@@ -41,6 +41,9 @@ class PhysicalField:
         displacement: u, (D, *fixed.shape) in voxels of the fixed grid, components in axis order; stored as float32.
         fixed: the grid of the fixed image.
         affine: A, (W + 1, W + 1), RAS mm -> RAS mm, applied after the displacement; None is the identity.
+
+    Raises:
+        ValueError: ``displacement`` does not have that shape.
     """
 
     displacement: Tensor
