@@ -16,7 +16,8 @@ from .evaluation.measured_pair import LabelMap, MeasuredPair
 from .evaluation.vocabulary import METRICS
 from .fields.apply import check_world
 from .images.affine_alignment import LEAST_OVERLAP, register_affine
-from .images.relative_position import in_voxels, overlap, resample
+from .images.reading import check_label
+from .images.relative_position import check_planes, in_voxels, overlap, resample
 from .images.volumes import Volume
 from .lambda_search import within_limit
 from .models.built_in import advice
@@ -58,6 +59,8 @@ class ImagePair:
                 )
         check_world(self.moving.path, self.moving.grid, self.fixed.path, self.fixed.grid)
         for labels, image in ((self.moving_labels, self.moving), (self.fixed_labels, self.fixed)):
+            if labels is not None:
+                check_label(labels.values, str(labels.path))
             if labels is not None and not labels.grid.is_same(image.grid):
                 raise InputError(
                     f"{labels.path} lies on another grid than its image {image.path}: {labels.grid}, expected "
@@ -212,7 +215,11 @@ def _weight_map(weights: Volume, grid: Geometry) -> Tensor:
 
 
 def _check_overlap(pair: ImagePair, inside: Tensor) -> None:
-    """Raise InputError if the images hardly overlap. ``inside`` is empty if two slices lie at different depths."""
+    """Raise InputError if the images hardly overlap or are slices of different planes.
+
+    ``inside`` is empty if two slices lie at different depths.
+    """
+    check_planes(pair.fixed, pair.moving)
     shared = overlap(pair.fixed.grid, pair.moving.grid, np.eye(4)) * bool(inside.any())
     if shared < LEAST_OVERLAP:
         raise InputError(

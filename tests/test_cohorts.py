@@ -443,6 +443,7 @@ def test_table_without_labels(table):
     ("text", "sentence"),
     [
         ("id,picture\na,1.nii\nb,2.nii\n", "has the columns id, picture"),
+        ("id;image\na;1.nii\n", r"has the columns id;image \(that is one column: commas must separate the cells\)"),
         ("id,image,Labels\na,1.nii,3\nb,2.nii,4\n", "has a column 'Labels' and none of the name label; rename it"),
         ("id,image\na,1.nii,extra\nb,2.nii\n", "subjects.csv, line 2 has 3 cells, but there are 2 columns"),
         ("id,image\na,1.nii\n\nb,\n", "subjects.csv, line 4 has no image"),

@@ -327,6 +327,18 @@ def test_a_model_with_a_knob_is_opened_at_what_it_recommends_and_turned(tiny_coh
     ("objective", "sentence"),
     [
         ({"condition": {"penalties": ["l2"]}}, "test: objective.condition has penalties but no lambda"),
+        (
+            {"condition": {"lambda": [0.1, 1]}},
+            "test: objective.condition = {'lambda': [0.1, 1]}: it has lambda but no penalties; list",
+        ),
+        (
+            {"condition": {"mixtures": 0.3}},
+            "test: objective.condition = {'mixtures': 0.3}: it has mixtures but no penalties; list",
+        ),
+        (
+            {"weight_map": {"inside": 10}},
+            "test: objective.weight_map = {'inside': 10}: it has factors but no labels; list the labels",
+        ),
         ({"condition": condition(penalties=["l2"])}, "test: objective.condition.penalties lacks l1"),
         (
             {"condition": condition(penalties=["l2", "l1", "curvature"])},
@@ -342,7 +354,10 @@ def test_a_model_with_a_knob_is_opened_at_what_it_recommends_and_turned(tiny_coh
         ),
         ({"condition": {"penalties": ["l7"], "lambda": [0.1, 1]}}, "test: objective.condition.penalties.0 = 'l7': the"),
         ({"lambda": 5}, "test: λ = 5 of l2 is out of the trained range; the highest is 1."),
-        ({"penalty": "curvature"}, "test: the network knows the penalties l2, l1, but not curvature."),
+        (
+            {"penalty": "curvature"},
+            "test: the network knows the penalties l2, l1, but not curvature; choose one of them.",
+        ),
         ({"condition": condition(mixtures=2)}, "test: objective.condition.mixtures = 2: "),
     ],
 )

@@ -475,6 +475,14 @@ def mistakes(translation):
         (["jacobian", "fixed.nii.gz"], "not a displacement field"),
         (["convert", "field.nii.gz", "--affine", "none.mat"], "none.mat does not exist"),
         (["convert", "field.nii.gz", "--like", "flat.nii.gz"], "field.nii.gz lies in 3-D space, but flat.nii.gz"),
+        (
+            ["apply", "field.nii.gz", "fixed.nii.gz", "-o", "x.nii.gz", "--background", "nan"],
+            "the background is nan, expected a number that a voxel in float32 can have",
+        ),
+        (
+            ["apply", "field.nii.gz", "fixed.nii.gz", "-o", "x.nii.gz", "--background", "1e39"],
+            "the background is 1e+39, expected a number",
+        ),
         (["points", "field.nii.gz", "flat.csv"], "flat.csv has the columns x, y; expected x, y, z in mm"),
         (["points", "field.nii.gz", "word.csv"], "word.csv, row 2: x is 'far', expected a number in mm"),
         (["points", "field.nii.gz", "none.csv"], "none.csv holds no points"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from smoothmorph.experiments.cli import app
@@ -55,6 +56,16 @@ def expected(dims: int) -> np.ndarray:
     """The displacement of the test network in RAS mm."""
     steps = zip(STEP, SPACING[dims], AXES[dims], strict=False)
     return np.sum([step * spacing * np.array(ALONG[letter]) for step, spacing, letter in steps], axis=0)
+
+
+def turned(slice_: Geometry, degrees: float) -> Geometry:
+    """A slice that is turned about its first axis through its centre, so that both slices cross."""
+    axis = slice_.affine[:3, 0] / np.linalg.norm(slice_.affine[:3, 0])
+    middle = slice_.affine[:3, :2] @ ((np.array(slice_.shape) - 1) / 2) + slice_.affine[:3, 3]
+    affine, turn = slice_.affine.copy(), Rotation.from_rotvec(np.deg2rad(degrees) * axis).as_matrix()
+    affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:3, 3] = turn @ (affine[:3, 3] - middle) + middle
+    return Geometry(slice_.shape, affine)
 
 
 PLACES = {
@@ -484,6 +495,14 @@ def test_a_folder_without_dicom_is_told_of_once(tmp_path, capfd):
             "moving3.nii.gz F --warped w.nii --moving-labels fixed2-seg.nii.gz",
             "fixed2-seg.nii.gz lies on another grid than its image",
         ),
+        (
+            "tilted.nii.gz fixed2.nii.gz -m model2.safetensors --warped w.nii",
+            "tilted.nii.gz and fixed2.nii.gz are slices of different planes, as their affines say; a 2-D registration",
+        ),
+        (
+            "moving3.nii.gz F --moving-labels neg.nii.gz --fixed-labels fixed3-seg.nii.gz --warped w.nii",
+            "neg.nii.gz holds label -1; labels must not be negative",
+        ),
         ("none.nii.gz F", "none.nii.gz does not exist"),
         ("flat.nii.gz F", "flat.nii.gz is constant (every voxel is 1); there is nothing to register"),
         ("moving3.nii.gz fixed3.nii.gz -m none", "none"),
@@ -560,6 +579,9 @@ def test_mistakes_are_one_sentence(call, tmp_path, words, sentence):
     nib.save(nowhere, tmp_path / "nowhere.nii.gz")
     save(tmp_path / "flat.nii.gz", np.ones(place.shape, np.float32), place)
     save(tmp_path / "below.nii.gz", np.full(place.shape, -1, np.float32), place)
+    save(tmp_path / "neg.nii.gz", np.full(place.shape, -1, np.int8), place)
+    slice_ = PLACES["a slice"][1]
+    save(tmp_path / "tilted.nii.gz", blobs(slice_.shape), turned(slice_, 20))
     save(tmp_path / "axial.nii.gz", blobs((30, 32)), grid((30, 32), (1, 1, 1)))
     sheared = place.affine.copy()
     sheared[:3, 1] += 0.1 * sheared[:3, 0]

@@ -146,6 +146,10 @@ def test_an_override_replaces_an_axis_and_a_group_setting():
         ),
         ({**GRID, "axes": {"objective.lambda": [1], "objective.weight": [2]}}, "objective.lambda is given twice"),
         ({"name": "x", "groups": [{"name": "a", "set": {"seed": 1}, "axes": {"seed": [2]}}]}, "a: seed is given twice"),
+        (
+            {"name": "x", "base": {"training.epochs": 10**20}},
+            "epochs = 100000000000000000000: Input should be less than",
+        ),
         ({"name": "x", "base": {"seed": 2**32}}, "seed = 4294967296: Input should be less than or equal to 4294967295"),
         ({**GRID, "axes": {"compute.threads": [1, 2]}}, "compute.threads cannot be an axis"),
         ({**GRID, "base": {"training.epochs": "many"}}, "training.epochs = 'many': Input should be a valid integer"),

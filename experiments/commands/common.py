@@ -73,7 +73,8 @@ def guarded(command: Callable[..., None], goes_on: bool = False) -> Callable[...
         except ValueError as error:
             if not isinstance(error, InputError):
                 raise
-            echo(f"error: {error}", err=True)
+            text = str(error)
+            echo(f"error: {text}{'.' if text[-1:].isalnum() else ''}", err=True)
             raise typer.Exit(2) from None
         except BrokenPipeError:  # `smoothmorph show ... | head`: typer ends quietly
             raise

@@ -123,7 +123,7 @@ def rebuild(out: Path, console: Console | None = None) -> StudyResult:
     """
     run = open_run(out)
     console = console or Console()
-    check_writable(out)
+    check_writable(out, "allow writing there, or copy the run to another folder")
     result = complete_trials(run, console)
     write_outputs(result, console)
     return result

@@ -116,7 +116,9 @@ class LambdaRanges:
         terms = [(term.name, term.weight) for term in PENALTIES.terms(penalty)]
         for name, _ in terms:
             if name not in self.ranges:
-                raise InputError(f"the network knows the penalties {', '.join(self.ranges)}, but not {name}")
+                raise InputError(
+                    f"the network knows the penalties {', '.join(self.ranges)}, but not {name}; choose one of them"
+                )
         return terms
 
 

@@ -90,9 +90,10 @@ def _check_columns(cohort: Cohort, settings: PairSettings) -> None:
     wanted += [("moving", *one) for one in settings.moving] + [("fixed", *one) for one in settings.fixed]
     for setting, column, text in wanted:
         if column not in known:
+            close = did_you_mean(column, known)
             raise InputError(
                 f"pairs.{setting} names the column {quoted(column)}, which the cohort {cohort.name} does not have; "
-                f"{did_you_mean(column, known)}It has {', '.join(sorted(known))}."
+                f"{close}{'It' if close else 'it'} has {', '.join(sorted(known))}."
             )
         values = {subject.column(column) for subject in cohort.subjects} - {""}
         if text is not None and text not in values:

@@ -112,6 +112,8 @@ def apply(
     """
     if labels and background:
         raise InputError(f"the background of a label map is always 0, got {background:g}; leave out --background.")
+    if not abs(background) <= np.finfo(np.float32).max:
+        raise InputError(f"the background is {background:g}, expected a number that a voxel in float32 can have.")
     check_files(out, IMAGES, [path, affine], [image, like])
     field = load_field(path, like, affine)
     moving = read_volume(image, labels, constant=True)

@@ -61,7 +61,9 @@ class Table:
     def named(self) -> str:
         """The column names for an error message: the first twelve, shortened."""
         few = [quoted(name)[1:-1] for name in self.columns[:12]]
-        return ", ".join(few) + (", ..." if len(self.columns) > 12 else "") or "none"
+        alone = len(self.columns) == 1 and (";" in self.columns[0] or "\t" in self.columns[0])
+        hint = " (that is one column: commas must separate the cells)" if alone else ""
+        return ", ".join(few) + (", ..." if len(self.columns) > 12 else hint) or "none"
 
 
 def read_csv(path: Path, tabs: bool = False) -> Table:

@@ -48,7 +48,10 @@ def check_planes(fixed: Volume, moving: Volume) -> None:
         axes = f"{moving.grid.axes}-D and {fixed.path} {fixed.grid.axes}-D"
         raise InputError(f"{moving.path} is {axes}; both must have the same number of axes.")
     if fixed.grid.axes == 2 and abs(normal(fixed.grid) @ normal(moving.grid)) < np.cos(np.deg2rad(0.5)):
-        raise InputError(f"{moving.path} and {fixed.path} are slices of different planes: their affines say so.")
+        raise InputError(
+            f"{moving.path} and {fixed.path} are slices of different planes, as their affines say; "
+            "a 2-D registration needs two slices of one plane."
+        )
 
 
 def overlap(fixed: Geometry, moving: Geometry, transform: np.ndarray) -> float:

@@ -19,6 +19,8 @@ def matching(pattern: str, expected: str) -> Any:
 
 Digest = Annotated[str, matching("^[0-9a-f]{12}$", "the first 12 hexadecimal digits of the file's sha256")]
 """The first hexadecimal digits of a file's sha256."""
+MOST, MOST_IN_BATCH = 10**7, 10**4
+"""The largest number of steps or epochs, and of pairs in a batch."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # MONAI takes seeds modulo 2**32
 
 

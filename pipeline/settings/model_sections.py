@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from ...networks import BACKBONES
 from ...transforms.basics.bounds import MOST_SQUARINGS
-from .base import Digest, InWords, Settings, matching
+from .base import MOST, MOST_IN_BATCH, Digest, InWords, Settings, matching
 from .vocabulary import METHODS
 from .with_options import WithOptions
 
@@ -80,7 +80,7 @@ class OptimizationSettings(Settings):
     """How the method ``optimization`` finds the field of a test pair: L-BFGS, from coarse images to fine ones."""
 
     levels: int = Field(default=3, ge=1, le=8, description="resolutions; each doubles the voxels along an axis")
-    steps: int = Field(default=300, ge=1, description="evaluations of the objective on each level, at most")
+    steps: int = Field(default=300, ge=1, le=MOST, description="evaluations of the objective on each level, at most")
     tolerance: float = Field(
         default=1e-3, ge=0, description="a pair is done on a level when its objective falls by no more than this share"
     )
@@ -88,6 +88,7 @@ class OptimizationSettings(Settings):
     batch_size: int = Field(
         default=8,
         ge=1,
+        le=MOST_IN_BATCH,
         description="pairs that are optimized together; for speed (rounding may lead to another local minimum)",
     )
 

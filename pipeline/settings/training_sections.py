@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from ...networks import PENALTIES, SIMILARITIES
 from ...networks.conditional.ranges import MOST_WIDTH, Kind, LambdaRanges, check_range
 from ...transforms.basics.errors import InputError
-from .base import Digest, InWords, Settings, matching
+from .base import MOST, MOST_IN_BATCH, Digest, InWords, Settings, matching
 from .device import DEVICE, DEVICES
 
 Penalty = Annotated[str, BeforeValidator(PENALTIES.read), AfterValidator(PENALTIES.check)]
@@ -46,6 +46,12 @@ class WeightMapSettings(Settings):
     inside: float = Field(default=1.0, ge=0, description="factor of λ inside the structures")
     outside: float = Field(default=1.0, ge=0, description="factor of λ outside of the structures")
 
+    @model_validator(mode="after")
+    def _belongs_to_labels(self) -> "WeightMapSettings":
+        if not self.labels and (self.inside, self.outside) != (1, 1):
+            raise ValueError("it has factors but no labels; list the labels of the structures")
+        return self
+
 
 Range = tuple[float, float]
 
@@ -81,6 +87,13 @@ class ConditionSettings(Settings):
         description="modulation: λ scales and shifts features; weights: λ moves all weights along learned directions",
     )
     width: int = Field(default=64, ge=1, le=MOST_WIDTH, description="hidden units between λ and the weights")
+
+    @model_validator(mode="after")
+    def _belongs_to_penalties(self) -> "ConditionSettings":
+        if not self.penalties and (self.ranges is not None or self.mixtures):
+            name = "mixtures" if self.ranges is None else "lambda"
+            raise ValueError(f"it has {name} but no penalties; list the penalties that the network is trained for")
+        return self
 
     @property
     def of_each(self) -> LambdaRanges | None:
@@ -176,7 +189,7 @@ class RefinementSettings(Settings):
     The objective is that of the training, with what is given here in its place.
     """
 
-    steps: int = Field(default=0, ge=0, description="steps of refinement, at most; 0: no rows of refinement")
+    steps: int = Field(default=0, ge=0, le=MOST, description="steps of refinement, at most; 0: no rows of refinement")
     tolerance: float | None = Field(
         default=None,
         ge=0,
@@ -211,9 +224,9 @@ class TrainingSettings(Settings):
         default=None,
         description="first 12 hexadecimal digits of the sha256 of that file, which must match; null: any file",
     )
-    epochs: int = Field(default=100, ge=1, description="number of epochs; each ends with the validation loss")
-    steps_per_epoch: int = Field(default=100, ge=1, description="number of batches per epoch")
-    batch_size: int = Field(default=1, ge=1, description="number of pairs per batch")
+    epochs: int = Field(default=100, ge=1, le=MOST, description="number of epochs; each ends with the validation loss")
+    steps_per_epoch: int = Field(default=100, ge=1, le=MOST, description="number of batches per epoch")
+    batch_size: int = Field(default=1, ge=1, le=MOST_IN_BATCH, description="number of pairs per batch")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's learning rate; with one-cycle, its maximum")
     schedule: Schedule = Field(default="constant", description="learning-rate schedule")
     penalty_warmup: float = Field(

@@ -55,8 +55,7 @@ class ReaderEntry(EntryWithOptions):
         if not self.on_disk:
             return None
         if root is None:
-            option = "give it with --data-root (in `data check`: --root)"
-            raise InputError(f"the {self.name} reader needs a data folder; {option}.")
+            raise InputError(f"the {self.name} reader needs a data folder; give it with --data-root.")
         if not root.is_dir():
             raise InputError(f"the data folder {root} {'is not a folder' if root.exists() else 'does not exist'}.")
         if not any(root.iterdir()):
