@@ -243,6 +243,10 @@ def test_an_export_of_an_exported_model_keeps_its_terms(trial, tmp_path):
         assert "\nFor research only.\n" in told
         assert ("A. Nonymous" if card.name == "two.md" else "B. Else") in told
         assert "As it was found." not in told  # that is of the first export
+    for before, after in (("two", "four"), ("four", "five")):  # other terms are added, once
+        own = CardTexts(terms="Ask us first.")
+        export(open_trained(tmp_path / f"{before}.safetensors"), "model", tmp_path / f"{after}.safetensors", texts=own)
+        assert "\nFor research only. Ask us first.\n" in (tmp_path / f"{after}.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("card", [["terms"], {"note": "x"}, {"terms": 1}, {"terms": "x" * 20_000}])

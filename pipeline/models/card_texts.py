@@ -55,5 +55,11 @@ class CardTexts:
         return {name: text for name, text in vars(self).items() if text is not None and name not in OF_ONE_EXPORT}
 
     def over(self, other: "CardTexts") -> "CardTexts":
-        """These texts, and where there is none, that of ``other``."""
-        return CardTexts(**{name: vars(other)[name] if text is None else text for name, text in vars(self).items()})
+        """These texts, and where there is none, that of ``other``.
+
+        Terms add up: those on which images were used hold for the weights, whatever else a later export says.
+        """
+        texts = {name: vars(other)[name] if text is None else text for name, text in vars(self).items()}
+        if self.terms and other.terms and other.terms not in self.terms:
+            texts["terms"] = other.terms if self.terms in other.terms else f"{other.terms} {self.terms}"
+        return CardTexts(**texts)
