@@ -198,7 +198,7 @@ def test_finished_pairs_of_another_trial_are_not_taken(tmp_path):
 
 def test_a_package_that_is_not_installed_is_one_sentence_before_anything_runs(monkeypatch, tiny_cohort, tmp_path):
     monkeypatch.setitem(METHODS._entries, "syn", replace(METHODS["syn"], package="antspyx-that-is-not-there"))
-    sentence = r"model\.method = syn needs the package antspyx-that.*pip install smoothmorph\[baselines\]"
+    sentence = r"model\.method = syn needs the package antspyx-that.*pip install antspyx-that-is-not-there`"
     with pytest.raises(InputError, match=sentence):
         METHODS["syn"].require()
     for method in ("identity", "elastix", "voxelmorph"):
