@@ -48,7 +48,7 @@ class WeightMapSettings(Settings):
 
     @model_validator(mode="after")
     def _belongs_to_labels(self) -> "WeightMapSettings":
-        if not self.labels and (self.inside, self.outside) != (1, 1):
+        if "labels" not in self.model_fields_set and (self.inside, self.outside) != (1, 1):
             raise ValueError("it has factors but no labels; list the labels of the structures")
         return self
 
@@ -90,7 +90,9 @@ class ConditionSettings(Settings):
 
     @model_validator(mode="after")
     def _belongs_to_penalties(self) -> "ConditionSettings":
-        if not self.penalties and (self.ranges is not None or self.mixtures):
+        if "penalties" in self.model_fields_set:  # an empty list turns off what the base of a study sets
+            return self
+        if self.ranges is not None or self.mixtures:
             name = "mixtures" if self.ranges is None else "lambda"
             raise ValueError(f"it has {name} but no penalties; list the penalties that the network is trained for")
         return self
