@@ -59,9 +59,10 @@ class ImagePair:
                 )
         check_world(self.moving.path, self.moving.grid, self.fixed.path, self.fixed.grid)
         for labels, image in ((self.moving_labels, self.moving), (self.fixed_labels, self.fixed)):
-            if labels is not None:
-                check_label(labels.values, str(labels.path))
-            if labels is not None and not labels.grid.is_same(image.grid):
+            if labels is None:
+                continue
+            check_label(labels.values, str(labels.path))
+            if not labels.grid.is_same(image.grid):
                 raise InputError(
                     f"{labels.path} lies on another grid than its image {image.path}: {labels.grid}, expected "
                     f"{image.grid}; resample the label map."

@@ -8,7 +8,7 @@ import pandas as pd
 from ...networks import BACKBONES, PENALTIES, SIMILARITIES
 from ...pipeline import INTENSITIES, METHODS, READERS, TrialSettings
 from ..store.run_folder import Run
-from ..study.setting_keys import leaves_of, registries, value_in_words
+from ..study.setting_keys import leaves_of, registry_at, value_in_words
 from .blocks import Table
 from .headings import heading, value_name
 from .tables import from_frame
@@ -118,7 +118,7 @@ def _different(words: Iterable[str]) -> str:
 
 
 def _setting(key: str, values: tuple[Any, ...]) -> str:
-    registry = registries().get(key)
+    registry = registry_at(key)
     return f"{heading(key)} {', '.join(map(registry.title if registry else value_name, values))}"
 
 

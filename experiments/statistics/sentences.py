@@ -115,11 +115,8 @@ def _matched(matched: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> I
         reached = "; ".join(f"{_reached(line)}, at λ = {line['lambda']:.2g})" for line in records(lines))
         yield f"{METRICS.title(metric)} at an SDlogJ of {value:g}{setting}: {reached}."
         best = lines["penalty"].iloc[0]
-        told = (
-            pairs
-            if len(lines) <= EACH or pairs.empty
-            else pick(pairs, (pairs[["first", "second"]] == best).any(axis=1))
-        )
+        all_of_them = len(lines) <= EACH or pairs.empty
+        told = pairs if all_of_them else pick(pairs, (pairs[["first", "second"]] == best).any(axis=1))
         yield from (_verdict(line, metric) for line in records(told))
 
 

@@ -70,10 +70,10 @@ def registry_of(field: FieldInfo) -> Registry[Any] | None:
     return next((owner for owner in owners if isinstance(owner, Registry)), None)
 
 
-def registries() -> Mapping[str, Registry[Any]]:
-    """The registry of each dotted key whose value is the name of an entry, or a sum of them."""
-    found = {key: registry_of(field) for key, field in _fields(options_of_all()).items()}
-    return {key: registry for key, registry in found.items() if registry is not None}
+def registry_at(key: str) -> Registry[Any] | None:
+    """The registry whose names the setting with this dotted key takes; None if it takes other values or is unknown."""
+    field = _fields(options_of_all()).get(key)
+    return None if field is None else registry_of(field)
 
 
 def check_key(key: str, where: str) -> str:
@@ -132,7 +132,7 @@ def one_text(key: str, value: Any, where: str) -> Any:
         InputError: the list is not such a sum.
     """
     try:
-        registry = registries().get(key)
+        registry = registry_at(key)
         return registry.read(value) if isinstance(registry, SumRegistry) else value
     except InputError as fault:
         raise InputError(f"{where}: {key}: {fault}.") from None

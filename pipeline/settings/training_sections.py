@@ -90,9 +90,8 @@ class ConditionSettings(Settings):
 
     @model_validator(mode="after")
     def _belongs_to_penalties(self) -> "ConditionSettings":
-        if "penalties" in self.model_fields_set:  # an empty list turns off what the base of a study sets
-            return self
-        if self.ranges is not None or self.mixtures:
+        given = "penalties" in self.model_fields_set  # an empty list turns off what the base of a study sets
+        if not given and (self.ranges is not None or self.mixtures):
             name = "mixtures" if self.ranges is None else "lambda"
             raise ValueError(f"it has {name} but no penalties; list the penalties that the network is trained for")
         return self
