@@ -41,6 +41,7 @@ STUDIES = {
     "optimum-cardiac": ("acdc-2d", 120),
     "published": ("neurite-oasis-2d", 166),
     "pyramid-brain-2d": ("neurite-oasis-2d", 125),
+    "pyramid-cardiac": ("acdc-2d", 120),
     "regularizers": ("neurite-oasis-2d", 125),
 }
 QUIET = Console(quiet=True)

@@ -62,8 +62,9 @@ class LocalNCCLoss(_Loss):
         with torch.autocast(warped.device.type, enabled=False):
             low, scale = _range(fixed)
             w, f = ((image.float() - low) / scale for image in (warped, fixed))
-            sums = window_sums(torch.cat([w, f, w * w, f * f, w * f], dim=1), self.window)
-            sum_w, sum_f, sum_ww, sum_ff, sum_wf = sums.chunk(5, dim=1)
+            # apart, so that the sums of a fixed image without gradient have none
+            sum_f, sum_ff = window_sums(torch.cat([f, f * f], dim=1), self.window).chunk(2, dim=1)
+            sum_w, sum_ww, sum_wf = window_sums(torch.cat([w, w * w, w * f], dim=1), self.window).chunk(3, dim=1)
             covariance = sum_wf - sum_w * sum_f / self.voxels
             variances = self._variance(sum_w, sum_ww) * self._variance(sum_f, sum_ff)
             return _reduced(-covariance * covariance / variances, self.reduction)

@@ -47,13 +47,12 @@ def _along(image: Tensor, axis: int, window: int) -> Tensor:
     """The sums over a window along one axis; ``rows`` are sums of ``length`` voxels from each voxel on."""
     size, reach = image.shape[axis], window // 2
     rows = F.pad(image, [0, 0] * (image.ndim - 1 - axis) + [reach, reach])
-    total, start, length = torch.zeros_like(image), 0, 1
-    while True:
-        if window & length:
-            total += rows.narrow(axis, start, size)
-            start += length
-        if 2 * length > window:
-            return total
+    total, start, length = rows.narrow(axis, 0, size), 1, 1  # an odd window has a 1
+    while 2 * length <= window:
         remaining = rows.shape[axis] - length
         rows = rows.narrow(axis, 0, remaining) + rows.narrow(axis, length, remaining)
         length *= 2
+        if window & length:
+            total = total + rows.narrow(axis, start, size)
+            start += length
+    return total
