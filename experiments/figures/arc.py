@@ -56,7 +56,9 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
             line = [*keys, "penalty", "lambda"]
             x, y = (own[line].merge(intervals, on=line, how="left") for intervals in measured)
             look = look_of(penalty) | {"marker": "", "linestyle": style}
-            axes.errorbar(x["mean"], y["mean"], xerr=reach(x), yerr=reach(y), **look)
+            _, _, bars = axes.errorbar(x["mean"], y["mean"], xerr=reach(x), yerr=reach(y), **look)
+            for one in bars if len(own) == 1 else ():  # a point has no line that could show its style
+                one.set_linestyle(style)
             faces = [colour_of(penalty) if there else "white" for there in own["on_front"]]
             axes.scatter(
                 x["mean"], y["mean"], marker=marker_of(penalty), c=faces, edgecolors=colour_of(penalty), s=32, zorder=3
