@@ -174,6 +174,25 @@ def test_real_hippocampus_has_none(real_data):
     assert report.ok
     assert report.duplicates == ()
     assert report.tables()["shapes"]["shape"].tolist() == ["31-43x40-59x24-46"]
+    assert [difference.split("; ")[1][:15] for difference in report.differences] == ["set cohort.size"]
+
+
+def test_what_a_study_would_refuse_is_told_once_per_kind(tmp_path):
+    generator = np.random.default_rng(0)
+    grids = {"a": ((20, 24), 1.0), "b": ((20, 24), 2.0), "c": ((18, 24), 2.0), "d": ((16, 24), 1.0)}
+    for name, (shape, spacing) in grids.items():
+        affine = np.diag([spacing, 1.0, 1.0, 1.0])
+        write_image(tmp_path / f"{name}.nii.gz", generator.random(shape, np.float32), affine)
+    (tmp_path / "subjects.csv").write_text("id,image\n" + "".join(f"{name},{name}.nii.gz\n" for name in grids))
+    settings = CohortSettings(reader="table", file="subjects.csv")
+    report = check_cohort(settings, tmp_path)
+    assert report.ok  # each can be read
+    spacing, shape = report.differences
+    assert spacing.startswith("b has voxels of 2x1 mm but a has 1x1 mm; ")
+    assert shape.startswith("c has 18x24 voxels but a has 20x24; set cohort.size")
+    assert f"what a study would refuse\n{spacing}\n{shape}" in report.to_text()
+    assert check_cohort(settings.model_copy(update={"size": (20, 24)}), tmp_path).differences == (spacing,)
+    assert check_cohort(settings.model_copy(update={"align": "centre"}), tmp_path).differences == ()
 
 
 def test_an_image_that_is_too_flat_to_register_is_a_fault(tmp_path):

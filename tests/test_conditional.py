@@ -245,7 +245,8 @@ def test_the_trials_of_a_study_share_a_training_per_seed(tiny_cohort, tmp_path):
         assert isinstance(shared, ConditionalVoxelMorph)
         plain = load_model(folder / "model.safetensors")
         expected = shared.at(settings.objective.penalty, settings.objective.weight).state_dict()
-        assert all(torch.equal(weight, expected[key]) for key, weight in plain.state_dict().items())
+        # close, because the products of other numbers of threads are rounded differently
+        torch.testing.assert_close(plain.state_dict(), expected)
         history = pd.read_parquet(folder / "history.parquet")
         pd.testing.assert_frame_equal(history, pd.read_parquet(own / "history.parquet"))
     again = run_study(study, tmp_path / "run", tiny_cohort(2), workers=1)
@@ -291,6 +292,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch_bit_for_bit(tiny_cohort, 
 
     with pytest.raises(Killed):
         run_trial(settings, tmp_path / "killed" / "trial", tiny_cohort(2), kill)
+    assert len(pd.read_parquet(tmp_path / "killed" / "trial" / "history.parquet")) == 1  # `status` shows it
     # the next trial to train may be another one that shares the network
     sibling = settings.at("l1", 0.5)
     assert sibling.training_identity() == settings.training_identity()

@@ -26,6 +26,8 @@ def check(
 ) -> None:
     """Read every subject of a cohort, and list its content and its faults; exit code 1 if a subject is faulty.
 
+    Where subjects differ in shape, voxel size or orientation, it says what a study would refuse, and what to set.
+
     With a setting of split or pairs, list also the pairs that the subjects make.
 
     Example:

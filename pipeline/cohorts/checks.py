@@ -37,6 +37,8 @@ class CohortFindings:
     groups: int
     faults: tuple[str, ...]
     """One sentence for each unreadable or faulty subject."""
+    differences: tuple[str, ...]
+    """One sentence for each way in which subjects differ, so that a study with these settings refuses them."""
     images: pd.DataFrame
     """A row per readable subject: id, group, shape, spacing (mm), minimum, p01, p50, p99, maximum, number of labels."""
     labels: pd.DataFrame
@@ -50,7 +52,7 @@ class CohortFindings:
         return not self.faults
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Short tables by title: shapes, intensities, labels, suspected duplicates, faults; without empty tables."""
+        """Short tables by title, such as shapes and suspected duplicates; without empty tables."""
         import pandas as pd
 
         shapes = self.images.groupby(["shape", "spacing"])["id"].agg(subjects="size").reset_index()
@@ -66,6 +68,7 @@ class CohortFindings:
             "labels": self.labels,
             f"suspected duplicates{few}": pd.DataFrame([vars(pair) for pair in apart[:MANY_DUPLICATES]]),
             "faults": pd.DataFrame({"fault": self.faults}),
+            "what a study would refuse": pd.DataFrame({"difference": self.differences}),
         }
         return {title: table for title, table in tables.items() if len(table)}
 
@@ -74,8 +77,8 @@ class CohortFindings:
         count = f"{self.subjects} subjects in {self.groups} groups, {len(self.faults)} of them faulty"
         parts = [f"{self.cohort}, {self.spatial_dims}-D: {count}."]
         for title, table in self.tables().items():
-            if title == "faults":
-                body = "\n".join(map(printable, self.faults))
+            if title in ("faults", "what a study would refuse"):
+                body = "\n".join(map(printable, table.iloc[:, 0]))
             else:
                 body = table.to_string(index=False, float_format=lambda number: f"{number:.4g}")
             parts.append(f"{title}\n{body}")
@@ -102,9 +105,11 @@ def check_cohort(
     import pandas as pd
 
     from .duplicates import Thumbnails, find_duplicates
-    from .loading import size_fault
+    from .loading import grid_differences, size_fault
 
     faults: list[str] = []
+    differences: dict[str, str] = {}
+    first: Sample | None = None
     rows: list[dict[str, object]] = []
     counts: list[dict[int, int]] = []
     thumbnails = Thumbnails()
@@ -120,6 +125,10 @@ def check_cohort(
                 faults.append(f"the image of {subject.id} has {fault}.")
             rows.append({"id": subject.id, "group": subject.group, **_describe(sample), "labels": len(counts[-1])})
             thumbnails.add(subject, sample["image"])
+            first = first or sample
+            if settings.align == "none":  # otherwise all images are brought onto one grid
+                for what, difference in grid_differences(sample, first).items():
+                    differences.setdefault(what, difference)
         if progress is not None:
             progress(done, len(cohort.subjects))
     return CohortFindings(
@@ -128,6 +137,7 @@ def check_cohort(
         subjects=len(cohort.subjects),
         groups=len({subject.group for subject in cohort.subjects}),
         faults=tuple(faults),
+        differences=tuple(text for what, text in differences.items() if what != "shape" or settings.size is None),
         images=pd.DataFrame(rows, columns=["id", "group", *DESCRIPTION, "labels"]),
         labels=_label_table(cohort, counts),
         duplicates=find_duplicates(thumbnails),

@@ -200,29 +200,38 @@ def check_disk(size: Sequence[int], subjects: int, folder: Path) -> None:
 
 
 def _check_grids(samples: Mapping[str, Sample]) -> None:
-    """Raise InputError unless all images have the same shape, axes and, within 1 %, voxel spacing.
+    """Raise InputError unless all images have the same grid."""
+    first: Sample | None = None
+    for sample in samples.values():
+        first = first or sample
+        if found := grid_differences(sample, first):
+            raise InputError(next(iter(found.values())))
+
+
+def grid_differences(sample: Sample, first: Sample) -> dict[str, str]:
+    """How the grid of an image differs from the first one's: sentences by ``shape``, ``spacing`` (over 1 %), ``axes``.
 
     The network sees voxels only. With two spacings, it would learn the difference in scale as a deformation. Distances
     in mm use the fixed image's spacing, so they would be wrong for the moving image.
     """
-    first_id, first = next(iter(samples.items()), ("", {}))
-    for subject_id, sample in samples.items():
-        shape, first_shape = sample["image"].shape[1:], first["image"].shape[1:]
-        if shape != first_shape:
-            raise InputError(
-                f"{subject_id} has {times(shape)} voxels but {first_id} has {times(first_shape)}; "
-                "set cohort.size to pad or crop all images to the same size."
-            )
-        if not np.allclose(sample["spacing"], first["spacing"], rtol=SAME_SPACING, atol=0):
-            raise InputError(
-                f"{subject_id} has voxels of {times(sample['spacing'])} mm but {first_id} has "
-                f"{times(first['spacing'])} mm; resample all images to one voxel spacing, or set cohort.align."
-            )
-        if sample["axes"] != first["axes"]:
-            raise InputError(
-                f"{subject_id} has the orientation {sample['axes']} but {first_id} has {first['axes']}; "
-                "reorient all images in the same way, or set cohort.align."
-            )
+    found, one, other = {}, sample["id"], first["id"]
+    shape, first_shape = sample["image"].shape[1:], first["image"].shape[1:]
+    if shape != first_shape:
+        found["shape"] = (
+            f"{one} has {times(shape)} voxels but {other} has {times(first_shape)}; "
+            "set cohort.size to pad or crop all images to the same size."
+        )
+    if not np.allclose(sample["spacing"], first["spacing"], rtol=SAME_SPACING, atol=0):
+        found["spacing"] = (
+            f"{one} has voxels of {times(sample['spacing'])} mm but {other} has "
+            f"{times(first['spacing'])} mm; resample all images to one voxel spacing, or set cohort.align."
+        )
+    if sample["axes"] != first["axes"]:
+        found["axes"] = (
+            f"{one} has the orientation {sample['axes']} but {other} has {first['axes']}; "
+            "reorient all images in the same way, or set cohort.align."
+        )
+    return found
 
 
 def size_fault(shape: Sequence[int], size: Sequence[int] | None) -> str:

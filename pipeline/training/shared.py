@@ -38,7 +38,7 @@ def trained_for(
     """Return the network of a trial: trained in its folder, or a shared one at the penalty and λ of the trial.
 
     A shared network is trained in ``networks/ID`` beside the folders of the trials. Meanwhile other trials wait. The
-    trial's own folder gets a copy of the history.
+    trial's own folder gets a copy of the history, also after every epoch of the training.
 
     Args:
         train: has the signature of :func:`.loop.train`.
@@ -53,14 +53,18 @@ def trained_for(
     shared = folder.parent / SHARED / settings.training_id(prepared.fingerprint)
     file = shared / "model.safetensors"
     shared.mkdir(parents=True, exist_ok=True)
-    with _alone(shared / ".lock", lambda: tell(*_steps_done(settings, shared))):
+
+    def report(done: int, steps: int, message: str) -> None:
+        _copy_history(shared, folder, always=False)
+        tell(done, steps, message)
+
+    with _alone(shared / ".lock", lambda: report(*_steps_done(settings, shared))):
         if not file.is_file():
             remove_leftovers(shared)
-            network = train(settings, prepared, shared, device, tell, log)
+            network = train(settings, prepared, shared, device, report, log)
             note = about(shared.name, settings.at(*network.recommended), TrainingImages.of(prepared))
             write_atomically(file, lambda path: save_model(path, network, note))
-    content = (shared / HISTORY).read_bytes()
-    write_atomically(folder / HISTORY, lambda path: path.write_bytes(content))
+    _copy_history(shared, folder, always=True)
     network, _ = read_model(file)
     if not isinstance(network, ConditionalVoxelMorph):
         raise InputError(f"{file} holds an ordinary network; delete it to train it again.")
@@ -81,6 +85,14 @@ def _alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         file.release()
+
+
+def _copy_history(shared: Path, folder: Path, always: bool) -> None:
+    """Copy the history of the shared network, ``always`` or if there is a newer one."""
+    theirs, own = shared / HISTORY, folder / HISTORY
+    if always or (theirs.is_file() and (not own.is_file() or own.stat().st_mtime < theirs.stat().st_mtime)):
+        content = theirs.read_bytes()
+        write_atomically(own, lambda path: path.write_bytes(content))
 
 
 def _steps_done(settings: TrialSettings, shared: Path) -> tuple[int, int, str]:
