@@ -12,6 +12,7 @@ from smoothmorph.experiments.figures import draw_figures
 from smoothmorph.experiments.figures.axes import lambda_axis, percent_axis
 from smoothmorph.experiments.figures.distributions import sdlogj_by_lambda
 from smoothmorph.experiments.figures.fields import _choose
+from smoothmorph.experiments.figures.kinds import kinds
 from smoothmorph.experiments.figures.loss import EVERY, term_by_epoch
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
@@ -160,6 +161,14 @@ def test_a_training_that_trials_share_is_drawn_once(make_run, unsaved):
     figure = term_by_epoch(pd.concat([own.assign(seconds=1.0 + own.index), *copies], ignore_index=True), "loss", "")
     assert [axes.get_title().split("\n")[0] for axes in figure.axes] == ["L1", "L2", EVERY]
     assert [len(axes.lines) for axes in figure.axes] == [4, 4, 2]
+
+
+def test_the_report_presents_every_figure_once(make_run, unsaved):
+    looks = [name for kind in kinds() for name in kind.looks()]
+    assert len(looks) == len(set(looks))
+    drawn = {str(path) for path in make_figures(make_run({"objective.penalty": ["l2", "l1"]}).path)}
+    assert len(drawn) > 10
+    assert all(any(name == look or name.startswith(f"{look}_") for look in looks) for name in drawn)
 
 
 def test_without_labels_examples_or_history(make_run, unsaved):

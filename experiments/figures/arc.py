@@ -13,6 +13,7 @@ from ...pipeline.settings.vocabulary import METHODS
 from ..rows.summaries import number, pick, way_keys
 from ..statistics import Analysis
 from .baselines import Baseline, baselines_of, draw_points, handles
+from .kinds import ANSWER, KINDS, Drawn, FigureKind, Look, Material
 from .penalty_curves import bars_of, handles_of, look_of, panels_of, reach, setting_keys, settings_of, smoothness_axis
 from .style import GREY, LINES, caption, colour_of, legend, legend_width, marker_of, new_figure, penalties_of
 
@@ -134,3 +135,22 @@ def _front_handles(points: pd.DataFrame, ways: list[_Way]) -> list[Line2D]:
         Line2D([], [], color=GREY, marker="o", ls="", label="on the Pareto front"),
         Line2D([], [], color=GREY, marker="o", ls="", markerfacecolor="white", label="not on it"),
     ]
+
+
+def _drawn(material: Material) -> Drawn:
+    if "means" in material.analysis.tables:
+        yield "pareto_front", pareto_front(material.analysis, material.measured[0], material.title)
+
+
+def _looks() -> dict[str, Look]:
+    return {
+        "pareto_front": Look(
+            "ARC: accuracy against smoothness",
+            "Smoother is left, more accurate is up (down, if the metric is an error). Filled points are on the Pareto "
+            "front: no other point is better on both axes.",
+            beside=ANSWER,
+        )
+    }
+
+
+KINDS.append(FigureKind(place=60, draw=_drawn, looks=_looks))

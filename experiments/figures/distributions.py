@@ -1,6 +1,6 @@
 """Distributions for each λ: SDlogJ over pairs, and Jacobian determinants over voxels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from ...networks import PENALTIES
 from ...pipeline.evaluation import SDLOGJ
 from ...pipeline.evaluation.vocabulary import FIELDS
-from ..rows.summaries import configuration, number, penalized, pick, summary
-from .baselines import Baseline, baselines_of, draw_levels, handles
+from ..rows.summaries import configuration, number, pick
+from .baselines import Baseline, draw_levels, handles
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, title_panel
 
 MOST_CHARACTERS = 32
@@ -27,14 +28,6 @@ COLUMNS = 6
 DETERMINANTS = (-100, -10, -3, -1, 0, 0.5, 1, 2, 5, 10, 30, 100)
 DETERMINANT = f"{FIELDS[0]}_det_"
 BANDS = (("p01", "p99", 0.18), ("p05", "p95", 0.35))
-
-
-def distribution_figures(rows: pd.DataFrame, title: str) -> Iterator[tuple[str, Figure | None]]:
-    """Every figure of this module; None for a figure whose columns were not measured."""
-    trained = penalized(rows)
-    if not trained.empty:
-        yield "sdlogj_by_lambda", sdlogj_by_lambda(trained, title, baselines_of(summary(rows)))
-        yield "determinants_by_lambda", determinants_by_lambda(trained, title)
 
 
 def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline] = ()) -> Figure | None:
@@ -147,3 +140,25 @@ def settings_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of networks, split by every setting other than penalty and λ."""
     keys = [key for key in configuration(rows) if key not in ("penalty", "lambda")]
     return [part for _, part in rows.groupby(keys, dropna=False, sort=False)]
+
+
+def _drawn(material: Material) -> Drawn:
+    if not material.trained.empty:
+        yield "sdlogj_by_lambda", sdlogj_by_lambda(material.trained, material.title, material.without)
+        yield "determinants_by_lambda", determinants_by_lambda(material.trained, material.title)
+
+
+def _looks() -> dict[str, Look]:
+    return {
+        "sdlogj_by_lambda": Look(
+            "SDlogJ by λ", "How unevenly the deformation changes volume; boxes over test pairs.", (SDLOGJ,)
+        ),
+        "determinants_by_lambda": Look(
+            "Jacobian determinants by λ",
+            "1: volume is kept; below 1: compression; above 1: expansion; at 0 and below: folding.",
+            (f"{DETERMINANT}min",),
+        ),
+    }
+
+
+KINDS.append(FigureKind(place=20, draw=_drawn, looks=_looks))

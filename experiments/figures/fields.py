@@ -17,6 +17,7 @@ from ..rows.summaries import configuration, not_refined, penalized, pick, varian
 from ..store.run_folder import Run
 from . import panels
 from .examples import Example, arrays_of, downwards, examples_of_baselines, with_examples
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .style import caption, colour_of, new_figure
 
 ROWS = 6
@@ -219,3 +220,28 @@ def _component(component: int, settings: TrialSettings) -> str:
 def _pair_names(example: Example, count: int | None = None) -> str:
     ids = zip(example.arrays["moving_id"][:count], example.arrays["fixed_id"][:count], strict=True)
     return "Pairs, moving onto fixed:\n" + "\n".join(f"{place}: {a} onto {b}" for place, (a, b) in enumerate(ids, 1))
+
+
+def _drawn(material: Material) -> Drawn:
+    yield from field_figures(material.run, material.rows).items()
+
+
+def _looks() -> dict[str, Look]:
+    return {
+        "flow_fields": Look(
+            "Flow fields", "The two components of the displacement on example test pairs; one trial per penalty."
+        ),
+        "warped_grids": Look(
+            "Warped grids",
+            "The moving image and its grid, warped onto the fixed image, on example test pairs. Folding is red.",
+        ),
+        "across_lambda": Look(
+            "One pair across λ",
+            "λ grows from left to right, and the deformation gets smoother. Below each image is its Jacobian "
+            "determinant.",
+        ),
+    }
+
+
+# last, because a damaged file of example pairs stops it
+KINDS.append(FigureKind(place=80, draw=_drawn, looks=_looks))

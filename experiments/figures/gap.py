@@ -9,6 +9,7 @@ from ...pipeline.evaluation import METRICS, SDLOGJ
 from ..rows.summaries import number, pick
 from ..statistics import Analysis
 from .axes import lambda_axis
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .penalty_curves import bars_of, handles_of, look_of, reach, setting_keys, settings_of, smoothness_axis
 from .style import GREY, caption, legend, new_figure, penalties_of
 
@@ -67,3 +68,22 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
         f"interpolated between neighbouring λ.{left}",
     )  # fmt: skip
     return figure
+
+
+def _drawn(material: Material) -> Drawn:
+    if "means" in material.analysis.tables:
+        yield "amortization_gap", amortization_gap(material.analysis, material.measured[0], material.title)
+
+
+def _looks() -> dict[str, Look]:
+    return {
+        "amortization_gap": Look(
+            "Amortization gap",
+            "How much better the first way to find fields is than the second, with the same penalty. If it differs "
+            "between penalties, training favours some of them.",
+            beside="statistics-amortization_gap",
+        )
+    }
+
+
+KINDS.append(FigureKind(place=50, draw=_drawn, looks=_looks))

@@ -7,17 +7,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, VELOCITY_FOLDING
 from ..rows.summaries import counts, pick
 from . import style
 from .axes import annotate_apart, lambda_axis, percent_axis, say_no_folding
 from .baselines import Baseline, draw_levels, draw_points, handles
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 
 AFTER = "after registration"
 BARS = "bars: ± 1 standard error over pairs, which ignores that pairs share subjects"
 MANY_POINTS = 18
 """Above this number, points are not labelled with their λ."""
 FIELDS = {"displacement": "Displacement (what warps the image)", "velocity": "Velocity (as in the published study)"}
+
+
+BOTH_FOLD = (FOLDING, VELOCITY_FOLDING)
 
 
 def similarity_vs_folding(
@@ -157,3 +161,51 @@ def _seed_means(rows: pd.DataFrame, points: pd.DataFrame, keys: list[str], metri
 def _means(whole: pd.DataFrame) -> str:
     seeds = " Dashes: means of single seeds." if whole["n_seeds"].max() > 1 else ""
     return f"Mean over {counts(whole)}; {BARS}.{seeds}"
+
+
+def _drawn(material: Material) -> Drawn:
+    """The figures over λ; a run of baselines has none of them."""
+    if material.trained.empty:
+        return
+    own, whole, similarity = material.trained, material.whole, material.measured[-1]
+    about = material.title, material.without
+    yield "similarity_vs_folding", similarity_vs_folding(whole, similarity, *about)
+    yield "similarity_vs_lambda", metric_vs_lambda(own, whole, similarity, *about)
+    yield "folding_vs_lambda", folding_vs_lambda(own, whole, *about)
+    for metric in METRICS.of_role("accuracy"):
+        yield f"{metric}_vs_lambda", metric_vs_lambda(own, whole, metric, *about)
+
+
+def _looks() -> dict[str, Look]:
+    similarities = tuple(METRICS.of_role("similarity"))
+    return {
+        "similarity_vs_folding": Look(
+            "Similarity against folding",
+            "One point per configuration; a line joins the λ of one penalty. A penalty is better than another where "
+            "its line is better on both axes.",
+            (*similarities, *BOTH_FOLD),
+        ),
+        "similarity_vs_lambda": Look(
+            "Similarity against λ",
+            "A larger λ makes the warped and the fixed image less similar. Equal λ does not mean equal smoothness, "
+            "because penalties differ in scale.",
+            similarities,
+        ),
+        **{
+            f"{name}_vs_lambda": Look(
+                f"{METRICS.title(name)} against λ",
+                f"The effect of a larger λ on {METRICS[name].effect or METRICS.title(name)}, which was not used in "
+                "training.",
+                (name,),
+            )
+            for name in METRICS.of_role("accuracy")
+        },
+        "folding_vs_lambda": Look(
+            "Folding against λ",
+            "Left: the displacement, which warps the image. Right: the velocity, which the published study measured.",
+            BOTH_FOLD,
+        ),
+    }
+
+
+KINDS.append(FigureKind(place=10, draw=_drawn, looks=_looks))

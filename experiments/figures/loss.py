@@ -1,6 +1,5 @@
 """Training and validation loss, and its terms, against epoch."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ...networks import PENALTIES, SIMILARITIES
 from ..rows.summaries import configuration, number, pick
+from ..store.run_folder import Run
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .style import GREY, caption, colour_of, legend, new_figure, penalties_of, title_panel
 
 FEW_EPOCHS = 12
@@ -20,12 +21,6 @@ FEW_EPOCHS = 12
 Shades = dict[float, tuple[float, float, float]]
 EVERY = "one network for every λ"
 """Takes the place of the penalty for a training that several trials share."""
-
-
-def training_figures(history: pd.DataFrame, title: str, note: str = "") -> Iterator[tuple[str, Figure | None]]:
-    """The loss and its terms against epoch. ``note``: a further sentence for their captions."""
-    for term in ("loss", "similarity", "penalty"):
-        yield f"{term}_by_epoch", term_by_epoch(history, term, title, note)
 
 
 def term_by_epoch(history: pd.DataFrame, term: str, title: str, note: str = "") -> Figure | None:
@@ -115,3 +110,31 @@ def _similarity(history: pd.DataFrame) -> tuple[str, str]:
         return name, ""
     entry = SIMILARITIES[name]
     return entry.loss, f" ({entry.unit})" if entry.unit else ""
+
+
+def _drawn(material: Material) -> Drawn:
+    if not material.trained.empty:
+        note = _warm_up(material.run)
+        for term in ("loss", "similarity", "penalty"):
+            yield f"{term}_by_epoch", term_by_epoch(material.history, term, material.title, note)
+
+
+def _warm_up(run: Run) -> str:
+    """The sentence for captions if λ is warmed up during training; empty otherwise."""
+    trained = [trial for trial in run.trials.values() if trial.model.trains]
+    shares = {trial.training.penalty_warmup for trial in trained} - {0.0}
+    if not shares:
+        return ""
+    words = " or ".join(f"{100 * share:g}" for share in sorted(shares))
+    return f"In training λ grows from 0 over the first {words} % of the steps; validation always uses the full λ."
+
+
+def _looks() -> dict[str, Look]:
+    return {
+        "loss_by_epoch": Look("Loss against epoch", "Shows whether training has converged.", beside="trials"),
+        "similarity_by_epoch": Look("Similarity against epoch", "The loss without the penalty.", beside="trials"),
+        "penalty_by_epoch": Look("Penalty against epoch", "The penalty, not multiplied by λ.", beside="trials"),
+    }
+
+
+KINDS.append(FigureKind(place=70, draw=_drawn, looks=_looks))

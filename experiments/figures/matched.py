@@ -9,6 +9,7 @@ from ...pipeline.evaluation import METRICS
 from ...pipeline.settings.schema import ObjectiveSettings
 from ..rows.summaries import number, pick
 from ..statistics import Analysis
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .penalty_curves import bars_of, handles_of, look_of, panels_of, reach, setting_keys, settings_of, smoothness_axis
 from .style import GREY, caption, legend, new_figure, penalties_of
 
@@ -74,3 +75,25 @@ def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference:
     sign = 1 if len(forward) else -1
     low, high = ("low", "high")[::sign]
     return pd.DataFrame({"mean": sign * lines["difference"], "low": sign * lines[low], "high": sign * lines[high]})
+
+
+def _drawn(material: Material) -> Drawn:
+    for smoothness in METRICS.of_role("smoothness") if "means" in material.analysis.tables else ():
+        figure = matched(material.analysis, material.measured[0], smoothness, material.title)
+        yield matched_name(smoothness), figure
+
+
+def _looks() -> dict[str, Look]:
+    first, *others = METRICS.of_role("smoothness")
+    fair = "The fair comparison: every penalty with equally smooth deformations."
+    readings = {first: fair} | {
+        name: f"The same comparison at equal {METRICS.title(name)} instead of equal {METRICS.title(first)}."
+        for name in others
+    }
+    return {
+        matched_name(name): Look(f"Penalties at equal {METRICS.title(name)}", reading, beside="statistics-matched")
+        for name, reading in readings.items()
+    }
+
+
+KINDS.append(FigureKind(place=40, draw=_drawn, looks=_looks))

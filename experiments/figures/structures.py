@@ -12,6 +12,7 @@ from ...pipeline.evaluation import DICE, METRICS, SDLOGJ
 from ..rows.summaries import baselines, penalized, per_label, pick, variant
 from .baselines import baselines_of, look
 from .distributions import settings_of
+from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, standard_error
 
 
@@ -94,3 +95,20 @@ def _alike(part: pd.DataFrame) -> pd.DataFrame:
     goal = (ends["min"].max() + ends["max"].min()) / 2
     nearest = {penalty: (means[penalty] - goal).abs().idxmin() for penalty in penalties_of(part)}
     return pick(part, part["lambda"] == part["penalty"].map(nearest))
+
+
+def _drawn(material: Material) -> Drawn:
+    yield "dice_per_structure", dice_per_structure(material.rows, material.title)
+
+
+def _looks() -> dict[str, Look]:
+    return {
+        "dice_per_structure": Look(
+            f"{METRICS.title(DICE)} of each structure",
+            "Which structures improve, with the penalties at similar smoothness.",
+            beside="structures",
+        )
+    }
+
+
+KINDS.append(FigureKind(place=30, draw=_drawn, looks=_looks))

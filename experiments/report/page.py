@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...pipeline.evaluation import DICE, METRICS
 from ...transforms.basics.errors import printable_lines
+from ..figures.kinds import ANSWER
 from ..figures.style import penalties_of
 from ..outputs.study_result import StudyResult
 from ..outputs.tables import published
@@ -17,7 +18,7 @@ from ..store.run_folder import short_names
 from .blocks import Block, Figure, Page, Section, Table, Terms, Words
 from .explorer import one_pair
 from .headings import definitions
-from .pictures import ANSWER, pictures
+from .pictures import pictures
 from .protocol import data, groups, protocol
 from .provenance import environment, reproduce, trials_table, version_of
 from .tables import by_configuration, from_frame, structures
