@@ -20,6 +20,7 @@ from smoothmorph.pipeline.settings.schema import TrialSettings
 RESULTS = ROOT / "experiments" / "results"
 STUDIES = {
     "brain-3d": ("", 24),
+    "brain-3d-further": ("", 24),
     "brain-3d-longer": ("", 24),
     "brain-3d-repeats": ("", 24),
     "brain-3d-scans": ("brain-3d-2mm", 24),
