@@ -21,6 +21,10 @@ from .pair_list import read_pairs as read_pairs
 from .registration import ImagePair as ImagePair, Registered as Registered, register as register
 from .settings.device import choose_device as choose_device
 from .settings.intensities import INTENSITIES as INTENSITIES, IntensityEntry as IntensityEntry
+from .settings.random_transforms import (
+    RANDOM_TRANSFORMS as RANDOM_TRANSFORMS,
+    RandomTransformEntry as RandomTransformEntry,
+)
 from .settings.schema import CohortSettings as CohortSettings, TrialSettings as TrialSettings, parse as parse
 from .settings.vocabulary import (
     METHODS as METHODS,

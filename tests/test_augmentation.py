@@ -1,5 +1,6 @@
 """``training.augment``: valid names, the random draws, and that only seed, epoch and index of a pair decide them."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from outside.entries import STRIPES
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.pipeline.cohorts.preparation import prepare, training_loader, validation_loader
 from smoothmorph.pipeline.settings.augmentation import KEYS, Augmentation, augmentations
+from smoothmorph.pipeline.settings.random_transforms import RANDOM_TRANSFORMS, RandomTransformEntry
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial
 from smoothmorph.transforms.basics.errors import InputError
@@ -222,6 +225,33 @@ def test_labels_that_are_not_there_are_refused(tiny_cohort, tmp_path):
         InputError, match=r"training\.augment names label maps, but the subjects of the cohort have no label maps"
     ):
         training_loader(prepare(settings, tmp_path), settings, 1, pin_memory=False)
+
+
+def entry(name: str, **changed) -> RandomTransformEntry:
+    return dataclasses.replace(STRIPES, **{"name": name, "target": "outside.stripes:RandStripesd", **changed})
+
+
+def test_a_transform_of_another_package_is_named_by_its_entry(monkeypatch):
+    entries = [entry("stripes", arguments={"most": 0.0}), entry("moving-stripes", moves=True)]
+    entries += [entry("flat", target="outside.stripes:MapTransform"), entry("gone", target="outside.stripes:Gone")]
+    monkeypatch.setattr(RANDOM_TRANSFORMS, "_entries", {each.name: each for each in entries})
+    given, both = pair(2), ["moving", "fixed"]
+    made = Augmentation([{"transform": "stripes", "keys": both}], seed=0)(given, 1, 0)
+    assert torch.equal(made["moving"], given["moving"])  # the entry's own arguments are kept
+    moving = [{"transform": "moving-stripes", "keys": both, "most": 1.0}]
+    first, second, again = (Augmentation(moving, seed)(given, 1, 0)["moving"] for seed in (0, 1, 0))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert Augmentation(moving, 0).leaves_label_behind() == "training.augment[0] (RandStripesd)"
+    assert Augmentation([{"transform": "stripes", "keys": both}], 0).leaves_label_behind() is None
+    for name, keys, sentence in [
+        ("stripes", [*both, "moving_label"], "keys has a label map, but RandStripesd would change its label values"),
+        ("flat", both, "'outside.stripes:MapTransform', the target of 'flat', is no random dictionary transform"),
+        ("gone", both, "cannot load 'outside.stripes:Gone'"),
+        ("stripe", both, "'stripe' is not a random dictionary transform that can be used here; did you mean stripes"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            Augmentation([{"transform": name, "keys": keys}], seed=0)
 
 
 def test_only_transforms_that_keep_an_image_can_be_named():

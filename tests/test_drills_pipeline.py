@@ -36,6 +36,8 @@ ENTRY_POINTS = """\
 pictures = outside.entries:PICTURES
 [smoothmorph.intensities]
 window = outside.entries:WINDOW
+[smoothmorph.random_transforms]
+stripes = outside.entries:STRIPES
 [smoothmorph.methods]
 shift = outside.entries:SHIFT
 [smoothmorph.backbones]
@@ -73,7 +75,8 @@ call("show", "study.yaml")
 print("torch was loaded:", "torch" in sys.modules)
 call("data", "check", "pictures", "--root", root)
 figures.draw_figures = lambda *_: []  # `report` draws them
-call("run", "study.yaml", "--data-root", root, "--out", "run", "--workers", "1")
+augment = "training.augment=[{transform: stripes, keys: [moving, fixed], most: 0.2}]"  # to check it loads torch
+call("run", "study.yaml", "--set", augment, "--data-root", root, "--out", "run", "--workers", "1")
 figures.draw_figures = draw
 call("report", "run")
 call("recommend", "run", "--max-folding", "5%")

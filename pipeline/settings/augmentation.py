@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import monai.transforms
 import numpy as np
@@ -23,6 +23,7 @@ from ... import transforms
 from ...transforms.basics.errors import InputError, nearest, one_line, quoted, times
 from ...transforms.basics.metadata import plain
 from .data_sections import SMALLEST
+from .random_transforms import RANDOM_TRANSFORMS
 
 IMAGES, LABELS = ("moving", "fixed"), ("moving_label", "fixed_label")
 CLEAN = ("moving_clean", "fixed_clean")
@@ -40,6 +41,17 @@ SPOILS_LABELS = re.compile(r"^monai\.transforms\.intensity\.|RandSmoothFieldAdju
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,50}")
 
 
+class _Step(NamedTuple):
+    """A transform, ``where`` the settings name it, and whether it ``moves`` things, not only changes intensities."""
+
+    where: str
+    transform: Any
+    moves: bool
+
+    def __str__(self) -> str:
+        return f"{self.where} ({type(self.transform).__name__})"
+
+
 class Augmentation:
     """The random transforms of a trial's training pairs.
 
@@ -53,8 +65,8 @@ class Augmentation:
 
     def __init__(self, steps: Sequence[Mapping[str, Any]], seed: int) -> None:
         self.seed = seed
-        self.places = [f"training.augment[{place}]" for place in range(len(steps))]
-        self.transforms = Compose([_make(*each) for each in zip(steps, self.places, strict=True)])
+        self.steps = [_make(step, f"training.augment[{place}]") for place, step in enumerate(steps)]
+        self.transforms = Compose([step.transform for step in self.steps])
         self._check_order()
         self.clean = any(getattr(transform, "clean_keys", ()) for transform in self.transforms.transforms)
         self.labels = any(key in LABELS for transform in self.transforms.transforms for key in _keys(transform))
@@ -62,10 +74,11 @@ class Augmentation:
     def _check_order(self) -> None:
         """InputError if images would not fit: random shapes without images of them, clean images that are not moved."""
         made, shapes = "", ""
-        for where, transform in zip(self.places, self.transforms.transforms, strict=True):
+        for step in self.steps:
+            where, transform, moves = step
             name = type(transform).__name__
             makes = hasattr(transform, "label_keys")
-            if made and not makes and _moves(transform) and set(IMAGES) & set(_keys(transform)):
+            if made and not makes and moves and set(IMAGES) & set(_keys(transform)):
                 raise InputError(f"{where}: {name} would not move the clean images; put it before {made}.")
             if isinstance(transform, transforms.RandShapesd):
                 if set(transform.keys) != set(LABELS):
@@ -73,7 +86,7 @@ class Augmentation:
                 shapes = f"{where}: {name}"
             if set(LABELS) <= set(getattr(transform, "label_keys", ())):
                 shapes = ""
-            made = f"{where} ({name})" if getattr(transform, "clean_keys", ()) else made
+            made = str(step) if getattr(transform, "clean_keys", ()) else made
         if shapes:
             raise InputError(
                 f"{shapes} replaces the label maps, so RandSyntheticImaged must follow it for both images."
@@ -81,9 +94,10 @@ class Augmentation:
 
     def leaves_label_behind(self) -> str | None:
         """The first transform that moves the fixed image without its label map; None: there is none."""
-        for where, transform in zip(self.places, self.transforms.transforms, strict=True):
-            if _moves(transform) and IMAGES[1] in transform.keys and LABELS[1] not in _keys(transform):
-                return f"{where} ({type(transform).__name__})"
+        for step in self.steps:
+            keys = _keys(step.transform)
+            if step.moves and IMAGES[1] in step.transform.keys and LABELS[1] not in keys:
+                return str(step)
         return None
 
     def __call__(self, pair: Mapping[str, Tensor], epoch: int, place: int) -> dict[str, Tensor]:
@@ -97,8 +111,8 @@ class Augmentation:
         state = np.random.SeedSequence([self.seed, epoch, place]).generate_state(1)
         self.transforms.set_random_state(int(state[0]))
         made: dict[str, Any] = {key: value.clone() for key, value in pair.items()}
-        for where, transform in zip(self.places, self.transforms.transforms, strict=True):
-            made = _apply(transform, made, f"{where} ({type(transform).__name__})")
+        for step in self.steps:
+            made = _apply(step, made)
         dtypes = {key: value.dtype for key, value in pair.items()}
         if self.clean:  # where none was made, the images themselves are compared
             made = {**{clean: made[image] for image, clean in zip(IMAGES, CLEAN, strict=True)}, **made}
@@ -108,28 +122,48 @@ class Augmentation:
 
 @cache
 def augmentations() -> dict[str, type[MapTransform]]:
-    """All transforms that can be named: MONAI's random dictionary transforms in ``ROOMS``, and ours."""
+    """The transforms that are named by their class: MONAI's random dictionary transforms in ``ROOMS``, and ours."""
     public = {**vars(monai.transforms), **{name: getattr(transforms, name) for name in OURS}}
     return {name: each for name, each in public.items() if _can_be_named(name, each)}
 
 
 def _can_be_named(name: str, public: Any) -> bool:
-    random = isinstance(public, type) and issubclass(public, MapTransform) and issubclass(public, RandomizableTrait)
-    if not random or public.__name__ != name:
+    if not _is_random(public) or public.__name__ != name:
         return False
     return name in (*OURS, *CROPS) or public.__module__.startswith(ROOMS)
 
 
-def _make(step: Mapping[str, Any], where: str) -> MapTransform:
-    """Build one transform; InputError names the setting ``where`` and what is wrong."""
-    arguments, known = dict(step), augmentations()
-    name = arguments.pop("transform")
+def _is_random(public: Any) -> bool:
+    """Whether it is the class of a random dictionary transform."""
+    return isinstance(public, type) and issubclass(public, MapTransform) and issubclass(public, RandomizableTrait)
+
+
+def _class_of(name: str, where: str) -> tuple[type[MapTransform], bool, Mapping[str, Any]]:
+    """The class of a transform, whether it moves things, and the arguments that it always gets."""
+    if name in RANDOM_TRANSFORMS:
+        entry = RANDOM_TRANSFORMS[name]
+        if not _is_random(made := entry.load()):
+            raise InputError(
+                f"{where}.transform: {quoted(entry.target)}, the target of {quoted(name)}, is no random dictionary "
+                "transform; correct the entry."
+            )
+        return made, entry.moves, entry.arguments
+    known = augmentations()
     if name not in known:
-        hint = _nearest(name, known)
+        hint = _nearest(name, [*RANDOM_TRANSFORMS, *known])
+        hint += "".join(f" {fault.capitalize()}." for fault in RANDOM_TRANSFORMS.faults)
         raise InputError(
             f"{where}.transform: {quoted(name)} is not a random dictionary transform that can be used here{hint}"
         )
-    parameters = inspect.signature(known[name]).parameters
+    return known[name], not SPOILS_LABELS.search(f"{known[name].__module__}.{name}"), {}
+
+
+def _make(step: Mapping[str, Any], where: str) -> _Step:
+    """Build one transform; InputError names the setting ``where`` and what is wrong."""
+    arguments = dict(step)
+    name = arguments.pop("transform")
+    kind, moves, always = _class_of(name, where)
+    parameters = inspect.signature(kind).parameters
     for argument, value in arguments.items():
         if argument not in parameters:
             raise InputError(f"{where}.{argument}: {name} has no such argument{_nearest(argument, parameters)}")
@@ -137,7 +171,7 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
             raise InputError(
                 f"{where}.{argument} is {quoted(value)}, expected a number, a word, true, false, or a list of these."
             )
-    arguments |= _sampling(known[name], arguments, where)
+    arguments |= _sampling(kind, moves, arguments, where)
     if "label_keys" in parameters:
         _check_image_keys(name, arguments, where)
     if arguments.get("lazy"):
@@ -145,18 +179,18 @@ def _make(step: Mapping[str, Any], where: str) -> MapTransform:
     if name in CROPS and arguments.get("random_size"):
         raise InputError(f"{where}.random_size is true, but all crops must have one size, to form batches.")
     try:
-        return known[name](**arguments)
+        return _Step(where, kind(**{**arguments, **always}), moves)
     except Exception as error:  # MONAI can raise any exception type
         raise InputError(f"{where}: {name} does not accept these arguments: {one_line(error)}.") from None
 
 
-def _sampling(transform: type, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _sampling(transform: type, moves: bool, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Arguments that make a transform sample label maps by nearest neighbour; InputError if that is impossible."""
     keys = ensure_tuple(arguments.get("keys", ()))
     if not keys or not set(keys) <= set(KEYS) or len(set(keys)) < len(keys):
         raise InputError(f"{where}.keys is {quoted(arguments.get('keys'))}, expected a list of {', '.join(KEYS)}.")
     labels = [key in LABELS for key in keys]
-    if any(labels) and SPOILS_LABELS.search(f"{transform.__module__}.{transform.__name__}"):
+    if any(labels) and not moves:
         raise InputError(
             f"{where}.keys has a label map, but {transform.__name__} would change its label values; leave it out."
         )
@@ -186,19 +220,13 @@ def _check_image_keys(name: str, arguments: Mapping[str, Any], where: str) -> No
             raise InputError(f"{where}.{argument} is {quoted(given)}, but {name} needs a list of {', '.join(known)}.")
 
 
-def _moves(transform: Any) -> bool:
-    """Whether a transform changes where things are, not only intensities."""
-    own = type(transform)
-    return not SPOILS_LABELS.search(f"{own.__module__}.{own.__name__}")
-
-
 def _keys(transform: Any) -> tuple[Any, ...]:
     """All keys that a transform reads or writes."""
     return (*transform.keys, *getattr(transform, "label_keys", ()))
 
 
-def _apply(transform: Any, pair: Mapping[str, Tensor], where: str) -> dict[str, Any]:
-    shape = pair["fixed"].shape
+def _apply(step: _Step, pair: Mapping[str, Tensor]) -> dict[str, Any]:
+    shape, transform, where = pair["fixed"].shape, step.transform, str(step)
     try:
         made = transform(dict(pair))
         shapes = {made[key].shape for key in pair}

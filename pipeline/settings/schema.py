@@ -26,6 +26,7 @@ from .model_sections import (
     PretrainedSettings,
 )
 from .parsing import parse
+from .random_transforms import RANDOM_TRANSFORMS
 from .training_sections import LAMBDA, ComputeSettings, ObjectiveSettings, RefinementSettings, TrainingSettings
 from .vocabulary import METHODS, READERS
 from .with_options import Offered, WithOptions
@@ -245,7 +246,9 @@ class TrialSettings(Settings):
         method = METHODS[self.model.method]
         named: list[tuple[Registry, str]] = [(READERS, self.cohort.reader), (INTENSITIES, self.cohort.intensity)]
         named += [(METHODS, method.name)]
-        named += [(BACKBONES, self.model.backbone)] if method.trains else []
+        if method.trains:
+            named += [(BACKBONES, self.model.backbone)]
+            named += [(RANDOM_TRANSFORMS, step.transform) for step in self.training.augment]
         if method.has_objective:
             named += [(PENALTIES, term.name) for term in PENALTIES.terms(self.objective.penalty)]
             named += [(SIMILARITIES, term.name) for term in SIMILARITIES.terms(self.objective.similarity)]

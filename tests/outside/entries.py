@@ -1,4 +1,4 @@
-"""A reader, a scaling, a method and a backbone of another package. Importing this file does not load torch."""
+"""An entry of several kinds of another package. Importing this file does not load torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from smoothmorph.networks import BackboneEntry, Option
 from smoothmorph.pipeline.settings.intensities import IntensityEntry
+from smoothmorph.pipeline.settings.random_transforms import RandomTransformEntry
 from smoothmorph.pipeline.settings.vocabulary import MethodEntry, ReaderEntry
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ SLIM = BackboneEntry(
         ),
         Option(name="slope", kind=float, least=0, most=1, meaning="slope of the activation below 0; null: 0.2"),
     ),
+)
+
+
+STRIPES = RandomTransformEntry(
+    name="stripes",
+    title="Stripes",
+    meaning="random stripes of another brightness",
+    target="outside.stripes:RandStripesd",
+    moves=False,
 )
 
 
