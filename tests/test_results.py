@@ -43,6 +43,7 @@ STUDIES = {
     "published": ("neurite-oasis-2d", 166),
     "pyramid-brain-2d": ("neurite-oasis-2d", 125),
     "pyramid-cardiac": ("acdc-2d", 120),
+    "pyramid-hippocampus": ("Task04_Hippocampus", 60),
     "regularizers": ("neurite-oasis-2d", 125),
 }
 QUIET = Console(quiet=True)
