@@ -42,6 +42,7 @@ STUDIES = {
     "optimum-cardiac": ("acdc-2d", 120),
     "published": ("neurite-oasis-2d", 166),
     "pyramid-brain-2d": ("neurite-oasis-2d", 125),
+    "pyramid-brain-3d": ("", 24),
     "pyramid-cardiac": ("acdc-2d", 120),
     "pyramid-hippocampus": ("Task04_Hippocampus", 60),
     "regularizers": ("neurite-oasis-2d", 125),
