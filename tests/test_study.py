@@ -90,7 +90,8 @@ def test_every_study_can_be_shown(name):
     study = load_study(name)
     console = Console(width=200, record=True, file=StringIO())
     console.print(study_view(study))
-    assert f"{len(study.trials)} trials" in console.export_text()
+    count = len(study.trials)
+    assert f" {count} trial{'' if count == 1 else 's'}\n" in console.export_text()
 
 
 def test_an_override_holds_in_every_trial(load):
