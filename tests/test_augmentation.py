@@ -252,6 +252,11 @@ def test_a_transform_of_another_package_is_named_by_its_entry(monkeypatch):
     ]:
         with pytest.raises(InputError, match=sentence):
             Augmentation([{"transform": name, "keys": keys}], seed=0)
+    monkeypatch.setattr(RANDOM_TRANSFORMS, "faults", ["the entry point a = b:C cannot be read: no module"])
+    with pytest.raises(
+        InputError, match=r"did you mean stripes.* The entry point a = b:C cannot be read: no module\.$"
+    ):
+        Augmentation([{"transform": "stripe", "keys": both}], seed=0)
 
 
 def test_only_transforms_that_keep_an_image_can_be_named():

@@ -151,7 +151,7 @@ def _class_of(name: str, where: str) -> tuple[type[MapTransform], bool, Mapping[
     known = augmentations()
     if name not in known:
         hint = _nearest(name, [*RANDOM_TRANSFORMS, *known])
-        hint += "".join(f" {fault.capitalize()}." for fault in RANDOM_TRANSFORMS.faults)
+        hint += "".join(f" {fault[:1].upper()}{fault[1:]}." for fault in RANDOM_TRANSFORMS.faults)
         raise InputError(
             f"{where}.transform: {quoted(name)} is not a random dictionary transform that can be used here{hint}"
         )
