@@ -14,7 +14,8 @@ import torch
 from outside.entries import STRIPES
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.pipeline.cohorts.preparation import prepare, training_loader, validation_loader
-from smoothmorph.pipeline.settings.augmentation import KEYS, Augmentation, augmentations
+from smoothmorph.pipeline.settings.augmentation import Augmentation
+from smoothmorph.pipeline.settings.augmentation_steps import KEYS, augmentations
 from smoothmorph.pipeline.settings.random_transforms import RANDOM_TRANSFORMS, RandomTransformEntry
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.trial import run_trial

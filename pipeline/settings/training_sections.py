@@ -205,7 +205,7 @@ class RefinementSettings(Settings):
 class AugmentSettings(Settings):
     """One random transform of training pairs and its arguments, such as ``{transform: RandFlipd, keys: [moving]}``.
 
-    :mod:`.augmentation` says which transforms can be named: MONAI's, and those of :mod:`.random_transforms`.
+    :mod:`.augmentation_steps` says which transforms can be named: MONAI's, and those of :mod:`.random_transforms`.
     """
 
     model_config = ConfigDict(extra="allow")
