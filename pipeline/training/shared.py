@@ -55,7 +55,8 @@ def trained_for(
     shared.mkdir(parents=True, exist_ok=True)
 
     def report(done: int, steps: int, message: str) -> None:
-        _copy_history(shared, folder, always=False)
+        if _is_newer(shared / HISTORY, folder / HISTORY):
+            _copy_history(shared, folder)
         tell(done, steps, message)
 
     with _alone(shared / ".lock", lambda: report(*_steps_done(settings, shared))):
@@ -64,7 +65,7 @@ def trained_for(
             network = train(settings, prepared, shared, device, report, log)
             note = about(shared.name, settings.at(*network.recommended), TrainingImages.of(prepared))
             write_atomically(file, lambda path: save_model(path, network, note))
-    _copy_history(shared, folder, always=True)
+    _copy_history(shared, folder)
     network, _ = read_model(file)
     if not isinstance(network, ConditionalVoxelMorph):
         raise InputError(f"{file} holds an ordinary network; delete it to train it again.")
@@ -87,12 +88,14 @@ def _alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
         file.release()
 
 
-def _copy_history(shared: Path, folder: Path, always: bool) -> None:
-    """Copy the history of the shared network, ``always`` or if there is a newer one."""
-    theirs, own = shared / HISTORY, folder / HISTORY
-    if always or (theirs.is_file() and (not own.is_file() or own.stat().st_mtime < theirs.stat().st_mtime)):
-        content = theirs.read_bytes()
-        write_atomically(own, lambda path: path.write_bytes(content))
+def _is_newer(theirs: Path, own: Path) -> bool:
+    """Whether there is a file that is newer than its copy, or has none."""
+    return theirs.is_file() and (not own.is_file() or own.stat().st_mtime < theirs.stat().st_mtime)
+
+
+def _copy_history(shared: Path, folder: Path) -> None:
+    content = (shared / HISTORY).read_bytes()
+    write_atomically(folder / HISTORY, lambda path: path.write_bytes(content))
 
 
 def _steps_done(settings: TrialSettings, shared: Path) -> tuple[int, int, str]:
