@@ -71,8 +71,7 @@ def amortization_gap(analysis: Analysis, metric: str, title: str) -> Figure | No
 
 
 def _drawn(material: Material) -> Drawn:
-    if "means" in material.analysis.tables:
-        yield "amortization_gap", amortization_gap(material.analysis, material.measured[0], material.title)
+    yield "amortization_gap", amortization_gap(material.analysis, material.measured[0], material.title)
 
 
 def _looks() -> dict[str, Look]:

@@ -78,7 +78,7 @@ def _against(compared: pd.DataFrame, own: pd.DataFrame, penalty: str, reference:
 
 
 def _drawn(material: Material) -> Drawn:
-    for smoothness in METRICS.of_role("smoothness") if "means" in material.analysis.tables else ():
+    for smoothness in METRICS.of_role("smoothness"):
         figure = matched(material.analysis, material.measured[0], smoothness, material.title)
         yield matched_name(smoothness), figure
 

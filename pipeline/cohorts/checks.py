@@ -77,7 +77,7 @@ class CohortFindings:
         count = f"{self.subjects} subjects in {self.groups} groups, {len(self.faults)} of them faulty"
         parts = [f"{self.cohort}, {self.spatial_dims}-D: {count}."]
         for title, table in self.tables().items():
-            if title in ("faults", "what a study would refuse"):
+            if len(table.columns) == 1:  # sentences
                 body = "\n".join(map(printable, table.iloc[:, 0]))
             else:
                 body = table.to_string(index=False, float_format=lambda number: f"{number:.4g}")
