@@ -91,8 +91,8 @@ def run_trial(
     log = _Log(folder / "log.txt")
     if method.is_network:
         obtain = _train if method.trains else _take
-        model, seen = obtain(settings, prepared, folder, device, tell, log)
-        rows, examples = _evaluate(model, seen, prepared, folder, device, tell)
+        model = obtain(settings, prepared, folder, device, tell, log)
+        rows, examples = _evaluate(model, settings, prepared, folder, device, tell)
     else:
         rows, examples = _register(settings, prepared, root, folder, device, tell, log)
     write_atomically(folder / "examples.npz", lambda path: _save_arrays(path, examples))
@@ -108,8 +108,7 @@ Results = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 def _train(
     settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
-) -> tuple[VoxelMorph, TrialSettings]:
-    """The network, and the settings to evaluate it with."""
+) -> VoxelMorph:
     log(f"training on {device} with {torch.get_num_threads()} threads")
     train = METHODS[settings.model.method].load()
     model = trained_for(
@@ -117,19 +116,17 @@ def _train(
     )
     told = about(settings.trial_id(prepared.fingerprint), settings, TrainingImages.of(prepared))
     write_atomically(folder / "model.safetensors", lambda path: save_model(path, model, told))
-    return model, settings
+    return model
 
 
 def _take(
     settings: TrialSettings, prepared: Prepared, folder: Path, device: torch.device, tell: Progress, log: "_Log"
-) -> tuple[VoxelMorph, TrialSettings]:
-    """As :func:`_train`, with a network that was trained before; it computes in the precision of its training."""
+) -> VoxelMorph:
+    """As :func:`_train`, with a network that was trained before."""
     log(f"registering on {device} with {torch.get_num_threads()} threads")
     check_weight_map(settings.objective, prepared)
     method = METHODS[settings.model.method]
-    taken = method.load()(settings, prepared, log, **method.arguments)
-    training = (taken.settings or TrialSettings()).training
-    return taken.network, settings.model_copy(update={"training": training})
+    return method.load()(settings, prepared, log, **method.arguments).network
 
 
 def _evaluate(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from knob_model import write_knob
 from smoothmorph.pipeline import prepare
@@ -43,6 +44,20 @@ def test_the_rows_are_those_of_the_trial_that_trained_the_network(tiny_cohort, t
         assert again["refinement_steps"].tolist() == [0, 0, 2, 2]
         assert again["trial"].iloc[0].startswith("l2_0.1_diffeomorphic_pretrained_")
     assert not (tmp_path / "pretrained1" / "model.safetensors").exists()
+
+
+def test_a_network_computes_in_float32_as_register_does_whatever_it_was_trained_in(tiny_cohort, tmp_path):
+    in_training = rows_of(trial(training={"precision": "bfloat16"}), tmp_path / "trained", tiny_cohort(2))
+    rows = rows_of(pretrained(tmp_path / "trained"), tmp_path / "pretrained", tiny_cohort(2))
+    network = open_trained(tmp_path / "trained").network
+    settings = pretrained(tmp_path / "trained")
+    prepared = prepare(settings, tiny_cohort(2))
+    for row in rows.itertuples():
+        moving, fixed = (prepared.samples[name]["image"][None] for name in (row.moving, row.fixed))
+        with torch.no_grad():
+            warped = network(moving, fixed).warped
+        assert row.mse == pytest.approx(float((warped - fixed).square().mean()), rel=1e-5)
+    assert not (rows["mse"] == in_training["mse"]).all()
 
 
 def test_a_network_for_many_lambda_is_taken_at_that_of_the_trial(tiny_cohort, tmp_path):

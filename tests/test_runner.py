@@ -23,6 +23,7 @@ from smoothmorph.experiments.store.run_folder import open_run
 from smoothmorph.experiments.store.run_lock import locked, running_trials
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.networks import PENALTIES, PenaltyEntry
+from smoothmorph.pipeline.training import precision
 from smoothmorph.transforms.basics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -324,6 +325,23 @@ def test_an_absent_device_is_refused_before_any_trial_starts(execute):
     for workers in (1, 2):
         with pytest.raises(InputError, match=r"the device is cuda:99, but torch sees"):
             execute("compute.device=cuda:99", task=refuse, workers=workers)
+
+
+@pytest.mark.parametrize(("slowdown", "told"), [(9.62, True), (1.2, False)])
+def test_a_cpu_without_bfloat16_is_told_of_before_a_long_training(execute, monkeypatch, slowdown, told):
+    monkeypatch.setattr(precision, "slowdown_in_bfloat16", lambda: slowdown)
+    text = execute("training.precision=bfloat16").text
+    assert ("notice: on this CPU, a convolution takes 9.6 times as long in bfloat16 as in float32." in text) == told
+
+
+def test_only_a_training_in_bfloat16_is_timed(execute, monkeypatch, tmp_path):
+    monkeypatch.setattr(precision, "slowdown_in_bfloat16", lambda: pytest.fail("timed"))
+    execute()
+    execute(study={"name": "untrained", "base": {"model.method": "identity"}}, out=tmp_path / "other")
+
+
+def test_the_time_of_a_convolution_in_bfloat16_is_measured():
+    assert 0.05 < precision.slowdown_in_bfloat16() < 500
 
 
 @pytest.mark.parametrize(

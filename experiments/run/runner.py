@@ -73,6 +73,8 @@ def run_study(
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials are complete, {len(jobs)} to run")
+        if isinstance(executor, LocalExecutor) and (notice := _slow_precision(jobs)):
+            say(console, f"notice: {notice}")
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
         try:
             write_outputs(result, console)
@@ -145,6 +147,25 @@ def _check_start(job: Job) -> None:
     begun = job.folder.exists() or (job.folder.parent / SHARED).exists()
     if job.settings.model.trains and start is not None and not begun:
         find_model(Path(start))
+
+
+def _slow_precision(jobs: list[Job]) -> str:
+    """What to say if a training in bfloat16 would be slow on this CPU; else ""."""
+    if not any(_in_bfloat16(job.settings) for job in jobs):
+        return ""
+    from ...pipeline.training.precision import SLOW, slowdown_in_bfloat16
+
+    slowdown = slowdown_in_bfloat16()
+    if slowdown < SLOW:
+        return ""
+    return (
+        f"on this CPU, a convolution takes {slowdown:.2g} times as long in bfloat16 as in float32. "
+        "--set training.precision=float32 trains faster; in another --out, because those are other trials."
+    )
+
+
+def _in_bfloat16(settings: TrialSettings) -> bool:
+    return settings.model.trains and settings.training.precision == "bfloat16" and not _on_gpu(settings)
 
 
 def _run_jobs(jobs: list[Job], executor: Executor, task: Task, result: StudyResult, lock: Lock, board: Board) -> None:
