@@ -121,6 +121,7 @@ def test_the_pairs_of_refined_fields_are_not_counted_twice(make_run):
     counted = len(rows) // 2
     words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
     assert f"quartiles over {counted} test pairs;" in words
+    assert [axes.get_ylim()[0] for axes in figure.axes] == [0, 0]  # a row of panels for each of the two
 
 
 @pytest.mark.parametrize(("count", "labelled"), [(6, [0, 1, 2, 3, 4, 5]), (11, [0, 2, 4, 6, 8, 10])])

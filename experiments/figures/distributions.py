@@ -1,6 +1,7 @@
 """Distributions for each λ: SDlogJ over pairs, and Jacobian determinants over voxels."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from .baselines import Baseline, draw_levels, handles
 from .kinds import KINDS, Drawn, FigureKind, Look, Material
 from .style import GREY, caption, colour_of, legend, marker_of, new_figure, penalties_of, title_panel
 
-MOST_CHARACTERS = 32
-"""Characters of all labels below a panel that fit beside each other."""
+MOST_CHARACTERS = 36
+"""Characters of all labels below a panel that fit beside each other, with the spaces between them."""
 MOST_LABELS = 8
 """Slanted labels below a panel that do not touch each other."""
 COLUMNS = 6
@@ -51,7 +52,8 @@ def sdlogj_by_lambda(rows: pd.DataFrame, title: str, without: Sequence[Baseline]
             for box in drawn["boxes"]:
                 box.set(facecolor=colour_of(penalty), linewidth=0.8)
             draw_levels(axes, without, SDLOGJ)
-    grid[0][0].set_ylim(bottom=0, top=1.05 * grid[0][0].get_ylim()[1])
+    for line in grid:
+        line[0].set_ylim(bottom=0)
     if without:
         legend(figure, handles(without, levels=True))
     pairs_of = rows.groupby([*configuration(rows), "seed"], dropna=False)["moving"].size()
@@ -132,7 +134,8 @@ def _label(axes: Axes, places: np.ndarray, weights: Iterable[float]) -> None:
     """Write λ below the places: slanted where the numbers would touch, and below some places only where many would."""
     every = -(-len(places) // MOST_LABELS)
     labels = ["" if place % every else f"{weight:g}" for place, weight in enumerate(weights)]
-    slanted = sum(map(len, labels)) > MOST_CHARACTERS
+    widest = max((len(one) + len(other)) / 2 + 1 for one, other in pairwise(["", *labels]))
+    slanted = widest * len(labels) > MOST_CHARACTERS
     axes.set_xticks(places, labels, rotation=30 if slanted else 0, ha="right" if slanted else "center")
 
 
