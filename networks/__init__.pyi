@@ -9,7 +9,7 @@ from .coarse_to_fine import Optimized as Optimized, Schedule as Schedule, optimi
 from .conditional.network import ConditionalVoxelMorph as ConditionalVoxelMorph
 from .conditional.ranges import Condition as Condition, LambdaRanges as LambdaRanges
 from .displacement_network import DisplacementNetwork as DisplacementNetwork
-from .field_model import FieldModel as FieldModel
+from .field_model import FieldModel as FieldModel, Registration as Registration
 from .files.checkpoints import (
     Network as Network,
     load_model as load_model,
@@ -83,4 +83,4 @@ from .refinement import (
     refine as refine,
     refine_field as refine_field,
 )
-from .voxelmorph import Registration as Registration, VoxelMorph as VoxelMorph
+from .voxelmorph import VoxelMorph as VoxelMorph

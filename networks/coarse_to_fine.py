@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ..transforms.fields.warping import resize_displacement
 from .descent import lower_objective, registration_of
-from .field_model import FieldModel
+from .field_model import FieldModel, Registration
 from .objective.objective import Objective
-from .voxelmorph import Registration
 
 LEAST_SIZE = 8
 """Voxels along an axis: images are not made coarser than this."""
@@ -75,11 +74,11 @@ def optimize(
             start = torch.cat([start, start], dim=1)
         start = start if found is None else _resized(found.fields, start.shape[2:])
         ending = schedule.steps, schedule.tolerance, schedule.window
-        found = lower_objective(model.register, objective, *level, start, *ending)
+        found = lower_objective(model.register_with, objective, *level, start, *ending)
         steps = steps + found.steps
     assert found is not None  # there is one level at least
     with torch.no_grad():
-        return Optimized(registration_of(model.register, found.fields, moving, fixed), found.values, steps)
+        return Optimized(registration_of(model.register_with, found.fields, moving, fixed), found.values, steps)
 
 
 class _Pairs(NamedTuple):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from .field_model import Registration
 from .lbfgs import Minimum, minimize
 from .objective.objective import Objective
-from .voxelmorph import Registration
 
 SMOOTHING = 128.0
 """α, in squared voxels of the field's grid."""

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from ..transforms.basics.metadata import TORCH
 from ..transforms.fields.warping import Padding
-from .field_model import FieldModel
+from .field_model import FieldModel, Registration
 from .objective.objective import Objective
 from .objective.vocabulary import PENALTIES, SIMILARITIES
 from .refinement import refine_field
-from .voxelmorph import Registration
 
 
 class RefineRegistration(Transform):
@@ -106,7 +105,7 @@ class RefineRegistration(Transform):
 
     def _register(self, field: Tensor, moving: Tensor) -> Registration:
         downsize = 1 if field.shape[2:] == moving.shape[2:] else 2
-        return FieldModel(self.integration_steps, downsize, self.padding_mode).register(field, moving)
+        return FieldModel(self.integration_steps, downsize, self.padding_mode).register_with(field, moving)
 
     def __repr__(self) -> str:
         own = {name: value for name, value in vars(self).items() if name != "objective"}

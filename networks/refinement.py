@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from .descent import Register, lower_objective, registration_of
+from .field_model import Registration
 from .objective.objective import Objective
-from .voxelmorph import Registration, VoxelMorph
+from .voxelmorph import VoxelMorph
 
 MOST_STEPS = 100
 """Steps of a refinement that ends by itself, at most."""

@@ -1,15 +1,17 @@
 """Optimization without a network: its parts have answers that can be computed; its trials are like others."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
 
-from smoothmorph.networks import FieldModel, Objective, Schedule, VoxelMorph, has_converged, optimize
+from smoothmorph.networks import FieldModel, Objective, Schedule, has_converged, optimize
 from smoothmorph.networks.descent import SobolevGradient
 from smoothmorph.networks.lbfgs import minimize
 from smoothmorph.pipeline.settings.schema import TrialSettings, parse
 from smoothmorph.pipeline.trial import TrialFailed, run_trial
-from smoothmorph.transforms import InputError
+from smoothmorph.transforms import InputError, integrate, resize_displacement, warp
 from test_refinement import ball
 
 
@@ -89,13 +91,31 @@ def test_a_sobolev_gradient_solves_its_equation(grid):
 
 
 @pytest.mark.parametrize(("dims", "squarings", "downsize"), [(2, 0, 2), (2, 7, 2), (2, 7, 1), (3, 7, 2)])
-def test_a_field_means_what_it_means_to_a_network(dims, squarings, downsize):
+def test_a_field_is_integrated_on_its_grid_and_warps_on_that_of_the_image(dims, squarings, downsize):
     model, moving = FieldModel(squarings, downsize), ball((20,) * dims, 1.5)
     field = torch.randn(1, dims, *model.grid(moving.shape[2:]), generator=torch.Generator().manual_seed(0))
-    expected = VoxelMorph(dims, squarings, downsize).register_with(field, moving)
-    for ours, theirs in zip(model.register(field, moving)[:3], expected[:3], strict=True):
-        torch.testing.assert_close(ours, theirs)
-    assert not model.register(model.identity(moving), moving).displacement.any()
+    displacement = integrate(field, squarings)
+    if squarings and downsize == 2:
+        assert field.shape[2:] == (10,) * dims
+        displacement = resize_displacement(displacement, moving.shape[2:], 2.0)
+    found = model.register_with(field, moving)
+    torch.testing.assert_close(found.displacement, displacement)
+    torch.testing.assert_close(found.warped, warp(moving, displacement, padding_mode="zeros"))
+    assert found.velocity is field
+    assert not model.register_with(model.identity(moving), moving).displacement.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"integration_downsize": 3}, "integration_downsize 1 or 2, got 7 and 3"),
+        ({"integration_steps": -1}, "from 0 to 16 and integration_downsize 1 or 2, got -1 and 2"),
+        ({"padding_mode": "reflect"}, "padding_mode must be zeros or border, got 'reflect'"),
+    ],
+)
+def test_a_field_model_that_means_nothing_is_refused(options, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        FieldModel(**options)
 
 
 @pytest.mark.parametrize(("dims", "squarings"), [(2, 0), (2, 7), (3, 7)])

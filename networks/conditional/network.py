@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ...transforms.basics.errors import InputError, quoted
-from ..voxelmorph import Registration, VoxelMorph
+from ..field_model import Registration
+from ..voxelmorph import VoxelMorph
 from .conditioning import Conditioning
 from .ranges import KINDS, MOST_WIDTH, Condition, Kind, LambdaRanges
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...transforms.fields.warping import warp
-from ..voxelmorph import Registration
+from ..field_model import Registration
 from .vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry
 
 
