@@ -1,6 +1,7 @@
 """Statistics on data with known results: computed by hand, or by construction in many simulated studies."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,9 @@ from smoothmorph.experiments.statistics.curves import (
     targets,
     weight_at,
 )
+from smoothmorph.experiments.statistics.mixed_model import mixed_model
 from smoothmorph.experiments.statistics.pair_variance import PairDesign, without_atlas
-from smoothmorph.experiments.statistics.pairwise import compare, holm, mixed_model
+from smoothmorph.experiments.statistics.pairwise import compare, holm
 from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.statistics.sentences import versus
 from smoothmorph.experiments.study.study import load_study
@@ -218,6 +220,37 @@ def test_the_mixed_model_finds_the_mean_and_the_spreads_that_went_in():
     assert found.sd_subjects == pytest.approx(1.0, rel=0.25)
     assert found.sd_residual == pytest.approx(0.5, rel=0.1)
     assert 0.1 < found.sd_seeds < 0.9
+
+
+@pytest.mark.parametrize(("seeds", "subject", "seed"), [(1, 0.0, 0.0), (1, 0.2, 0.0), (1, 1.0, 0.0), (3, 0.3, 0.4)])
+@pytest.mark.parametrize("number", range(4))
+def test_the_mixed_model_is_where_the_likelihood_is_highest(seeds, subject, seed, number):
+    sample = simulated(np.random.default_rng(number), subject, pair=0.0, seed=seed, noise=1.0, seeds=seeds)
+    found = mixed_model(sample, sample.values["y"][0])
+    assert found is not None
+    ratios = np.array([found.sd_subjects, found.sd_seeds][: min(seeds, 2)]) / found.sd_residual
+    best, error = restricted_likelihood(sample, ratios)
+    assert (found.high - found.low) / 2 == pytest.approx(1.959964 * error, rel=1e-6)
+    tried = np.linspace(0, 2, 81 if seeds == 1 else 7)
+    for others in product(tried, repeat=len(ratios)):
+        assert restricted_likelihood(sample, np.array(others))[0] <= best + 1e-5
+
+
+def restricted_likelihood(sample, ratios):
+    """Its logarithm at ratios of the standard deviations to the residual's, but for a constant; the mean's error."""
+    values = sample.values["y"][0]
+    seeds, pairs = values.shape
+    subjects = np.zeros((pairs, SUBJECTS))
+    for side in (sample.moving, sample.fixed):
+        subjects[np.arange(pairs), side] += 1
+    effects = np.tile(subjects, (seeds, 1)), np.repeat(np.eye(seeds), pairs, axis=0)
+    parts = [ratio**2 * effect @ effect.T for ratio, effect in zip(ratios, effects, strict=False)]
+    covariance = np.eye(values.size) + sum(parts)
+    inverse = np.linalg.inv(covariance)
+    rest = values.ravel() - (inverse @ values.ravel()).sum() / inverse.sum()
+    variance = rest @ inverse @ rest / (values.size - 1)
+    logarithm = (values.size - 1) * np.log(variance) + np.linalg.slogdet(covariance)[1] + np.log(inverse.sum())
+    return -logarithm / 2, np.sqrt(variance / inverse.sum())
 
 
 def curve_of(roughness, dice, weights=None):

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
+from ..rows.rounding import PERCENT
 from ..rows.summaries import named_settings, telling
 from .style import colour_of, marker_of
 
@@ -56,7 +57,7 @@ def handles_of(penalties: list[str]) -> list[Line2D]:
 
 def bars_of(table: pd.DataFrame) -> str:
     """What the bars show, for a caption."""
-    return f"95 % intervals over subjects{' and seeds' if table['n_seeds'].max() > 1 else ''}"
+    return f"{PERCENT} intervals over subjects{' and seeds' if table['n_seeds'].max() > 1 else ''}"
 
 
 def smoothness_axis(axes: Axes, smoothness: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
-from ..rows.rounding import rounded, rounded_in, span, with_interval
+from ..rows.rounding import PERCENT, rounded, rounded_in, span, with_interval
 from ..rows.summaries import as_shown, baselines, counts, named_settings, records, setting_columns, telling
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
@@ -69,7 +69,7 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
     unit = f" {limited.unit}" if limited.unit else ""
     seeds = "" if best["n_seeds"] > 1 else " One seed only: the spread between trainings is unknown."
     over = (
-        f", 95 % interval over subjects{' and seeds' if best['n_seeds'] > 1 else ''}"
+        f", {PERCENT} interval over subjects{' and seeds' if best['n_seeds'] > 1 else ''}"
         if best["low"] <= best["high"]
         else ""
     )
@@ -94,7 +94,7 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
     keys = ["penalty", "lambda", "model", *others]
     for key in (*keys, name, wanted, "within"):
         table.add_column({"lambda": "λ"}.get(key, key.rsplit(".", 1)[-1]), overflow="fold")
-    table.caption = "95 % intervals below the means"
+    table.caption = f"{PERCENT} intervals below the means"
     for line in records(found.table):
         values = ["" if pd.isna(line[key]) else line[key] for key in keys]
         names = [f"{value:g}" if isinstance(value, float) else plain(value) for value in values]

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
-from ..rows.rounding import rounded, rounded_in, span
+from ..rows.rounding import PERCENT, rounded, rounded_in, span
 from ..rows.summaries import records
 from ..study.screen import plain
 
@@ -45,7 +45,7 @@ def tuning_view(tuned: "Tuned", limit: "Limit | None", structures: bool = False)
 def _curve(tuned: "Tuned") -> Table:
     accuracy = METRICS[tuned.found.metric]
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.caption = f"95 % intervals of {accuracy.title} below the means"
+    table.caption = f"{PERCENT} intervals of {accuracy.title} below the means"
     table.add_column("penalty")
     for heading in ("λ", *(METRICS[name].narrow_column for name in (tuned.found.metric, *tuned.metrics))):
         table.add_column(heading, justify="right")
@@ -74,7 +74,7 @@ def _sentences(tuned: "Tuned", limit: "Limit | None") -> Iterator[str]:
     elif tuned.alike[0] < tuned.alike[1]:
         low, high = tuned.alike
         yield (
-            f"The tested λ from {low:.3g} to {high:.3g} are not clearly less accurate than the best one, by 95 % "
+            f"The tested λ from {low:.3g} to {high:.3g} are not clearly less accurate than the best one, by {PERCENT} "
             "intervals of the difference on the same pairs."
         )
     yield from _smoothest(tuned)
@@ -105,7 +105,7 @@ def _smoothest(tuned: "Tuned") -> Iterator[str]:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{span(low, high)}, 95 % interval over subjects" if low <= high else span(low, high)
+    return f"{span(low, high)}, {PERCENT} interval over subjects" if low <= high else span(low, high)
 
 
 def _value(metric: str, value: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
 from ...pipeline.settings.vocabulary import METHODS
+from ..rows.rounding import PERCENT
 from ..study.setting_keys import known_keys
 
 HEADINGS = {
@@ -15,13 +16,13 @@ HEADINGS = {
     "before": "before registration",
     "n_pairs": "test pairs",
     "n_seeds": "seeds",
-    "low": "95 % from",
-    "high": "95 % to",
+    "low": f"{PERCENT} from",
+    "high": f"{PERCENT} to",
     "auc_arc": "AUC-ARC",
-    "difference_low": "difference, 95 % from",
-    "difference_high": "difference, 95 % to",
-    "effect_low": "effect, 95 % from",
-    "effect_high": "effect, 95 % to",
+    "difference_low": f"difference, {PERCENT} from",
+    "difference_high": f"difference, {PERCENT} to",
+    "effect_low": f"effect, {PERCENT} from",
+    "effect_high": f"effect, {PERCENT} to",
     "p_holm": "p, Holm",
     "matched_in": "at equal",
     "at": "value",

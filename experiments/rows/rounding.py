@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from math import floor, isfinite, isnan, log10
 from typing import Any
 
+LEVEL = 0.95
+"""Of all intervals."""
+PERCENT = f"{100 * LEVEL:g} %"
+"""The same in words."""
 MORE = 2
 """Decimals that may be added so that an end of the interval which is not 0 is not shown as 0."""
 MOST = 9

@@ -30,7 +30,8 @@ from .curves import (
     weight_at,
 )
 from .curves import groups as groups_of
-from .pairwise import compare, mixed_model, with_holm
+from .mixed_model import mixed_model
+from .pairwise import compare, with_holm
 from .sample import INTERVALS, Sample, is_everywhere, titled
 from .sentences import in_words
 

@@ -1,12 +1,11 @@
-"""Two configurations on the same pairs: Wilcoxon's test, its effect size, Holm's correction, a mixed model."""
+"""Two configurations on the same pairs: Wilcoxon's test, its effect size, Holm's correction."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata, wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from .sample import Sample
 
@@ -21,18 +20,6 @@ class Paired(NamedTuple):
     effect: float
     effect_low: float
     effect_high: float
-
-
-class Mixed(NamedTuple):
-    """The mean difference of a mixed model with its interval, and the standard deviations of its random effects."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    sd_subjects: float
-    sd_seeds: float
-    sd_residual: float
 
 
 def compare(sample: Sample, differences: np.ndarray) -> Paired:
@@ -74,46 +61,3 @@ def with_holm(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     if not table.empty:
         table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
     return table
-
-
-def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:
-    """Fit differences (S, P) = mean + effect of moving + effect of fixed + effect of the seed + residual.
-
-    Fitted by restricted maximum likelihood. Both subjects of a pair have effects of the same distribution. None if the
-    fit fails, or if no seed has all differences.
-    """
-    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning
-
-    differences = differences[~np.isnan(differences).any(axis=1)]
-    seeds, pairs = differences.shape
-    if not seeds:
-        return None
-    scale = differences.std() or 1.0
-    subjects = np.zeros((pairs, max(sample.moving.max(), sample.fixed.max()) + 1))
-    subjects[np.arange(pairs), sample.moving] = 1.0
-    subjects[np.arange(pairs), sample.fixed] = 1.0
-    effects = {"subject": np.tile(subjects, (seeds, 1))}
-    if seeds > 1:
-        effects["seed"] = np.repeat(np.eye(seeds), pairs, axis=0)
-    columns = [[[f"{name}{i}" for i in range(matrix.shape[1])]] for name, matrix in effects.items()]
-    spec = VCSpec(list(effects), columns, [[matrix] for matrix in effects.values()])
-    ones = np.ones((seeds * pairs, 1))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            warnings.simplefilter("ignore", UserWarning)
-            fit = MixedLM(differences.ravel() / scale, ones, groups=ones[:, 0], exog_vc=spec).fit(method=["lbfgs"])
-    except (np.linalg.LinAlgError, ValueError):
-        return None
-    mean, error = float(fit.fe_params[0]) * scale, float(fit.bse_fe[0]) * scale
-    if not np.isfinite(error):
-        return None
-    spreads = dict(zip(effects, np.sqrt(np.maximum(fit.vcomp, 0)) * scale, strict=True))
-    reach = float(norm.ppf(0.975)) * error
-    p = float(2 * norm.sf(abs(mean) / error))
-    return Mixed(
-        mean, mean - reach, mean + reach, p, float(spreads["subject"]), float(spreads.get("seed", np.nan)),
-        float(np.sqrt(fit.scale)) * scale,
-    )  # fmt: skip

@@ -13,11 +13,11 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ...transforms.basics.errors import InputError
+from ..rows.rounding import LEVEL, PERCENT
 from ..rows.summaries import configuration, records
 from .pair_variance import PairDesign, without_atlas
 
-LEVEL = 0.95
-INTERVALS = f"{LEVEL:.0%} intervals (Student's t) over subjects, which pairs share, and over seeds if there are several"
+INTERVALS = f"{PERCENT} intervals (Student's t) over subjects, which pairs share, and over seeds if there are several"
 """What the notes of tables say about their intervals."""
 
 Statistic = Callable[[dict[str, np.ndarray]], np.ndarray]
