@@ -16,6 +16,7 @@ from smoothmorph.experiments.figures.kinds import kinds
 from smoothmorph.experiments.figures.loss import EVERY, term_by_epoch
 from smoothmorph.experiments.figures.overview import overview
 from smoothmorph.experiments.figures.panels import determinant_of, draw_grid
+from smoothmorph.experiments.figures.penalty_curves import smoothness_axis
 from smoothmorph.experiments.figures.structures import dice_per_structure
 from smoothmorph.experiments.figures.style import (
     COLOURS,
@@ -131,6 +132,14 @@ def test_labels_of_many_lambda_do_not_touch(make_run, count, labelled):
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == [f"{weight:g}" if place in labelled else "" for place, weight in enumerate(weights)]
+
+
+@pytest.mark.parametrize(("ends", "labels"), [((0.1, 0.5), "0.1 0.2 0.3 0.4 0.5"), ((0.183, 0.184), "0.183 0.184")])
+def test_long_labels_of_smoothness_are_few(ends, labels):
+    axes = Figure().subplots()
+    axes.set_xlim(*ends)
+    smoothness_axis(axes, "displacement_sdlogj")
+    assert " ".join(label.get_text() for label in axes.get_xticklabels()) == labels
 
 
 def test_lambda_of_similar_smoothness_is_chosen_with_and_without_refinement_alone(make_run):

@@ -16,6 +16,9 @@ from ..rows.rounding import PERCENT
 from ..rows.summaries import named_settings, telling
 from .style import colour_of, marker_of
 
+LEAST_STEP = 0.001
+"""Between ticks: with less, labels have more than three decimals."""
+
 
 def setting_keys(table: pd.DataFrame) -> list[str]:
     """The columns before the penalty: the model and whatever else varies between settings."""
@@ -60,8 +63,16 @@ def bars_of(table: pd.DataFrame) -> str:
     return f"{PERCENT} intervals over subjects{' and seeds' if table['n_seeds'].max() > 1 else ''}"
 
 
+class FewTicks(MaxNLocator):
+    """Few ticks, and every second of them where their labels are long."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        ticks = super().tick_values(vmin, vmax)
+        return ticks[::2] if len(ticks) > 2 and ticks[1] - ticks[0] < LEAST_STEP else ticks
+
+
 def smoothness_axis(axes: Axes, smoothness: str) -> None:
     """Let the x axis show smoothness, with few ticks: labels of small numbers are long."""
     label, unit = METRICS[smoothness].axis(), METRICS[smoothness].unit
     axes.set_xlabel(label if unit else f"{label} (smoother to the left)")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(FewTicks(5, steps=[1, 2, 5, 10]))
