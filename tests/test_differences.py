@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from smoothmorph.transforms import central_differences, check_field, forward_differences, interior, second_difference
+from smoothmorph.transforms import (
+    central_differences,
+    check_field,
+    forward_differences,
+    gradient,
+    interior,
+    second_difference,
+)
 
 SHAPES = {"2-D": (6, 7), "3-D": (5, 6, 4)}
 SLOPES = (2.0, -3.0, 0.5)
@@ -118,6 +125,9 @@ def test_too_few_points_and_bad_spacing_are_named():
         central_differences(torch.zeros(1, 2, 1, 5))
     with pytest.raises(ValueError, match=r"at least 3 points.*\(1, 2, 5, 2\)"):
         second_difference(torch.zeros(1, 2, 5, 2), 0, 1)
-    for spacing in [(1.0,), (1.0, 0.0), (1.0, -1.0), (1.0, 1.0, 1.0)]:
+    for function, least in ((forward_differences, 2), (gradient, 2), (interior, 3)):
+        with pytest.raises(ValueError, match=rf"at least {least} points.*\(1, 2, 5, 1\)"):
+            function(torch.zeros(1, 2, 5, 1))
+    for spacing in [(1.0,), (1.0, 0.0), (1.0, -1.0), (1.0, 1.0, 1.0), (1.0, float("inf")), (1.0, float("nan"))]:
         with pytest.raises(ValueError, match="2 positive numbers"):
             forward_differences(torch.zeros(1, 2, 5, 5), spacing)

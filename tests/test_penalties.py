@@ -1,5 +1,7 @@
 """Penalties against values computed by hand, MONAI and the formula of official VoxelMorph."""
 
+import re
+
 import pytest
 import torch
 from monai.losses.deform import BendingEnergyLoss
@@ -141,3 +143,23 @@ def test_wrong_shapes_and_names_are_told():
         L1Penalty(spacing=[1.0])(torch.zeros(1, 2, 8, 8))
     with pytest.raises(ValueError, match="median"):
         L1Penalty(reduction="median")
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("shape", [(1, 1, 9, 9), (1, 1, 10, 10), (1, 1, 7, 7), (2, 1, 8, 8), (1, 2, 8, 8), (8, 8)])
+def test_a_weight_of_another_shape_is_refused(name, shape):
+    field = torch.rand(1, 2, 8, 8)
+    both = {"inverse": -field} if PENALTIES[name].both_directions else {}
+    with pytest.raises(ValueError, match=re.escape(f"a weight of {shape} is not a factor (B or 1, 1, *spatial)")):
+        PENALTIES[name]()(field, **both, weight=torch.ones(shape))
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_an_axis_with_one_point_is_refused_or_counts_nothing(name):
+    field = torch.rand(1, 3, 8, 8, 1)
+    both = {"inverse": -field} if PENALTIES[name].both_directions else {}
+    if name in ("curvature", "sobolev", "inverse-consistency"):  # they need no neighbour
+        assert torch.isfinite(PENALTIES[name]()(field, **both))
+    else:
+        with pytest.raises(ValueError, match=r"at least [23] points per axis, got a field of \(1, 3, 8, 8, 1\)"):
+            PENALTIES[name]()(field, **both)

@@ -4,6 +4,7 @@ Shapes: B batch, C components, D spatial axes; ``*spatial`` is H, W (D = 2) or H
 ``spacing`` is the distance between neighbouring grid points along each axis in mm; None means 1 (voxels).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -19,8 +20,12 @@ def forward_differences(field: Tensor, spacing: Sequence[float] | None = None) -
 
     Returns:
         One tensor per axis a, one point shorter than ``field`` along that axis.
+
+    Raises:
+        ValueError: an axis has one point, or ``spacing`` is not D positive numbers.
     """
     steps = check_spacing(field, spacing)
+    check_points(field, 2, "forward differences need")
     return [field.diff(dim=axis + 2) / step for axis, step in enumerate(steps)]
 
 
@@ -40,8 +45,7 @@ def central_differences(field: Tensor, spacing: Sequence[float] | None = None) -
         ValueError: an axis has one point, or ``spacing`` is not D positive numbers.
     """
     steps = check_spacing(field, spacing)
-    if min(field.shape[2:]) < 2:
-        raise ValueError(f"central differences need at least 2 points per axis, got a field of {tuple(field.shape)}")
+    check_points(field, 2, "central differences need")
     return [torch.gradient(field, spacing=step, dim=axis + 2)[0] for axis, step in enumerate(steps)]
 
 
@@ -62,9 +66,7 @@ def second_difference(field: Tensor, axis_a: int, axis_b: int, spacing: Sequence
         ValueError: an axis has fewer than three points, or ``spacing`` is not D positive numbers.
     """
     steps = check_spacing(field, spacing)
-    for axis in (axis_a, axis_b):
-        if field.shape[axis + 2] < 3:
-            raise ValueError(f"second differences need at least 3 points per axis, got a field of {tuple(field.shape)}")
+    check_points(field, 3, "second differences need", (axis_a, axis_b))
     if axis_a == axis_b:
         return field.diff(n=2, dim=axis_a + 2) / steps[axis_a] ** 2
     mixed = _span(_span(field, axis_a + 2), axis_b + 2)
@@ -103,18 +105,22 @@ def gradient(field: Tensor, spacing: Sequence[float] | None = None) -> list[Tens
     Raises:
         ValueError: an axis has one point, or ``spacing`` is not D positive numbers.
     """
-    if min(field.shape[2:]) < 2:
-        raise ValueError(f"a gradient needs at least 2 points per axis, got a field of {tuple(field.shape)}")
+    check_points(field, 2, "a gradient needs")
     derivatives = forward_differences(field, spacing)
     own = [slice(size - 1) for size in field.shape[2:]]
     return [derivative[(..., *own)] for derivative in derivatives]
 
 
 def interior(field: Tensor, but: Sequence[int] = ()) -> Tensor:
-    """Drop the first and last point of ``field`` (B, C, *spatial) along every spatial axis that is not in ``but``."""
-    for axis in range(field.ndim - 2):
-        if axis not in but:
-            field = field.narrow(axis + 2, 1, field.shape[axis + 2] - 2)
+    """Drop the first and last point of ``field`` (B, C, *spatial) along every spatial axis that is not in ``but``.
+
+    Raises:
+        ValueError: one of these axes has fewer than three points.
+    """
+    trimmed = [axis for axis in range(field.ndim - 2) if axis not in but]
+    check_points(field, 3, "points inside of the borders need", trimmed)
+    for axis in trimmed:
+        field = field.narrow(axis + 2, 1, field.shape[axis + 2] - 2)
     return field
 
 
@@ -134,26 +140,35 @@ def float32_or_better(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
 
 
-def mean_over_axes(derivatives: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
+def mean_over_axes(derivatives: Sequence[Tensor], weight: Tensor | None = None, field: Tensor | None = None) -> Tensor:
     """Average each derivative over components and voxels, then over axes: D tensors (B, ...) give (B,).
 
-    ``weight`` is as in :func:`mean_over_voxels`.
+    ``weight`` and ``field`` are as in :func:`mean_over_voxels`.
     """
-    return torch.stack([mean_over_voxels(derivative, weight) for derivative in derivatives]).mean(0)
+    return torch.stack([mean_over_voxels(derivative, weight, field) for derivative in derivatives]).mean(0)
 
 
-def mean_over_voxels(values: Tensor, weight: Tensor | None = None) -> Tensor:
+def mean_over_voxels(values: Tensor, weight: Tensor | None = None, field: Tensor | None = None) -> Tensor:
     """Average over components and voxels: (B, C, *points) give (B,).
 
     Args:
         values: (B, C, *points), values on a grid, or differences, which are one or two points shorter along some axes.
         weight: (B or 1, 1, *spatial), a factor for every voxel of the grid; between two voxels, the mean of both. The
             sum is divided by the number of points, not by the sum of weights, so weights of 2 double the value.
+        field: what the values were computed from. The weight must be on its grid; without it, a weight that is one or
+            two points larger than the values cannot be told from that of their field.
 
     Raises:
-        ValueError: ``weight`` is not on the grid of the values.
+        ValueError: ``weight`` has another shape, or is not on the grid of ``field`` or of the values.
     """
     if weight is not None:
+        whole = values if field is None else field
+        on_grid = field is None or weight.shape[2:] == field.shape[2:]
+        if weight.ndim != whole.ndim or weight.shape[1] != 1 or len(weight) not in (1, len(whole)) or not on_grid:
+            raise ValueError(
+                f"a weight of {tuple(weight.shape)} is not a factor (B or 1, 1, *spatial) for every voxel of "
+                f"{tuple(whole.shape)}"
+            )
         values = values * _at_points(weight, values)
     return values.flatten(1).mean(1)
 
@@ -182,9 +197,16 @@ def check_spacing(field: Tensor, spacing: Sequence[float] | None) -> tuple[float
     axes = field.ndim - 2
     if spacing is None:
         return (1.0,) * axes
-    if len(spacing) != axes or not all(step > 0 for step in spacing):
+    if len(spacing) != axes or not all(0 < step < math.inf for step in spacing):
         raise ValueError(f"spacing needs {axes} positive numbers for a field of {tuple(field.shape)}, got {spacing}")
     return tuple(float(step) for step in spacing)
+
+
+def check_points(field: Tensor, least: int, what: str, axes: Sequence[int] | None = None) -> None:
+    """Raise ValueError if ``field`` (B, C, *spatial) has fewer than ``least`` points along one of ``axes`` (all)."""
+    sizes = field.shape[2:] if axes is None else [field.shape[axis + 2] for axis in axes]
+    if min(sizes, default=least) < least:
+        raise ValueError(f"{what} at least {least} points per axis, got a field of {tuple(field.shape)}")
 
 
 def _at_points(weight: Tensor, values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .differences import central_differences, check_field, float32_or_better, slabs
+from .differences import central_differences, check_field, check_points, float32_or_better, slabs
 
 _SLAB_VOXELS = {"cpu": 2**17}  # number of voxels computed at once; other devices take more
 _PERCENTILES = {"det_p01": 0.01, "det_p05": 0.05, "det_p50": 0.5, "det_p95": 0.95, "det_p99": 0.99}
@@ -94,8 +94,12 @@ def inverted_part(displacement: Tensor) -> Tensor:
 
     Returns:
         (B, *(spatial - 1)), the area or volume of the inverted simplices in cells, averaged over both ways to cut.
+
+    Raises:
+        ValueError: an axis has one point.
     """
     check_field(displacement)
+    check_points(displacement, 2, "cells need")
     found = []
     for part, _ in _parts(displacement, after=1):
         first, *others = (measure.clamp_max(0) for measure in _simplex_measures(part))

@@ -57,13 +57,13 @@ def bending_energy(
         return transforms.second_difference(transforms.interior(field, but=keep), a, b, spacing)
 
     if form == "pure":
-        return transforms.mean_over_axes([second(axis, axis, axes).square() for axis in axes], weight)
+        return transforms.mean_over_axes([second(axis, axis, axes).square() for axis in axes], weight, field)
     if form == "laplacian":
         terms = [second(axis, axis, [axis]) for axis in axes]
-        return transforms.mean_over_voxels(sum(terms[1:], start=terms[0]).square(), weight)
+        return transforms.mean_over_voxels(sum(terms[1:], start=terms[0]).square(), weight, field)
     energy = field.new_zeros(())
     for a in axes:
         for b in range(a, field.ndim - 2):
             term = second(a, b, [a, b]).square()
             energy = energy + (term if a == b else 2 * term)
-    return transforms.mean_over_voxels(energy, weight)
+    return transforms.mean_over_voxels(energy, weight, field)

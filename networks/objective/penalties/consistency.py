@@ -56,7 +56,7 @@ def inverse_consistency(
         weight: (B or 1, 1, *spatial), a factor for every voxel.
     """
     residual = transforms.field_in_mm(transforms.compose(inverse, field), spacing)
-    return transforms.mean_over_voxels(residual.square().sum(1, keepdim=True), weight)
+    return transforms.mean_over_voxels(residual.square().sum(1, keepdim=True), weight, field)
 
 
 def gradicon(
@@ -69,4 +69,4 @@ def gradicon(
     """
     residual = transforms.field_in_mm(transforms.compose(inverse, field), spacing)
     derivatives = transforms.forward_differences(residual, spacing)
-    return len(derivatives) ** 2 * transforms.mean_over_axes([part.square() for part in derivatives], weight)
+    return len(derivatives) ** 2 * transforms.mean_over_axes([part.square() for part in derivatives], weight, field)

@@ -32,4 +32,4 @@ def curvature_penalty(field: Tensor, spacing: Sequence[float] | None = None, wei
     interior only. The difference is at the boundary: here the slope of an affine field costs at the edges.
     """
     field = transforms.field_in_mm(field, spacing)
-    return transforms.mean_over_voxels(transforms.laplacian(field, spacing).square(), weight)
+    return transforms.mean_over_voxels(transforms.laplacian(field, spacing).square(), weight, field)

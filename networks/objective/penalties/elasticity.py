@@ -58,7 +58,7 @@ def linear_elasticity(
     axes = range(len(rows))
     shear = sum((rows[a][:, b] + rows[b][:, a]).square() for a in axes for b in axes)
     energy = mu / 4 * shear + lam / 2 * _divergence(rows).square()
-    return transforms.mean_over_voxels(energy[:, None], weight)
+    return transforms.mean_over_voxels(energy[:, None], weight, field)
 
 
 def divergence_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
@@ -67,7 +67,7 @@ def divergence_penalty(field: Tensor, spacing: Sequence[float] | None = None, we
     The divergence of a velocity is its rate of expansion. A velocity field without divergence preserves volumes.
     """
     rows = transforms.gradient(transforms.field_in_mm(field, spacing), spacing)
-    return transforms.mean_over_voxels(_divergence(rows).square()[:, None], weight)
+    return transforms.mean_over_voxels(_divergence(rows).square()[:, None], weight, field)
 
 
 def _divergence(rows: Sequence[Tensor]) -> Tensor:

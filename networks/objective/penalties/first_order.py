@@ -36,7 +36,7 @@ PENALTIES.add(
 def l1_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
     """L1 penalty: mean_a mean |∂u/∂x_a| with forward differences, as VoxelMorph's ``Grad('l1')``."""
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
-    return transforms.mean_over_axes([derivative.abs() for derivative in derivatives], weight)
+    return transforms.mean_over_axes([derivative.abs() for derivative in derivatives], weight, field)
 
 
 def l2_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
@@ -45,4 +45,4 @@ def l2_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Te
     Source: Balakrishnan et al., IEEE TMI 2019, Eq. 4.
     """
     derivatives = transforms.forward_differences(transforms.field_in_mm(field, spacing), spacing)
-    return transforms.mean_over_axes([derivative.square() for derivative in derivatives], weight)
+    return transforms.mean_over_axes([derivative.square() for derivative in derivatives], weight, field)

@@ -43,4 +43,6 @@ def sobolev_norm(
         length: ℓ, in mm with ``spacing``, otherwise in voxels of the field's grid.
     """
     field = transforms.field_in_mm(field, spacing)
-    return transforms.mean_over_voxels((field - length**2 * transforms.laplacian(field, spacing)).square(), weight)
+    return transforms.mean_over_voxels(
+        (field - length**2 * transforms.laplacian(field, spacing)).square(), weight, field
+    )

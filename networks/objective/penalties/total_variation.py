@@ -43,4 +43,4 @@ def total_variation(
     first, *others = (row.square().sum(1, keepdim=True) for row in rows)
     squares = sum(others, start=first)
     long = squares.clamp_min(epsilon**2).sqrt() - epsilon / 2
-    return transforms.mean_over_voxels((squares / (2 * epsilon)).where(squares < epsilon**2, long), weight)
+    return transforms.mean_over_voxels((squares / (2 * epsilon)).where(squares < epsilon**2, long), weight, field)

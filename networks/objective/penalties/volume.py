@@ -68,7 +68,7 @@ def log_jacobian(
     determinant = transforms.jacobian_determinant(field)
     below = (determinant - least).clamp_max(0)
     values = determinant.clamp_min(least).log().square() + 2 * math.log(least) / least * below
-    return transforms.mean_over_voxels(values[:, None], weight)
+    return transforms.mean_over_voxels(values[:, None], weight, field)
 
 
 def folding_penalty(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
@@ -80,7 +80,7 @@ def folding_penalty(field: Tensor, spacing: Sequence[float] | None = None, weigh
     """
     transforms.field_in_mm(field, spacing)
     determinant = transforms.jacobian_determinant(field)
-    return transforms.mean_over_voxels((-determinant).clamp_min(0)[:, None], weight)
+    return transforms.mean_over_voxels((-determinant).clamp_min(0)[:, None], weight, field)
 
 
 def digital_folding(field: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None) -> Tensor:
@@ -91,4 +91,4 @@ def digital_folding(field: Tensor, spacing: Sequence[float] | None = None, weigh
     Source: the measure of Liu et al., IJCV 2024, used as a penalty.
     """
     transforms.field_in_mm(field, spacing)
-    return transforms.mean_over_voxels(transforms.inverted_part(field)[:, None], weight)
+    return transforms.mean_over_voxels(transforms.inverted_part(field)[:, None], weight, field)
