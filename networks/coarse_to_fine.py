@@ -3,6 +3,7 @@
 Each level is a descent by L-BFGS with Sobolev gradients, see :mod:`.descent`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,12 +30,22 @@ class Schedule:
         steps: evaluations of the objective on each level, at most.
         tolerance, window: a pair is done on a level when its objective fell by no more than this share of it over so
             many evaluations.
+
+    Raises:
+        ValueError: ``levels``, ``steps`` or ``window`` is below 1, or ``tolerance`` is not a number of 0 or more.
     """
 
     levels: int = 3
     steps: int = 200
     tolerance: float = 1e-3
     window: int = 10
+
+    def __post_init__(self) -> None:
+        if min(self.levels, self.steps, self.window) < 1 or not 0 <= self.tolerance < math.inf:
+            raise ValueError(
+                f"levels, steps and window must be 1 or more and tolerance a number of 0 or more, got {self.levels}, "
+                f"{self.steps}, {self.window} and {self.tolerance}"
+            )
 
 
 class Optimized(NamedTuple):
@@ -61,10 +72,17 @@ def optimize(
     Args:
         model: what a field means, and its grid.
         objective: similarity + λ · penalty, with ``reduction="none"``.
-        moving, fixed: images (B, 1, *spatial).
+        moving, fixed: images (B, 1, *spatial), floating.
         schedule: the levels, and when each ends.
-        weight_map: (B, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
+        weight_map: (B or 1, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
+
+    Raises:
+        ValueError: images or weight map have other shapes, or values that are not finite, or the objective has another
+            reduction.
     """
+    _check(objective, moving, fixed, weight_map)
+    if weight_map is not None:
+        weight_map = weight_map.expand(len(fixed), *weight_map.shape[1:])
     pairs = _Pairs(moving, fixed, weight_map)
     found = None
     steps = torch.zeros(len(moving), dtype=torch.long)
@@ -79,6 +97,26 @@ def optimize(
     assert found is not None  # there is one level at least
     with torch.no_grad():
         return Optimized(registration_of(model.register_with, found.fields, moving, fixed), found.values, steps)
+
+
+def _check(objective: Objective, moving: Tensor, fixed: Tensor, weight_map: Tensor | None) -> None:
+    """Raise ValueError for what :func:`optimize` cannot use."""
+    if objective.reduction != "none":
+        raise ValueError(f'the objective needs reduction="none", one value per pair, got {objective.reduction!r}')
+    if moving.shape != fixed.shape or fixed.ndim not in (4, 5) or fixed.shape[1] != 1 or not len(fixed):
+        raise ValueError(
+            f"moving and fixed images must have the same shape (B, 1, *spatial), got {tuple(moving.shape)} and "
+            f"{tuple(fixed.shape)}"
+        )
+    on_grid = weight_map is None or weight_map.shape in (fixed.shape, (1, *fixed.shape[1:]))
+    if weight_map is not None and not on_grid:
+        raise ValueError(f"the weight map {tuple(weight_map.shape)} is not on the grid of {tuple(fixed.shape)}")
+    for name, part in (("moving images", moving), ("fixed images", fixed), ("weight map", weight_map)):
+        if part is not None and not (part.is_floating_point() and bool(torch.isfinite(part).all())):
+            raise ValueError(
+                f"the {name} must be finite floating numbers, got {part.dtype}"
+                + (" with NaN or infinity" if part.is_floating_point() else "")
+            )
 
 
 class _Pairs(NamedTuple):

@@ -56,7 +56,7 @@ def lower_objective(
         both = register(directions(fields), torch.cat([one, other]))
         return objective.of_both(both, one, other, weights).loss.view(-1)
 
-    smooth = SobolevGradient(start.shape[2:]).to(start.device)
+    smooth = SobolevGradient(start.shape[2:]).to(start)
     return minimize(value, start, smooth, steps, tolerance, window, report)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..transforms.basics.bounds import MOST_SQUARINGS
 from ..transforms.basics.errors import quoted
+from ..transforms.fields.differences import float32_or_better
 from ..transforms.fields.inversion import invert
 from ..transforms.fields.warping import Padding, resize_displacement
 from .backbones.vocabulary import whole
@@ -72,7 +73,8 @@ class FieldModel(nn.Module):
 
     def identity(self, moving: Tensor) -> Tensor:
         """The field (B, D, *grid) that leaves images (B, 1, *spatial) as they are."""
-        return torch.zeros(len(moving), moving.ndim - 2, *self.grid(moving.shape[2:]), device=moving.device)
+        size = len(moving), moving.ndim - 2, *self.grid(moving.shape[2:])
+        return torch.zeros(size, dtype=float32_or_better(moving), device=moving.device)
 
     def register_with(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:
         """Compute the registration from a field (B, D, *grid), in voxels of its grid, see :meth:`grid`.

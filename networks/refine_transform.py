@@ -77,21 +77,24 @@ class RefineRegistration(Transform):
         Returns:
             ``warped`` (1, *spatial) and ``displacement`` (D, *spatial) in voxels, both with the metadata of the fixed
             image, and ``velocity`` (D, *grid) in voxels of its own grid. Without integration, the velocity is the
-            displacement.
+            displacement. If the objective is on both directions, also the ``inverse_displacement``.
 
         Raises:
             ValueError: the shapes of images, field and weight map do not match.
         """
         first, second = (convert_to_tensor(image, dtype=torch.float32, track_meta=False) for image in (moving, fixed))
+        if first.shape != second.shape or second.ndim not in (3, 4) or len(second) != 1:
+            raise ValueError(
+                f"moving and fixed must have the same shape (1, *spatial), got {tuple(first.shape)} and "
+                f"{tuple(second.shape)}"
+            )
         start = None if field is None else convert_to_tensor(field, dtype=torch.float32, track_meta=False)
         dims, size = second.ndim - 1, second.shape[1:]
         grids = [tuple(size), tuple(max(length // 2, 1) for length in size)][: 2 if self.integration_steps else 1]
         start = second.new_zeros(dims, *size) if start is None else start.to(second.device)
-        if first.shape != second.shape or start.shape[0] != dims or tuple(start.shape[1:]) not in grids:
+        if start.shape[0] != dims or tuple(start.shape[1:]) not in grids:
             raise ValueError(
-                f"moving and fixed must have the same shape (1, *spatial), got {tuple(first.shape)} and "
-                f"{tuple(second.shape)}; the field must have a shape of {[(dims, *grid) for grid in grids]}, "
-                f"got {tuple(start.shape)}"
+                f"the field must have a shape of {[(dims, *grid) for grid in grids]}, got {tuple(start.shape)}"
             )
         objective = Objective(dims, **self.objective).to(second.device)
         pair = first.to(second.device)[None], second[None]
@@ -101,7 +104,8 @@ class RefineRegistration(Transform):
         options: Any = {"steps": self.steps, "weight_map": weights}
         found = refine_field(self._register, start[None], objective, *pair, **options).registration
         warped, displacement = (_like(part[0], fixed) for part in (found.warped, found.displacement))
-        return Registration(warped, displacement, found.velocity[0])
+        inverse = None if found.inverse_displacement is None else _like(found.inverse_displacement[0], moving)
+        return Registration(warped, displacement, found.velocity[0], inverse)
 
     def _register(self, field: Tensor, moving: Tensor) -> Registration:
         downsize = 1 if field.shape[2:] == moving.shape[2:] else 2

@@ -62,11 +62,16 @@ def refine(
 
     Returns:
         The best registration found, detached. It is never worse than the network's.
+
+    Raises:
+        ValueError: ``steps`` is below 0.
     """
-    network = network.eval()
+    trains = network.training
+    network.eval()
     with torch.no_grad():
         velocity = network(moving, fixed).velocity
         backward = network(fixed, moving).velocity if objective.both_directions else None
+    network.train(trains)
     options: dict[str, Any] = {"report": report, "weight_map": weight_map, "backward": backward}
     options |= {"tolerance": tolerance, "window": window}
     return refine_field(network.register_with, velocity, objective, moving, fixed, steps, **options)
@@ -97,7 +102,12 @@ def refine_field(
 
     Returns:
         The best registration found, detached. It is never worse than that of ``start``.
+
+    Raises:
+        ValueError: ``steps`` is below 0.
     """
+    if steps < 0:
+        raise ValueError(f"steps must be 0 or more, got {steps}")
     if objective.both_directions:
         start = torch.cat([start, -start if backward is None else backward], dim=1)
     losses: list[float] = []

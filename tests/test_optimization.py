@@ -149,6 +149,58 @@ def test_an_objective_on_both_directions_optimizes_both_fields():
     assert float(found.inverse_displacement[0, 0][back].median()) < -2
 
 
+def test_one_weight_map_serves_all_pairs_also_when_some_are_done():
+    moving = torch.cat([ball((24, 24), 1.5), ball((24, 24), 0.1)])
+    fixed = torch.cat([ball((24, 24), -1.5), ball((24, 24), 0.0)])
+    schedule, maps = Schedule(2, 60, 2e-2, 5), torch.full((1, 1, 24, 24), 2.0)
+    one, other = Objective(2, weight=0.001, reduction="none"), Objective(2, weight=0.002, reduction="none")
+    found = optimize(FieldModel(), one, moving, fixed, schedule, weight_map=maps)
+    assert found.steps[0] != found.steps[1]
+    torch.testing.assert_close(found.values, optimize(FieldModel(), other, moving, fixed, schedule).values)
+
+
+def test_images_in_double_precision_give_fields_in_double_precision():
+    moving, fixed = ball((24, 24), 1.5), ball((24, 24), -1.5)
+    objective, schedule = Objective(2, weight=0.001, reduction="none"), Schedule(levels=2, steps=20)
+    found = optimize(FieldModel(), objective, moving.double(), fixed.double(), schedule)
+    assert found.registration.displacement.dtype == torch.float64
+    expected = optimize(FieldModel(), objective, moving, fixed, schedule)
+    torch.testing.assert_close(found.values.float(), expected.values, rtol=0, atol=1e-5)
+
+
+IMAGE = torch.rand(2, 1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "told"),
+    [
+        ((IMAGE[:1], IMAGE), {}, "the same shape (B, 1, *spatial), got (1, 1, 16, 16) and (2, 1, 16, 16)"),
+        ((IMAGE[:0], IMAGE[:0]), {}, "the same shape (B, 1, *spatial), got (0, 1, 16, 16)"),
+        ((IMAGE.byte(), IMAGE.byte()), {}, "the moving images must be finite floating numbers, got torch.uint8"),
+        ((IMAGE, IMAGE / 0), {}, "the fixed images must be finite floating numbers, got torch.float32 with NaN or"),
+        ((IMAGE, IMAGE), {"weight_map": IMAGE[..., 1:]}, "the weight map (2, 1, 16, 15) is not on the grid of (2, 1"),
+        ((IMAGE[..., :3, :3], IMAGE[..., :3, :3]), {}, "at least 2 points per axis, got a field of (2, 2, 1, 1)"),
+    ],
+    ids=["batches", "empty", "whole numbers", "infinity", "weight map", "tiny"],
+)
+def test_images_that_cannot_be_registered_are_refused(images, options, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        optimize(FieldModel(), Objective(2, reduction="none"), *images, **options)
+
+
+def test_an_objective_of_the_whole_batch_is_refused():
+    with pytest.raises(ValueError, match="needs reduction=\"none\", one value per pair, got 'mean'"):
+        optimize(FieldModel(), Objective(2), IMAGE, IMAGE)
+
+
+@pytest.mark.parametrize("wrong", [{"levels": 0}, {"steps": 0}, {"window": 0}, {"tolerance": float("nan")}])
+def test_a_schedule_that_means_nothing_is_refused(wrong):
+    with pytest.raises(
+        ValueError, match="levels, steps and window must be 1 or more and tolerance a number"
+    ):
+        Schedule(**wrong)
+
+
 @pytest.fixture(scope="module")
 def phantom_pairs():
     from smoothmorph.pipeline import prepare

@@ -7,7 +7,7 @@ from monai.transforms.compose import Compose
 from monai.transforms.utility.dictionary import CopyItemsd
 
 from smoothmorph.networks import Objective, RefineRegistration, RefineRegistrationd, VoxelMorph, refine
-from smoothmorph.transforms import InputError, JacobianDeterminantd, jacobian_determinant
+from smoothmorph.transforms import InputError, JacobianDeterminantd, compose, jacobian_determinant
 
 
 def ball(shape, shift):
@@ -136,3 +136,27 @@ def test_what_does_not_belong_together_is_said_with_its_shapes():
         "RefineRegistration(similarity='mse', penalty='l2', weight=0.01"
     )
     assert RefineRegistrationd(allow_missing_keys=True)({"moving": image}).keys() == {"moving"}
+
+
+def test_refinement_leaves_the_network_in_its_mode():
+    network, pair = VoxelMorph(2).train(), (ball((16, 16), 1), ball((16, 16), 0))
+    refine(network, Objective(2), *pair, 1)
+    assert all(part.training for part in network.modules())
+    refine(network.eval(), Objective(2), *pair, 1)
+    assert not network.training
+    with pytest.raises(ValueError, match="steps must be 0 or more, got -1"):
+        refine(network, Objective(2), *pair, -1)
+
+
+def test_both_directions_give_the_inverse_displacement_too():
+    pair = ball((24, 24), 1)[0], ball((24, 24), -1)[0]
+    found = RefineRegistration(penalty="l2+gradicon", weight=0.001, steps=20)(*pair)
+    assert found.inverse_displacement is not None
+    there, back = found.displacement[None], found.inverse_displacement[None]
+    assert compose(there, back).abs().mean() < 0.2 * there.abs().mean()
+
+
+@pytest.mark.parametrize("shapes", [((16, 16), (16, 16)), ((2, 16, 16), (2, 16, 16)), ((1, 16, 16), (1, 16, 15))])
+def test_images_without_their_one_channel_are_refused(shapes):
+    with pytest.raises(ValueError, match=r"moving and fixed must have the same shape \(1, \*spatial\), got"):
+        RefineRegistration()(*(torch.zeros(shape) for shape in shapes))

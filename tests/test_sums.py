@@ -176,3 +176,19 @@ def test_the_schema_takes_a_sum_and_refuses_what_is_none():
     refused = ["l3", "l2+l3", "l2+", [], [{"name": "l2", "weight": 0}], [{"weight": 1}], ["l2"]]
     assert not any(map(fits, refused))
     assert l1_penalty(torch.zeros(1, 2, 3, 3)).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"weight": float("nan")}, "weight must be a number of 0 or more, got nan"),
+        ({"weight": -1}, "weight must be a number of 0 or more, got -1"),
+        ({"weight": "0.1"}, "weight must be a number of 0 or more, got '0.1'"),
+        ({"multiplier": float("inf")}, "multiplier must be a number of 0 or more, got inf"),
+        ({"acts_on": "field"}, "acts_on must be velocity or displacement, got 'field'"),
+        ({"reduction": "sum"}, "reduction must be mean or none, got 'sum'"),
+    ],
+)
+def test_an_objective_with_a_wrong_value_is_refused(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        Objective(2, **wrong)

@@ -1,5 +1,7 @@
 """The training objective: similarity + λ · penalty, with its terms by name."""
 
+import math
+from numbers import Real
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 from ...transforms.fields.warping import warp
 from ..field_model import Registration
 from .vocabulary import PENALTIES, SIMILARITIES, PenaltyEntry
+
+FIELDS, REDUCTIONS = ("velocity", "displacement"), ("mean", "none")
 
 
 class ObjectiveTerms(NamedTuple):
@@ -41,6 +45,7 @@ class Objective(nn.Module):
 
     Raises:
         InputError: no similarity or penalty has this name, or a weight in a sum is not finite and above 0.
+        ValueError: ``weight`` or ``multiplier`` is not a number of 0 or more; ``acts_on`` or ``reduction`` is unknown.
     """
 
     def __init__(
@@ -54,6 +59,12 @@ class Objective(nn.Module):
         reduction: Literal["mean", "none"] = "mean",
     ) -> None:
         super().__init__()
+        for name, value in (("weight", weight), ("multiplier", multiplier)):
+            if not (isinstance(value, Real) and 0 <= value < math.inf):
+                raise ValueError(f"{name} must be a number of 0 or more, got {value!r}")
+        for name, value, known in (("acts_on", acts_on, FIELDS), ("reduction", reduction, REDUCTIONS)):
+            if value not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, got {value!r}")
         self.minimizes = SIMILARITIES.check(similarity)
         self.similarity = SIMILARITIES[self.minimizes](spatial_dims, reduction)
         terms = PENALTIES.terms(penalty)
