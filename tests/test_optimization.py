@@ -195,9 +195,7 @@ def test_an_objective_of_the_whole_batch_is_refused():
 
 @pytest.mark.parametrize("wrong", [{"levels": 0}, {"steps": 0}, {"window": 0}, {"tolerance": float("nan")}])
 def test_a_schedule_that_means_nothing_is_refused(wrong):
-    with pytest.raises(
-        ValueError, match="levels, steps and window must be 1 or more and tolerance a number"
-    ):
+    with pytest.raises(ValueError, match="levels, steps and window must be 1 or more and tolerance a number"):
         Schedule(**wrong)
 
 

@@ -124,6 +124,23 @@ def test_a_folder_of_another_study_is_refused_and_left_alone(overrides, sentence
     assert contents(tmp_path / "out") == before
 
 
+def test_a_setting_that_every_trial_refused_can_be_corrected(execute, tmp_path):
+    def failing(settings, folder, root, report):
+        (folder / "trial.yaml").write_text(settings.to_yaml())
+        raise InputError("the network was trained with another similarity; set it to mse.")
+
+    def begun(settings, folder, root, report):
+        (folder / "checkpoint.pt").touch()
+        raise InputError("the disk is full.")
+
+    assert len(execute(task=failing).failed) == 4
+    assert len(execute("training.epochs=3", task=begun).failed) == 4
+    with pytest.raises(
+        InputError, match=r"holds a run with training\.epochs = 3, but the study has training\.epochs = 2"
+    ):
+        execute()
+
+
 def test_a_smaller_study_is_told_how_to_go_on_in_a_joined_folder(execute, tmp_path):
     larger = {**STUDY, "axes": {**STUDY["axes"], "objective.lambda": [0.001, 0.01, 0.1]}}
     execute(study=larger)

@@ -11,8 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
+from ...pipeline.settings.vocabulary import METHODS
 from ..rows.rounding import PERCENT, rounded, rounded_in, span, with_interval
-from ..rows.summaries import as_shown, baselines, counts, named_settings, records, setting_columns, telling
+from ..rows.summaries import (
+    METHOD,
+    as_shown,
+    baselines,
+    counts,
+    named_settings,
+    of_training,
+    records,
+    setting_columns,
+    telling,
+)
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
 
@@ -67,7 +78,8 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
     best, limited, accuracy = found.best, METRICS[limit.metric], METRICS[found.metric]
     wanted, name = limited.short_column, accuracy.title
     unit = f" {limited.unit}" if limited.unit else ""
-    seeds = "" if best["n_seeds"] > 1 else " One seed only: the spread between trainings is unknown."
+    alone = of_training(best) and best["n_seeds"] < 2
+    seeds = " One seed only: the spread between trainings is unknown." if alone else ""
     over = (
         f", {PERCENT} interval over subjects{' and seeds' if best['n_seeds'] > 1 else ''}"
         if best["low"] <= best["high"]
@@ -86,10 +98,12 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
         if every_weight:
             sentence += " The network takes every λ: this one can be used as it is, without another training."
     if found.unclear is not None:
-        sentence += (
-            f" This is not clearly better than before registration ({name} {found.unclear:.3g}); more steps or another "
-            "learning rate may help."
+        why = (
+            "more steps or another learning rate may help"
+            if of_training(best)
+            else "there may be too few pairs to tell"
         )
+        sentence += f" This is not clearly better than before registration ({name} {found.unclear:.3g}); {why}."
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     keys = ["penalty", "lambda", "model", *others]
     for key in (*keys, name, wanted, "within"):
@@ -110,6 +124,8 @@ def recommendation_view(found: "Recommendation", limit: "Limit", every_weight: b
 
 def _configuration(line: pd.Series, others: Sequence[str]) -> str:
     more = "".join(f", {words}" for words in named_settings(line, others))
+    if METHOD not in others and not of_training(line):
+        more += f", by {METHODS[line[METHOD]].title}"
     return f"{line['penalty']} at λ = {line['lambda']:g} with the {line['model']} model{more}"
 
 

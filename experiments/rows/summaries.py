@@ -58,6 +58,11 @@ def of_network(line: Any) -> bool:
     return METHOD not in line or METHODS[line[METHOD]].is_network
 
 
+def of_training(line: Any) -> bool:
+    """Whether a line with a penalty is of a network that its own trial trained."""
+    return METHOD not in line or METHODS[line[METHOD]].trains
+
+
 def minimized_similarities(rows: pd.DataFrame) -> set[str]:
     """The similarities in the objectives; a sum counts as its terms."""
     named = penalized(rows)["similarity"].dropna().unique()

@@ -105,11 +105,12 @@ def means(parts: list[Part]) -> pd.DataFrame:
     for sample, _, metrics in parts:
         for about, own in sample.each():
             for metric in metrics:
-                entry, found = METRICS[metric], own.interval(lambda values, metric=metric: values[metric])
+                entry = METRICS[metric]
+                found = own.interval(lambda values, metric=metric: values[metric]).within(entry.range)
                 seeds = own.values[metric][0].mean(-1)
                 lines.append(
                     {**about, "metric": metric, "unit": entry.unit, "mean": found.estimate[0]}
-                    | {"low": max(found.low[0], entry.range[0]), "high": found.high[0]}
+                    | {"low": found.low[0], "high": found.high[0]}
                     | {"sd_seeds": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
                     | {"n_pairs": len(own.moving), "n_seeds": found.seeds}
                 )
@@ -173,6 +174,7 @@ def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
                 weight = weight_at(curve, group.sample, smoothness, np.array([value]))[0]
                 for metric in metrics:
                     found = group.sample.interval(at_smoothness(curve, smoothness, metric, np.array([value])))
+                    found = found.within(METRICS[metric].range)
                     lines.append(
                         {**group.about, "matched_in": smoothness, "at": value, "penalty": curve.penalty}
                         | {"lambda": weight, "metric": metric, "mean": found.estimate[0]}

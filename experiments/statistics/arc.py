@@ -68,7 +68,7 @@ def _lines(group: CurveSet, metric: str, low: float, high: float) -> Iterator[di
     sign = 1 if METRICS[metric].smaller_is_better else -1
     best = statistics[min(statistics, key=lambda penalty: sign * float(statistics[penalty](means)[0]))]
     for penalty, statistic in statistics.items():
-        found = group.sample.interval(statistic)
+        found = group.sample.interval(statistic).within(METRICS[metric].range)
         apart = group.sample.interval(lambda m, own=statistic: own(m) - best(m))
         of_best = statistic is best
         lows = [float("nan")] * 3 if of_best else [float(part[0]) for part in apart[:3]]

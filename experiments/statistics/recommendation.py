@@ -92,13 +92,12 @@ def _unclear(sample: Sample, best: pd.Series, metric: str, before: str) -> float
 def _table(sample: Sample, metric: str, smoothness: str, limit: Limit | None) -> pd.DataFrame:
     lines = []
     for about, own in sample.each():
-        accuracy = own.interval(lambda means: means[metric])
-        roughness = own.interval(lambda means: means[smoothness])
+        accuracy = own.interval(lambda means: means[metric]).within(METRICS[metric].range)
+        roughness = own.interval(lambda means: means[smoothness]).within(METRICS[smoothness].range)
         lines.append(
             {**about, "mean": accuracy.estimate[0], "low": accuracy.low[0], "high": accuracy.high[0]}
             | {"roughness": roughness.estimate[0], "n_seeds": accuracy.seeds}
-            | {"roughness_low": max(roughness.low[0], METRICS[smoothness].range[0])}
-            | {"roughness_high": roughness.high[0]}
+            | {"roughness_low": roughness.low[0], "roughness_high": roughness.high[0]}
             | {"within": limit is None or bool(roughness.estimate[0] <= limit.value)}
         )
     return pd.DataFrame(lines)

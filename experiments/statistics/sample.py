@@ -32,6 +32,10 @@ class Interval(NamedTuple):
     high: np.ndarray
     seeds: int
 
+    def within(self, bounds: tuple[float, float]) -> "Interval":
+        """The part of the interval that is possible: no Dice is above 1. Ends that are unknown, NaN, stay so."""
+        return self._replace(low=np.maximum(self.low, bounds[0]), high=np.minimum(self.high, bounds[1]))
+
 
 @dataclass(frozen=True)
 class Sample:

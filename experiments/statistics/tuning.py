@@ -99,7 +99,7 @@ def tune(rows: pd.DataFrame, limit: Limit | None = None, metric: str | None = No
         metrics=metrics,
         weight=reading.weight if reading.how == "tested" else float(f"{reading.weight:.3g}"),
         how=reading.how,
-        expected=sample.interval(reading.of(curve, metric)),
+        expected=sample.interval(reading.of(curve, metric)).within(METRICS[metric].range),
         others={name: _within(name, float(reading.of(curve, name)(sample.means())[0])) for name in metrics},
         alike=_alike(behind, found),
         smoothest=_smoothest(behind, found),
@@ -175,7 +175,7 @@ def _within(metric: str, value: float) -> float:
 def _table(sample: Sample, metric: str, metrics: list[str]) -> pd.DataFrame:
     lines = []
     for about, own in sample.each():
-        accuracy, means = own.interval(lambda means: means[metric]), own.means()
+        accuracy, means = own.interval(lambda means: means[metric]).within(METRICS[metric].range), own.means()
         lines.append(
             {**about, "mean": accuracy.estimate[0], "low": accuracy.low[0], "high": accuracy.high[0]}
             | {name: float(means[name][0]) for name in metrics}
@@ -236,7 +236,8 @@ def _structures(
         curve = next(iter(curves(sample).values()))[0]
         best = top(curve.weights, _sign(metric) * sample.means()[column][curve.places], allowed)
         gain = replace(best, shares=_sign(metric) * (best.shares - reading.shares))
-        at, more = sample.interval(best.of(curve, column)), sample.interval(gain.of(curve, column))
+        at = sample.interval(best.of(curve, column)).within(METRICS[metric].range)
+        more = sample.interval(gain.of(curve, column))
         line: dict[str, Any] = {
             "structure": column.partition("/")[2],
             "lambda": best.weight,

@@ -23,6 +23,8 @@ from .trial_tables import how_to_mend, lacks_pairs, read_parquet
 
 MADE = (SHARED, "tables", "figures", "report.html", "archive", f"study{ENDING}")
 """Files that are made from the trials or for several of them, and the published numbers beside the study."""
+NOTES = (".yaml", ".json", ".txt")
+"""Files of a trial that took no time to compute."""
 ANOTHER = "choose another folder with --out"
 MOST_NAMED = 3
 """A message names this many settings in which two studies differ."""
@@ -79,8 +81,9 @@ def check_run(path: Path) -> Path:
 def claim(path: Path, study: Study, ids: Sequence[str]) -> Run:
     """Make ``path`` the folder of this study: create it, or check that it belongs to this study.
 
-    An existing run may have fewer trials. A folder without ``study.yaml`` is accepted if it holds nothing but trials of
-    this study and their outputs.
+    An existing run may have fewer trials, or other ones if none of them computed anything, so that a setting that was
+    refused can be corrected. A folder without ``study.yaml`` is accepted if it holds nothing but trials of this study
+    and their outputs.
 
     Raises:
         InputError: the folder cannot be written, or it holds other settings, other data, or something else.
@@ -130,8 +133,8 @@ def check_writable(path: Path, advice: str = ANOTHER) -> None:
 
 
 def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
-    """Raise InputError unless the study has every trial of the run; it may have more."""
-    if set(run.trials) <= set(ids):
+    """Raise InputError unless the study has every trial of the run that computed something; it may have more."""
+    if set(run.trials) <= set(ids) or not _has_work(run):
         return
     wanted = [leaves_of(trial) for trial in study.trials]
     for trial in run.trials.values():
@@ -151,6 +154,18 @@ def _check_same(run: Run, study: Study, ids: Sequence[str]) -> None:
         f"{run.path} holds results with the same settings but other data; "
         "use the same data root, or another folder with --out."
     )
+
+
+def _has_work(run: Run) -> bool:
+    """Whether anything in the folder of a run took time to compute: more than notes of settings and of failures."""
+    if (run.path / SHARED).exists() or (run.path / "archive").exists():
+        return True
+    folders = [run.path / trial for trial in run.trials]
+    return any(entry.suffix not in NOTES for folder in folders if folder.exists() for entry in _entries(folder))
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else [folder]
 
 
 def trial_state(folder: Path, settings: TrialSettings, running: bool = False) -> TrialState:
