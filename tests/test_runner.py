@@ -16,8 +16,8 @@ from rich.console import Console
 import synthetic_run
 from smoothmorph.experiments.outputs import study_result as outcome
 from smoothmorph.experiments.outputs.tables import collect
-from smoothmorph.experiments.run import runner
-from smoothmorph.experiments.run.executors import Job, LocalExecutor, available_cores
+from smoothmorph.experiments.run import executors, runner
+from smoothmorph.experiments.run.executors import Job, LocalExecutor, threads_each
 from smoothmorph.experiments.store import run_lock
 from smoothmorph.experiments.store.run_folder import open_run
 from smoothmorph.experiments.store.run_lock import locked, running_trials
@@ -430,7 +430,7 @@ def test_processes_give_the_same_rows_and_survive_a_kill(execute, root, tmp_path
     pd.testing.assert_frame_equal(collect(tmp_path / "two"), collect(tmp_path / "one"))
     assert one.run.trials == again.run.trials
 
-    threads = max(1, available_cores() // 2)
+    threads = threads_each(2)
     who = [json.loads(path.read_text()) for path in (tmp_path / "two").glob("*/who.json")]
     assert {tuple(rest) for _, *rest in who} == {(threads, str(threads), os.getcwd())}
     assert os.getpid() not in {process for process, *_ in who}
@@ -486,6 +486,13 @@ def test_workers_end_with_their_parent(tmp_path, root):
 def test_threads_that_settings_name_are_kept(execute, tmp_path):
     execute("compute.threads=3")
     assert {json.loads(path.read_text())[1] for path in (tmp_path / "out").glob("*/who.json")} == {3}
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("", 4), ("1", 1), ("3", 3), ("16", 4), ("0", 4), ("2,1", 4)])
+def test_a_limit_of_the_environment_holds_for_each_worker(limit, threads, monkeypatch):
+    monkeypatch.setattr(executors, "available_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert executors.threads_each(2) == threads
 
 
 def test_how_many_workers_by_default(monkeypatch):

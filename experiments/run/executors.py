@@ -30,6 +30,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads_each(workers: int) -> int:
+    """The threads of each of so many workers: an equal share of the cores, and no more than OMP_NUM_THREADS."""
+    share, limit = max(1, available_cores() // workers), os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
+
+
 def with_threads(settings: TrialSettings, threads: int) -> TrialSettings:
     """The settings of a trial with a number of threads, unless they have one already."""
     return settings if settings.compute.threads is not None else computing(settings, threads=threads)
@@ -67,7 +73,7 @@ class LocalExecutor:
         """
         for device in {job.settings.compute.device for job in jobs}:
             choose_device(device)
-        threads = max(1, available_cores() // self.workers)
+        threads = threads_each(self.workers)
         jobs = [Job(j.trial, with_threads(j.settings, threads), j.folder, j.root) for j in jobs]
         if self.workers == 1:
             _run_here(jobs, task, listen)

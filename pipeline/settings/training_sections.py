@@ -259,5 +259,7 @@ class ComputeSettings(Settings):
 
     device: Device = Field(default="auto", description="auto: the first GPU, or the CPU without one")
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads per trial; null: the workers share the cores"
+        default=None,
+        ge=1,
+        description="CPU threads per trial; null: the workers share the cores (at most OMP_NUM_THREADS each)",
     )
