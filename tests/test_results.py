@@ -40,6 +40,7 @@ STUDIES = {
     "optimum-2d": ("neurite-oasis-2d", 125),
     "optimum-2d-converged": ("neurite-oasis-2d", 125),
     "optimum-cardiac": ("acdc-2d", 120),
+    "optimum-hippocampus": ("Task04_Hippocampus", 60),
     "published": ("neurite-oasis-2d", 166),
     "pyramid-brain-2d": ("neurite-oasis-2d", 125),
     "pyramid-brain-3d": ("", 24),
