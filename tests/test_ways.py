@@ -252,3 +252,19 @@ def test_without_steps_the_settings_of_refinement_are_no_part_of_a_trial():
         settings_of(refinement={"penalty": "l3"})
     with pytest.raises(InputError, match=r"refinement.steps = -1: .*greater than or equal to 0"):
         settings_of(refinement={"steps": -1})
+
+
+def test_a_recommendation_without_training_names_its_method_and_no_seeds(make):  # noqa: F811
+    rows = collect(make(OPTIMA))
+    worse = rows.assign(dice=rows["dice_before"] - 0.01)
+    sentence = " ".join(
+        text_of(
+            recommendation_view(
+                recommend(worse, Limit("displacement_sdlogj", 10.0)), Limit("displacement_sdlogj", 10.0)
+            ),
+            200,
+        ).split()
+    )
+    assert "with the diffeomorphic model, by optimization: a mean SDlogJ" in sentence
+    assert "seed" not in sentence
+    assert "there may be too few pairs to tell" in sentence

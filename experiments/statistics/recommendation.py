@@ -8,7 +8,7 @@ import pandas as pd
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.evaluation.limit import Limit
 from ...transforms.basics.errors import InputError
-from ..rows.summaries import is_set, penalized, pick
+from ..rows.summaries import METHOD, is_set, penalized, pick
 from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import Sample
 
@@ -20,7 +20,7 @@ class Recommendation:
     Attributes:
         best: penalty, lambda, model and whatever else varies; the accuracy ``mean`` with ``low`` and ``high``; the
             limited metric (without a limit, SDlogJ) as ``roughness`` with ``roughness_low`` and ``roughness_high``;
-            ``n_seeds``.
+            ``n_seeds``; ``method``, if the rows have one.
         table: the same columns for every configuration, and ``within`` (the limit); best first.
         metric: the metric of accuracy.
         between: a λ between two tested ones, where the curve of the best configuration meets the limit, and the
@@ -74,7 +74,9 @@ def recommend(rows: pd.DataFrame, limit: Limit | None, metric: str | None = None
             f"the lowest is {least['roughness']:.3g}, {least['penalty']} at λ = {least['lambda']:g} "
             f"({least['model']} model). Choose a higher limit."
         )
-    best = table.iloc[0]
+    best = table.iloc[0].copy()
+    if METHOD in rows and METHOD not in best:  # it is the same in all configurations
+        best[METHOD] = rows[METHOD].iloc[0]
     unclear = _unclear(sample, best, metric, before) if known else None
     between = _between(sample, best, metric, limit) if limit else None
     return Recommendation(best, table, metric, between, unclear)
