@@ -35,10 +35,13 @@ def official_penalty(velocity):
 
 
 # A rounding error that flips an activation's sign, or moves a point across a voxel's edge, changes a gradient much more
-# than by itself: official float32 gradients differ from double precision by up to 3e-3. These images have no such case.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+# than by itself: official float32 gradients differ from double precision by up to 3e-3. Which images have such a case
+# depends on the CPU: with AVX-512 these have none, with AVX2 a gradient differs by 7e-5.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "of_gradients"), [(torch.float32, 1e-5, 3e-3), (torch.float64, 1e-10, 1e-10)]
+)
 @pytest.mark.parametrize(("dims", "steps", "downsize"), CASES)
-def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance):
+def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, tolerance, of_gradients):
     theirs = official(SHAPES[dims], steps, downsize)
     ours = from_official(theirs.state_dict(), integration_steps=steps, integration_downsize=downsize).to(dtype)
     theirs = theirs.to(dtype)
@@ -61,7 +64,7 @@ def test_outputs_loss_and_gradients_agree(dims, steps, downsize, dtype, toleranc
     assert relative(terms.loss, their_loss) < tolerance
     gradients = to_official(_gradients_as_weights(ours))
     for name, parameter in theirs.named_parameters():
-        assert relative(gradients[name], parameter.grad) < tolerance, name
+        assert relative(gradients[name], parameter.grad) < of_gradients, name
 
 
 def _gradients_as_weights(model):
