@@ -71,7 +71,7 @@ def optimize(
 
     Args:
         model: what a field means, and its grid.
-        objective: similarity + λ · penalty, with ``reduction="none"``.
+        objective: similarity + λ · penalty, with ``reduction="none"`` unless B is 1.
         moving, fixed: images (B, 1, *spatial), floating.
         schedule: the levels, and when each ends.
         weight_map: (B or 1, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
@@ -101,7 +101,7 @@ def optimize(
 
 def _check(objective: Objective, moving: Tensor, fixed: Tensor, weight_map: Tensor | None) -> None:
     """Raise ValueError for what :func:`optimize` cannot use."""
-    if objective.reduction != "none":
+    if objective.reduction != "none" and len(fixed) > 1:
         raise ValueError(f'the objective needs reduction="none", one value per pair, got {objective.reduction!r}')
     if moving.shape != fixed.shape or fixed.ndim not in (4, 5) or fixed.shape[1] != 1 or not len(fixed):
         raise ValueError(
