@@ -91,6 +91,10 @@ class FieldModel(nn.Module):
             backward = self._displacement(-velocity, size) if self.integrate else invert(displacement)
         return Registration(self.warp(moving, displacement), displacement, velocity, backward)
 
+    def forward(self, velocity: Tensor, moving: Tensor, inverse: bool = False) -> Registration:
+        """As :meth:`register_with`."""
+        return self.register_with(velocity, moving, inverse)
+
     def extra_repr(self) -> str:
         return f"integration_steps={self.integration_steps}, integration_downsize={self.integration_downsize}"
 

@@ -70,7 +70,7 @@ class VoxelMorph(FieldModel):
             **self.field.options,
         }
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] (it predicts the velocity)
         self, moving: Tensor, fixed: Tensor, inverse: bool = False, weights: Mapping[str, Tensor] | None = None
     ) -> Registration:
         """Register ``moving`` to ``fixed``, both (B, 1, *spatial) of any size.

@@ -49,6 +49,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "networks.DigitalFoldingPenalty": ({}, (FIELD,)),
     "networks.DivergencePenalty": ({"spacing": [1.0, 2.0]}, (FIELD,)),
     "networks.FoldingPenalty": ({}, (FIELD,)),
+    "networks.FieldModel": ({"integration_downsize": 1}, (FIELD, IMAGES[0])),
     "networks.GradICONPenalty": ({}, (FIELD, -FIELD)),
     "networks.GradientMSELoss": ({}, (IMAGES[0], IMAGES[1])),
     "networks.InverseConsistencyPenalty": ({}, (FIELD, -FIELD)),
