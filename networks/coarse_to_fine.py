@@ -108,8 +108,7 @@ def _check(objective: Objective, moving: Tensor, fixed: Tensor, weight_map: Tens
             f"moving and fixed images must have the same shape (B, 1, *spatial), got {tuple(moving.shape)} and "
             f"{tuple(fixed.shape)}"
         )
-    on_grid = weight_map is None or weight_map.shape in (fixed.shape, (1, *fixed.shape[1:]))
-    if weight_map is not None and not on_grid:
+    if weight_map is not None and weight_map.shape not in (fixed.shape, (1, *fixed.shape[1:])):
         raise ValueError(f"the weight map {tuple(weight_map.shape)} is not on the grid of {tuple(fixed.shape)}")
     for name, part in (("moving images", moving), ("fixed images", fixed), ("weight map", weight_map)):
         if part is not None and not (part.is_floating_point() and bool(torch.isfinite(part).all())):

@@ -102,14 +102,11 @@ class RefineRegistration(Transform):
         if weight_map is not None:
             weights = convert_to_tensor(weight_map, dtype=torch.float32, track_meta=False).to(second.device)[None]
         options: Any = {"steps": self.steps, "weight_map": weights}
-        found = refine_field(self._register, start[None], objective, *pair, **options).registration
+        model = FieldModel(self.integration_steps, 1 if start.shape[1:] == size else 2, self.padding_mode)
+        found = refine_field(model.register_with, start[None], objective, *pair, **options).registration
         warped, displacement = (_like(part[0], fixed) for part in (found.warped, found.displacement))
         inverse = None if found.inverse_displacement is None else _like(found.inverse_displacement[0], moving)
         return Registration(warped, displacement, found.velocity[0], inverse)
-
-    def _register(self, field: Tensor, moving: Tensor) -> Registration:
-        downsize = 1 if field.shape[2:] == moving.shape[2:] else 2
-        return FieldModel(self.integration_steps, downsize, self.padding_mode).register_with(field, moving)
 
     def __repr__(self) -> str:
         own = {name: value for name, value in vars(self).items() if name != "objective"}
