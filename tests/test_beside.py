@@ -30,8 +30,8 @@ from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.store.archive import examples_file, read_examples
 from smoothmorph.experiments.store.joining import join
 from smoothmorph.experiments.store.run_folder import claim, open_run, states
-from smoothmorph.experiments.study.description import study_view
-from smoothmorph.experiments.study.study import load_study
+from smoothmorph.experiments.study.description import study_view, without_effect
+from smoothmorph.experiments.study.study import built_in_studies, load_study
 from smoothmorph.pipeline.evaluation import DICE, SDLOGJ
 from smoothmorph.transforms.basics.errors import InputError
 
@@ -202,6 +202,26 @@ def test_an_axis_that_no_method_uses_is_told(make):
     told = text_of(study_view(run.study), 200)
     assert "· 1 trial\n" in told
     assert "The axis baseline.iterations of idle has no effect: no method of this group uses it." in told
+
+
+def test_a_setting_that_no_method_uses_is_told(tmp_path):
+    idle = {"name": "idle", "set": {"model.method": "elastix", "training.epochs": 5}}
+    base = {"refinement": {"steps": 9}, "compute.threads": 1}
+    told = {}
+    for groups in ([idle], [idle, NETWORKS]):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump({"name": "study", "base": base, "groups": groups}))
+        study = load_study(str(tmp_path / "study.yaml"))
+        told[len(groups)] = without_effect(study)
+        (tmp_path / "whole.yaml").write_text(study.to_yaml())  # with every default
+        assert without_effect(load_study(str(tmp_path / "whole.yaml"))) == told[len(groups)]
+    of_group = "The setting training.epochs of idle has no effect: no method of this group uses it."
+    assert told[1] == ["refinement.steps in base has no effect: no method of this study uses it.", of_group]
+    assert told[2] == [of_group]
+
+
+@pytest.mark.parametrize("name", built_in_studies())
+def test_every_setting_of_a_built_in_study_has_an_effect(name):
+    assert without_effect(load_study(name)) == []
 
 
 @pytest.mark.parametrize(("trained_on", "other"), [("mse", "ncc"), ("ncc", "mse")])

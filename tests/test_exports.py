@@ -406,7 +406,7 @@ def test_graphs_from_the_command_line(call):
     ("words", "sentence"),
     [
         (["export", "none", "bundle", "out"], "no model at none;"),
-        (["export", "there", "bundle", "out"], "no model at there/model.safetensors;"),
+        (["export", "there", "bundle", "out"], "the folder there holds no model.safetensors;"),
         (["export", "notes.txt", "bundle", "out"], "notes.txt is damaged or not a safetensors file"),
         (["export", "model.safetensors", "onnx", "out"], "unknown kind 'onnx'; expected bundle, model, torchscript"),
         (["export", "model.safetensors", "bundle", "there"], "there exists; choose another name"),

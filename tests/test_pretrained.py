@@ -109,7 +109,11 @@ DISPLACEMENT = {"model": {"integration_steps": 0}}
 @pytest.mark.parametrize(
     ("model", "sections", "sentence"),
     [
-        ("none", {}, "no model at .*none; give a trial's folder, a file, or a name; shipped models: "),
+        (
+            "none",
+            {},
+            "no model at .*none; give the folder of a trial that trained a network, a file, or a name; shipped ",
+        ),
         (
             "plain",
             {"objective": {"lambda": 0.2}},

@@ -356,6 +356,13 @@ def test_a_cpu_without_bfloat16_is_told_of_before_a_long_training(execute, monke
     assert ("notice: on this CPU, a convolution takes 9.6 times as long in bfloat16 as in float32." in text) == told
 
 
+def test_a_setting_without_effect_is_told_of_before_the_run(execute, tmp_path):
+    study = {"name": "untrained", "base": {"model.method": "identity", "training.learning_rate": 0.5}}
+    told = "notice: training.learning_rate in base has no effect: no method of this study uses it."
+    assert told in execute(study=study, out=tmp_path / "other").text
+    assert "no effect" not in execute("training.learning_rate=0.5").text
+
+
 def test_only_a_training_in_bfloat16_is_timed(execute, monkeypatch, tmp_path):
     monkeypatch.setattr(precision, "slowdown_in_bfloat16", lambda: pytest.fail("timed"))
     execute()

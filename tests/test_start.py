@@ -139,7 +139,7 @@ def test_a_backbone_says_which_options_its_weights_do_not_depend_on(tiny_cohort,
 def test_a_missing_start_is_told_before_anything_is_trained(tmp_path):
     (tmp_path / "study.yaml").write_text("name: mine\nbase: {training.start: nowhere, cohort.subjects: 4}\n")
     study = load_study(str(tmp_path / "study.yaml"))
-    with pytest.raises(InputError, match="no model at nowhere; give a trial's folder, a file, or a name"):
+    with pytest.raises(InputError, match="no model at nowhere; give the folder of a trial that trained a network"):
         run_study(study, tmp_path / "out", workers=1, fingerprint=lambda *_: "data")
 
 
@@ -161,7 +161,7 @@ def test_one_lambda_does_not_make_a_network_for_many(tiny_cohort, tmp_path):
 
 def test_a_missing_model_is_named():
     settings = begun(Path("nowhere"))
-    with pytest.raises(InputError, match="no model at nowhere; give a trial's folder, a file, or a name"):
+    with pytest.raises(InputError, match="no model at nowhere; give the folder of a trial that trained a network"):
         take_start(settings, build_model(settings), None)
 
 

@@ -222,7 +222,10 @@ def test_the_network_sees_images_as_in_its_training_and_only_as_many_subjects_as
 
 
 MISTAKES = [
-    ("none --data-root data", "no model at none; give a trial's folder, a file, or a name; shipped models: "),
+    (
+        "none --data-root data",
+        "no model at none; give the folder of a trial that trained a network, a file, or a name; shipped models: ",
+    ),
     ("plain.safetensors --data-root data", "is a network for one λ, l2 at λ = "),
     ("knob.safetensors", "the table reader needs a data folder"),
     ("knob.safetensors --data-root none", "the data folder none does not exist"),

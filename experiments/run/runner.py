@@ -17,6 +17,7 @@ from ...transforms.basics.registry import Vocabulary
 from ..outputs.study_result import StudyResult, print_summary, write_outputs
 from ..store.run_folder import Run, check_writable, claim, short_names, states, trial_state
 from ..store.run_lock import Lock, locked
+from ..study.description import without_effect
 from ..study.screen import say
 from ..study.study import Study
 from .executors import Executor, LocalExecutor, available_cores
@@ -73,7 +74,7 @@ def run_study(
         executor = executor or LocalExecutor(default_workers(study, len(jobs)) if workers is None else workers)
         done = len(run.trials) - len(jobs)
         say(console, f"{study.name}: {done} of {len(run.trials)} trials are complete, {len(jobs)} to run")
-        if isinstance(executor, LocalExecutor) and (notice := _slow_precision(jobs)):
+        for notice in (*without_effect(study), *(_slow_precision(jobs) if isinstance(executor, LocalExecutor) else ())):
             say(console, f"notice: {notice}")
         _run_jobs(jobs, executor, task, result, lock, Board(console, short_names(run), len(run.trials), done))
         try:
@@ -149,19 +150,19 @@ def _check_start(job: Job) -> None:
         find_model(Path(start))
 
 
-def _slow_precision(jobs: list[Job]) -> str:
-    """What to say if a training in bfloat16 would be slow on this CPU; else ""."""
+def _slow_precision(jobs: list[Job]) -> list[str]:
+    """What to say if a training in bfloat16 would be slow on this CPU."""
     if not any(_in_bfloat16(job.settings) for job in jobs):
-        return ""
+        return []
     from ...pipeline.training.precision import SLOW, slowdown_in_bfloat16
 
     slowdown = slowdown_in_bfloat16()
     if slowdown < SLOW:
-        return ""
-    return (
+        return []
+    return [
         f"on this CPU, a convolution takes {slowdown:.2g} times as long in bfloat16 as in float32. "
         "--set training.precision=float32 trains faster; in another --out, because those are other trials."
-    )
+    ]
 
 
 def _in_bfloat16(settings: TrialSettings) -> bool:

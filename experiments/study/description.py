@@ -1,13 +1,16 @@
 """How a terminal shows a study before it is run."""
 
+from collections.abc import Sequence
+
 from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from ...pipeline.settings.schema import TrialSettings
 from ...transforms.basics.errors import printable_lines
 from .screen import plain
 from .setting_keys import leaves_of, value_in_words
-from .study import Study
+from .study import Study, default_settings
 
 
 def study_view(study: Study) -> Stack:
@@ -31,10 +34,32 @@ def study_view(study: Study) -> Stack:
         names = ", ".join(name for name, members in groups.items() if trial in members)
         values = (plain(value_in_words(leaves[key])) if trial.concerns(key) else "" for key in varying)
         trials.add_row(str(place), plain(names), *values)
-    idle = [
-        Text(f"The axis {key} of {group.name} has no effect: no method of this group uses it.")
-        for group in study.groups
-        for key in group.axes
-        if not any(trial.concerns(key) for trial in study.group_trials(group.name))
+    return Stack(heading, Text(printable_lines(study.question)), shared, trials, *map(Text, without_effect(study)))
+
+
+def without_effect(study: Study) -> list[str]:
+    """A sentence for each setting of the study file that no method uses where it is given.
+
+    Settings of ``base`` at their default are left out: a run's ``study.yaml`` has all of them. So are the sections
+    ``compute``, which is about the machine, and ``pairs``, which studies copy from each other.
+    """
+    defaults = default_settings()
+    given = [key for key, value in study.base.items() if key not in defaults or value != defaults[key]]
+    sentences = [
+        f"{key} in base has no effect: no method of this study uses it."
+        for key in given
+        if not _is_used(key, study.trials)
     ]
-    return Stack(heading, Text(printable_lines(study.question)), shared, trials, *idle)
+    for group in study.groups:
+        trials = study.group_trials(group.name)
+        kinds = {**dict.fromkeys(group.settings, "setting"), **dict.fromkeys(group.axes, "axis")}
+        sentences += [
+            f"The {kind} {key} of {group.name} has no effect: no method of this group uses it."
+            for key, kind in kinds.items()
+            if not _is_used(key, trials)
+        ]
+    return sentences
+
+
+def _is_used(key: str, trials: Sequence[TrialSettings]) -> bool:
+    return key.startswith(("compute.", "pairs.")) or any(trial.concerns(key) for trial in trials)

@@ -31,4 +31,5 @@ def find_model(path: Path) -> Path:
     shipped = shipped_models()
     if str(path) in shipped:
         return shipped[str(path)]
-    raise InputError(f"no model at {file}; give a trial's folder, a file, or a name; {advice()}.")
+    found = f"the folder {path} holds no {file.name}" if path.is_dir() else f"no model at {path}"
+    raise InputError(f"{found}; give the folder of a trial that trained a network, a file, or a name; {advice()}.")
