@@ -94,6 +94,7 @@ class SobolevGradient(nn.Module):
         self.register_buffer("weights", (1 / (1 + smoothing * laplacian)).float(), persistent=False)
 
     def forward(self, field: Tensor) -> Tensor:
+        """Smooth a gradient (B, D, *grid); the unit stays."""
         for axis in range(self.axes):
             field = self._transformed(field, axis, inverse=False)
         field = field * self.get_buffer("weights")

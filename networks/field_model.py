@@ -34,6 +34,8 @@ class Registration(NamedTuple):
 class FieldModel(nn.Module):
     """The displacement or the diffeomorphic model, for a field from anywhere. :class:`.VoxelMorph` predicts the field.
 
+    A field at half resolution is resized with aligned corners, and its values are doubled, as in VoxelMorph.
+
     Args:
         integration_steps: number of squarings of the diffeomorphic model, up to 16; 0 is the displacement model, which
             can fold.
@@ -82,7 +84,8 @@ class FieldModel(nn.Module):
         Args:
             velocity: the field; without integration it is the displacement.
             moving: images (B, C, *spatial).
-            inverse: also return the inverse displacement: exp(-v), or a fixed-point inverse in the displacement model.
+            inverse: also return the inverse displacement: exp(-v), or a fixed-point inverse in the displacement model,
+                which has no gradient.
         """
         size = moving.shape[2:]
         displacement = self._displacement(velocity, size)

@@ -71,7 +71,7 @@ def minimize(
         start: fields (B, D, *grid), voxels of their grid.
         precondition: a symmetric positive operator on gradients (b, D, *grid), about the inverse Hessian.
         steps: evaluations of objective and gradient, at most.
-        tolerance, window: a field is done as :func:`has_converged` has it.
+        tolerance, window: a field is done when :func:`has_converged` says so.
         report: called with (steps done, objectives of the fields that are not done).
 
     Returns:

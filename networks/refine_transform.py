@@ -31,7 +31,7 @@ class RefineRegistration(Transform):
 
     Raises:
         InputError: no similarity or penalty has this name.
-        ValueError: a number of steps is below 0.
+        ValueError: ``steps`` is below 0, or as :class:`Objective` and :class:`.FieldModel`.
     """
 
     backend = TORCH
@@ -47,8 +47,8 @@ class RefineRegistration(Transform):
         acts_on: Literal["velocity", "displacement"] = "velocity",
         multiplier: float = 1.0,
     ) -> None:
-        if steps < 0 or integration_steps < 0:
-            raise ValueError(f"steps and integration_steps must be 0 or more, got {steps} and {integration_steps}")
+        if steps < 0:
+            raise ValueError(f"steps must be 0 or more, got {steps}")
         self.objective: dict[str, Any] = {
             "similarity": SIMILARITIES.check(similarity),
             "penalty": PENALTIES.check(penalty),
@@ -58,6 +58,8 @@ class RefineRegistration(Transform):
         }
         self.steps, self.integration_steps = steps, integration_steps
         self.padding_mode: Padding = padding_mode
+        FieldModel(integration_steps, 1, padding_mode)  # both refuse bad arguments
+        Objective(2, **self.objective)
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -77,7 +79,8 @@ class RefineRegistration(Transform):
         Returns:
             ``warped`` (1, *spatial) and ``displacement`` (D, *spatial) in voxels, both with the metadata of the fixed
             image, and ``velocity`` (D, *grid) in voxels of its own grid. Without integration, the velocity is the
-            displacement. If the objective is on both directions, also the ``inverse_displacement``.
+            displacement. If the objective is on both directions, also the ``inverse_displacement``, with the metadata
+            of the moving image.
 
         Raises:
             ValueError: the shapes of images, field and weight map do not match.
@@ -164,11 +167,11 @@ class RefineRegistrationd(MapTransform):
         return d
 
 
-def _like(part: Tensor, fixed: NdarrayOrTensor) -> Tensor:
-    """Return ``part``, an image or field on the fixed grid, with the metadata of the fixed image."""
-    if not (get_track_meta() and isinstance(fixed, MetaTensor)):
+def _like(part: Tensor, image: NdarrayOrTensor) -> Tensor:
+    """Return ``part``, an image or field on the grid of ``image``, with its metadata."""
+    if not (get_track_meta() and isinstance(image, MetaTensor)):
         return part
-    return MetaTensor(part, meta=dict(fixed.meta))  # the metadata include the affine
+    return MetaTensor(part, meta=dict(image.meta))  # the metadata include the affine
 
 
 RefineRegistrationD = RefineRegistrationDict = RefineRegistrationd

@@ -18,6 +18,8 @@ MOST_STEPS = 100
 """Steps of a refinement that ends by itself, at most."""
 LEAST_GAIN = 0.005
 """The ``tolerance`` of a refinement that ends by itself."""
+WINDOW = 10
+"""Steps over which the gain is compared with the ``tolerance``."""
 
 
 class Refinement(NamedTuple):
@@ -44,7 +46,6 @@ def refine(
     report: Callable[[int, int, str], None] | None = None,
     weight_map: Tensor | None = None,
     tolerance: float | None = None,
-    window: int = 10,
 ) -> Refinement:
     """Fine-tune the network's velocity field for one pair. The network does not change.
 
@@ -58,13 +59,14 @@ def refine(
         steps: number of optimization steps; 0 returns the network's registration.
         report: called at every step with (steps done, steps, the objective as text).
         weight_map: (1, 1, *spatial), a factor on the penalty for every voxel; see :meth:`Objective.forward`.
-        tolerance, window: end earlier, by :func:`has_converged`; None takes all steps.
+        tolerance: end earlier, when the objective falls by no more than this share of it over `WINDOW` steps, see
+            :func:`has_converged`; None takes all steps.
 
     Returns:
         The best registration found, detached. It is never worse than the network's.
 
     Raises:
-        ValueError: ``steps`` is below 0.
+        ValueError: as :func:`refine_field`.
     """
     trains = network.training
     network.eval()
@@ -72,8 +74,7 @@ def refine(
         velocity = network(moving, fixed).velocity
         backward = network(fixed, moving).velocity if objective.both_directions else None
     network.train(trains)
-    options: dict[str, Any] = {"report": report, "weight_map": weight_map, "backward": backward}
-    options |= {"tolerance": tolerance, "window": window}
+    options: dict[str, Any] = {"report": report, "weight_map": weight_map, "backward": backward, "tolerance": tolerance}
     return refine_field(network.register_with, velocity, objective, moving, fixed, steps, **options)
 
 
@@ -88,14 +89,13 @@ def refine_field(
     weight_map: Tensor | None = None,
     backward: Tensor | None = None,
     tolerance: float | None = None,
-    window: int = 10,
 ) -> Refinement:
     """Fine-tune any field for one pair, as :func:`refine` does with a network's.
 
     Args:
         register: computes the registration from (field, moving).
         start: the field to start from, (1, D, *grid) in voxels.
-        objective, moving, fixed, steps, report, weight_map, tolerance, window: see :func:`refine`.
+        objective, moving, fixed, steps, report, weight_map, tolerance: see :func:`refine`.
         backward: field of the fixed to the moving image to start from, if the objective is on both directions. Both
             fields are then optimized together, for the mean objective of both directions, and the result has its
             ``inverse_displacement``. None: minus ``start``.
@@ -104,10 +104,15 @@ def refine_field(
         The best registration found, detached. It is never worse than that of ``start``.
 
     Raises:
-        ValueError: ``steps`` is below 0.
+        ValueError: ``steps`` is below 0, or there is more than one pair.
     """
     if steps < 0:
         raise ValueError(f"steps must be 0 or more, got {steps}")
+    if moving.shape != fixed.shape or fixed.shape[:2] != (1, 1) or len(start) != 1:
+        raise ValueError(
+            f"one pair of images (1, 1, *spatial) and one field are refined, got {tuple(moving.shape)}, "
+            f"{tuple(fixed.shape)} and {tuple(start.shape)}; `optimize` takes several pairs"
+        )
     if objective.both_directions:
         start = torch.cat([start, -start if backward is None else backward], dim=1)
     losses: list[float] = []
@@ -117,7 +122,7 @@ def refine_field(
         if report is not None:
             report(done, steps, f"objective {losses[-1]:.5f}")
 
-    ending = steps, -1.0 if tolerance is None else tolerance, window  # no fall is below a negative share
+    ending = steps, -1.0 if tolerance is None else tolerance, WINDOW  # no fall is below a negative share
     found = lower_objective(register, objective, moving, fixed, weight_map, start, *ending, tell)
     with torch.no_grad():
         return Refinement(registration_of(register, found.fields, moving, fixed), losses)

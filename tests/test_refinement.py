@@ -138,6 +138,21 @@ def test_what_does_not_belong_together_is_said_with_its_shapes():
     assert RefineRegistrationd(allow_missing_keys=True)({"moving": image}).keys() == {"moving"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"steps": -1}, "steps must be 0 or more, got -1"),
+        ({"integration_steps": 99}, "integration_steps must be a whole number from 0 to 16"),
+        ({"padding_mode": "reflect"}, "padding_mode must be zeros or border"),
+        ({"weight": -1.0}, "weight must be a number of 0 or more"),
+        ({"acts_on": "nothing"}, "acts_on must be velocity or displacement"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_the_first_sample(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        RefineRegistration(**arguments)
+
+
 def test_refinement_leaves_the_network_in_its_mode():
     network, pair = VoxelMorph(2).train(), (ball((16, 16), 1), ball((16, 16), 0))
     refine(network, Objective(2), *pair, 1)
@@ -146,6 +161,8 @@ def test_refinement_leaves_the_network_in_its_mode():
     assert not network.training
     with pytest.raises(ValueError, match="steps must be 0 or more, got -1"):
         refine(network, Objective(2), *pair, -1)
+    with pytest.raises(ValueError, match=r"one pair of images .* got \(2, 1, 16, 16\), .*`optimize` takes several"):
+        refine(network, Objective(2), *(torch.cat([image, image]) for image in pair), 1)
 
 
 def test_both_directions_give_the_inverse_displacement_too():

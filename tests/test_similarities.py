@@ -6,13 +6,47 @@ import pytest
 import torch
 from monai.losses.image_dissimilarity import GlobalMutualInformationLoss
 
-from smoothmorph.networks import SIMILARITIES, CharbonnierLoss, GradientMSELoss, MutualInformationLoss
+from smoothmorph.networks import (
+    SIMILARITIES,
+    CharbonnierLoss,
+    GradientMSELoss,
+    LinearElasticityPenalty,
+    LocalNCCLoss,
+    MutualInformationLoss,
+)
 
 
 @pytest.fixture(params=[2, 3])
 def images(request):
     draw = torch.Generator().manual_seed(0)
     return tuple(torch.rand(2, 1, *[12] * request.param, generator=draw) for _ in range(2))
+
+
+@pytest.mark.parametrize("loss", [CharbonnierLoss(), GradientMSELoss(), LocalNCCLoss(2), LocalNCCLoss(3)])
+def test_images_of_other_shapes_are_refused(images, loss):
+    warped, fixed = images
+    axes = warped.ndim - 2
+    if isinstance(loss, LocalNCCLoss) and loss.spatial_dims != axes:
+        with pytest.raises(ValueError, match=rf"with {loss.spatial_dims} spatial axes, got \(2, 1, 12"):
+            loss(warped, fixed)
+    else:
+        with pytest.raises(ValueError, match=r"the images must have one shape \(B, C, \*spatial\).*got \(2, 1, 12"):
+            loss(warped, fixed[..., :1])
+
+
+def test_an_even_window_is_refused_at_once():
+    with pytest.raises(ValueError, match="the side length of a window must be odd, found 4"):
+        LocalNCCLoss(2, window=4)
+
+
+def test_losses_show_their_arguments():
+    shown = [repr(loss) for loss in (LocalNCCLoss(2, window=5), CharbonnierLoss(0.5), GradientMSELoss("none"))]
+    assert shown == [
+        "LocalNCCLoss(spatial_dims=2, window=5, reduction='mean')",
+        "CharbonnierLoss(epsilon=0.5, reduction='mean')",
+        "GradientMSELoss(reduction='none')",
+    ]
+    assert "mu=3.0" in repr(LinearElasticityPenalty(mu=3.0))
 
 
 def test_the_charbonnier_loss_by_hand():

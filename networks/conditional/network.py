@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...transforms.basics.errors import InputError, quoted
+from ..backbones.vocabulary import whole
 from ..field_model import Registration
 from ..voxelmorph import VoxelMorph
 from .conditioning import Conditioning
@@ -47,7 +48,7 @@ class ConditionalVoxelMorph(nn.Module):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"kind must be {' or '.join(KINDS)}, got {quoted(kind)}")
-        if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= MOST_WIDTH:
+        if not whole(width, 1, MOST_WIDTH):
             raise ValueError(f"width must be a whole number from 1 to {MOST_WIDTH}, got {quoted(width)}")
         self.network, self.kind, self.width = network, kind, width
         self.ranges = LambdaRanges(dict(ranges))

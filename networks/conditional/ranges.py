@@ -89,7 +89,8 @@ class LambdaRanges:
         for name, share in self._terms(penalty):
             factors[name] = share * weight
         if not (math.isfinite(weight) and weight > 0):
-            raise InputError(f"λ = {quoted(weight)}: expected a number above 0")
+            ranges = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in self.ranges.items())
+            raise InputError(f"λ = {quoted(weight)}: expected a number above 0; the network takes {ranges}")
 
         def shares(level: float) -> list[float]:
             return [factor / self._weight_of(name, level) for name, factor in factors.items()]

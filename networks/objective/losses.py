@@ -91,7 +91,8 @@ class Penalty(_Loss):
 
     def extra_repr(self) -> str:
         name, more = self.entry.name, f"multiplier={self.multiplier}, reduction={self.reduction!r}"
-        return f"{name!r}, spacing={self.spacing}, {more}"
+        own = "".join(f"{argument}={value!r}, " for argument, value in self.arguments.items())
+        return f"{name!r}, {own}spacing={self.spacing}, {more}"
 
 
 class _Named(Penalty):

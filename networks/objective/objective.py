@@ -85,7 +85,9 @@ class Objective(nn.Module):
         """Evaluate the objective of a registration.
 
         Args:
-            registration: registration of a batch. If :attr:`both_directions`, it needs an ``inverse_displacement``.
+            registration: registration of a batch. If :attr:`both_directions`, its ``inverse_displacement`` must be the
+                field by which the fixed image was registered to the moving one, as :meth:`of_both` sets it. The inverse
+                that ``inverse=True`` computes from the field itself would make the penalty vanish.
             fixed: fixed images (B, 1, *spatial).
             weight_map: λ as a field: (B or 1, 1, *spatial), a factor on the penalty for every voxel of the fixed image.
                 1 changes nothing. It is interpolated to the grid of the penalized field.
@@ -114,6 +116,12 @@ class Objective(nn.Module):
             registration: registrations of 2 B pairs: first moving to fixed images, then fixed to moving images.
             moving, fixed: images (B, 1, *spatial).
             weight_map: map of the fixed images, see :meth:`forward`. It is warped onto the moving images.
+
+        Returns:
+            Scalars; with ``reduction="none"`` (B,), one number per pair.
+
+        Raises:
+            InputError, ValueError: as :meth:`forward`.
         """
         count, displacement = len(fixed), registration.displacement
         if weight_map is not None:

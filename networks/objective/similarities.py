@@ -31,7 +31,11 @@ def gradient_mse(warped: Tensor, fixed: Tensor) -> Tensor:
 
     Returns:
         (B,), squared units of the intensity.
+
+    Raises:
+        ValueError: the shapes differ.
     """
+    _check_pair(warped, fixed)
     differences = forward_differences(warped - fixed)
     return torch.stack([difference.square().flatten(1).mean(1) for difference in differences]).sum(0)
 
@@ -51,14 +55,20 @@ class LocalNCCLoss(_Loss):
         spatial_dims: 2 or 3.
         window: side length of the cubic window in voxels, odd.
         reduction: ``mean`` or ``sum`` over samples and voxels, or ``none`` for (B, C, *spatial).
+
+    Raises:
+        ValueError: ``window`` is even or below 1; in ``forward``: the shapes differ or have other axes.
     """
 
     def __init__(self, spatial_dims: int, window: int = 9, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.window, self.voxels = window, window**spatial_dims
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"the side length of a window must be odd, found {window}")
+        self.spatial_dims, self.window, self.voxels = spatial_dims, window, window**spatial_dims
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
         """Compare two images (B, C, *spatial) that share an intensity range; any range will do."""
+        _check_pair(warped, fixed, self.spatial_dims)
         with torch.autocast(warped.device.type, enabled=False):
             low, scale = _range(fixed)
             w, f = ((image.float() - low) / scale for image in (warped, fixed))
@@ -68,6 +78,9 @@ class LocalNCCLoss(_Loss):
             covariance = sum_wf - sum_w * sum_f / self.voxels
             variances = self._variance(sum_w, sum_ww) * self._variance(sum_f, sum_ff)
             return _reduced(-covariance * covariance / variances, self.reduction)
+
+    def extra_repr(self) -> str:
+        return f"spatial_dims={self.spatial_dims}, window={self.window}, reduction={self.reduction!r}"
 
     def _variance(self, total: Tensor, squares: Tensor) -> Tensor:
         """The variance of each window, times its number of voxels, from its sums."""
@@ -115,9 +128,13 @@ class CharbonnierLoss(_Loss):
         self.epsilon = epsilon
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
-        """Compare two images (B, C, *spatial)."""
+        """Compare two images (B, C, *spatial); ValueError if their shapes differ."""
+        _check_pair(warped, fixed)
         distances = ((warped - fixed).square() + self.epsilon**2).sqrt() - self.epsilon
         return _reduced(distances.flatten(1).mean(1), self.reduction)
+
+    def extra_repr(self) -> str:
+        return f"epsilon={self.epsilon}, reduction={self.reduction!r}"
 
 
 class GradientMSELoss(_Loss):
@@ -127,8 +144,11 @@ class GradientMSELoss(_Loss):
         super().__init__(reduction=reduction)
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:
-        """Compare two images (B, C, *spatial)."""
+        """Compare two images (B, C, *spatial); ValueError if their shapes differ."""
         return _reduced(gradient_mse(warped, fixed), self.reduction)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}"
 
 
 class SumOfSimilarities(_Loss):
@@ -172,6 +192,13 @@ class PerSample(nn.Module):
             return self.loss(warped, fixed).reshape(len(warped), -1).mean(1)
         pairs = zip(warped.split(1), fixed.split(1), strict=True)
         return torch.stack([self.loss(*pair).mean() for pair in pairs])
+
+
+def _check_pair(warped: Tensor, fixed: Tensor, spatial_dims: int | None = None) -> None:
+    """Raise ValueError unless the images have one shape, with ``spatial_dims`` spatial axes if these are known."""
+    if warped.shape != fixed.shape or (spatial_dims is not None and fixed.ndim != spatial_dims + 2):
+        wanted = "(B, C, *spatial)" + ("" if spatial_dims is None else f" with {spatial_dims} spatial axes")
+        raise ValueError(f"the images must have one shape {wanted}, got {tuple(warped.shape)} and {tuple(fixed.shape)}")
 
 
 def _reduced(values: Tensor, reduction: str) -> Tensor:

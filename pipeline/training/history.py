@@ -18,7 +18,7 @@ from .failure import TrialFailed
 from .step import autocast, evaluate_batch
 from .weight_map import weight_map
 
-VALIDATION_BATCH = 8  # pairs; it only affects the speed, so a conditional network, with a condition per pair, has 1
+VALIDATION_BATCH = 8  # pairs, for speed only; a conditional network takes 1, because each pair has its own condition
 
 
 class HistoryHandler:

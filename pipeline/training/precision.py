@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 SLOW = 1.5
-"""Trainings in bfloat16 are told of from this slowdown on."""
+"""From this slowdown on, a notice says that bfloat16 is slow."""
 
 
 def slowdown_in_bfloat16() -> float:

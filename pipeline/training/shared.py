@@ -20,8 +20,8 @@ from ..models.training_images import TrainingImages
 from ..settings.schema import SHARED, TrialSettings
 
 HISTORY = "history.parquet"
-SECONDS = 5.0
-"""How often a waiting trial looks again."""
+BETWEEN_LOOKS = 5.0
+"""Seconds after which a waiting trial looks again."""
 Train = Callable[..., Any]
 Tell = Callable[[int, int, str], None]
 
@@ -78,7 +78,7 @@ def _alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
     file = FileLock(lock)
     while True:
         try:
-            file.acquire(timeout=SECONDS)
+            file.acquire(timeout=BETWEEN_LOOKS)
             break
         except Timeout:
             waiting()

@@ -74,7 +74,7 @@ def _notices(start: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
 
 
 def _differences(start: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
-    """What the network of the file has and that of the trial has not, in its weights or in what they mean."""
+    """How the network of the file differs from that of the trial, in its weights or in what they mean."""
     if start["backbone"] != own["backbone"]:
         yield f"model.backbone {quoted(start['backbone'])}, but the trial has {quoted(own['backbone'])}"
         return
