@@ -118,6 +118,18 @@ def test_the_background(translation, done):
     assert (warped[:-1, :, 2:] >= 0).all()
 
 
+def test_a_slice_of_another_plane_is_refused(tmp_path, call, done):
+    coronal = Geometry((6, 5), np.eye(4)[:, [0, 2, 1, 3]])
+    axial = Geometry((6, 5), np.eye(4))
+    write_field(tmp_path / "slice.nii.gz", PhysicalField.identity(coronal))
+    for name, plane in (("coronal", coronal), ("axial", axial)):
+        save(f"{name}.nii.gz", np.indices(plane.shape)[0][..., None].astype(np.float32), plane)
+    done("apply", "slice.nii.gz", "coronal.nii.gz", "-o", "out.nii.gz")
+    told = call("apply", "slice.nii.gz", "axial.nii.gz", "-o", "out.nii.gz")
+    assert told.exit_code == 2
+    assert "axial.nii.gz and slice.nii.gz are slices of different planes, as their affines say" in told.output
+
+
 def test_apply_with_an_affine_of_ants(tmp_path, done):
     """ANTs' list [1Warp.nii.gz, 0GenericAffine.mat] equals our field with an affine, p ↦ A(p + d(p))."""
     ants = pytest.importorskip("ants")

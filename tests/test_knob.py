@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from knob_model import knob_model, write_knob
 from smoothmorph.experiments.cli import app
 from smoothmorph.networks import ConditionalVoxelMorph, save_model
-from smoothmorph.pipeline.images.volumes import write_volume
+from smoothmorph.pipeline.images.volumes import read_volume, write_volume
 from smoothmorph.pipeline.lambda_search import HALVINGS, lowest_weight
 from smoothmorph.pipeline.models.trained_model import about, open_trained
 from smoothmorph.pipeline.models.training_images import TrainingImages
@@ -108,9 +108,35 @@ def test_refinement_takes_the_lambda_that_was_found():
 
 
 @pytest.mark.usefixtures("files")
+def test_a_limit_that_refinement_exceeds_is_told():
+    limit = (sdlogj(register("--lambda", 0.01).output) + sdlogj(register("--lambda", 0.9).output)) / 2
+    refined = register("--max-sdlogj", limit, "--refine", 30, "--similarity", "100*mse")
+    expected = r"notice: after refinement, SDlogJ is ([\d.]+), above the limit of [\d.]+; leave out"
+    told = re.search(expected, refined.output)
+    assert told is not None
+    assert float(told[1]) > limit
+    assert "after refinement, SDlogJ" not in register("--max-sdlogj", limit).output
+
+
+@pytest.mark.usefixtures("files")
+def test_voxels_outside_the_moving_image_have_the_background():
+    given = register("--lambda", 0.01, "--warped", "w.nii.gz", "--background", -1000)
+    expected = r"notice: ([\d.]+) % of the voxels map outside of moving.nii.gz; they are set to -1000. Its darkest"
+    told = re.search(expected, given.output)
+    assert told is not None
+    outside = read_volume(Path("w.nii.gz")).values == -1000
+    assert 100 * float(outside.double().mean()) == pytest.approx(float(told[1]), rel=1e-2)
+    darkest = float(read_volume(Path("moving.nii.gz")).values.min())
+    assert "map outside" not in register("--lambda", 0.01, "--warped", "w.nii.gz", "--background", darkest).output
+    assert "the background is inf, expected a number" in register("--warped", "w.nii.gz", "--background", "inf").output
+
+
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ("--lambda 0", "λ = 0.0: expected a number above 0; the network takes l2 from 0.01 to 1, l1 from 0.1 to 0.9"),
+        ("--refine 1000000", "--refine 1000000: expected a number of steps up to 999999, or auto."),
         ("--lambda 3", "knob.safetensors: λ = 3 of l2 is out of the trained range; the highest is 1"),
         ("--penalty curvature", "knob.safetensors: the network knows the penalties l2, l1, but not curvature"),
         ("--penalty l3", "there is no penalty 'l3'; did you mean l2?"),

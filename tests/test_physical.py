@@ -355,7 +355,7 @@ def test_a_grid_knows_when_it_is_the_same():
 @pytest.mark.parametrize(
     ("shape", "affine", "sentence"),
     [
-        ((5, 1, 5), np.eye(4), "a grid of 5x1x5 voxels cannot carry a displacement field"),
+        ((5, 1, 5), np.eye(4), "a grid of 5x1x5 voxels is no volume and no slice"),
         ((5, 5, 5, 5), np.eye(5), "expected 2 or 3 axes"),
         ((5, 5, 5), np.eye(3), "cannot have an affine of 3x3 numbers"),
         ((5, 5, 5), np.diag([1.0, 0, 1, 1]), "an affine that cannot be inverted"),

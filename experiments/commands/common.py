@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ...pipeline.evaluation.limit import Limit
 from ...transforms.basics.errors import InputError, printable, quoted
 from ..run.signals import stoppable
 
@@ -37,6 +38,7 @@ MaxFolding = Annotated[
     str | None, typer.Option(metavar="PERCENT", help="Largest mean folding of the displacement, e.g. 0.1%.")
 ]
 MaxSDlogJ = Annotated[float | None, typer.Option(help="Largest mean SDlogJ of the displacement, e.g. 0.25.")]
+ONE_LIMIT = "give one limit: either --max-folding (such as 0.1%) or --max-sdlogj (such as 0.25)."
 Accuracy = Annotated[str | None, typer.Option(help=f"{', '.join(COMPARED)}; default: the first measured one.")]
 
 
@@ -120,3 +122,24 @@ def find_run(name: str) -> Path:
     there = runs_there("")
     hint = f"the runs in {RUNS}/ are {', '.join(there)}" if there else "make one with `smoothmorph run STUDY`"
     raise InputError(f"there is no run {quoted(name)}, neither as a folder nor under {RUNS}/; {hint}.")
+
+
+def read_limit(max_folding: str | None, max_sdlogj: float | None) -> Limit | None:
+    """The limit that a person gave, as text in percent or as a number; None if none was given.
+
+    Raises:
+        InputError: both were given, or a value is bad.
+    """
+    if max_folding is not None and max_sdlogj is not None:
+        raise InputError(ONE_LIMIT)
+    if max_sdlogj is not None:
+        return Limit(SDLOGJ, max_sdlogj)
+    if max_folding is None:
+        return None
+    try:
+        percent = float(max_folding.removesuffix("%"))
+    except ValueError:
+        raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
+    if percent > 100:
+        raise InputError(f"--max-folding {max_folding}: expected a percentage of the voxels, at most 100%.")
+    return Limit(FOLDING, percent)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ...networks import PENALTIES, SIMILARITIES
-from ...pipeline.evaluation.limit import read_limit
+from ...pipeline.fields.apply import check_background
 from ...pipeline.images.output_paths import FIELDS, IMAGES, check_grid, check_output
 from ...pipeline.images.volumes import read_volume
 from ...pipeline.models.built_in import advice, find_model
 from ...pipeline.settings.device import check_device, choose_device
 from ...transforms.basics.errors import InputError, quoted
-from .common import echo
+from .common import echo, read_limit
 from .register_outputs import print_agreements, write_files
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ def register(
         typer.Option(metavar="M", help="--refine: an image or mask of FIXED, a factor on λ per voxel."),
     ] = None,
     warped: Annotated[Optional, typer.Option(metavar="W", help=f"Write the warped image: {Written}.")] = None,
+    background: Annotated[
+        float, typer.Option(help="The value of the warped image outside the moving image, e.g. -1024 in HU.")
+    ] = 0.0,
     field: Annotated[
         Optional, typer.Option(metavar="F", help="Write the displacement field: .nii[.gz], .mha, .nrrd, .h5 or .npz.")
     ] = None,
@@ -116,6 +119,7 @@ def register(
     outputs["warped-labels"] = warped_labels or _beside(warped, moving_labels)
     images = [moving, fixed, moving_labels, fixed_labels, lambda_map]
     _check_outputs(outputs, images)
+    check_background(background)
     _check_inputs(images, chosen, device)
 
     if model is None:
@@ -145,7 +149,7 @@ def register(
     with following(Console(stderr=True)) as tell:
         found = register_pair(trained, pair, affine, steps, objective, where, tell, limit)
     print_agreements(found)
-    for notice in write_files(found, pair, outputs):
+    for notice in write_files(found, pair, outputs, background):
         echo(f"notice: {notice}", err=True)
 
 
@@ -154,7 +158,7 @@ def _steps(refine: str) -> "int | Literal['auto']":
     if refine == "auto":
         return "auto"
     if not re.fullmatch(r"\d{1,6}", refine):
-        raise InputError(f"--refine {quoted(refine)[1:-1]}: expected a number of steps, or auto.")
+        raise InputError(f"--refine {quoted(refine)[1:-1]}: expected a number of steps up to 999999, or auto.")
     return int(refine)
 
 
@@ -188,8 +192,9 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
 def _beside(warped: Path | None, labels: Path | None) -> Path | None:
     if warped is None or labels is None:
         return None
-    stem, dot, ending = warped.name.partition(".")
-    return warped.with_name(f"{stem}-labels{dot}{ending}")
+    ending = next((known for known in (".nii.gz", *IMAGES) if warped.name.lower().endswith(known)), "")
+    stem, ending = warped.name[: len(warped.name) - len(ending)], warped.name[len(warped.name) - len(ending) :]
+    return warped.with_name(f"{stem}-labels{ending}")
 
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...pipeline.evaluation import METRICS, MetricEntry
-from ...pipeline.fields.apply import write_labels
+from ...pipeline.fields.apply import outside, write_labels
 from ...pipeline.fields.tools import inverted
 from ...pipeline.files.text import write_atomically
 from ...pipeline.images.volumes import write_volume
@@ -35,7 +35,9 @@ def _heading(metric: MetricEntry) -> str:
     return metric.narrow_column.replace("\n", " ") + ARROWS.get(metric.better, "")
 
 
-def write_files(found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None]) -> tuple[str, ...]:
+def write_files(
+    found: "Registered", pair: "ImagePair", outputs: dict[str, Path | None], background: float
+) -> tuple[str, ...]:
     """Write the requested files, print the path of each, and return notices for the user."""
     from ...transforms import write_field
 
@@ -44,8 +46,11 @@ def write_files(found: "Registered", pair: "ImagePair", outputs: dict[str, Path 
 
     field, notices = found.field, found.notices
     if (path := outputs["warped"]) is not None:
-        image, _ = field.warp(pair.moving.values, pair.moving.grid)
+        image, inside = field.warp(pair.moving.values, pair.moving.grid, background=background)
         tell(write_volume(path, image[0].numpy(), field.fixed))
+        darkest = float(pair.moving.values.min())
+        if not bool(inside.all()) and background != darkest:
+            notices += (f"{outside(inside, pair.moving.path, background)} Its darkest voxel has {darkest:g}.",)
     if (path := outputs["warped-labels"]) is not None and (labels := pair.moving_labels) is not None:
         image, _ = field.warp(labels.values, labels.grid, "nearest")
         tell(write_labels(path, image[0], labels.path, field.fixed))

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ...pipeline.evaluation.limit import ONE_LIMIT, read_limit
 from ...pipeline.images.output_paths import check_output
 from ...transforms.basics.errors import InputError
-from .common import Accuracy, MaxFolding, MaxSDlogJ, RunName, echo, find_run
+from .common import ONE_LIMIT, Accuracy, MaxFolding, MaxSDlogJ, RunName, echo, find_run, read_limit
 
 
 def status(run: RunName) -> None:

@@ -8,13 +8,12 @@ import typer
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
-from ...pipeline.evaluation.limit import read_limit
 from ...pipeline.models.built_in import find_model
 from ...pipeline.settings.device import check_device
 from ...pipeline.settings.vocabulary import READERS
 from ...transforms.basics.errors import InputError, did_you_mean, quoted
 from ...transforms.basics.options import names
-from .common import COMPARED, RUNS, Accuracy, MaxFolding, MaxSDlogJ, echo
+from .common import COMPARED, RUNS, Accuracy, MaxFolding, MaxSDlogJ, echo, read_limit
 
 if TYPE_CHECKING:
     from ...pipeline import Prepared, TrialSettings

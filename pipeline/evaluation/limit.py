@@ -3,9 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from ...transforms.basics.errors import InputError, quoted
-from .metrics.regularity import FOLDING, SDLOGJ
+from ...transforms.basics.errors import InputError
 from .vocabulary import METRICS
+
+DIGITS = 1e-3
+"""A value that exceeds a limit by no more than this share of it is shown like the limit."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,8 @@ class Limit:
                 f"the limit on {METRICS[self.metric].short_column} must be a number of at least 0, found {self.value}."
             )
 
-
-ONE_LIMIT = "give one limit: either --max-folding (such as 0.1%) or --max-sdlogj (such as 0.25)."
-
-
-def read_limit(max_folding: str | None, max_sdlogj: float | None) -> Limit | None:
-    """The limit that a person gave, as text in percent or as a number; None if none was given.
-
-    Raises:
-        InputError: both were given, or a value is bad.
-    """
-    if max_folding is not None and max_sdlogj is not None:
-        raise InputError(ONE_LIMIT)
-    if max_sdlogj is not None:
-        return Limit(SDLOGJ, max_sdlogj)
-    if max_folding is None:
-        return None
-    try:
-        percent = float(max_folding.removesuffix("%"))
-    except ValueError:
-        raise InputError(f"--max-folding {quoted(max_folding)[1:-1]}: expected a percentage, such as 0.1%.") from None
-    if percent > 100:
-        raise InputError(f"--max-folding {max_folding}: expected a percentage of the voxels, at most 100%.")
-    return Limit(FOLDING, percent)
+    def exceeded_by(self, value: float) -> str:
+        """What to say if ``value`` exceeds the limit; else an empty text."""
+        if value <= self.value * (1 + DIGITS):
+            return ""
+        return f"{METRICS[self.metric].short_column} is {value:.3g}, above the limit of {self.value:g}"

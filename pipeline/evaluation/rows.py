@@ -81,8 +81,8 @@ def evaluate(
     Returns:
         rows, one per test pair, and the examples: ``moving``, ``fixed``, ``warped``
         (P, H, W), ``displacement`` (P, 2, H, W) and ``velocity`` (P, 2, h, w) in voxels of their own grid,
-        ``moving_id`` and ``fixed_id``. Examples of 3-D images are the middle coronal slice, with the two field
-        components in its plane.
+        ``moving_id`` and ``fixed_id``. Examples of 3-D images are the middle slice along the second axis, with
+        the two field components in its plane.
     """
     together = register if isinstance(register, Together) else one_by_one(register)
     trial = {"trial": settings.trial_id(prepared.fingerprint), **settings.columns(), **(columns or {})}
@@ -203,11 +203,11 @@ def _example(moving: Sample, fixed: Sample, registration: Registration) -> dict[
     fields = {"displacement": registration.displacement, "velocity": registration.velocity}
     in_plane = [0, -1]  # the components in the slice, of two or of three
     return {
-        **{name: _coronal(image)[0].numpy() for name, image in images.items()},
-        **{name: _coronal(field)[in_plane].numpy() for name, field in fields.items()},
+        **{name: _middle(image)[0].numpy() for name, image in images.items()},
+        **{name: _middle(field)[in_plane].numpy() for name, field in fields.items()},
     }
 
 
-def _coronal(volume: Tensor) -> Tensor:
+def _middle(volume: Tensor) -> Tensor:
     """(1, C, *spatial) -> (C, H, W): a 2-D image itself, or the middle slice along the second axis."""
     return volume[0] if volume.ndim == 4 else volume[0, :, :, volume.shape[3] // 2]

@@ -23,9 +23,9 @@ class MetricEntry(Entry):
     """A metric of a registered pair. The target is a function of a ``MeasuredPair``; see ``metrics``.
 
     Attributes:
-        needs: parts of the pair that the metric needs: ``labels``, ``landmarks``, ``displacement``, ``velocity``,
-            ``inverse_displacement``, ``seconds``, ``steps``. It is measured only if they exist. Without fields,
-            seconds and steps, it is also measured before registration.
+        needs: parts of the pair that the metric needs: ``labels``, ``landmarks``, ``spacing``, ``displacement``,
+            ``velocity``, ``inverse_displacement``, ``seconds``, ``steps``. It is measured only if they exist.
+            Without fields, seconds and steps, it is also measured before registration.
         better: which values are better; empty if neither.
         best: the best value, if there is one.
         unit: the unit; ``a.u.`` are the units of the intensity.

@@ -112,8 +112,7 @@ def apply(
     """
     if labels and background:
         raise InputError(f"the background of a label map is always 0, got {background:g}; leave out --background.")
-    if not abs(background) <= np.finfo(np.float32).max:
-        raise InputError(f"the background is {background:g}, expected a number that a voxel in float32 can have.")
+    check_background(background)
     check_files(out, IMAGES, [path, affine], [image, like])
     field = load_field(path, like, affine)
     moving = read_volume(image, labels, constant=True)
@@ -134,9 +133,21 @@ def apply(
     if not labels and moving.looks_like_labels:
         notices.append(f"{image} looks like a label map and was interpolated; if it is one, add --labels.")
     if share < 100:
-        notices.append(f"{100 - share:.3g} % of the voxels map outside of {image}; they are set to {background:g}.")
+        notices.append(outside(inside, image, background))
     how = "nearest neighbour" if labels else "linear interpolation"
     return Done(out, (f"wrote {out}: {image} on the fixed grid, {field.fixed}; {how}.",), tuple(notices))
+
+
+def check_background(background: float) -> None:
+    """Raise InputError unless it is a number that a voxel in float32 can have."""
+    if not abs(background) <= np.finfo(np.float32).max:
+        raise InputError(f"the background is {background:g}, expected a number that a voxel in float32 can have.")
+
+
+def outside(inside: Tensor, image: Path, background: float) -> str:
+    """A notice on the voxels that map outside of the moving image; ``inside``: the mask of the others."""
+    share = 100 * (1 - float(inside.float().mean()))
+    return f"{share:.3g} % of the voxels map outside of {image}; they are set to {background:g}."
 
 
 def write_labels(path: Path, labels: Tensor, source: Path, grid: Geometry) -> Path:
@@ -152,8 +163,13 @@ def write_labels(path: Path, labels: Tensor, source: Path, grid: Geometry) -> Pa
 
 def _check_moving(path: Path, field: PhysicalField, moving: Volume) -> None:
     from ...transforms.field_files.voxelmorph import shares_one_grid
+    from ..images.relative_position import in_different_planes
 
     check_world(path, field.fixed, moving.path, moving.grid)
+    if field.affine is None and in_different_planes(field.fixed, moving.grid):
+        raise InputError(
+            f"{moving.path} and {path} are slices of different planes, as their affines say; is this the moving image?"
+        )
     if shares_one_grid(path) and not moving.grid.is_same(field.fixed):
         raise InputError(
             f"{path} is a VoxelMorph warp, for moving and fixed images on one grid, but {moving.path} has "

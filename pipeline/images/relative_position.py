@@ -47,11 +47,17 @@ def check_planes(fixed: Volume, moving: Volume) -> None:
     if fixed.grid.axes != moving.grid.axes:
         axes = f"{moving.grid.axes}-D and {fixed.path} {fixed.grid.axes}-D"
         raise InputError(f"{moving.path} is {axes}; both must have the same number of axes.")
-    if fixed.grid.axes == 2 and abs(normal(fixed.grid) @ normal(moving.grid)) < np.cos(np.deg2rad(0.5)):
+    if in_different_planes(fixed.grid, moving.grid):
         raise InputError(
             f"{moving.path} and {fixed.path} are slices of different planes, as their affines say; "
             "a 2-D registration needs two slices of one plane."
         )
+
+
+def in_different_planes(one: Geometry, other: Geometry) -> bool:
+    """Whether both are grids of slices, which are not parallel."""
+    both = one.axes == other.axes == 2
+    return both and abs(float(normal(one) @ normal(other))) < np.cos(np.deg2rad(0.5))
 
 
 def overlap(fixed: Geometry, moving: Geometry, transform: np.ndarray) -> float:

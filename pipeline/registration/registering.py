@@ -111,6 +111,8 @@ def register(
     agreements = tuple(agreement(name, field, images[name], *about) for name, field in fields.items())
     notices = tuple(notice for notice in (*told, _unknown(model), pair.without_dice()) if notice)
     last = agreements[-1].name
+    if limit is not None and (left := limit.exceeded_by(agreements[-1].measures[limit.metric])):
+        notices += (f"after refinement, {left}; leave out --refine, or give a lower limit.",)
     return Registered(fields[last], agreements, before, fixed, images[last], notices)
 
 

@@ -44,8 +44,8 @@ class Geometry:
         axes, world = len(shape), len(affine) - 1 if affine.ndim else 0
         if axes not in (2, 3) or min(shape) < 2:
             raise InputError(
-                f"a grid of {times(shape)} voxels cannot carry a displacement field; expected 2 or 3 axes of at least "
-                "2 voxels, or a slice whose last axis has 1."
+                f"a grid of {times(shape)} voxels is no volume and no slice; expected 2 or 3 axes of at least 2 "
+                "voxels, or a slice whose last axis has 1; if another axis has 1, reorder the axes."
             )
         if affine.shape != (world + 1, world + 1) or world not in (axes, 3):
             raise InputError(f"a grid of {times(shape)} voxels cannot have an affine of {times(affine.shape)} numbers.")

@@ -12,7 +12,7 @@ METRICS.add(
     MetricEntry(
         name="loss",
         title="loss",
-        meaning="the objective that is minimized, on the test pairs: similarity + λ · multiplier · penalty",
+        meaning="the objective of the trial, on the test pairs: similarity + λ · multiplier · penalty",
         target=f"{__name__}:loss",
         place=150,
         needs=("displacement",),

@@ -15,7 +15,7 @@ METRICS.add(
         meaning="target registration error: mean distance of corresponding landmarks",
         target=f"{__name__}:target_registration_error",
         place=12,
-        needs=("landmarks",),
+        needs=("landmarks", "spacing"),
         better="lower",
         best=0.0,
         unit="mm",
