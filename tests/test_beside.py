@@ -25,7 +25,8 @@ from smoothmorph.experiments.outputs.tables import collect, collect_history, fur
 from smoothmorph.experiments.outputs.terminal_tables import status_table, summary_table
 from smoothmorph.experiments.report.page import build_page, render
 from smoothmorph.experiments.report.protocol import protocol
-from smoothmorph.experiments.rows.summaries import baselines, configuration, configuration_name, penalized, summary
+from smoothmorph.experiments.rows.naming import configuration_name
+from smoothmorph.experiments.rows.summaries import baselines, configuration, penalized, summary
 from smoothmorph.experiments.statistics import Limit, analyse, recommend
 from smoothmorph.experiments.store.archive import examples_file, read_examples
 from smoothmorph.experiments.store.joining import join
@@ -202,6 +203,35 @@ def test_an_axis_that_no_method_uses_is_told(make):
     told = text_of(study_view(run.study), 200)
     assert "· 1 trial\n" in told
     assert "The axis baseline.iterations of idle has no effect: no method of this group uses it." in told
+
+
+def test_one_change_at_a_time_is_named_by_what_changed(make, drawn):
+    """Ten settings in seven keys; a name has only what is not usual, and no figure is wider than five panels."""
+    base = {"model.backbone": "pyramid", "model.channels": [4, 4, 4], "model.radius": 1, "model.repeats": 2}
+    changes = [{}, {"model.symmetric": False}, {"model.radius": 0}, {"model.repeats": 1}, {"model.channels": [4, 4]}]
+    changes += [{"training.weight_averaging": 0.9}, {"objective.similarity": "ncc"}]
+    weights = {"objective.lambda": [0.01, 0.1]}
+    run = make(*({"name": str(i), "set": {**base, **change}, "axes": weights} for i, change in enumerate(changes)))
+    rows = collect(run)
+    names = {configuration_name(line, rows) for _, line in rows.iterrows() if line["lambda"] == 0.1}
+    assert names == {
+        f"L2, λ 0.1, {own}"
+        for own in (
+            *("usual settings", "symmetric no", "radius 0", "repeats 1", "channels [4, 4]"),
+            *("weight averaging 0.9", "similarity NCC"),
+        )
+    }
+    analysis = analyse(rows)
+    draw_figures(run, rows, collect_history(run), analysis)
+    arc = drawn["pareto_front"]
+    assert [axes.get_title() for axes in arc.axes] == ["usual settings", *dict.fromkeys(_settings(analysis))]
+    assert arc.get_figwidth() < 25
+    assert [label.get_text() for label in drawn["variations"].axes[0].get_yticklabels()] == _settings(analysis)[::-1]
+    assert any(words.startswith("Dice with L2, minus that of the usual settings") for words in analysis.words)
+
+
+def _settings(analysis) -> list[str]:
+    return list(dict.fromkeys(analysis.tables["variations"]["setting"]))
 
 
 def test_a_setting_that_no_method_uses_is_told(tmp_path):

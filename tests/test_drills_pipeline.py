@@ -19,7 +19,7 @@ from outside import entries
 from smoothmorph.experiments.figures.fields import _suffix, field_figures
 from smoothmorph.experiments.outputs.tables import collect
 from smoothmorph.experiments.report.protocol import protocol
-from smoothmorph.experiments.rows.summaries import variant
+from smoothmorph.experiments.rows.naming import variant
 from smoothmorph.experiments.store.run_folder import claim
 from smoothmorph.experiments.study.json_schema import leaves
 from smoothmorph.experiments.study.study import load_study

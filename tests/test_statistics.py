@@ -39,6 +39,7 @@ from smoothmorph.experiments.statistics.pair_variance import PairDesign, without
 from smoothmorph.experiments.statistics.pairwise import compare, holm
 from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.statistics.sentences import versus
+from smoothmorph.experiments.statistics.variations import variations, variations_in_words
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.pipeline.evaluation import SDLOGJ
 from smoothmorph.transforms.basics.errors import InputError
@@ -209,6 +210,8 @@ def test_a_comparison_by_hand():
 
 def test_holm_by_hand():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(holm(np.array([np.nan, 0.01, 0.02])), [np.nan, 0.02, 0.02])  # NaN is no test
+    assert np.isnan(holm(np.array([np.nan]))).all()
 
 
 def test_the_mixed_model_finds_the_mean_and_the_spreads_that_went_in():
@@ -234,6 +237,31 @@ def test_the_mixed_model_is_where_the_likelihood_is_highest(seeds, subject, seed
     tried = np.linspace(0, 2, 81 if seeds == 1 else 7)
     for others in product(tried, repeat=len(ratios)):
         assert restricted_likelihood(sample, np.array(others))[0] <= best + 1e-5
+
+
+def test_the_mixed_model_says_nothing_about_two_subjects():
+    sample = sample_of({"y": np.linspace(0.9, 1.1, 4)[None, None]}, np.array([0, 1, 0, 1]), np.array([1, 0, 1, 0]))
+    assert mixed_model(sample, sample.values["y"][0]) is None
+
+
+def test_the_mixed_model_of_disjoint_pairs_tells_the_mean_but_not_where_the_spread_comes_from():
+    values = np.random.default_rng(0).normal(1.0, 0.2, (1, 30))
+    found = mixed_model(sample_of({"y": values[None]}), values)
+    assert found is not None
+    assert found.difference == pytest.approx(values.mean())
+    error = values.std(ddof=1) / np.sqrt(30)
+    assert (found.high - found.low) / 2 == pytest.approx(1.959964 * error, rel=1e-4)
+    assert np.isnan([found.sd_subjects, found.sd_residual]).all()
+
+
+def test_an_atlas_has_no_effect_in_the_mixed_model():
+    """Its effect cannot be told from the mean, so the interval is that of the other subjects."""
+    values = np.random.default_rng(0).normal(1.0, 0.2, (1, 30))
+    with_atlas = mixed_model(sample_of({"y": values[None]}, np.arange(30), np.full(30, 30)), values)
+    without = mixed_model(sample_of({"y": values[None]}), values)
+    assert with_atlas is not None
+    assert without is not None
+    np.testing.assert_allclose(with_atlas[:4], without[:4])
 
 
 def restricted_likelihood(sample, ratios):
@@ -376,6 +404,32 @@ def test_an_amortization_gap_by_hand():
     assert (smooth["low"] < 0.15).all()  # the trainings differ
     [words] = gaps_in_words({"amortization_gap": table}, "dice")
     assert words == "Dice, optimization minus trained network, at equal SDlogJ: L2 0.150 (0.125 to 0.175, at 0.25)."
+
+
+def test_what_a_setting_changes_by_hand():
+    """Of three settings, two have a radius of 1 and two are symmetric; the third λ of one is shared with nobody."""
+    settings = [(1, "yes"), (0, "yes"), (1, "no")]
+    levels = {"displacement_sdlogj": [0.4, 0.2, 0.3, 0.1, 0.4, 0.2], "dice": [0.8, 0.7, 0.6, 0.5, 0.8, 0.71]}
+    values = {name: np.array(own)[:, None, None] * np.ones((1, 6)) for name, own in levels.items()}
+    sample = sample_of(values)
+    sample.configurations["lambda"] = [0.1, 1.0] * 3
+    sample.configurations["model.radius"] = np.repeat([radius for radius, _ in settings], 2)
+    sample.configurations["model.symmetric"] = np.repeat([symmetric for _, symmetric in settings], 2)
+    table = variations([Part(sample, [], ["dice"])], ["dice"])
+    assert list(dict.fromkeys(table["setting"])) == ["radius 0", "symmetric no"]
+    by_weight = table[table["matched_in"] == "lambda"].set_index(["setting", "metric", "at"])["difference"]
+    assert by_weight["radius 0", "dice", 0.1] == pytest.approx(-0.2)
+    assert by_weight["radius 0", "displacement_sdlogj", 1.0] == pytest.approx(-0.1)
+    smooth = table[(table["matched_in"] == SDLOGJ) & (table["setting"] == "radius 0")]
+    np.testing.assert_allclose(smooth["difference"], -0.15)  # both are lines with a slope of 1 in 2
+    words = list(variations_in_words({"variations": table}, "dice"))
+    assert len(words) == 1
+    assert words[0].startswith("Dice with L2, minus that of the usual settings, at equal SDlogJ: radius 0 -0.15 (")
+    assert "; symmetric no 0.005 (" in words[0]
+
+
+def test_settings_without_a_usual_one_are_not_compared(rows):
+    assert "variations" not in analyse(rows).tables
 
 
 def test_a_front_that_one_can_draw():
@@ -532,6 +586,17 @@ def test_a_missing_seed_is_left_out(rows):
     assert set(means.loc[means["penalty"] == "l2", "n_seeds"]) == {3}
 
 
+def test_a_trial_that_failed_does_not_narrow_the_intervals_of_other_penalties(rows):
+    l2 = (rows["penalty"] == "l2") & (rows["lambda"] == 1.0)
+    parts = [analyse(own).tables["matched"] for own in (rows, rows[~(l2 & (rows["seed"] > 0))])]
+    whole, fewer = (part[part["penalty"] == "l1"].set_index(["model", "matched_in", "at", "metric"]) for part in parts)
+    same = whole.index.intersection(fewer.index)
+    assert len(same) > 0
+    assert set(fewer["n_seeds"]) == {3}
+    columns = ["mean", "low", "high"]
+    np.testing.assert_allclose(fewer.loc[same, columns], whole.loc[same, columns])
+
+
 def test_curves_are_told_apart_by_what_varies(rows):
     sample = Sample.of(rows, ["dice", "displacement_sdlogj"])
     found = curves(sample)
@@ -579,6 +644,23 @@ def test_a_recommendation_is_the_most_accurate_within_the_limit(rows):
     assert found.table["within"].sum() == len(within)
     assert found.between is not None
     assert found.between[1] > found.best["mean"]
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.5, 2.0])
+def test_a_tested_weight_on_the_limit_is_not_called_interpolated(rows, limit):
+    folding = rows["lambda"].map({0.01: 2.0, 0.1: 0.5, 1.0: 0.0})
+    dice = 0.8 - 0.1 * np.log10(rows["lambda"])
+    measured = rows.assign(displacement_nonpositive_percent=folding, dice=dice)
+    found = recommend(measured, Limit("displacement_nonpositive_percent", limit))
+    assert found.between is None
+    assert found.best["roughness"] == limit
+
+
+def test_folding_below_what_is_told_apart_is_not_within_a_limit_of_none(rows):
+    folding = rows["lambda"].map({0.01: 0.5, 0.1: 0.0008, 1.0: 0.0})
+    measured = rows.assign(displacement_nonpositive_percent=folding, dice=0.8 - 0.1 * np.log10(rows["lambda"]))
+    found = recommend(measured, Limit("displacement_nonpositive_percent", 0.0))
+    assert (found.best["lambda"], found.between) == (1.0, None)
 
 
 def test_a_recommendation_says_if_nothing_is_gained(rows):

@@ -101,7 +101,7 @@ def test_settings_that_are_no_numbers_everywhere_are_words_in_rows(tmp_path):
     write_tables(run, rows, collect_history(run), analyse(rows))
     kept = pd.read_parquet(run.path / "tables" / "rows.parquet")
     assert set(kept["model.symmetric"]) == {"yes", "no"}
-    assert set(kept["training.weight_averaging"]) == {"None", "0.9"}
+    assert set(kept["training.weight_averaging"]) == {"none", "0.9"}
     assert dict(protocol(run))["Network"].startswith("Pyramid, 2‑D, symmetric yes (181,328 parameters); ")
 
 

@@ -180,7 +180,7 @@ def test_a_curve_a_recommendation_and_the_command_to_use_it_are_printed():
     assert told.exit_code == 0, told.output
     lines = [line.split() for line in told.stdout.splitlines()]
     assert [line[1] for line in lines if line[:1] == ["l2"]] == ["0.01", "0.1", "1"]
-    assert re.search(r"Use l2 at λ = \S+\. To expect: Dice \S+ \(.*\), SDlogJ \S+, folding \S+ %, MSE", told.stdout)
+    assert re.search(r"Use l2 at λ = \S+\. Expected: Dice \S+ \(.*\), SDlogJ \S+, folding \S+ %, MSE", told.stdout)
     assert "label 1" in told.stdout  # the only structure
     last = told.stdout.splitlines()[-1]
     found = re.fullmatch(

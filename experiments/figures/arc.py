@@ -12,9 +12,10 @@ from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
 from ..rows.summaries import number, pick, way_keys
 from ..statistics import Analysis
+from .axes import rows_and_columns, setting_panels
 from .baselines import Baseline, baselines_of, draw_points, handles
 from .kinds import ANSWER, KINDS, Drawn, FigureKind, Look, Material
-from .penalty_curves import bars_of, handles_of, look_of, panels_of, reach, setting_keys, settings_of, smoothness_axis
+from .penalty_curves import bars_of, handles_of, look_of, reach, setting_keys, settings_of, smoothness_axis
 from .style import GREY, LINES, caption, colour_of, legend, legend_width, marker_of, new_figure, penalties_of
 
 BEYOND = 1.25
@@ -49,9 +50,10 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
     ways = _ways(points, different)
     parts = list(settings_of(points, [key for key in keys if key not in different])) if len(points) else [("", points)]
     entries = [*(_front_handles(points, ways) if len(points) else []), *handles(without)]
-    width = 3.6 * len(parts) + legend_width(str(entry.get_label()) for entry in entries)
-    figure = new_figure(width, 4.2, "ARC: accuracy against smoothness")
-    for axes, (words, part) in zip(panels_of(figure, 1, len(parts))[0], parts, strict=True):
+    rows, columns = rows_and_columns(len(parts))
+    width = 3.6 * columns + legend_width(str(entry.get_label()) for entry in entries)
+    figure = new_figure(width, 3.3 * rows + 0.9, "ARC: accuracy against smoothness")
+    for axes, (words, part) in zip(setting_panels(figure, len(parts), across=False), parts, strict=True):
         for penalty, style, own in _lines(part, ways):
             measured = (pick(means, means["metric"] == name) for name in (SDLOGJ, metric))
             line = [*keys, "penalty", "lambda"]
@@ -68,7 +70,8 @@ def pareto_front(analysis: Analysis, metric: str, title: str) -> Figure:
         _mark_ranges(axes, areas, part, keys, ways)
         smoothness_axis(axes, SDLOGJ)
         axes.set_title(words)
-    figure.axes[0].set_ylabel(METRICS[metric].axis())
+    for axes in figure.axes[::columns]:
+        axes.set_ylabel(METRICS[metric].axis())
     outside = _leave_outside(figure.axes, without, points)
     legend(figure, entries)
     bars = "One point per λ; bars" if len(points) else "Bars"

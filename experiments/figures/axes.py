@@ -98,3 +98,24 @@ def say_no_folding(axes: Axes, means: Sequence[float], colour: str) -> None:
     """If nothing folded, say so in the panel."""
     if len(means) and not np.any(np.asarray(means, dtype=float) > 0):
         axes.text(0.5, 0.5, "no folding in any test pair", transform=axes.transAxes, ha="center", color=colour)
+
+
+MOST_IN_ROW = 5
+"""Panels of settings that stand beside each other; more begin another row."""
+
+
+def rows_and_columns(count: int) -> tuple[int, int]:
+    """The rows and columns of so many panels."""
+    rows = -(-count // MOST_IN_ROW)
+    return rows, -(-count // rows)
+
+
+def setting_panels(figure: Figure, count: int, across: bool = True) -> list[Axes]:
+    """So many panels in `rows_and_columns`. They share the values up, and those ``across``; in several rows always."""
+    rows, columns = rows_and_columns(count)
+    panels = figure.subplots(rows, columns, sharex=across or rows > 1, sharey=True, squeeze=False)
+    for axes in panels.flat[count:]:
+        axes.remove()
+    for axes in panels.flat[:count]:
+        axes.tick_params(labelbottom=True)
+    return list(panels.flat[:count])

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ...pipeline.settings.vocabulary import METHODS, without_objective
-from ..rows.summaries import baselines, pick, setting_columns, variant
+from ..rows.naming import variant
+from ..rows.summaries import baselines, pick, setting_columns
 
 GREYS = ("#222222", "#8A8A8A", "#555555", "#AAAAAA")  # for several configurations of one method
 MARKERS = ("P", "X", "p", "h", "*", "8", "d", "H")

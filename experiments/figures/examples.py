@@ -7,7 +7,8 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline import METHODS, READERS, TrialSettings
-from ..rows.summaries import baselines, configuration, not_refined, penalized, pick, records, variant
+from ..rows.naming import variant
+from ..rows.summaries import baselines, configuration, not_refined, penalized, pick, records
 from ..store.archive import examples_file, read_examples
 from ..store.run_folder import Run
 

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline import TrialSettings
-from ..rows.summaries import configuration, not_refined, penalized, pick, variant
+from ..rows.naming import variant
+from ..rows.summaries import configuration, not_refined, penalized, pick
 from ..store.run_folder import Run
 from . import panels
 from .examples import Example, arrays_of, downwards, examples_of_baselines, with_examples

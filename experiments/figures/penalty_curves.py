@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS
+from ..rows.naming import named_settings, namer
 from ..rows.rounding import PERCENT
-from ..rows.summaries import named_settings, telling
 from .style import colour_of, marker_of
 
 LEAST_STEP = 0.001
@@ -28,9 +28,10 @@ def setting_keys(table: pd.DataFrame) -> list[str]:
 
 def settings_of(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
     """The name and the lines of each setting, which has a panel of its own."""
-    names = telling(table, keys) or keys[:1]  # a single setting is named, too
+    named = namer(table, keys)
     for _, part in table.groupby(keys, sort=False, dropna=False):
-        yield ", ".join(named_settings(part.iloc[0], names)), part
+        line = part.iloc[0]
+        yield ", ".join(named(line) or named_settings(line, keys[:1])), part  # a single setting is named, too
 
 
 def panels_of(figure: Figure, rows: int, columns: int) -> np.ndarray:

@@ -9,7 +9,9 @@ from matplotlib.lines import Line2D
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import DICE, METRICS, SDLOGJ
-from ..rows.summaries import baselines, penalized, per_label, pick, variant
+from ..rows.naming import variant
+from ..rows.summaries import baselines, penalized, per_label, pick
+from .axes import rows_and_columns, setting_panels
 from .baselines import baselines_of, look
 from .distributions import settings_of
 from .kinds import KINDS, Drawn, FigureKind, Look, Material
@@ -38,8 +40,9 @@ def dice_per_structure(rows: pd.DataFrame, title: str) -> Figure | None:
     before = table.groupby("label")["before"].mean().reindex(order)
     shown = {series.label: series for panel in panels_of for series in panel}
     height = max(0.19 * len(order) + 1.8, 0.2 * len(shown) + 1.8, 3.2)  # room for the structures and the legend
-    figure = new_figure(3.4 * len(parts) + 4.2, height, f"{METRICS.title(DICE)} of each structure")
-    panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
+    rows_of_panels, columns = rows_and_columns(len(parts))
+    figure = new_figure(3.4 * columns + 4.2, height * rows_of_panels, f"{METRICS.title(DICE)} of each structure")
+    panels = setting_panels(figure, len(parts))
     for axes, part, found in zip(panels, parts, panels_of, strict=True):
         axes.scatter(before, range(len(order)), marker="|", color=GREY, s=40)
         for place, series in enumerate(found):

@@ -18,7 +18,8 @@ from matplotlib.ticker import FixedFormatter, FuncFormatter
 from ...networks import PENALTIES
 from ...pipeline.files.text import write_atomically
 from ...transforms.basics.errors import printable, printable_lines
-from ..rows.summaries import pick, setting_columns, variant
+from ..rows.naming import variant
+from ..rows.summaries import pick, setting_columns
 
 COLOURS = (
     *("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),

@@ -12,18 +12,9 @@ from rich.text import Text
 
 from ...pipeline.evaluation import METRICS, SECONDS, VELOCITY_FOLDING
 from ...pipeline.settings.vocabulary import METHODS
+from ..rows.naming import named_settings, telling
 from ..rows.rounding import PERCENT, rounded, rounded_in, span, with_interval
-from ..rows.summaries import (
-    METHOD,
-    as_shown,
-    baselines,
-    counts,
-    named_settings,
-    of_training,
-    records,
-    setting_columns,
-    telling,
-)
+from ..rows.summaries import METHOD, as_shown, baselines, counts, of_training, records, setting_columns
 from ..store.run_folder import Run, TrialState
 from ..study.screen import plain
 

@@ -66,11 +66,11 @@ def _sentences(tuned: "Tuned", limit: "Limit | None") -> Iterator[str]:
     kept = (
         f", within the limit of {_value(limit.metric, limit.value)} on {METRICS[limit.metric].title}" if limit else ""
     )
-    yield f"Use {best['penalty']} at λ = {tuned.weight:.3g}{kept}. To expect: {found}, {others}.{HOW[tuned.how]}"
+    yield f"Use {best['penalty']} at λ = {tuned.weight:.3g}{kept}. Expected: {found}, {others}.{HOW[tuned.how]}"
     yield from _edge(tuned)
     yield "λ was chosen on these very pairs, so new pairs may do slightly worse."
     if tuned.alike is None:
-        yield "The pairs are of too few subjects to tell how clear this is; give more."
+        yield "There are too few subjects to tell how clear this is; give pairs of more subjects."
     elif tuned.alike[0] < tuned.alike[1]:
         low, high = tuned.alike
         yield (

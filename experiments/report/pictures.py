@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..figures.kinds import Look, kinds
+from ..rows.naming import upper_first
 from .blocks import Figure, Table, data_uri
 from .tables import by_configuration
 
@@ -47,7 +48,7 @@ def _known(name: str, looks: Iterable[str]) -> str:
 
 def _plain(name: str) -> str:
     words = name.replace("_vs_", " against ").replace("_", " ").replace("lambda", "λ")
-    return words[:1].upper() + words[1:]
+    return upper_first(words)
 
 
 def _embed(files: Sequence[Path]) -> tuple[str, int | None]:

@@ -11,8 +11,9 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from ...pipeline.evaluation import DICE, METRICS
 from ...pipeline.files.csv_tables import csv_text
+from ..rows.naming import configuration_name
 from ..rows.rounding import rounded
-from ..rows.summaries import as_shown, configuration_name, counts, number, pick, setting_columns
+from ..rows.summaries import as_shown, counts, number, pick, setting_columns
 from ..study.setting_keys import known_keys
 from .blocks import Cell, Column, Table, data_uri
 from .headings import heading, value_name

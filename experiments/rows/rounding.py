@@ -40,7 +40,7 @@ def rounded(value: float, low: float, high: float) -> str:
     """
     places = decimals(low, high)
     if places is None:
-        return f"{value:.3g}"
+        return f"{value + 0.0:.3g}"  # never -0
     if places > MOST:
         return f"{value:.2e}"
     return f"{round(value, places) + 0.0:.{places}f}"  # never -0.00

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ...networks import BACKBONES, PENALTIES, SIMILARITIES
+from ...networks import PENALTIES, SIMILARITIES
 from ...pipeline.evaluation import DICE, METRICS, REFINED
 from ...pipeline.settings.vocabulary import METHODS, without_objective
 from ..study.setting_keys import known_keys
@@ -18,9 +18,6 @@ SETTINGS = ("penalty", "lambda", "model", *WAYS, "similarity", "acts_on", "multi
 CONDITION = "objective.condition."
 CONDITIONAL, SEPARATE = f"{CONDITION}penalties", "none"
 """The column of a conditional network's penalties, and its value for networks for one λ."""
-BACKBONE = "model.backbone"
-MOST_TELLING = ("model", *WAYS, BACKBONE)
-"""Settings that name a configuration before others do."""
 
 
 def configuration(rows: pd.DataFrame) -> list[str]:
@@ -83,17 +80,6 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{key: frame[key].where(trained) for key in ("penalty", "lambda")})
 
 
-def variant(line: Any, frame: pd.DataFrame) -> list[str]:
-    """Where a configuration differs from others besides penalty and λ (or method), in words.
-
-    ``frame``: rows or a summary.
-    """
-    has_penalty = line["model"] not in without_objective()
-    own = penalized(frame) if has_penalty else pick(frame, frame["model"] == line["model"])
-    keys = (setting_columns(frame) if "metric" in frame else configuration(frame))[2 if has_penalty else 3 :]
-    return named_settings(line, telling(own, keys))
-
-
 def way_keys(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     """The ``keys`` that tell apart how fields were found under one objective.
 
@@ -107,64 +93,6 @@ def way_keys(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     networks = set(own[CONDITIONAL].dropna()) if CONDITIONAL in own else set()
     sections = (CONDITION, "training.") if SEPARATE in networks and len(networks) > 1 else (CONDITION,)
     return [key for key in keys if key in WAYS or key in lacking or key.startswith(sections)]
-
-
-def telling(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
-    """Few of the ``keys`` that tell apart all lines that ``keys`` tell apart; ``MOST_TELLING`` ones are tried first.
-
-    Names become short: if a network has another backbone and other epochs, the backbone is enough.
-    """
-    keys, found, apart = list(keys), [], 1
-    lines = frame[keys].drop_duplicates()
-    for key in sorted(keys, key=lambda key: key not in MOST_TELLING):
-        finer = len(lines[[*found, key]].drop_duplicates())
-        if finer > apart:
-            found, apart = [*found, key], finer
-    return [key for key in keys if key in found]
-
-
-def named_settings(line: Any, keys: Iterable[str]) -> list[str]:
-    """The settings of a line in words, without those that its method does not have; refinement comes last.
-
-    A trained network with the name of its backbone needs no name of its method. A network for one λ has no condition.
-    """
-    there = sorted((k for k in keys if not pd.isna(line[k])), key=lambda key: key == REFINED)
-    if CONDITIONAL in there and line[CONDITIONAL] == SEPARATE:
-        there = [key for key in there if key == CONDITIONAL or not key.startswith(CONDITION)]
-    if REFINED in there and not of_network(line):
-        there.remove(REFINED)
-    if METHOD in there and BACKBONE in there and METHODS[line[METHOD]].trains:
-        there.remove(METHOD)
-    return [setting_name(key, line[key]) for key in there]
-
-
-def setting_name(key: str, value: Any) -> str:
-    """A setting in words, for labels: ``diffeomorphic model``, ``optimization``, ``integration steps 7``."""
-    if key == "model":
-        return f"{value} model"
-    if key == METHOD:
-        return METHODS.title(value)
-    if key == BACKBONE:
-        return BACKBONES.title(value)
-    if key == CONDITIONAL:
-        count = len(str(value).split(","))
-        several = f" of {count} penalties" if count > 1 else ""
-        return "a network for each λ" if value == SEPARATE else f"one network for every λ{several}"
-    if key == f"{CONDITION}kind":
-        return f"λ enters by {value}"
-    if key == "similarity":
-        return f"{key} {SIMILARITIES.title(value)}"
-    if key == REFINED:
-        return f"refined, at most {value:g} steps" if value else "not refined"
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {shown}"
-
-
-def configuration_name(line: Any, frame: pd.DataFrame) -> str:
-    """A configuration in words: ``L2, λ 0.1`` or ``SyN``, and its `variant`."""
-    objective = [PENALTIES.title(line["penalty"]), f"λ {line['lambda']:g}"]
-    name = [METHODS.title(line["model"])] if line["model"] in without_objective() else objective
-    return ", ".join([*name, *variant(line, frame)])
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

@@ -14,19 +14,10 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, REFINED, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
+from ..rows.naming import namer
 from ..rows.rounding import with_interval
-from ..rows.summaries import (
-    CONDITIONAL,
-    METHOD,
-    SEPARATE,
-    named_settings,
-    of_network,
-    pick,
-    records,
-    telling,
-    way_keys,
-)
-from .curves import Curve, Part, common_range, curves, pairs_at, setting_keys, shared_weights, targets
+from ..rows.summaries import CONDITIONAL, METHOD, SEPARATE, of_network, pick, records, way_keys
+from .curves import Curve, Part, at_equal, curves, setting_keys
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
 from .sentences import by_setting
@@ -51,11 +42,11 @@ def _ways(keys: Sequence[str], found: Sequence[Curve]) -> Iterator[_Way]:
     """The way of each curve; ``keys``: the columns of their settings."""
     settings = pd.DataFrame([curve.setting for curve in found], columns=pd.Index(keys))
     different = way_keys(settings, keys)
-    names = telling(settings, different)
+    named = namer(settings, different)
     for line, curve in zip(records(settings), found, strict=True):
         about = {key: value for key, value in line.items() if key not in different}
         trains = METHOD not in line or METHODS[line[METHOD]].trains
-        name = ", ".join(named_settings(line, names))
+        name = ", ".join(named(line))
         separate = line.get(CONDITIONAL, SEPARATE) == SEPARATE
         yield _Way(about, name, of_network(line), trains, separate, float(line.get(REFINED, 0)), curve)
 
@@ -73,7 +64,7 @@ def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
         ways = _ways(keys, [curve for own in curves(sample).values() for curve in own])
         for one, other in combinations(sorted(ways, key=lambda way: (way.network, -way.refined, way.separate)), 2):
             alike = one.about == other.about and one.curve.penalty == other.curve.penalty
-            if alike and SDLOGJ in sample.values:
+            if alike and SDLOGJ in sample.values and wanted:
                 about = {**one.about, "penalty": one.curve.penalty, "first": one.name, "second": other.name}
                 lines += [{**about, **line} for line in _compared(sample, one, other, wanted)]
     return titled(
@@ -85,25 +76,11 @@ def amortization_gaps(parts: Sequence[Part], measured: Sequence[str]) -> pd.Data
 
 
 def _compared(sample: Sample, one: _Way, other: _Way, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for basis, value, metric, *values in _values(sample, one.curve, other.curve, metrics):
+    for basis, value, metric, *values in at_equal(sample, one.curve, other.curve, metrics):
         apart = np.subtract(*(_of_seeds(own, way) for own, way in zip(values, (one, other), strict=True)))
         if not np.isnan(apart).all():
             found = compare(sample, apart)._asdict()
             yield {"matched_in": basis, "at": value, "metric": metric, **found, "n_pairs": apart.shape[1]}
-
-
-def _values(
-    sample: Sample, one: Curve, other: Curve, metrics: Sequence[str]
-) -> Iterator[tuple[str, float, str, np.ndarray, np.ndarray]]:
-    """Yield what is equal, its value, the metric, and its values of both ways (S, P)."""
-    for weight, first, second in shared_weights(one, other):
-        for metric in (*metrics, SDLOGJ):
-            yield "lambda", weight, metric, sample.values[metric][first], sample.values[metric][second]
-    reach = common_range(sample, [one, other], SDLOGJ)
-    for value in targets(*reach, SDLOGJ) if reach is not None else ():
-        for metric in metrics:
-            first, second = (pairs_at(curve, sample, SDLOGJ, metric, float(value)) for curve in (one, other))
-            yield SDLOGJ, float(value), metric, first, second
 
 
 def _of_seeds(values: np.ndarray, way: _Way) -> np.ndarray:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ...transforms.basics.errors import InputError
+from ..rows.naming import upper_first
 from ..rows.summaries import configuration, pick
 from .amortization import amortization_gaps, gaps_in_words
 from .answer import answer
@@ -34,6 +35,7 @@ from .mixed_model import mixed_model
 from .pairwise import compare, with_holm
 from .sample import INTERVALS, Sample, is_everywhere, titled
 from .sentences import in_words
+from .variations import variations, variations_in_words
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def analyse(rows: pd.DataFrame) -> Analysis:
     try:
         parts = list(_parts(rows))
     except InputError as error:
-        return Analysis({}, [], [str(error).capitalize()])
+        return Analysis({}, [], [upper_first(str(error))])
     main = parts[0].groups
     tables = {
         "means": means(parts),
@@ -63,12 +65,13 @@ def analyse(rows: pd.DataFrame) -> Analysis:
         "matched": matched(parts, measured),
         "auc_arc": arc_areas(list(_curves_of(parts, measured))),
         "amortization_gap": amortization_gaps(parts, measured),
+        "variations": variations(parts, measured),
         "mixed_model": mixed_models(main, measured[0]),
         **fronts(main, measured[0], rows),
     }
     tables = {name: table for name, table in tables.items() if not table.empty}
     words = [*in_words(tables, measured[0], rows), *baselines_in_words(tables, measured[0], rows)]
-    words += gaps_in_words(tables, measured[0])
+    words += [*gaps_in_words(tables, measured[0]), *variations_in_words(tables, measured[0])]
     return Analysis(tables, words, answer(tables, measured[0], rows))
 
 
@@ -173,8 +176,8 @@ def matched(parts: list[Part], measured: list[str]) -> pd.DataFrame:
             for curve in reaching(group.sample, group.curves, smoothness, value):
                 weight = weight_at(curve, group.sample, smoothness, np.array([value]))[0]
                 for metric in metrics:
-                    found = group.sample.interval(at_smoothness(curve, smoothness, metric, np.array([value])))
-                    found = found.within(METRICS[metric].range)
+                    read = at_smoothness(curve, smoothness, metric, np.array([value]))
+                    found = group.sample.interval(read, curve.places).within(METRICS[metric].range)
                     lines.append(
                         {**group.about, "matched_in": smoothness, "at": value, "penalty": curve.penalty}
                         | {"lambda": weight, "metric": metric, "mean": found.estimate[0]}
@@ -227,10 +230,10 @@ def fronts(groups: list[CurveSet], metric: str, rows: pd.DataFrame) -> dict[str,
                 points.append({**about, **values, "on_front": flags[int(place)]})
             if not bounded:
                 continue
-            found = group.sample.interval(dominated_share(curve, metric, before))
+            found = group.sample.interval(dominated_share(curve, metric, before), curve.places).within((0.0, 1.0))
             volumes.append(
                 {**group.about, "penalty": curve.penalty, "points": len(curve.places)}
-                | {"hypervolume": found.estimate[0], "low": max(found.low[0], 0.0), "high": found.high[0]}
+                | {"hypervolume": found.estimate[0], "low": found.low[0], "high": found.high[0]}
             )
     reference = f"({error(metric, np.array(before)):.4g}, {REFERENCE_SDLOGJ})"
     return {

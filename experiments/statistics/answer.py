@@ -9,8 +9,9 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
 from ...pipeline.settings.vocabulary import METHODS
+from ..rows.naming import variant
 from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
-from ..rows.summaries import baselines, of_network, pick, records, trained_methods, variant
+from ..rows.summaries import baselines, of_network, pick, records, trained_methods
 from .amortization import gaps_in_words
 from .baselines import baselines_in_words
 from .sentences import (
@@ -67,10 +68,13 @@ def _against_all(best: str, others: Sequence[str], pairs: Sequence[dict[str, Any
     if len(found) < EACH:
         return "; ".join([*(_against(best, other, line, metric) for other, line in found.items()), *apart])
     unclear = [PENALTIES.title(other) for other, line in found.items() if not is_clear(line)]
-    gains = [versus(line, best, metric) for line in found.values() if is_clear(line)]
+    clear = {PENALTIES.title(other): versus(line, best, metric) for other, line in found.items() if is_clear(line)}
+    worse = [other for other, gain in clear.items() if gain[0] < 0]  # pair by pair, over the seeds that both have
+    gains = [gain for gain in clear.values() if gain[0] >= 0]
     parts = [f"no clear difference from {', '.join(unclear)}"] if unclear else []
+    parts += [f"pair by pair, worse than {', '.join(worse)}"] if worse else []
     if gains:
-        whom = f"the {len(gains)} others" if unclear else f"all {len(gains)} others"
+        whom = f"the {len(gains)} others" if parts else f"all {len(gains)} others"
         least, most = (rounded(*pick_one(gains, key=lambda gain: gain[0])) for pick_one in (min, max))
         parts.append(f"better than {whom}, by {least} to {most}")
     return "; ".join([*parts, *apart])

@@ -64,13 +64,16 @@ def arc_areas(curve_sets: Sequence[tuple[CurveSet, Sequence[str]]]) -> pd.DataFr
 def _lines(group: CurveSet, metric: str, low: float, high: float) -> Iterator[dict[str, Any]]:
     there = reaching(group.sample, group.curves, SDLOGJ, low, high)
     statistics = {curve.penalty: area(curve, metric, low, high) for curve in there}
+    places = {curve.penalty: curve.places for curve in there}
     means = group.sample.means()
     sign = 1 if METRICS[metric].smaller_is_better else -1
-    best = statistics[min(statistics, key=lambda penalty: sign * float(statistics[penalty](means)[0]))]
+    first = min(statistics, key=lambda penalty: sign * float(statistics[penalty](means)[0]))
+    best = statistics[first]
     for penalty, statistic in statistics.items():
-        found = group.sample.interval(statistic).within(METRICS[metric].range)
-        apart = group.sample.interval(lambda m, own=statistic: own(m) - best(m))
-        of_best = statistic is best
+        found = group.sample.interval(statistic, places[penalty]).within(METRICS[metric].range)
+        both = np.concatenate([places[first], places[penalty]])
+        apart = group.sample.interval(lambda m, own=statistic: own(m) - best(m), both)
+        of_best = penalty == first
         lows = [float("nan")] * 3 if of_best else [float(part[0]) for part in apart[:3]]
         yield (
             {**group.about, "penalty": penalty, "from": low, "to": high, "metric": metric}

@@ -9,20 +9,9 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, REFINED, SDLOGJ, SECONDS
 from ...pipeline.settings.vocabulary import METHODS, without_objective
+from ..rows.naming import BACKBONE, named_settings, upper_first, variant
 from ..rows.rounding import is_clear, rounded_in, span, with_interval
-from ..rows.summaries import (
-    BACKBONE,
-    METHOD,
-    WAYS,
-    baselines,
-    configuration,
-    named_settings,
-    penalized,
-    pick,
-    records,
-    trained_methods,
-    variant,
-)
+from ..rows.summaries import METHOD, WAYS, baselines, configuration, penalized, pick, records, trained_methods
 from .curves import Curve, CurveSet, Part, pairs_at, reach, weight_at
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, titled
@@ -43,8 +32,9 @@ def against_baselines(parts: Sequence[Part], measured: Sequence[str], rows: pd.D
                 about |= {"matched_in": SDLOGJ, "at": value[0]}
                 for metric in (name for name in measured if name in metrics):
                     reached = pairs_at(curve, group.sample, SDLOGJ, metric, float(value[0]))
-                    difference = compare(group.sample, reached - own.pair_means(metric))
-                    lines.append({**about, "metric": metric, **difference._asdict(), "n_pairs": reached.shape[1]})
+                    if not np.isnan(apart := reached - own.pair_means(metric)).all():
+                        difference = compare(group.sample, apart)._asdict()
+                        lines.append({**about, "metric": metric, **difference, "n_pairs": apart.shape[1]})
     return titled(
         with_holm(lines),
         f"{_what(rows)} against baselines at equal smoothness",
@@ -99,10 +89,10 @@ def _seconds(rows: pd.DataFrame) -> Iterator[str]:
     for _, own in rows.groupby(keys, sort=False, dropna=False) if keys else [((), rows)]:
         way = own.iloc[0]
         method = METHODS[str(way.get(METHOD, trained_methods()[0]))]
-        name = f"A {method.title}" if method.is_network else method.title.capitalize()
+        name = f"A {method.title}" if method.is_network else upper_first(method.title)
         parts = "".join(f" ({word})" for word in named_settings(way, [BACKBONE] if BACKBONE in keys else []))
         takes = f" refined in at most {way[REFINED]:g} steps takes" if way.get(REFINED) else " takes"
-        yield f"{name}{parts}{takes} {own['seconds'].mean():.2g} s per pair."
+        yield f"{name}{parts}{takes} {own[SECONDS].mean():.2g} s per pair."
 
 
 def _verdicts(table: pd.DataFrame, metric: str, rows: pd.DataFrame) -> Iterator[str]:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ...networks import PENALTIES
-from ...pipeline.evaluation import METRICS
+from ...pipeline.evaluation import METRICS, SDLOGJ
 from ..rows.summaries import is_set, penalized, pick
 from .sample import Sample, Statistic, is_everywhere
 
 LEAST_PERCENT = 1e-3  # %; above it folding is interpolated in its logarithm, below it counts as this value
 LEFT_OUT, NARROW = 4, 0.25
-"""One curve in so many may be left out, where the others' range is narrower than this share of the median curve's."""
+"""One curve in so many may be left out, if the common range is narrower than this share of the median curve's range."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,23 @@ def pairs_at(curve: Curve, sample: Sample, smoothness: str, metric: str, wanted:
     place, share = position(sample.means()[smoothness][curve.places], smoothness, np.array([wanted]))
     left, right = curve.places[place[0]], curve.places[place[0] + 1]
     return (1 - share[0]) * sample.values[metric][left] + share[0] * sample.values[metric][right]
+
+
+def at_equal(
+    sample: Sample, one: Curve, other: Curve, metrics: Sequence[str]
+) -> Iterator[tuple[str, float, str, np.ndarray, np.ndarray]]:
+    """Yield what is equal, its value, the metric, and its values of both curves (S, P).
+
+    Equal is every λ that both have, and several SDlogJ that both reach. At equal λ the SDlogJ is a metric, too.
+    """
+    for weight, first, second in shared_weights(one, other):
+        for metric in (*metrics, SDLOGJ):
+            yield "lambda", weight, metric, sample.values[metric][first], sample.values[metric][second]
+    shared = common_range(sample, [one, other], SDLOGJ)
+    for value in targets(*shared, SDLOGJ) if shared is not None else ():
+        for metric in metrics:
+            first, second = (pairs_at(curve, sample, SDLOGJ, metric, float(value)) for curve in (one, other))
+            yield SDLOGJ, float(value), metric, first, second
 
 
 def _scale(values: np.ndarray, smoothness: str) -> np.ndarray:

@@ -47,23 +47,30 @@ class _Fit(NamedTuple):
 def mixed_model(sample: Sample, differences: np.ndarray) -> Mixed | None:
     """Fit differences (S, P) = mean + effect of moving + effect of fixed + effect of the seed + residual.
 
-    Both subjects of a pair have effects of the same distribution. None if no seed has all differences, or if they are
-    all equal.
+    Both subjects of a pair have effects of the same distribution. None if no seed has all differences, if they are all
+    equal, or if there is nothing to take a variance of, as with pairs of only two subjects. The standard deviations of
+    subjects and residual are NaN if no subject repeats, and there is one seed.
     """
     differences = differences[~np.isnan(differences).any(axis=1)]
     seeds, pairs = differences.shape
     if not seeds or np.ptp(differences) == 0:
         return None
-    subjects = np.zeros((pairs, max(sample.moving.max(), sample.fixed.max()) + 1))
-    for side in (sample.moving, sample.fixed):
+    if np.isnan(sample.design.variance(differences.mean(axis=0)[:, None])[0]).any():
+        return None
+    sides = sample.design.moving, sample.design.fixed  # without an atlas, whose effect cannot be told from the mean
+    subjects = np.zeros((pairs, np.max(sides) + 1))
+    for side in sides:
         subjects[np.arange(pairs), side] = 1.0
+    shared = subjects @ subjects.T
     scale = differences.std()
-    fit = partial(_fit, differences / scale, subjects @ subjects.T)
+    fit = partial(_fit, differences / scale, shared)
     ratios = min((_lowest(fit, [start] * min(seeds, 2)) for start in STARTS), key=lambda one: fit(one).deviance)
     best = fit(ratios)
     mean, error, residual = best.mean * scale, best.error * scale, best.sd_residual * scale
     reach = float(norm.ppf((1 + LEVEL) / 2)) * error
     of_subjects, of_seeds = (float(ratio) * residual for ratio in (*ratios, np.nan)[:2])
+    if seeds == 1 and np.array_equal(shared, shared[0, 0] * np.eye(pairs)):  # nothing tells subjects from the rest
+        of_subjects = residual = np.nan
     p = float(2 * norm.sf(abs(mean) / error))
     return Mixed(mean, mean - reach, mean + reach, p, of_subjects, of_seeds, residual)
 

@@ -49,10 +49,13 @@ def compare(sample: Sample, differences: np.ndarray) -> Paired:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    """p values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65). NaN is no test."""
     from statsmodels.stats.multitest import multipletests
 
-    return np.asarray(multipletests(p, method="holm")[1]) if len(p) else np.asarray(p, float)
+    corrected, known = np.array(p, float), ~np.isnan(p)
+    if known.any():
+        corrected[known] = multipletests(corrected[known], method="holm")[1]
+    return corrected
 
 
 def with_holm(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

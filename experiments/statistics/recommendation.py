@@ -12,6 +12,9 @@ from ..rows.summaries import METHOD, is_set, penalized, pick
 from .curves import accuracies, at_smoothness, curves, position, setting_keys, weight_at
 from .sample import Sample
 
+ROUNDING = 1e-6
+"""A share of a segment of a curve that is not told from 0 or 1."""
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -115,6 +118,6 @@ def _between(sample: Sample, best: pd.Series, metric: str, limit: Limit) -> tupl
     _, share = position(sample.means()[limit.metric][curve.places], limit.metric, wanted)
     value = float(at_smoothness(curve, limit.metric, metric, wanted)(sample.means())[0])
     gains = value < best["mean"] if METRICS[metric].smaller_is_better else value > best["mean"]
-    if not (0 < share[0] < 1 and gains):
+    if not (ROUNDING < share[0] < 1 - ROUNDING and gains):  # otherwise it is a tested λ
         return None
     return float(weight_at(curve, sample, limit.metric, wanted)[0]), value

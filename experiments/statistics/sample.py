@@ -125,8 +125,11 @@ class Sample:
         """The mean over pairs and seeds of each configuration, by metric: (C,)."""
         return {metric: np.nanmean(array.mean(-1), axis=1) for metric, array in self.values.items()}
 
-    def interval(self, statistic: Statistic, level: float = LEVEL) -> Interval:
+    def interval(self, statistic: Statistic, reads: Any = slice(None)) -> Interval:
         """A statistic with its interval over subjects and seeds, by Student's t distribution.
+
+        ``reads``: the lines of the configurations that the statistic reads, by default all. Seeds that one of these
+        lacks do not count; seeds that others lack do.
 
         The statistic is taken as linear in the means near their values (the delta method). So each pair has a
         deviation, and the variance of their mean is that of pairs which share subjects, see
@@ -138,12 +141,12 @@ class Sample:
         """
         estimate = statistic(self.means())
         variance, freedom = self.design.variance(self._deviations(statistic, len(estimate)))
-        square = variance * student.ppf((1 + level) / 2, freedom) ** 2
-        complete = ~np.isnan(next(iter(self.values.values()))).any(axis=(0, 2))
+        square = variance * student.ppf((1 + LEVEL) / 2, freedom) ** 2
+        complete = ~np.isnan(next(iter(self.values.values()))[reads]).any(axis=(0, 2))
         count = int(complete.sum())
         if count > 1:
             per_seed = statistic({m: array[:, complete].mean(-1).T for m, array in self.values.items()})
-            square = square + per_seed.var(axis=0, ddof=1) / count * student.ppf((1 + level) / 2, count - 1) ** 2
+            square = square + per_seed.var(axis=0, ddof=1) / count * student.ppf((1 + LEVEL) / 2, count - 1) ** 2
         half = np.sqrt(square)
         return Interval(estimate, estimate - half, estimate + half, count)
 

@@ -7,21 +7,22 @@ import pandas as pd
 
 from ...networks import PENALTIES
 from ...pipeline.evaluation import FOLDING, METRICS, SDLOGJ
+from ..rows.naming import namer
 from ..rows.rounding import is_clear, rounded, rounded_in, span, with_interval
-from ..rows.summaries import METHOD, is_set, named_settings, penalized, pick, records, telling, trained_methods
+from ..rows.summaries import METHOD, is_set, penalized, pick, records, trained_methods
 from ..study.setting_keys import known_keys
 
 NOT_MATCHED = "Penalties cannot be compared at equal smoothness: "
 OF_MEANS = ("penalty", "lambda", "metric", "unit", "sd_seeds", "n_pairs")
 """The columns of the table of means that do not tell settings apart, besides those of the means."""
 EACH = 3
-"""Of so many penalties each two are compared in words; of more, the best with every other one. Tables have all."""
+"""Of up to so many penalties, each two are compared in words; of more, the best with every other one."""
 
 
-def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame | None = None) -> list[str]:
+def in_words(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> list[str]:
     """Sentences about the penalties: folding, accuracy at equal smoothness, hypervolumes, spread between seeds.
 
-    ``rows`` tell whether a network was trained: optimization has no seeds. Without rows, one was.
+    ``rows`` tell whether a network was trained: optimization has no seeds.
     """
     own = of_curves(tables["means"])
     if own.empty:
@@ -205,9 +206,9 @@ def by_setting(
     The name tells a setting from the others of ``whole``; default: of the table.
     """
     keys = [key for key in table.columns if key not in (*own, "mean", "low", "high", "n_seeds")]
-    telling_keys = telling(table if whole is None else whole, keys)
+    named = namer(table if whole is None else whole, keys)
     for _, part in table.groupby(keys, sort=False, dropna=False):
-        names = named_settings(part.iloc[0], telling_keys)
+        names = named(part.iloc[0])
         yield (f" ({', '.join(names)})" if names else ""), part
 
 

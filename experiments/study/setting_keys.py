@@ -179,6 +179,8 @@ def value_in_words(value: Any) -> Any:
         return " + ".join(map(_step_in_words, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "none"
     return value if isinstance(value, int | float) else str(value)
 
 
