@@ -19,6 +19,7 @@ from smoothmorph.pipeline.settings.schema import TrialSettings
 
 RESULTS = ROOT / "experiments" / "results"
 STUDIES = {
+    "ablation": ("neurite-oasis-2d", 125),
     "brain-3d": ("", 24),
     "brain-3d-further": ("", 24),
     "brain-3d-longer": ("", 24),
