@@ -227,7 +227,10 @@ def test_one_change_at_a_time_is_named_by_what_changed(make, drawn):
     assert [axes.get_title() for axes in arc.axes] == ["usual settings", *dict.fromkeys(_settings(analysis))]
     assert arc.get_figwidth() < 25
     assert [label.get_text() for label in drawn["variations"].axes[0].get_yticklabels()] == _settings(analysis)[::-1]
-    assert any(words.startswith("Dice with L2, minus that of the usual settings") for words in analysis.words)
+    assert any("minus that of the usual settings" in words for words in analysis.words)
+    assert any(
+        words.startswith("Compared with the usual settings, for L2 at equal SDlogJ") for words in analysis.answer
+    )
 
 
 def _settings(analysis) -> list[str]:

@@ -39,7 +39,7 @@ from smoothmorph.experiments.statistics.pair_variance import PairDesign, without
 from smoothmorph.experiments.statistics.pairwise import compare, holm
 from smoothmorph.experiments.statistics.sample import Sample
 from smoothmorph.experiments.statistics.sentences import versus
-from smoothmorph.experiments.statistics.variations import variations, variations_in_words
+from smoothmorph.experiments.statistics.variations import variations, variations_in_brief, variations_in_words
 from smoothmorph.experiments.study.study import load_study
 from smoothmorph.pipeline.evaluation import SDLOGJ
 from smoothmorph.transforms.basics.errors import InputError
@@ -424,8 +424,12 @@ def test_what_a_setting_changes_by_hand():
     np.testing.assert_allclose(smooth["difference"], -0.15)  # both are lines with a slope of 1 in 2
     words = list(variations_in_words({"variations": table}, "dice"))
     assert len(words) == 1
-    assert words[0].startswith("Dice with L2, minus that of the usual settings, at equal SDlogJ: radius 0 -0.15 (")
-    assert "; symmetric no 0.005 (" in words[0]
+    assert words[0].startswith("Dice with L2 at equal SDlogJ, minus that of the usual settings: radius 0 -0.15")
+    assert "; symmetric no 0.005" in words[0]
+    assert list(variations_in_brief({"variations": table}, "dice")) == [
+        "Compared with the usual settings, for L2 at equal SDlogJ: Dice changes by -0.15 with radius 0, 0.005 with "
+        "symmetric no."
+    ]
 
 
 def test_settings_without_a_usual_one_are_not_compared(rows):

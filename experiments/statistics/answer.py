@@ -25,6 +25,7 @@ from .sentences import (
     spread_of_seeds,
     versus,
 )
+from .variations import variations_in_brief
 
 MOST = 4
 SETTINGS = 2
@@ -38,7 +39,7 @@ def answer(tables: dict[str, pd.DataFrame], metric: str, rows: pd.DataFrame) -> 
         return list(islice(baselines_in_words(tables, metric, rows), MOST))
     gaps = [*gaps_in_words(tables, metric)]
     accurate = [*_most_accurate(tables, trained, metric)][: SETTINGS - bool(gaps)]
-    known = [*accurate, *gaps[:1], *_folding(trained)]
+    known = [*accurate, *islice(variations_in_brief(tables, metric), 1), *gaps[:1], *_folding(trained)]
     spread = [*spread_of_seeds(trained, metric)] if trained_methods(rows) else []
     others = [*_baselines(tables["means"], metric)] or spread
     return [*known, *others][:MOST]

@@ -9,7 +9,7 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ..rows.naming import USUAL, named_settings, telling, usual
-from ..rows.rounding import with_interval
+from ..rows.rounding import is_clear, rounded, with_interval
 from ..rows.summaries import pick, records, way_keys
 from .curves import Part, at_equal, curves, setting_keys
 from .pairwise import Paired, compare, with_holm
@@ -60,6 +60,24 @@ def _of_sample(sample: Sample, metrics: Sequence[str]) -> Iterator[tuple[dict[st
 
 def variations_in_words(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[str]:
     """One sentence per penalty: what each setting changes at the middle of the SDlogJ that it shares with the usual."""
+    for what, lines in _at_middle(tables, metric):
+        told = "; ".join(f"{line['setting']} {_reached(line)}, at {line['at']:g})" for line in lines)
+        yield f"{METRICS.title(metric)} with {what}, minus that of the {USUAL}: {told}."
+
+
+def variations_in_brief(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[str]:
+    """The same without intervals: first what makes a clear difference, the largest one first."""
+    for what, lines in _at_middle(tables, metric):
+        ordered = sorted(lines, key=lambda line: -abs(line["difference"]))
+        clear = [f"{_rounded(line)} with {line['setting']}" for line in ordered if is_clear(line)]
+        unclear = [line["setting"] for line in ordered if not is_clear(line)]
+        parts = [f"{METRICS.title(metric)} changes by {', '.join(clear)}"] if clear else []
+        parts += [f"no clear difference with {', '.join(unclear)}"] if unclear else []
+        yield f"Compared with the {USUAL}, for {what}: {'; '.join(parts)}."
+
+
+def _at_middle(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The penalty and what else is equal, in words, and the line of each setting at the middle of its SDlogJ."""
     if "variations" not in tables:
         return
     table = tables["variations"]
@@ -67,9 +85,11 @@ def variations_in_words(tables: Mapping[str, pd.DataFrame], metric: str) -> Iter
     for penalty, part in table.groupby("penalty", sort=False):
         for setting, lines in by_setting(part, OWN):
             middles = [records(own)[len(own) // 2] for _, own in lines.groupby("setting", sort=False)]
-            told = "; ".join(f"{line['setting']} {_reached(line)}, at {line['at']:g})" for line in middles)
-            title = PENALTIES.title(str(penalty))
-            yield f"{METRICS.title(metric)} with {title}, minus that of the {USUAL}, at equal SDlogJ{setting}: {told}."
+            yield f"{PENALTIES.title(str(penalty))} at equal SDlogJ{setting}", middles
+
+
+def _rounded(line: dict[str, Any]) -> str:
+    return rounded(line["difference"], line["low"], line["high"])
 
 
 def _reached(line: dict[str, Any]) -> str:
