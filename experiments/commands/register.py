@@ -192,9 +192,9 @@ def _check_labels(moving: Path | None, fixed: Path | None, warped: Path | None, 
 def _beside(warped: Path | None, labels: Path | None) -> Path | None:
     if warped is None or labels is None:
         return None
-    ending = next((known for known in (".nii.gz", *IMAGES) if warped.name.lower().endswith(known)), "")
-    stem, ending = warped.name[: len(warped.name) - len(ending)], warped.name[len(warped.name) - len(ending) :]
-    return warped.with_name(f"{stem}-labels{ending}")
+    ending = next((known for known in IMAGES if warped.name.lower().endswith(known)), "")
+    stem = len(warped.name) - len(ending)
+    return warped.with_name(f"{warped.name[:stem]}-labels{warped.name[stem:]}")
 
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:

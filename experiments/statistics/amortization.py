@@ -20,7 +20,7 @@ from ..rows.summaries import CONDITIONAL, METHOD, SEPARATE, of_network, pick, re
 from .curves import Curve, Part, at_equal, curves, setting_keys
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
-from .sentences import by_setting
+from .sentences import by_setting, middles
 
 
 class _Way(NamedTuple):
@@ -97,11 +97,10 @@ def gaps_in_words(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[s
     own = ("penalty", "first", "second", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
     for (first, second), part in table.groupby(["first", "second"], sort=False):
         for setting, lines in by_setting(part, own):
-            middles = (records(part)[len(part) // 2] for _, part in lines.groupby("penalty", sort=False))
-            gaps = "; ".join(_gap(line) for line in middles)
+            gaps = "; ".join(_gap(line) for line in middles(lines, "penalty"))
             yield f"{METRICS.title(metric)}, {first} minus {second}, at equal SDlogJ{setting}: {gaps}."
 
 
 def _gap(line: dict[str, Any]) -> str:
-    reached = with_interval(line | {"mean": line["difference"]}).removesuffix(")")
+    reached = with_interval(line, "difference").removesuffix(")")
     return f"{PENALTIES.title(line['penalty'])} {reached}, at {line['at']:g})"

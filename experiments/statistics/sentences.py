@@ -198,6 +198,11 @@ def spread_of_seeds(means: pd.DataFrame, metric: str) -> Iterator[str]:
     )
 
 
+def middles(lines: pd.DataFrame, key: str) -> list[dict[str, Any]]:
+    """The line in the middle of the SDlogJ for each value of ``key``; ``lines``: comparisons at equal SDlogJ."""
+    return [records(own)[len(own) // 2] for _, own in lines.groupby(key, sort=False)]
+
+
 def by_setting(
     table: pd.DataFrame, own: tuple[str, ...], whole: pd.DataFrame | None = None
 ) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -9,12 +9,12 @@ import pandas as pd
 from ...networks import PENALTIES
 from ...pipeline.evaluation import METRICS, SDLOGJ
 from ..rows.naming import USUAL, named_settings, telling, usual
-from ..rows.rounding import is_clear, rounded, with_interval
-from ..rows.summaries import pick, records, way_keys
+from ..rows.rounding import is_clear, rounded_in, with_interval
+from ..rows.summaries import pick, way_keys
 from .curves import Part, at_equal, curves, setting_keys
 from .pairwise import Paired, compare, with_holm
 from .sample import INTERVALS, Sample, titled
-from .sentences import by_setting
+from .sentences import by_setting, middles
 
 OWN = ("penalty", "setting", "matched_in", "at", "metric", *Paired._fields, "n_pairs", "p_holm")
 
@@ -61,7 +61,7 @@ def _of_sample(sample: Sample, metrics: Sequence[str]) -> Iterator[tuple[dict[st
 def variations_in_words(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[str]:
     """One sentence per penalty: what each setting changes at the middle of the SDlogJ that it shares with the usual."""
     for what, lines in _at_middle(tables, metric):
-        told = "; ".join(f"{line['setting']} {_reached(line)}, at {line['at']:g})" for line in lines)
+        told = "; ".join(map(_told, lines))
         yield f"{METRICS.title(metric)} with {what}, minus that of the {USUAL}: {told}."
 
 
@@ -69,7 +69,7 @@ def variations_in_brief(tables: Mapping[str, pd.DataFrame], metric: str) -> Iter
     """The same without intervals: first what makes a clear difference, the largest one first."""
     for what, lines in _at_middle(tables, metric):
         ordered = sorted(lines, key=lambda line: -abs(line["difference"]))
-        clear = [f"{_rounded(line)} with {line['setting']}" for line in ordered if is_clear(line)]
+        clear = [f"{rounded_in(line, 'difference')} with {line['setting']}" for line in ordered if is_clear(line)]
         unclear = [line["setting"] for line in ordered if not is_clear(line)]
         parts = [f"{METRICS.title(metric)} changes by {', '.join(clear)}"] if clear else []
         parts += [f"no clear difference with {', '.join(unclear)}"] if unclear else []
@@ -84,13 +84,8 @@ def _at_middle(tables: Mapping[str, pd.DataFrame], metric: str) -> Iterator[tupl
     table = pick(table, (table["metric"] == metric) & (table["matched_in"] == SDLOGJ))
     for penalty, part in table.groupby("penalty", sort=False):
         for setting, lines in by_setting(part, OWN):
-            middles = [records(own)[len(own) // 2] for _, own in lines.groupby("setting", sort=False)]
-            yield f"{PENALTIES.title(str(penalty))} at equal SDlogJ{setting}", middles
+            yield f"{PENALTIES.title(str(penalty))} at equal SDlogJ{setting}", middles(lines, "setting")
 
 
-def _rounded(line: dict[str, Any]) -> str:
-    return rounded(line["difference"], line["low"], line["high"])
-
-
-def _reached(line: dict[str, Any]) -> str:
-    return with_interval(line | {"mean": line["difference"]}).removesuffix(")")
+def _told(line: dict[str, Any]) -> str:
+    return f"{line['setting']} {with_interval(line, 'difference').removesuffix(')')}, at {line['at']:g})"

@@ -11,7 +11,7 @@ from torch.nn.modules.loss import _Loss
 
 from ...transforms.fields.differences import forward_differences
 from .vocabulary import SIMILARITIES
-from .window_sums import window_sums
+from .window_sums import check_window, window_sums
 
 LEAST_VARIANCE = 1e-5
 """Squared intensities, summed over a window: MONAI's floor of a variance."""
@@ -62,8 +62,7 @@ class LocalNCCLoss(_Loss):
 
     def __init__(self, spatial_dims: int, window: int = 9, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        if window < 1 or window % 2 == 0:
-            raise ValueError(f"the side length of a window must be odd, found {window}")
+        check_window(window)
         self.spatial_dims, self.window, self.voxels = spatial_dims, window, window**spatial_dims
 
     def forward(self, warped: Tensor, fixed: Tensor) -> Tensor:

@@ -21,11 +21,16 @@ def window_sums(image: Tensor, window: int) -> Tensor:
     Raises:
         ValueError: ``window`` is not a positive odd number.
     """
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"the side length of a window must be odd, found {window}")
+    check_window(window)
     summed = _WindowSums.apply(image, window)
     assert isinstance(summed, Tensor)
     return summed
+
+
+def check_window(window: int) -> None:
+    """Raise ValueError unless the side length of a window is a positive odd number."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"the side length of a window must be odd, found {window}")
 
 
 class _WindowSums(torch.autograd.Function):
